@@ -1,0 +1,18 @@
+"""The guide of a model without latents."""
+
+from __future__ import annotations
+
+from torch import Tensor
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.pairs import Guide
+
+
+class NoLatents(Guide):
+    """Samples nothing; pairs with :class:`vri_pyro.models.CrossEntropy`."""
+
+    def __init__(self, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+        """See :class:`~vri_pyro.pairs.Guide`."""

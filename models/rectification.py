@@ -1,0 +1,43 @@
+"""The rectification model: a latent vector per example multiplies the classifier's logits (paper §3, eq. 3)."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.models.prior_network import PriorNetwork
+from vri_pyro.pairs import Model, Prior
+
+
+class Rectification(Model):
+    """v ~ p(v | z);  y ~ Categorical(logits = π(v) ⊙ F(x)).
+
+    Args:
+        feature_dim: D, width of the classifier's features z.
+        num_classes: K.
+        prior: builds the prior from (feature_dim, num_classes).
+        link: π, elementwise from v to the rectifier: ``torch.nn.Sigmoid`` (default, rectifier in (0, 1)),
+            ``Tanh``, ``Softplus``, ``Identity``, or any module that keeps the shape (paper, table 10).
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        prior: Callable[[int, int], Prior] = PriorNetwork,
+        link: nn.Module | None = None,
+    ) -> None:
+        super().__init__()
+        self.prior = prior(feature_dim, num_classes)
+        self.link = nn.Sigmoid() if link is None else link
+
+    def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
+        """See :class:`~vri_pyro.pairs.Model`. Sites: latent ``v`` [batch, K], ``rectifier``, ``y``."""
+        with pyro.plate("data", output.logits.shape[0]):
+            v = pyro.sample("v", self.prior(output.features))
+            rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
+            return pyro.sample("y", dist.Categorical(logits=rectifier * output.logits), obs=y)

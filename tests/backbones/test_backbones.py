@@ -1,0 +1,178 @@
+"""What every backbone promises: shapes, gradients, functional calls, forward mode, clear errors."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+import torch
+import torch.autograd.forward_ad as forward_ad
+from torch import Tensor
+
+from vri_pyro.backbones import (
+    MLP,
+    CIFARResNet,
+    PreActResNet,
+    PreActResNet18,
+    PreActResNet34,
+    ResNet32,
+    SmallCNN,
+)
+from vri_pyro.classifier import Classifier, call, cloned_buffers, parameters_of
+from vri_pyro.errors import UserError
+
+NUM_CLASSES = 5
+IMAGE_BACKBONES = [SmallCNN, ResNet32, PreActResNet18, PreActResNet34]
+
+
+@pytest.fixture(autouse=True)
+def _reproducible_on_one_thread() -> Iterator[None]:
+    threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    yield
+    torch.set_num_threads(threads)
+
+
+def _cases(*shapes: tuple[int, ...]) -> list[object]:
+    return [
+        pytest.param(backbone, shape, id=f"{backbone.__name__}-{'x'.join(map(str, shape))}")
+        for backbone in [*IMAGE_BACKBONES, MLP]
+        for shape in shapes
+    ]
+
+
+def _count(classifier: Classifier) -> int:
+    return sum(parameter.numel() for parameter in classifier.parameters())
+
+
+@pytest.mark.parametrize(
+    ("backbone", "shape"),
+    [*_cases((1, 8, 8), (3, 9, 13)), (MLP, (7,)), (SmallCNN, (1, 28, 28)), (MLP, (3, 4))],
+)
+def test_output_has_the_promised_shapes(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
+    classifier = backbone(shape, NUM_CLASSES)
+    logits, features = classifier(torch.randn(3, *shape))
+    assert logits.shape == (3, NUM_CLASSES)
+    assert features.shape == (3, classifier.feature_dim)
+    assert classifier.num_classes == NUM_CLASSES
+
+
+@pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
+def test_gradient_reaches_every_parameter(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
+    classifier = backbone(shape, NUM_CLASSES)
+    logits, features = classifier(torch.randn(6, *shape))
+    (logits.square().sum() + features.sum()).backward()
+    for name, parameter in classifier.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.abs().max() > 0, name
+
+
+@pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
+def test_functional_call_moves_the_clones_and_not_the_buffers(
+    backbone: type[Classifier], shape: tuple[int, ...]
+) -> None:
+    classifier = backbone(shape, NUM_CLASSES)
+    x = torch.randn(4, *shape)
+    before, clones = cloned_buffers(classifier), cloned_buffers(classifier)
+    functional = call(classifier, parameters_of(classifier), clones, x)
+    for name, buffer in classifier.named_buffers():
+        assert torch.equal(buffer, before[name]), name
+        assert not torch.equal(buffer, clones[name]), name
+    torch.testing.assert_close(functional, classifier(x))
+    for name, buffer in classifier.named_buffers():
+        torch.testing.assert_close(buffer, clones[name])
+
+
+# PyTorch scripts its forward-mode decompositions on their first use, and warns about its own call.
+@pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
+@pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
+def test_forward_mode_derivative_agrees_with_central_differences(
+    backbone: type[Classifier], shape: tuple[int, ...]
+) -> None:
+    classifier = backbone(shape, NUM_CLASSES).double()
+    x = torch.randn(4, *shape, dtype=torch.float64)
+    parameters = {name: p.detach() for name, p in parameters_of(classifier).items()}
+    tangents = {name: torch.randn_like(p) * p.std().clamp_min(0.1) for name, p in parameters.items()}
+
+    def shifted(step: float) -> tuple[Tensor, Tensor]:
+        moved = {name: p + step * tangents[name] for name, p in parameters.items()}
+        return call(classifier, moved, cloned_buffers(classifier), x)
+
+    with torch.no_grad():
+        with forward_ad.dual_level():
+            dual = {name: forward_ad.make_dual(p, tangents[name]) for name, p in parameters.items()}
+            output = call(classifier, dual, cloned_buffers(classifier), x)
+            derivatives = [forward_ad.unpack_dual(part).tangent for part in output]
+        step = 1e-7
+        differences = [(up - down) / (2 * step) for up, down in zip(shifted(step), shifted(-step), strict=True)]
+    for derivative, difference in zip(derivatives, differences, strict=True):
+        assert derivative is not None
+        assert (derivative - difference).norm() < 1e-5 * difference.norm()
+
+
+@pytest.mark.parametrize(
+    ("backbone", "parameters"),
+    # The literature's 0.46, 11.17 and 21.28 million; to the digit, any change of the architecture shows.
+    [(ResNet32, 464_154), (PreActResNet18, 11_172_170), (PreActResNet34, 21_280_330)],
+)
+def test_standard_network_has_its_standard_number_of_parameters(backbone: type[Classifier], parameters: int) -> None:
+    assert _count(backbone((3, 32, 32), 10)) == parameters
+
+
+def test_depth_of_cifar_resnet_counts_its_weighted_layers() -> None:
+    classifier = CIFARResNet((3, 32, 32), 10, depth=20)
+    weighted = [m for m in classifier.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
+    assert len(weighted) == 20
+
+
+def test_small_cnn_without_batch_norm_has_no_buffers() -> None:
+    assert not list(SmallCNN((1, 8, 8), 10, batch_norm=False).buffers())
+
+
+def test_dropout_of_mlp_acts_in_training_mode_only() -> None:
+    classifier = MLP((16,), 3, hidden=(64,), dropout=0.5)
+    x = torch.randn(2, 16)
+    assert not torch.equal(classifier(x).logits, classifier(x).logits)
+    classifier.eval()
+    assert torch.equal(classifier(x).logits, classifier(x).logits)
+
+
+@pytest.mark.parametrize("backbone", IMAGE_BACKBONES)
+def test_image_backbone_refuses_vectors(backbone: type[Classifier]) -> None:
+    with pytest.raises(UserError, match=r"needs images .* take the MLP backbone"):
+        backbone((64,), 10)
+
+
+@pytest.mark.parametrize("backbone", IMAGE_BACKBONES)
+def test_image_backbone_refuses_images_too_small_for_its_downsampling(backbone: type[Classifier]) -> None:
+    with pytest.raises(UserError, match=r"3x3 .* at least \dx\d pixels"):
+        backbone((1, 3, 3), 10)
+
+
+@pytest.mark.parametrize("backbone", [*IMAGE_BACKBONES, MLP])
+def test_batch_of_another_shape_is_refused(backbone: type[Classifier]) -> None:
+    classifier = backbone((1, 8, 8), 10)
+    with pytest.raises(UserError, match=r"built for inputs \[batch, 1, 8, 8\] but got \[2, 3, 8, 8\]"):
+        classifier(torch.zeros(2, 3, 8, 8))
+
+
+@pytest.mark.parametrize("backbone", [*IMAGE_BACKBONES, MLP])
+def test_single_class_is_refused(backbone: type[Classifier]) -> None:
+    with pytest.raises(UserError, match="at least two classes"):
+        backbone((1, 8, 8), 1)
+
+
+def test_impossible_options_are_refused() -> None:
+    with pytest.raises(UserError, match="hidden widths"):
+        MLP((4,), 2, hidden=())
+    with pytest.raises(UserError, match=r"dropout 1\.0"):
+        MLP((4,), 2, dropout=1.0)
+    with pytest.raises(UserError, match="all positive"):
+        MLP((0,), 2)
+    with pytest.raises(UserError, match="at least one block"):
+        SmallCNN((1, 8, 8), 2, channels=())
+    with pytest.raises(UserError, match="depth 33"):
+        CIFARResNet((3, 32, 32), 10, depth=33)
+    with pytest.raises(UserError, match="four positive numbers"):
+        PreActResNet((3, 32, 32), 10, blocks=(2, 2, 2, 0))

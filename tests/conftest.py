@@ -1,0 +1,22 @@
+"""What every test starts from: one thread, a fixed seed, an empty parameter store, and no GPU test without a GPU."""
+
+from __future__ import annotations
+
+import pyro
+import pytest
+import torch
+
+
+def pytest_configure() -> None:
+    torch.set_num_threads(1)
+
+
+def pytest_runtest_setup(item: pytest.Item) -> None:
+    if item.get_closest_marker("gpu") and not torch.cuda.is_available():
+        pytest.skip("needs a CUDA device")
+
+
+@pytest.fixture(autouse=True)
+def _fixed_seed_and_empty_parameter_store() -> None:
+    pyro.set_rng_seed(0)
+    pyro.clear_param_store()

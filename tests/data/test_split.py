@@ -1,0 +1,115 @@
+"""The record of a split: saved, loaded, verified."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vri_pyro.data import Arrays, Flip, NoNoise, Split, make_split
+from vri_pyro.errors import UserError
+
+
+@pytest.fixture
+def split(blobs: Arrays) -> Split:
+    return make_split(blobs, Flip(0.4), 2, 3, None, seed=5)
+
+
+def _same(first: Split, second: Split) -> None:
+    for field in dataclasses.fields(Split):
+        np.testing.assert_equal(getattr(first, field.name), getattr(second, field.name))
+
+
+def test_loaded_split_is_the_saved_one(tmp_path: Path, split: Split) -> None:
+    split.save(tmp_path / "split.npz")
+    _same(Split.load(tmp_path / "split.npz"), split)
+    assert [path.name for path in tmp_path.iterdir()] == ["split.npz"]
+
+
+def test_split_of_unknown_truth_survives_saving(tmp_path: Path, arrays_of: Callable[..., Arrays]) -> None:
+    unknown = make_split(arrays_of(3, 20, clean_indices=np.arange(30)), NoNoise(), None, 0, None, seed=5)
+    unknown.save(tmp_path / "split.npz")
+    loaded = Split.load(tmp_path / "split.npz")
+    _same(loaded, unknown)
+    assert loaded.true_labels is None
+    assert loaded.transition is None
+
+
+def test_summary_holds_plain_numbers(split: Split) -> None:
+    assert {type(value) for value in split.summary().values()} == {int, float}
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        (
+            lambda s: {"noisy_indices": np.append(s.noisy_indices[1:], s.clean_indices[2])},
+            r"noisy_indices and clean_indices share 1 examples, the first of them index \d+; make",
+        ),
+        (
+            lambda s: {"validation_indices": np.append(s.clean_indices, s.validation_indices[:3])},
+            "clean_indices and validation_indices share 6 examples",
+        ),
+        (lambda s: {"clean_indices": s.clean_indices + 60}, r"clean_indices\[0\] is \d+; the training set has 60"),
+        (lambda s: {"clean_indices": s.clean_indices.astype(float)}, "clean_indices has dtype float64"),
+        (lambda s: {"noisy_indices": np.repeat(s.noisy_indices[:1], 45)}, "noisy_indices holds index"),
+        (lambda s: {"given_labels": s.given_labels[1:]}, "given_labels has 44 labels for 45 examples"),
+        (lambda s: {"true_labels": s.true_labels[1:]}, "true_labels has 44 labels for 45 examples"),
+        (lambda s: {"clean_labels": s.clean_labels + 1}, r"clean_labels\[\d\] is 3; labels are 0 to 2"),
+        (
+            lambda s: {"clean_indices": s.clean_indices[:0], "clean_labels": s.clean_labels[:0]},
+            "clean_indices is empty",
+        ),
+        (lambda s: {"transition": np.eye(4)}, r"transition has shape \(4, 4\)"),
+        (lambda s: {"transition": np.eye(3) * np.array([1, 1, 2])}, "Row 2 of transition is no distribution"),
+    ],
+)
+def test_unsound_split_is_refused_when_built_and_when_loaded(
+    tmp_path: Path, split: Split, change: Callable[[Split], dict[str, Any]], message: str
+) -> None:
+    with pytest.raises(UserError, match=message):
+        dataclasses.replace(split, **change(split))
+    split.save(tmp_path / "split.npz")
+    with np.load(tmp_path / "split.npz") as pack:
+        contents = dict(pack)
+    np.savez(tmp_path / "split.npz", **(contents | change(split)))
+    with pytest.raises(UserError, match=r"In .*split\.npz: ") as caught:
+        Split.load(tmp_path / "split.npz")
+    assert caught.match(message)
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"seed": np.array([1, 2])}, r"seed has shape \(2,\)"),
+        ({"num_train": np.array("many")}, "num_train is 'many'; save the split anew"),
+    ],
+)
+def test_scalars_that_are_none_are_refused(
+    tmp_path: Path, split: Split, change: dict[str, np.ndarray], message: str
+) -> None:
+    split.save(tmp_path / "split.npz")
+    with np.load(tmp_path / "split.npz") as pack:
+        contents = dict(pack)
+    np.savez(tmp_path / "split.npz", **(contents | change))
+    with pytest.raises(UserError, match=message):
+        Split.load(tmp_path / "split.npz")
+
+
+def test_file_that_is_no_split_is_refused(tmp_path: Path) -> None:
+    np.savez(tmp_path / "split.npz", x_train=np.zeros(3))
+    with pytest.raises(UserError, match="lacks noisy_indices"):
+        Split.load(tmp_path / "split.npz")
+
+
+def test_split_of_other_data_does_not_fit(split: Split, arrays_of: Callable[..., Arrays]) -> None:
+    with pytest.raises(UserError, match="for 60 training examples but the data have 63"):
+        split.check_fits(arrays_of(3, 21))
+    with pytest.raises(UserError, match="for 3 classes but the data have 2"):
+        split.check_fits(arrays_of(2, 30))
+    with pytest.raises(UserError, match="clean_labels are not those of the data"):
+        split.check_fits(arrays_of(3, 20, y_train=(np.arange(60) + 1) % 3))

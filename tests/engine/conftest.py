@@ -1,0 +1,23 @@
+"""The engine is tested in double precision, with Pyro's validation on."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pyro
+import pytest
+import torch
+
+
+@pytest.fixture(autouse=True)
+def _double_precision() -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(before)
+
+
+@pytest.fixture(autouse=True)
+def _validation() -> Iterator[None]:
+    with pyro.validation_enabled(True):
+        yield

@@ -1,0 +1,61 @@
+"""What every way of training a classifier has in common: a step, and a state that saves and loads."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping
+from typing import Any, ClassVar
+
+from torch import Tensor, nn
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from vri_pyro.classifier import call, cloned_buffers
+from vri_pyro.guard import FiniteGuard
+from vri_pyro.metrics import Metrics
+from vri_pyro.pairs import Labelled
+
+
+class Algorithm(ABC):
+    """Trains ``classifier`` one step at a time on a batch of noisy and a batch of clean labels.
+
+    Attributes:
+        classifier: what is trained in the end.
+        guard: counts the updates refused for not being finite.
+    """
+
+    #: names of the attributes whose states make up the algorithm's own
+    stateful: ClassVar[tuple[str, ...]] = ("classifier", "guard")
+
+    def __init__(self, classifier: nn.Module, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
+        self.classifier, self.model, self.guide = classifier, model, guide
+        self.guard = FiniteGuard(max_skipped)
+
+    @property
+    @abstractmethod
+    def classifier_optimizer(self) -> Optimizer:
+        """The optimiser of the classifier, whose learning rate a schedule moves."""
+
+    @abstractmethod
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step and return its scalars, on the batch's device."""
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that a step reads or changes, as tensors and plain values."""
+        return {part: getattr(self, part).state_dict() for part in self.stateful}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a :meth:`state_dict`."""
+        for part in self.stateful:
+            getattr(self, part).load_state_dict(state[part])
+
+    def clean_loss(self, parameters: Mapping[str, Tensor], clean: Labelled) -> Tensor:
+        """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not move."""
+        output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
+        return F.cross_entropy(output.logits, clean.y)
+
+
+def hyperparameters_of(model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:
+    """The trainable parameters of model and guide by name, each once even when the two share it."""
+    both = nn.ModuleDict({"model": model, "guide": guide})
+    return {name: p for name, p in both.named_parameters() if p.requires_grad}

@@ -1,0 +1,8 @@
+"""Classifiers: every one is built from ``(input_shape, num_classes)`` and returns logits and features."""
+
+from vri_pyro.backbones.cifar_resnet import CIFARResNet, ResNet32
+from vri_pyro.backbones.mlp import MLP
+from vri_pyro.backbones.preact_resnet import PreActResNet, PreActResNet18, PreActResNet34
+from vri_pyro.backbones.small_cnn import SmallCNN
+
+__all__ = ["MLP", "CIFARResNet", "PreActResNet", "PreActResNet18", "PreActResNet34", "ResNet32", "SmallCNN"]

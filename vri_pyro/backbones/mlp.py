@@ -1,0 +1,57 @@
+"""A multilayer perceptron, for feature vectors and for images small enough to be treated as such."""
+
+from __future__ import annotations
+
+import math
+from itertools import pairwise
+
+from torch import Tensor, nn
+
+from vri_pyro.backbones._input import check_batch, check_num_classes, check_shape
+from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.errors import UserError
+
+
+class MLP(Classifier):
+    """Fully connected layers with ReLU; inputs of any shape are flattened.
+
+    Args:
+        input_shape: shape of one input, (D,) or (C, H, W).
+        num_classes: number of classes K.
+        hidden: widths of the hidden layers; the last is ``feature_dim``.
+        dropout: probability with which a hidden unit is dropped in training mode.
+
+    Raises:
+        UserError: no hidden layer, a width below one, a dropout outside [0, 1), or a bad shape.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        hidden: tuple[int, ...] = (256, 128),
+        dropout: float = 0.0,
+    ) -> None:
+        super().__init__()
+        if not hidden or min(hidden) < 1:
+            raise UserError(f"MLP got hidden widths {tuple(hidden)}; give at least one, all positive.")
+        if not 0.0 <= dropout < 1.0:
+            raise UserError(f"MLP got dropout {dropout}; give a probability in [0, 1).")
+        self.input_shape = check_shape("MLP", input_shape)
+        self.num_classes = check_num_classes(num_classes)
+        self.feature_dim = hidden[-1]
+
+        widths = (math.prod(self.input_shape), *hidden)
+        layers: list[nn.Module] = [nn.Flatten()]
+        for width_in, width_out in pairwise(widths):
+            layers += [nn.Linear(width_in, width_out), nn.ReLU()]
+            if dropout > 0.0:
+                layers.append(nn.Dropout(dropout))
+        self.body = nn.Sequential(*layers)
+        self.head = nn.Linear(self.feature_dim, self.num_classes)
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        """Classify ``x`` [batch, *input_shape]."""
+        check_batch("MLP", x, self.input_shape)
+        features = self.body(x)
+        return ClassifierOutput(self.head(features), features)

@@ -1,0 +1,97 @@
+"""Pre-activation residual networks with a stem for small images, after He et al. 2016b."""
+
+from __future__ import annotations
+
+import torch.nn.functional as F
+from torch import Tensor, nn
+
+from vri_pyro.backbones._initialisation import kaiming_convolutions_
+from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes
+from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.errors import UserError
+
+STAGE_CHANNELS = (64, 128, 256, 512)
+SMALLEST_SIDE = 8
+
+
+class PreActResNet(Classifier):
+    """Four stages of pre-activation basic blocks with 64, 128, 256 and 512 channels after a 3x3 stem.
+
+    A block whose shape changes has a 1x1 projection of its activated input as its shortcut; the others
+    have the identity. The last block is followed by batch normalisation and ReLU, as in the paper.
+    Features are the 512 channel means.
+
+    Args:
+        input_shape: shape of one image, (C, H, W), sides of at least 8 pixels.
+        num_classes: number of classes K.
+        blocks: number of blocks in each of the four stages.
+
+    Raises:
+        UserError: not four positive numbers of blocks, or the input is no image or too small.
+
+    Reference: He et al., Identity mappings in deep residual networks, ECCV 2016.
+    """
+
+    def __init__(
+        self,
+        input_shape: tuple[int, ...],
+        num_classes: int,
+        blocks: tuple[int, int, int, int] = (2, 2, 2, 2),
+    ) -> None:
+        super().__init__()
+        if len(blocks) != len(STAGE_CHANNELS) or min(blocks) < 1:
+            raise UserError(f"PreActResNet got blocks {tuple(blocks)}; give four positive numbers.")
+        self.input_shape = check_image_shape(type(self).__name__, input_shape, SMALLEST_SIDE)
+        self.num_classes = check_num_classes(num_classes)
+        self.feature_dim = STAGE_CHANNELS[-1]
+
+        channels = STAGE_CHANNELS[0]
+        self.stem = nn.Conv2d(self.input_shape[0], channels, kernel_size=3, padding=1, bias=False)
+        body: list[nn.Module] = []
+        for stage, (stage_channels, depth) in enumerate(zip(STAGE_CHANNELS, blocks, strict=True)):
+            for position in range(depth):
+                stride = 2 if stage > 0 and position == 0 else 1
+                body.append(_PreActBlock(channels, stage_channels, stride))
+                channels = stage_channels
+        self.blocks = nn.Sequential(*body)
+        self.norm = nn.BatchNorm2d(channels)
+        self.head = nn.Linear(self.feature_dim, self.num_classes)
+        kaiming_convolutions_(self)
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        """Classify ``x`` [batch, C, H, W]."""
+        check_batch(type(self).__name__, x, self.input_shape)
+        maps = F.relu(self.norm(self.blocks(self.stem(x))))
+        features = maps.mean(dim=(2, 3))
+        return ClassifierOutput(self.head(features), features)
+
+
+class PreActResNet18(PreActResNet):
+    """:class:`PreActResNet` of 18 layers: 11.17 million parameters at 3x32x32 and ten classes."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape, num_classes, blocks=(2, 2, 2, 2))
+
+
+class PreActResNet34(PreActResNet):
+    """:class:`PreActResNet` of 34 layers: 21.28 million parameters at 3x32x32 and ten classes."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape, num_classes, blocks=(3, 4, 6, 3))
+
+
+class _PreActBlock(nn.Module):
+    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
+        super().__init__()
+        self.norm1 = nn.BatchNorm2d(channels_in)
+        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
+        self.norm2 = nn.BatchNorm2d(channels_out)
+        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
+        self.projection: nn.Conv2d | None = None
+        if stride != 1 or channels_in != channels_out:
+            self.projection = nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
+
+    def forward(self, x: Tensor) -> Tensor:
+        activated = F.relu(self.norm1(x))
+        shortcut = x if self.projection is None else self.projection(activated)
+        return self.conv2(F.relu(self.norm2(self.conv1(activated)))) + shortcut

@@ -1,0 +1,210 @@
+"""Bi-level stochastic variational inference: one step of the paper's algorithm 1, for any (model, guide) pair."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Sequence
+
+from torch import Tensor, autograd, nn
+from torch.nn.utils import get_total_norm
+from torch.optim import Optimizer
+
+from vri_pyro.algorithm import Algorithm, hyperparameters_of
+from vri_pyro.classifier import ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.elbo import ELBOTerms, RectificationELBO
+from vri_pyro.errors import UserError
+from vri_pyro.hypergradient import Hypergradient, Problem, SplitJVP
+from vri_pyro.metrics import Metrics, term_metrics
+from vri_pyro.optimisation import apply_gradients, learning_rate, virtual_step
+from vri_pyro.pairs import Labelled
+
+
+class StructuralZeroWarning(UserWarning):
+    """Some parameters cannot receive a hypergradient in this configuration, so they will not be trained."""
+
+
+class BilevelSVI(Algorithm):
+    """Trains a classifier on noisy labels, and its guide and prior on the clean loss after a virtual step.
+
+    One :meth:`step` minimises, for guide and prior together (φ, ω), the outer objective
+
+        G(ŵ(φ, ω)) / η  +  β · KL[q_φ ‖ p_ω],
+
+    where G is the clean cross entropy after the virtual step and η the inner learning rate; then it moves the
+    classifier on the rectified loss of the same noisy batch with the new guide. G's dependence on φ is of first
+    order in η; divided by it, the balance against β·KL is the same at any learning rate, and stays the same along
+    a schedule.
+
+    Args:
+        classifier: returns a :class:`ClassifierOutput`.
+        model, guide: Pyro callables ``(output, y)``; their parameters are trained by ``outer_optimizer``.
+        inner_optimizer: of the classifier: SGD, Adam or AdamW; its own next step is the virtual step.
+        outer_optimizer: of the parameters of model and guide.
+        elbo: the estimator; its ``num_particles`` is the paper's k.
+        inner_kl_weight: λ of eq. 6. It reaches guide and prior only through the features, so it does nothing
+            with ``detach_features``.
+        outer_kl_weight: β, nats of KL against one unit of scaled clean loss.
+        detach_features: whether guide and prior see the classifier's features as constants.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step.
+        hypergradient: the strategy.
+        share_forward: keep the noisy forward's graph for the real step: faster, at the price of its memory.
+        max_skipped: how many steps in a row may be skipped for not being finite.
+
+    Attributes:
+        structural_zeros: after the first step, the parameter groups that receive no hypergradient.
+        guard: counts the steps skipped for not being finite.
+
+    Reference: Sun et al. (2025), algorithm 1, eq. 6-12.
+    """
+
+    stateful = ("classifier", "model", "guide", "inner_optimizer", "outer_optimizer", "guard")
+
+    def __init__(
+        self,
+        classifier: nn.Module,
+        model: nn.Module,
+        guide: nn.Module,
+        inner_optimizer: Optimizer,
+        outer_optimizer: Optimizer,
+        *,
+        elbo: RectificationELBO | None = None,
+        inner_kl_weight: float = 0.0,
+        outer_kl_weight: float = 1e-3,
+        detach_features: bool = True,
+        clean_weight: float = 0.0,
+        hypergradient: Hypergradient | None = None,
+        share_forward: bool = True,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, model, guide, max_skipped)
+        self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
+        self.elbo = RectificationELBO() if elbo is None else elbo
+        self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight
+        self.detach_features, self.clean_weight = detach_features, clean_weight
+        self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
+        self.share_forward = share_forward
+        self.structural_zeros: tuple[str, ...] | None = None
+
+        self._weights = list(parameters_of(classifier).values())
+        self._hyper = hyperparameters_of(model, guide)
+        self._check_optimizers()
+
+    @property
+    def classifier_optimizer(self) -> Optimizer:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        return self.inner_optimizer
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one bi-level step.
+
+        Args:
+            noisy: a batch with unreliable labels.
+            clean: a batch with trusted labels.
+
+        Returns:
+            scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
+            nats a datum, ``hypergradient_norm``, ``gradient_norm``, and by latent site ``kl/…``,
+            ``posterior_std/…`` and ``prior_std/…``. A skipped step returns them as they were.
+
+        Raises:
+            NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x)
+        result = self.hypergradient(self._problem(forward, noisy.y, clean))
+        self._report_structural_zeros(result.gradients)
+        metrics = term_metrics(result.terms) | {
+            "inner_loss": result.inner_loss,
+            "meta_loss": result.meta_loss,
+            "hypergradient_norm": _norm(result.gradients, like=result.meta_loss),
+        }
+        if not self.guard.admits(metrics, ("inner_loss", "meta_loss", "hypergradient_norm")):
+            return metrics
+        apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
+
+        output = result.output if self.share_forward else forward(self._weights)
+        loss = self._real_loss(output, noisy.y, clean)
+        gradients = autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
+        metrics |= {"loss": loss.detach(), "gradient_norm": _norm(gradients, like=loss)}
+        if self.guard.admits(metrics, ("loss", "gradient_norm")):
+            apply_gradients(self.inner_optimizer, self._weights, gradients)
+            commit_buffers(self.classifier, forward.buffers)
+        return metrics
+
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
+        names = forward.names
+
+        def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
+            return self.clean_loss(dict(zip(names, parameters, strict=True)), clean)
+
+        rate = learning_rate(self.inner_optimizer)
+        return Problem(
+            parameters=self._weights,
+            hyperparameters=list(self._hyper.values()),
+            forward=forward,
+            head=lambda output: self._head(output, y),
+            inner_kl_weight=self.inner_kl_weight,
+            outer_kl_weight=self.outer_kl_weight,
+            virtual_step=virtual_step(self.inner_optimizer, self._weights),
+            meta_loss=meta_loss,
+            meta_scale=1 / rate if rate > 0 else 1.0,
+            detach_features=self.detach_features,
+            keep_graph=self.share_forward,
+        )
+
+    def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
+        return self.elbo.terms(self.model, self.guide, output, y)
+
+    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Labelled) -> Tensor:
+        seen = output._replace(features=output.features.detach()) if self.detach_features else output
+        loss = self._head(seen, y).loss(kl_weight=0.0)
+        if self.clean_weight:
+            loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
+        return loss
+
+    def _check_optimizers(self) -> None:
+        virtual_step(self.inner_optimizer, self._weights)
+        if not self._hyper:
+            raise UserError(
+                "model and guide have no parameters, so there is nothing to learn in the outer problem; "
+                "train such a pair with SingleLevelSVI"
+            )
+        held = {id(p) for group in self.outer_optimizer.param_groups for p in group["params"]}
+        missing = [name for name, p in self._hyper.items() if id(p) not in held]
+        if missing:
+            raise UserError(
+                f"the outer optimiser does not hold '{missing[0]}' ({len(missing)} parameters in all); "
+                "build it from the parameters of both model and guide"
+            )
+
+    def _report_structural_zeros(self, gradients: Sequence[Tensor | None]) -> None:
+        if self.structural_zeros is not None:
+            return
+        zero = {name for name, g in zip(self._hyper, gradients, strict=True) if g is None}
+        self.structural_zeros = tuple(_groups(zero, self._hyper))
+        if zero:
+            warnings.warn(
+                f"no hypergradient can reach {', '.join(self.structural_zeros)} in this configuration "
+                f"(detach_features={self.detach_features}, inner_kl_weight={self.inner_kl_weight:g}, "
+                f"outer_kl_weight={self.outer_kl_weight:g}); these parameters keep their initial values",
+                StructuralZeroWarning,
+                stacklevel=3,
+            )
+
+
+def _norm(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
+    present = [g for g in gradients if g is not None]
+    return get_total_norm(present) if present else like.detach().new_zeros(())
+
+
+def _groups(chosen: set[str], names: Iterable[str]) -> list[str]:
+    """Name ``chosen`` parameters by the largest modules that hold no other parameter."""
+
+    def largest(name: str) -> str:
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            prefix = ".".join(parts[:depth])
+            if all(other in chosen for other in names if (other + ".").startswith(prefix + ".")):
+                return prefix
+        return name
+
+    return list(dict.fromkeys(largest(name) for name in names if name in chosen))

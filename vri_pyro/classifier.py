@@ -1,0 +1,93 @@
+"""What a classifier returns, and how it is called with parameters that are not its own."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import NamedTuple
+
+import torch
+from torch import Tensor, nn
+from torch.func import functional_call
+
+
+class ClassifierOutput(NamedTuple):
+    """What the classifier F_θ hands to a model and a guide.
+
+    Attributes:
+        logits: unnormalised log-probabilities, [batch, classes].
+        features: the penultimate representation z, [batch, features].
+    """
+
+    logits: Tensor
+    features: Tensor
+
+
+class Classifier(nn.Module):
+    """Base class of classifiers: ``forward(x)`` returns a :class:`ClassifierOutput`.
+
+    Attributes:
+        feature_dim: width of ``features``; the constructors of guides and priors ask for it.
+        num_classes: width of ``logits``.
+    """
+
+    feature_dim: int
+    num_classes: int
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        """Classify a batch ``x`` [batch, ...]."""
+        raise NotImplementedError
+
+
+def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
+    """The classifier's trainable parameters by name, in a fixed order."""
+    return {name: p for name, p in classifier.named_parameters() if p.requires_grad}
+
+
+def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
+    """Copies of the buffers, for a forward pass whose effect on them must not count (or not yet)."""
+    return {name: b.clone() for name, b in classifier.named_buffers()}
+
+
+def call(
+    classifier: nn.Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+) -> ClassifierOutput:
+    """Run the classifier with explicit parameters and buffers; ``buffers`` are updated in place by the run."""
+    return functional_call(classifier, (dict(parameters), dict(buffers)), (x,))
+
+
+class ReplayedForward:
+    """One batch's forward pass, repeatable at other parameters as if it were the same event.
+
+    Every call draws the random numbers of the first one (dropout masks, say). Only the first call's effect on the
+    buffers is kept, in :attr:`buffers`; the classifier's own stay as they are until :func:`commit_buffers`.
+
+    Args:
+        classifier: the classifier.
+        x: inputs, [batch, ...].
+    """
+
+    def __init__(self, classifier: nn.Module, x: Tensor) -> None:
+        self.classifier, self.x = classifier, x
+        self.names = list(parameters_of(classifier))
+        self.buffers = cloned_buffers(classifier)
+        self._devices = [x.device] if x.is_cuda else []
+        self._random_states: list[Tensor] | None = None
+
+    def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
+        """Classify the batch with ``parameters``, in the order of :func:`parameters_of`."""
+        named = dict(zip(self.names, parameters, strict=True))
+        if self._random_states is None:
+            self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
+            return call(self.classifier, named, self.buffers, self.x)
+        with torch.random.fork_rng(devices=self._devices):
+            torch.set_rng_state(self._random_states[0])
+            for device, state in zip(self._devices, self._random_states[1:], strict=True):
+                torch.cuda.set_rng_state(state, device)
+            return call(self.classifier, named, cloned_buffers(self.classifier), self.x)
+
+
+@torch.no_grad()
+def commit_buffers(classifier: nn.Module, buffers: Mapping[str, Tensor]) -> None:
+    """Make ``buffers`` the classifier's own, in place."""
+    for name, own in classifier.named_buffers():
+        own.copy_(buffers[name])

@@ -1,0 +1,149 @@
+"""Which training examples are noisy, clean and held out, as one saved and verified record."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, fields
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.npz import read_npz, write_npz
+from vri_pyro.data.validation import check_disjoint, check_indices, check_labels, check_transition
+from vri_pyro.errors import UserError
+
+_OPTIONAL = ("true_labels", "transition")
+_SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
+_LABELS_OF = {
+    "given_labels": "noisy_indices",
+    "true_labels": "noisy_indices",
+    "clean_labels": "clean_indices",
+    "validation_labels": "validation_indices",
+}
+
+
+@dataclass(frozen=True, eq=False)
+class Split:
+    """Disjoint noisy, clean and validation parts of a training set, with their labels.
+
+    Indices are positions in the training set, int64; labels are int64, aligned with the indices.
+
+    Attributes:
+        noisy_indices: examples whose labels are not trusted [N].
+        clean_indices: the clean set (the meta-data), at least one example [M].
+        validation_indices: clean examples held out to choose an epoch [V]; may be empty.
+        given_labels: the possibly wrong labels of the noisy part [N].
+        true_labels: the true labels of the noisy part [N], where they are known.
+        clean_labels: the true labels of the clean set [M].
+        validation_labels: the true labels of the validation set [V].
+        noise: the recipe of the noise, or ``"observed"`` where the data came with it.
+        nominal_rate: the expected share of wrong labels among the noisy part; nan when unknown.
+        transition: the noise's nominal matrix, float64 [K, K], where there is one.
+        num_train: size of the training set that the indices refer to.
+        num_classes: number of classes K.
+        seed: the seed that everything was drawn from.
+
+    Raises:
+        UserError: two parts overlap, an index or label is out of range, lengths differ, or the noisy or
+            clean part is empty.
+    """
+
+    noisy_indices: np.ndarray
+    clean_indices: np.ndarray
+    validation_indices: np.ndarray
+    given_labels: np.ndarray
+    true_labels: np.ndarray | None
+    clean_labels: np.ndarray
+    validation_labels: np.ndarray
+    noise: str
+    nominal_rate: float
+    transition: np.ndarray | None
+    num_train: int
+    num_classes: int
+    seed: int
+
+    def __post_init__(self) -> None:
+        """Verify the record, and keep its arrays as int64."""
+        parts = ("noisy_indices", "clean_indices", "validation_indices")
+        for name in parts:
+            object.__setattr__(self, name, check_indices(name, getattr(self, name), self.num_train))
+        for name in parts[:2]:
+            if len(getattr(self, name)) == 0:
+                raise UserError(f"{name} is empty; a split needs at least one noisy and one clean example.")
+        for first, second in (parts[:2], parts[::2], parts[1:]):
+            check_disjoint(first, getattr(self, first), second, getattr(self, second))
+        for name, part in _LABELS_OF.items():
+            labels = getattr(self, name)
+            if labels is not None:
+                count = len(getattr(self, part))
+                object.__setattr__(self, name, check_labels(name, labels, count, self.num_classes))
+        if self.transition is not None:
+            check_transition("transition", self.transition, self.num_classes)
+
+    @property
+    def realised_rate(self) -> float:
+        """The share of wrong labels in the noisy part; nan when the truth is unknown."""
+        return float("nan") if self.true_labels is None else float((self.given_labels != self.true_labels).mean())
+
+    def summary(self) -> dict[str, int | float]:
+        """Sizes and rates as plain numbers, for a log or a table."""
+        return {
+            "noisy": len(self.noisy_indices),
+            "clean": len(self.clean_indices),
+            "validation": len(self.validation_indices),
+            "classes": self.num_classes,
+            "nominal_rate": self.nominal_rate,
+            "realised_rate": self.realised_rate,
+            "seed": self.seed,
+        }
+
+    def check_fits(self, arrays: Arrays) -> None:
+        """Refuse a split that was made from other data, as far as sizes and labels can tell.
+
+        Raises:
+            UserError: sizes differ, or a label is not the one that the data have at its place.
+        """
+        for name, own, theirs in (
+            ("training examples", self.num_train, len(arrays.y_train)),
+            ("classes", self.num_classes, arrays.num_classes),
+        ):
+            if own != theirs:
+                raise UserError(
+                    f"The split is for {own} {name} but the data have {theirs}; make a split from these data."
+                )
+        truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
+        for name in ("clean_labels", "validation_labels", "true_labels"):
+            labels = getattr(self, name)
+            if labels is not None and not np.array_equal(labels, truth[getattr(self, _LABELS_OF[name])]):
+                raise UserError(f"The split's {name} are not those of the data; make a split from these data.")
+
+    def save(self, path: str | Path) -> None:
+        """Write the record to an .npz file, replacing a file of that name at once or not at all."""
+        values = {field.name: getattr(self, field.name) for field in fields(self)}
+        write_npz(Path(path), {name: np.asarray(value) for name, value in values.items() if value is not None})
+
+    @classmethod
+    def load(cls, path: str | Path) -> Split:
+        """Read and verify a record that :meth:`save` wrote.
+
+        Raises:
+            UserError: the file is missing or damaged, or its contents are no sound split.
+        """
+        required = [field.name for field in fields(cls) if field.name not in _OPTIONAL]
+        arrays = read_npz(Path(path), required, _OPTIONAL)
+        try:
+            scalars = {name: _scalar(name, arrays.pop(name), kind) for name, kind in _SCALARS.items()}
+            values: dict[str, Any] = {**dict.fromkeys(_OPTIONAL), **arrays, **scalars}
+            return cls(**values)
+        except UserError as error:
+            raise UserError(f"In {path}: {error}") from error
+
+
+def _scalar[T: (str, int, float)](name: str, value: np.ndarray, kind: type[T]) -> T:
+    if value.shape != ():
+        raise UserError(f"{name} has shape {value.shape} instead of being a single value; save the split anew.")
+    try:
+        return kind(value.item())
+    except ValueError as error:
+        raise UserError(f"{name} is {value.item()!r}; save the split anew.") from error

@@ -1,0 +1,28 @@
+"""Mean and standard deviation of the inputs, for standardising them."""
+
+from __future__ import annotations
+
+import numpy as np
+
+
+def mean_and_std(x: np.ndarray, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+    """Mean and standard deviation, per channel for images and per dimension for vectors.
+
+    Args:
+        x: images [N, H, W, C] or vectors [N, D], uint8 or float32.
+        chunk_size: examples converted to float64 at a time; the whole set is never copied.
+
+    Returns:
+        mean and std, float32 [C] or [D], in the units of x, after division by 255 where x is uint8.
+        The std of a constant channel is exactly 0.
+    """
+    axes = tuple(range(x.ndim - 1))
+    scale = 255.0 if x.dtype == np.uint8 else 1.0
+    count = x.size // x.shape[-1]
+    chunks = range(0, len(x), chunk_size)
+    mean = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count
+    # A second pass, because the difference of the mean square and the squared mean cancels.
+    squares = sum(np.square(x[i : i + chunk_size] - mean).sum(axis=axes) for i in chunks)
+    std = np.sqrt(squares / count)
+    std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 0.0
+    return (mean / scale).astype(np.float32), (std / scale).astype(np.float32)

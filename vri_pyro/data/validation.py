@@ -1,0 +1,155 @@
+"""The one place that checks arrays from outside: dtypes, ranks, finiteness, labels, indices.
+
+Every function names the array in its message, and returns it in the form that the package expects.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+
+from vri_pyro.errors import UserError
+
+_CHUNK = 4096
+_COLOUR_CHANNELS = (1, 3, 4)
+
+
+def check_inputs(name: str, x: np.ndarray) -> np.ndarray:
+    """Check images or feature vectors.
+
+    Args:
+        name: the array's name in messages.
+        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating.
+
+    Returns:
+        uint8 or float32 [N, H, W, C] or [N, D]; the same memory where nothing had to be converted.
+
+    Raises:
+        UserError: wrong type, dtype or rank, no examples, channels in front, or a value that is not finite.
+    """
+    if not isinstance(x, np.ndarray):
+        raise UserError(f"{name} is a {type(x).__name__}; give a NumPy array.")
+    if x.ndim not in (2, 3, 4):
+        raise UserError(f"{name} has shape {x.shape}; give images [N, H, W] or [N, H, W, C], or vectors [N, D].")
+    if x.size == 0:
+        raise UserError(f"{name} is empty (shape {x.shape}); give at least one example.")
+    if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
+        raise UserError(f"{name} has dtype {x.dtype}; convert it to uint8 (0 to 255) or float32.")
+    if x.ndim == 4 and x.shape[3] not in _COLOUR_CHANNELS and x.shape[1] in _COLOUR_CHANNELS:
+        raise UserError(
+            f"{name} has shape {x.shape}, which looks like [N, C, H, W]; "
+            "move the channels last with .transpose(0, 2, 3, 1)."
+        )
+    if x.ndim == 3:
+        x = x[..., None]
+    return x if x.dtype == np.uint8 else _finite_float32(name, x)
+
+
+def check_same_shape(name: str, x: np.ndarray, reference_name: str, reference: np.ndarray) -> None:
+    """Refuse two sets of inputs whose examples differ in shape or dtype."""
+    if x.shape[1:] != reference.shape[1:]:
+        raise UserError(
+            f"{name} has examples of shape {x.shape[1:]} but those of {reference_name} are "
+            f"{reference.shape[1:]}; give both the same shape."
+        )
+    if x.dtype != reference.dtype:
+        raise UserError(
+            f"{name} is {x.dtype} but {reference_name} is {reference.dtype}, so their scales would differ; "
+            "convert both in the same way."
+        )
+
+
+def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
+    """Check the names of the classes: at least two, all different."""
+    names = tuple(str(name) for name in classes)
+    if len(names) < 2:
+        raise UserError(f"There are {len(names)} classes; classification needs at least two.")
+    if len(set(names)) < len(names):
+        twice = next(name for name in names if names.count(name) > 1)
+        raise UserError(f"The class name {twice!r} occurs more than once; give every class its own name.")
+    return names
+
+
+def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int) -> np.ndarray:
+    """Check class labels.
+
+    Args:
+        name: the array's name in messages.
+        labels: integers [count] in 0..num_classes-1, of any integer dtype.
+        count: how many labels there must be.
+        num_classes: number of classes K.
+
+    Returns:
+        int64 [count].
+
+    Raises:
+        UserError: no integers, not one label an example, or a label outside 0..num_classes-1.
+    """
+    _check_integers(name, labels, "convert class numbers 0 to K-1 with .astype('int64')")
+    if len(labels) != count:
+        raise UserError(f"{name} has {len(labels)} labels for {count} examples; give one label an example.")
+    _check_range(name, labels, num_classes, f"labels are 0 to {num_classes - 1}")
+    return labels.astype(np.int64)
+
+
+def check_indices(name: str, indices: np.ndarray, count: int) -> np.ndarray:
+    """Check indices into the training set: integers, in 0..count-1, each at most once; returns int64 [n]."""
+    _check_integers(name, indices, "give positions in the training set (numpy.flatnonzero of a mask)")
+    _check_range(name, indices, count, f"the training set has {count} examples, numbered from 0")
+    values, counts = np.unique(indices, return_counts=True)
+    if len(values) < len(indices):
+        raise UserError(f"{name} holds index {values[counts > 1][0]} more than once; give each index once.")
+    return indices.astype(np.int64)
+
+
+def check_disjoint(name: str, indices: np.ndarray, other_name: str, other: np.ndarray) -> None:
+    """Refuse two index sets that share an example."""
+    shared = np.intersect1d(indices, other)
+    if len(shared) > 0:
+        raise UserError(
+            f"{name} and {other_name} share {len(shared)} examples, the first of them index {shared[0]}; "
+            "make the sets disjoint."
+        )
+
+
+def check_transition(name: str, transition: np.ndarray, num_classes: int) -> None:
+    """Refuse a matrix that is not [K, K] with rows that are distributions."""
+    if transition.shape != (num_classes, num_classes) or transition.dtype.kind != "f":
+        raise UserError(
+            f"{name} has shape {transition.shape} and dtype {transition.dtype}; "
+            f"give a floating matrix [{num_classes}, {num_classes}]."
+        )
+    sound = (transition >= 0).all(axis=1) & np.isclose(transition.sum(axis=1), 1.0)
+    if not sound.all():
+        raise UserError(f"Row {int(sound.argmin())} of {name} is no distribution; make it sum to one.")
+
+
+def _check_integers(name: str, values: np.ndarray, remedy: str) -> None:
+    if not isinstance(values, np.ndarray):
+        raise UserError(f"{name} is a {type(values).__name__}; give a NumPy array of integers.")
+    if values.ndim != 1:
+        raise UserError(f"{name} has shape {values.shape}; give one integer an example, in one dimension.")
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"{name} has dtype {values.dtype} where integers are needed; {remedy}.")
+
+
+def _check_range(name: str, values: np.ndarray, end: int, remedy: str) -> None:
+    outside = (values < 0) | (values >= end)
+    if outside.any():
+        first = int(outside.argmax())
+        raise UserError(f"{name}[{first}] is {values[first]}; {remedy}.")
+
+
+def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
+    with np.errstate(over="ignore"):
+        converted = x.astype(np.float32, copy=False)
+    # In chunks: the mask of a whole image set would cost a quarter of its memory again.
+    for start in range(0, len(x), _CHUNK):
+        finite = np.isfinite(converted[start : start + _CHUNK])
+        if not finite.all():
+            first = np.unravel_index(int(finite.argmin()), finite.shape)
+            index = (start + int(first[0]), *(int(position) for position in first[1:]))
+            raise UserError(
+                f"{name}[{', '.join(map(str, index))}] is {x[index]}, which is not a finite float32; "
+                "replace or drop such values."
+            )
+    return converted

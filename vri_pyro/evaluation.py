@@ -1,0 +1,41 @@
+"""How good a classifier is on held-out examples."""
+
+from __future__ import annotations
+
+import numpy as np
+import torch
+from torch.nn import functional as F
+from torchmetrics import MeanMetric
+from torchmetrics.classification import MulticlassAccuracy
+
+from vri_pyro.classifier import Classifier
+from vri_pyro.data import DeviceData
+
+
+@torch.no_grad()
+def evaluate(
+    classifier: Classifier, data: DeviceData, indices: np.ndarray | None = None, batch_size: int = 1000
+) -> dict[str, float]:
+    """Accuracy in percent and cross entropy in nats, in evaluation mode.
+
+    Args:
+        classifier: left in the mode it was in.
+        data: examples with true labels.
+        indices: which of them; all when None.
+        batch_size: examples a pass.
+
+    Returns:
+        ``accuracy`` and ``nll``.
+    """
+    indices = np.arange(len(data)) if indices is None else indices
+    accuracy = MulticlassAccuracy(classifier.num_classes, average="micro", validate_args=False).to(data.device)
+    nll = MeanMetric().to(data.device)
+    training = classifier.training
+    classifier.eval()
+    for start in range(0, len(indices), batch_size):
+        batch = data.batch(indices[start : start + batch_size])
+        logits = classifier(batch.x).logits
+        accuracy.update(logits, batch.y)
+        nll.update(F.cross_entropy(logits, batch.y), weight=len(batch.y))
+    classifier.train(training)
+    return {"accuracy": 100 * accuracy.compute().item(), "nll": nll.compute().item()}

@@ -1,0 +1,235 @@
+"""An experiment as a configuration describes it, and what it takes to run it."""
+
+from __future__ import annotations
+
+import platform
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import pyro
+import torch
+from rich.console import Console
+
+import vri_pyro
+from vri_pyro.classifier import Classifier
+from vri_pyro.data import Arrays, DeviceData, LabelNoise, Source, Split, make_split, mean_and_std
+from vri_pyro.errors import UserError
+from vri_pyro.methods import Method, OptimizerFactory, Pool
+from vri_pyro.progress import ProgressDisplay
+from vri_pyro.run_folder import RunFolder
+from vri_pyro.schedules import Schedule
+from vri_pyro.training import Material, Phase, Rows, Trainer
+
+
+@dataclass(frozen=True)
+class SplitSizes:
+    """How many training examples are trusted.
+
+    Attributes:
+        clean_per_class: examples of the clean set a class; null, with given clean indices, takes them all.
+        validation_per_class: further clean examples a class, held out to choose an epoch.
+        noisy_size: examples of the noisy part; null takes all the rest.
+    """
+
+    clean_per_class: int | None = 3
+    validation_per_class: int = 3
+    noisy_size: int | None = None
+
+
+@dataclass(frozen=True)
+class FineTuning:
+    """A second phase on top of the trained classifier.
+
+    Attributes:
+        method: what to train by, usually cross entropy on the clean set.
+        optimizer: of the classifier in this phase.
+        epochs: length of the phase.
+    """
+
+    method: Method
+    optimizer: OptimizerFactory
+    epochs: int = 10
+
+
+class Experiment:
+    """Train one classifier on noisy and clean labels, and leave a run folder behind.
+
+    Args:
+        method: how to train: Bilevel or SingleLevel with a model and a guide, or a class of your own.
+        data: the data set.
+        noise: label noise to inject into the noisy part.
+        backbone: the classifier, built from (input_shape, num_classes).
+        optimizer: of the classifier.
+        schedule: factor on the classifier's learning rate.
+        split: how many examples are trusted.
+        fine_tuning: a second phase, if any.
+        epochs: passes over the noisy part; other pools get the same number of steps.
+        batch_size: examples of a noisy batch.
+        clean_batch_size: examples of a clean batch; a smaller clean set is used whole.
+        seed: of the split, the noise, the initial parameters and everything random.
+        device: "auto" takes CUDA where there is one.
+        threads: CPU threads; 0 leaves them to PyTorch.
+        output: the run folder.
+        resume: go on with the run in the output folder.
+        quiet: show nothing while training.
+    """
+
+    def __init__(
+        self,
+        method: Method,
+        data: Source,
+        noise: LabelNoise,
+        backbone: Callable[[tuple[int, ...], int], Classifier],
+        optimizer: OptimizerFactory,
+        schedule: Schedule,
+        split: SplitSizes = SplitSizes(),
+        fine_tuning: FineTuning | None = None,
+        epochs: int = 60,
+        batch_size: int = 100,
+        clean_batch_size: int = 100,
+        seed: int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        threads: int = 0,
+        output: Path | str = "runs/latest",
+        resume: bool = False,
+        quiet: bool = False,
+    ) -> None:
+        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("clean_batch_size", clean_batch_size)):
+            if value < 1:
+                raise UserError(f"{name} is {value}; give at least 1")
+        self.method, self.data, self.noise, self.backbone = method, data, noise, backbone
+        self.optimizer, self.schedule, self.split, self.fine_tuning = optimizer, schedule, split, fine_tuning
+        self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
+        self.device, self.threads = choose_device(device), threads
+        self.folder, self.resume = RunFolder(output), resume
+        self.console = Console(quiet=quiet)
+
+    def run(self, config: str, identity: str) -> dict[str, Any]:
+        """Train, or go on training, and return the summary that is also written to the run folder.
+
+        Args:
+            config: the configuration as text, written to the run folder.
+            identity: the part of it that makes the run what it is; a checkpoint of another one is refused.
+
+        Raises:
+            UserError: anything that the user can mend; nothing of an earlier run is lost.
+            Interrupted: when Ctrl-C or SIGTERM asked for it, after saving.
+        """
+        if self.threads:
+            torch.set_num_threads(self.threads)
+        pyro.enable_validation(False)
+        torch.manual_seed(self.seed)
+        arrays = self.data.load()
+        split = make_split(arrays, self.noise, seed=self.seed, **vars(self.split))
+        self.folder.make(self.resume)
+        trainer = self._trainer(arrays, split, identity)
+        if self.resume and self.folder.last.exists():
+            trainer.resume()
+        self.folder.write_config(config)
+        split.save(self.folder.split)
+        rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
+        summary = {
+            "results": results(rows),
+            "split": split.summary(),
+            "noise": split.noise,
+            "structural_zeros": getattr(trainer.phases[0].algorithm, "structural_zeros", None) or [],
+            "made_by": provenance(self.device),
+        }
+        self.folder.write_summary(summary)
+        return summary
+
+    def _trainer(self, arrays: Arrays, split: Split, identity: str) -> Trainer:
+        labels = arrays.y_train.copy()
+        for part, given in (
+            (split.noisy_indices, split.given_labels),
+            (split.clean_indices, split.clean_labels),
+            (split.validation_indices, split.validation_labels),
+        ):
+            labels[part] = given
+        mean, std = mean_and_std(arrays.x_train)
+        material = Material(
+            train=DeviceData(arrays.x_train, labels, self.device, mean, std),
+            test=DeviceData(arrays.x_test, arrays.y_test, self.device, mean, std),
+            clean=split.clean_indices,
+            validation=split.validation_indices,
+        )
+        classifier = self.backbone(arrays.input_shape, arrays.num_classes).to(self.device)
+        phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]
+        if self.fine_tuning is not None:
+            second = self.fine_tuning
+            phases.append(self._phase("fine-tuning", second.method, second.optimizer, second.epochs, classifier, split))
+        return Trainer(
+            phases,
+            material,
+            self.folder,
+            self.schedule,
+            steps_per_epoch=max(1, len(split.noisy_indices) // self.batch_size),
+            batch_size=self.batch_size,
+            clean_batch_size=self.clean_batch_size,
+            seed=self.seed,
+            config=identity,
+        )
+
+    @staticmethod
+    def _phase(
+        name: str, method: Method, optimizer: OptimizerFactory, epochs: int, classifier: Classifier, split: Split
+    ) -> Phase:
+        return Phase(name, method.build(classifier, optimizer), _pool(method.pool, split), epochs)
+
+
+def _pool(pool: Pool, split: Split) -> np.ndarray:
+    if pool == "noisy_and_clean":
+        return np.sort(np.concatenate([split.noisy_indices, split.clean_indices]))
+    return split.clean_indices if pool == "clean" else split.noisy_indices
+
+
+def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
+    """The device meant by ``name``.
+
+    Raises:
+        UserError: CUDA is asked for and there is none.
+    """
+    if name == "cuda" and not torch.cuda.is_available():
+        raise UserError("device is cuda but PyTorch finds no CUDA device here; use --device auto or cpu")
+    if name == "auto":
+        name = "cuda" if torch.cuda.is_available() else "cpu"
+    return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def results(rows: Rows) -> dict[str, float | None]:
+    """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
+
+    Args:
+        rows: the metrics, a row an epoch.
+
+    Returns:
+        ``last``; ``last_10``, the mean of the last ten epochs; ``chosen``, at the epoch of the best validation
+        accuracy (None without a validation set), with that epoch's number.
+    """
+    accuracies = [row["test_accuracy"] for row in rows]
+    found: dict[str, float | None] = {
+        "last": accuracies[-1],
+        "last_10": float(np.mean(accuracies[-10:])),
+        "chosen": None,
+        "chosen_epoch": None,
+    }
+    if "validation_accuracy" in rows[-1]:
+        best = max(range(len(rows)), key=lambda i: rows[i]["validation_accuracy"])
+        found |= {"chosen": accuracies[best], "chosen_epoch": best}
+    return found
+
+
+def provenance(device: torch.device) -> dict[str, str]:
+    """The versions and the hardware that a result comes from."""
+    on_gpu = device.type == "cuda"
+    return {
+        "vri_pyro": vri_pyro.__version__,
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
+    }

@@ -1,0 +1,143 @@
+"""Methods as a configuration names them: what to build around a classifier once its shape is known."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Iterable
+from typing import Literal
+
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vri_pyro.algorithm import Algorithm
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.classifier import Classifier
+from vri_pyro.elbo import RectificationELBO
+from vri_pyro.hypergradient import Hypergradient
+from vri_pyro.pairs import Guide, Model
+from vri_pyro.single_level import SingleLevelSVI
+
+OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
+Pool = Literal["noisy", "clean", "noisy_and_clean"]
+
+
+class Method(ABC):
+    """Builds an algorithm around a classifier.
+
+    Attributes:
+        pool: the examples that the first batch of a step is drawn from.
+    """
+
+    pool: Pool
+
+    @abstractmethod
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:
+        """The algorithm that trains ``classifier`` with ``optimizer``, on the classifier's device."""
+
+
+class Bilevel(Method):
+    """Bi-level inference: guide and prior learn from the clean loss after a virtual step of the classifier.
+
+    Args:
+        model: the generative model, built from (feature_dim, num_classes).
+        guide: the amortised posterior, built from (feature_dim, num_classes).
+        outer_optimizer: optimiser of guide and prior.
+        particles: k, samples of the guide per example.
+        inner_kl_weight: λ, weight of the KL in the virtual step's loss (paper, eq. 6).
+        outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
+        detach_features: whether guide and prior see the features as constants.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step.
+        hypergradient: the strategy; SplitJVP when none is given.
+        share_forward: keep the noisy forward's graph for the real step: faster, more memory.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(
+        self,
+        model: Callable[[int, int], Model],
+        guide: Callable[[int, int], Guide],
+        outer_optimizer: OptimizerFactory,
+        particles: int = 2,
+        inner_kl_weight: float = 0.0,
+        outer_kl_weight: float = 1e-3,
+        detach_features: bool = True,
+        clean_weight: float = 0.0,
+        hypergradient: Hypergradient | None = None,
+        share_forward: bool = True,
+        max_skipped: int = 10,
+    ) -> None:
+        self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
+        self.particles = particles
+        self.options = {
+            "inner_kl_weight": inner_kl_weight,
+            "outer_kl_weight": outer_kl_weight,
+            "detach_features": detach_features,
+            "clean_weight": clean_weight,
+            "hypergradient": hypergradient,
+            "share_forward": share_forward,
+            "max_skipped": max_skipped,
+        }
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> BilevelSVI:
+        """See :class:`Method`."""
+        model, guide = _pair(self.model, self.guide, classifier)
+        return BilevelSVI(
+            classifier,
+            model,
+            guide,
+            optimizer(classifier.parameters()),
+            self.outer_optimizer([*model.parameters(), *guide.parameters()]),
+            elbo=RectificationELBO(self.particles),
+            **self.options,
+        )
+
+
+class SingleLevel(Method):
+    """Ordinary training on one ELBO; with CrossEntropy and NoLatents, training by cross entropy.
+
+    Args:
+        model: the generative model, built from (feature_dim, num_classes).
+        guide: the amortised posterior, built from (feature_dim, num_classes).
+        pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
+        particles: k, samples of the guide per example.
+        kl_weight: weight of the KL.
+        clean_weight: weight of a clean batch's cross entropy, added to the loss.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    def __init__(
+        self,
+        model: Callable[[int, int], Model],
+        guide: Callable[[int, int], Guide],
+        pool: Pool = "noisy",
+        particles: int = 1,
+        kl_weight: float = 1.0,
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        self.model, self.guide, self.pool = model, guide, pool
+        self.particles, self.kl_weight = particles, kl_weight
+        self.clean_weight, self.max_skipped = clean_weight, max_skipped
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> SingleLevelSVI:
+        """See :class:`Method`."""
+        model, guide = _pair(self.model, self.guide, classifier)
+        return SingleLevelSVI(
+            classifier,
+            model,
+            guide,
+            optimizer([*classifier.parameters(), *model.parameters(), *guide.parameters()]),
+            elbo=RectificationELBO(self.particles, kl_weight=self.kl_weight),
+            clean_weight=self.clean_weight,
+            max_skipped=self.max_skipped,
+        )
+
+
+def _pair(
+    model: Callable[[int, int], Model], guide: Callable[[int, int], Guide], classifier: Classifier
+) -> tuple[Model, Guide]:
+    shape = classifier.feature_dim, classifier.num_classes
+    device = next(classifier.parameters()).device
+    return model(*shape).to(device), guide(*shape).to(device)

@@ -1,0 +1,52 @@
+"""The small networks that priors and guides are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.errors import UserError
+
+
+class DiagonalNormalNetwork(nn.Module):
+    """A tanh network from a vector to a diagonal normal: in → hidden … → (μ, log σ²), as in the paper's §3.
+
+    Args:
+        in_dim: width of the input.
+        event_dim: K, dimensions of the normal.
+        hidden: widths of the hidden layers; 1024 and 512 in the paper.
+        log_variance_bounds: when given, log σ² is squashed smoothly into this interval.
+
+    Raises:
+        UserError: for an empty interval.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        event_dim: int,
+        hidden: Sequence[int] = (1024, 512),
+        log_variance_bounds: tuple[float, float] | None = None,
+    ) -> None:
+        super().__init__()
+        if log_variance_bounds is not None and not log_variance_bounds[0] < log_variance_bounds[1]:
+            raise UserError(f"log_variance_bounds {tuple(log_variance_bounds)} are empty; give (low, high)")
+        layers: list[nn.Module] = []
+        for width in hidden:
+            layers += [nn.Linear(in_dim, width), nn.Tanh()]
+            in_dim = width
+        self.body = nn.Sequential(*layers)
+        self.location = nn.Linear(in_dim, event_dim)
+        self.log_variance = nn.Linear(in_dim, event_dim)
+        self.log_variance_bounds = log_variance_bounds
+
+    def forward(self, x: Tensor) -> dist.Distribution:
+        """Map ``x`` [batch, in_dim] to a normal with batch shape [batch] and event shape [K]."""
+        h = self.body(x)
+        log_variance = self.log_variance(h)
+        if self.log_variance_bounds is not None:
+            low, high = self.log_variance_bounds
+            log_variance = low + (high - low) * log_variance.sigmoid()
+        return dist.Normal(self.location(h), (0.5 * log_variance).exp()).to_event(1)

@@ -1,0 +1,71 @@
+"""The folder that a run leaves behind: which file is what, and how it is written."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from vri_pyro.checkpoint import write_atomically
+from vri_pyro.errors import UserError
+
+Row = Mapping[str, float | int | str]
+
+
+class RunFolder:
+    """The files of one run.
+
+    Args:
+        path: the folder; made when missing.
+
+    Raises:
+        UserError: when it cannot be made or written to.
+    """
+
+    def __init__(self, path: Path | str) -> None:
+        self.path = Path(path)
+        self.config = self.path / "config.yaml"
+        self.split = self.path / "split.npz"
+        self.metrics = self.path / "metrics.csv"
+        self.summary = self.path / "summary.json"
+        self.tensorboard = self.path / "tensorboard"
+        self.last = self.path / "checkpoints" / "last.pt"
+        self.best = self.path / "checkpoints" / "best.pt"
+
+    def make(self, resume: bool) -> None:
+        """Make the folder, or make sure that it may be gone on with.
+
+        Args:
+            resume: whether a run that is there already is to be continued rather than an error.
+
+        Raises:
+            UserError: when the folder cannot be written, or holds a run that ``resume`` does not ask for.
+        """
+        if self.last.exists() and not resume:
+            raise UserError(f"{self.path} already holds a run; add --resume to continue it, or choose another output")
+        try:
+            self.last.parent.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise UserError(
+                f"cannot make the run folder {self.path}: {error.strerror}; choose another output"
+            ) from error
+
+    def write_config(self, text: str) -> None:
+        """Write ``config.yaml``: everything, resolved."""
+        write_atomically(self.config, text.encode())
+
+    def write_metrics(self, rows: Sequence[Row]) -> None:
+        """Write ``metrics.csv``, a row an epoch; phases may have different columns."""
+        columns = list(dict.fromkeys(name for row in rows for name in row))
+        text = io.StringIO()
+        writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
+        writer.writeheader()
+        writer.writerows(rows)
+        write_atomically(self.metrics, text.getvalue().encode())
+
+    def write_summary(self, summary: Mapping[str, Any]) -> None:
+        """Write ``summary.json``: the run's results and what made them."""
+        write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())

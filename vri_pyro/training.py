@@ -1,0 +1,243 @@
+"""The loop over epochs: batches, schedule, evaluation, checkpoints, logging, and going on after any interruption."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Any, NamedTuple
+
+import numpy as np
+import torch
+from torch.utils.tensorboard import SummaryWriter
+
+from vri_pyro.algorithm import Algorithm
+from vri_pyro.checkpoint import load_checkpoint, save_checkpoint
+from vri_pyro.data import DeviceData, batch_indices
+from vri_pyro.evaluation import evaluate
+from vri_pyro.interruption import Interrupted, stop_request
+from vri_pyro.metrics import Metrics
+from vri_pyro.pairs import Labelled
+from vri_pyro.progress import ProgressDisplay
+from vri_pyro.run_folder import RunFolder
+from vri_pyro.schedules import Schedule
+
+Rows = list[dict[str, Any]]
+
+
+class Phase(NamedTuple):
+    """A stretch of training with one algorithm.
+
+    Attributes:
+        name: what the metrics call it.
+        algorithm: what takes the steps; all phases train the same classifier.
+        pool: the examples its first batch is drawn from.
+        epochs: its length.
+    """
+
+    name: str
+    algorithm: Algorithm
+    pool: np.ndarray
+    epochs: int
+
+
+@dataclass(frozen=True)
+class Material:
+    """What a run learns from and is judged on.
+
+    Attributes:
+        train: all training inputs with the labels that training may see.
+        test: test inputs and labels; they never choose anything.
+        clean: positions of the clean set in ``train``.
+        validation: positions of the held-out clean examples in ``train``, possibly none.
+    """
+
+    train: DeviceData
+    test: DeviceData
+    clean: np.ndarray
+    validation: np.ndarray
+
+
+@dataclass
+class Progress:
+    """Where a run is: everything that changes besides the algorithms and the random state.
+
+    Attributes:
+        epoch, step: what comes next, from 0; ``step`` within the epoch.
+        rows: the metrics of the epochs done.
+        sums, counts: of the current epoch's finite step metrics.
+        best: validation accuracy of the best epoch so far.
+    """
+
+    epoch: int = 0
+    step: int = 0
+    rows: Rows = field(default_factory=list)
+    sums: Metrics = field(default_factory=dict)
+    counts: Metrics = field(default_factory=dict)
+    best: float = -math.inf
+
+    def add(self, metrics: Metrics) -> None:
+        """Add one step's metrics; what a skipped step has of non-finite values does not count."""
+        for name, value in metrics.items():
+            finite = value.isfinite()
+            zero = value.new_zeros(())
+            self.sums[name] = self.sums.get(name, zero) + torch.where(finite, value, zero)
+            self.counts[name] = self.counts.get(name, zero) + finite.to(value.dtype)
+
+    def means(self) -> dict[str, float]:
+        """The current epoch's mean of each metric, not a number where no step had a finite value."""
+        names = list(self.sums)
+        means = torch.stack([self.sums[n] / self.counts[n] for n in names]) if names else torch.zeros(0)
+        return dict(zip(names, means.tolist(), strict=True))
+
+
+class Trainer:
+    """Runs phases one after the other and keeps the run's folder.
+
+    A run killed at any moment goes on from the last checkpoint to the same numbers: the batches are functions of
+    the seed and the step, the learning rate of the progress, and everything else is in the checkpoint.
+
+    Args:
+        phases: in the order of training.
+        material: data.
+        folder: where everything is written.
+        schedule: factor on the learning rate over each phase.
+        steps_per_epoch: the same for every pool, so that methods are compared at equal numbers of steps.
+        batch_size, clean_batch_size: examples of the first and the clean batch of a step.
+        seed: of the order of the batches.
+        config: the configuration as text, kept with every checkpoint.
+    """
+
+    def __init__(
+        self,
+        phases: list[Phase],
+        material: Material,
+        folder: RunFolder,
+        schedule: Schedule,
+        steps_per_epoch: int,
+        batch_size: int,
+        clean_batch_size: int,
+        seed: int,
+        config: str,
+    ) -> None:
+        self.phases, self.material, self.folder, self.schedule = phases, material, folder, schedule
+        self.steps_per_epoch, self.seed, self.config = steps_per_epoch, seed, config
+        self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
+        self.classifier = phases[0].algorithm.classifier
+        self.progress = Progress()
+        self._rates = [[group["lr"] for group in _optimizer(phase).param_groups] for phase in phases]
+
+    def resume(self) -> None:
+        """Take over the state of the folder's last checkpoint.
+
+        Raises:
+            UserError: when there is none, or it is damaged or of another configuration.
+        """
+        state = load_checkpoint(self.folder.last, self.config)
+        self.progress = Progress(**state["progress"])
+        device = self.material.train.device
+        for totals in (self.progress.sums, self.progress.counts):
+            totals.update({name: value.to(device) for name, value in totals.items()})
+        for phase, saved in zip(self.phases, state["phases"], strict=True):
+            phase.algorithm.load_state_dict(saved)
+        torch.set_rng_state(state["random"])
+        if "random_cuda" in state:
+            torch.cuda.set_rng_state(state["random_cuda"], device)
+
+    def run(self, display: Callable[[int, int], ProgressDisplay]) -> Rows:
+        """Train to the end and return the metrics, a row an epoch.
+
+        Args:
+            display: makes the progress display from the numbers of epochs and of steps an epoch.
+
+        Raises:
+            Interrupted: after saving, when Ctrl-C or SIGTERM asked for it.
+            NonFiniteError: when the training broke down; the last checkpoint is intact.
+        """
+        epochs = sum(phase.epochs for phase in self.phases)
+        progress = self.progress
+        with (
+            stop_request() as stop,
+            display(epochs, self.steps_per_epoch) as shown,
+            SummaryWriter(str(self.folder.tensorboard), purge_step=progress.epoch) as board,
+        ):
+            while progress.epoch < epochs:
+                phase, started, rates = self._current_phase()
+                self.classifier.train()
+                while progress.step < self.steps_per_epoch:
+                    self._step(phase, started, rates)
+                    shown.step(progress.epoch, progress.step - 1)
+                    if stop.made:
+                        self.save()
+                        raise Interrupted
+                row = self._end_epoch(phase)
+                shown.epoch(row)
+                _log(board, row)
+        return progress.rows
+
+    def save(self) -> None:
+        """Write the last checkpoint."""
+        state = {
+            "progress": vars(self.progress),
+            "phases": [phase.algorithm.state_dict() for phase in self.phases],
+            "random": torch.get_rng_state(),
+        }
+        if self.material.train.device.type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(self.material.train.device)
+        save_checkpoint(self.folder.last, state, self.config)
+
+    def _current_phase(self) -> tuple[Phase, int, list[float]]:
+        """The phase of the next epoch, the epoch it began with, and its learning rates."""
+        started = 0
+        for phase, rates in zip(self.phases, self._rates, strict=True):
+            if self.progress.epoch < started + phase.epochs:
+                return phase, started, rates
+            started += phase.epochs
+        raise IndexError("the run is over")
+
+    def _step(self, phase: Phase, started: int, rates: list[float]) -> None:
+        progress = self.progress
+        done = (progress.epoch - started) * self.steps_per_epoch + progress.step
+        factor = self.schedule.factor(done / (phase.epochs * self.steps_per_epoch))
+        for group, rate in zip(_optimizer(phase).param_groups, rates, strict=True):
+            group["lr"] = rate * factor
+        step = progress.epoch * self.steps_per_epoch + progress.step
+        noisy = self._batch(phase.pool, self.batch_size, "noisy batches", step)
+        clean = self._batch(self.material.clean, self.clean_batch_size, "clean batches", step)
+        progress.add(phase.algorithm.step(noisy, clean))
+        progress.step += 1
+
+    def _batch(self, pool: np.ndarray, size: int, purpose: str, step: int) -> Labelled:
+        batch = self.material.train.batch(pool[batch_indices(len(pool), size, self.seed, purpose, step)])
+        return Labelled(batch.x, batch.y)
+
+    def _end_epoch(self, phase: Phase) -> dict[str, Any]:
+        """Evaluate, record and save; the best checkpoint before the last, so that a kill in between repeats both."""
+        progress, material = self.progress, self.material
+        row = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
+        row["learning_rate"] = max(group["lr"] for group in _optimizer(phase).param_groups)
+        row["skipped"] = phase.algorithm.guard.skipped
+        if len(material.validation):
+            found = evaluate(self.classifier, material.train, material.validation)
+            row |= {f"validation_{name}": value for name, value in found.items()}
+        row |= {f"test_{name}": value for name, value in evaluate(self.classifier, material.test).items()}
+        progress.rows.append(row)
+        progress.epoch, progress.step = progress.epoch + 1, 0
+        progress.sums, progress.counts = {}, {}
+        if row.get("validation_accuracy", -math.inf) > progress.best:
+            progress.best = row["validation_accuracy"]
+            best = {"classifier": self.classifier.state_dict(), "epoch": row["epoch"]}
+            save_checkpoint(self.folder.best, best, self.config)
+        self.folder.write_metrics(progress.rows)
+        self.save()
+        return row
+
+
+def _optimizer(phase: Phase) -> torch.optim.Optimizer:
+    return phase.algorithm.classifier_optimizer
+
+
+def _log(board: SummaryWriter, row: dict[str, Any]) -> None:
+    for name, value in row.items():
+        if name not in ("epoch", "phase") and isinstance(value, float | int):
+            board.add_scalar(name, value, row["epoch"])
