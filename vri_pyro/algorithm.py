@@ -10,7 +10,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from vri_pyro.classifier import call, cloned_buffers
+from vri_pyro.classifier import Classifier, call, cloned_buffers
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.metrics import Metrics
 from vri_pyro.pairs import Labelled
@@ -27,7 +27,7 @@ class Algorithm(ABC):
     #: names of the attributes whose states make up the algorithm's own
     stateful: ClassVar[tuple[str, ...]] = ("classifier", "guard")
 
-    def __init__(self, classifier: nn.Module, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
+    def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
         self.guard = FiniteGuard(max_skipped)
 

@@ -10,7 +10,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vri_pyro.algorithm import Algorithm, hyperparameters_of
-from vri_pyro.classifier import ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.classifier import Classifier, ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient, Problem, SplitJVP
@@ -61,7 +61,7 @@ class BilevelSVI(Algorithm):
 
     def __init__(
         self,
-        classifier: nn.Module,
+        classifier: Classifier,
         model: nn.Module,
         guide: nn.Module,
         inner_optimizer: Optimizer,
@@ -104,7 +104,9 @@ class BilevelSVI(Algorithm):
         Returns:
             scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
             nats a datum, ``hypergradient_norm``, ``gradient_norm``, and by latent site ``kl/…``,
-            ``posterior_std/…`` and ``prior_std/…``. A skipped step returns them as they were.
+            ``posterior_std/…`` and ``prior_std/…``. Where the hypergradient is not finite, nothing is updated and the
+            real step's scalars are missing; where only the real step's gradient is not, guide and prior have
+            been updated and the classifier is not.
 
         Raises:
             NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
@@ -128,6 +130,7 @@ class BilevelSVI(Algorithm):
         if self.guard.admits(metrics, ("loss", "gradient_norm")):
             apply_gradients(self.inner_optimizer, self._weights, gradients)
             commit_buffers(self.classifier, forward.buffers)
+            self.guard.step_completed()
         return metrics
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:

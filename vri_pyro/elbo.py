@@ -184,7 +184,8 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
     if log_likelihood is None or plate_size is None:
         plates = sorted({f.name for s in model_trace.nodes.values() for f in s.get("cond_indep_stack", ())})
         raise UserError(
-            f"the model observes nothing inside a plate named '{data_plate}' (its plates: {', '.join(plates) or 'none'}); "
+            f"the model observes nothing inside a plate named '{data_plate}' "
+            f"(its plates: {', '.join(plates) or 'none'}); "
             f"observe the labels inside pyro.plate('{data_plate}', ...) or name another data_plate"
         )
     return ELBOTerms(
@@ -221,7 +222,10 @@ def _kl(name: str, guide_site: dict, model_site: dict) -> tuple[Tensor, Estimato
         )
     if _same(guide_site["scale"], model_site["scale"]) and _same(guide_site["mask"], model_site["mask"]):
         try:
-            value = kl_divergence(q, p).expand(q.batch_shape)
+            value = kl_divergence(q, p)
+            if not isinstance(value, Tensor):  # Pyro's answer for a distribution masked out altogether
+                value = guide_site["value"].new_full((), value)
+            value = value.expand(q.batch_shape)
             return scale_and_mask(value, guide_site["scale"], guide_site["mask"]), "analytic"
         except NotImplementedError:
             pass
@@ -250,11 +254,17 @@ def _per_datum(value: Tensor, site: dict, data_plate: str) -> Tensor:
 def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = None) -> None:
     """Raise when latents of guide and model differ in name or shape; a broken model run has only its first sites."""
     model_sites, guide_sites = _stochastic(model_trace), _stochastic(guide_trace)
-    for name, guide_site in guide_sites.items():
-        if name in model_sites and guide_site["fn"].shape() != model_sites[name]["fn"].shape():
+    for name in guide_sites.keys() & model_sites.keys():
+        q, p = guide_sites[name]["fn"], model_sites[name]["fn"]
+        if q.shape() != p.shape():
             raise UserError(
-                f"latent site '{name}' has shape {list(guide_site['fn'].shape())} in the guide but "
-                f"{list(model_sites[name]['fn'].shape())} in the model; give both the same classes and plates"
+                f"latent site '{name}' has shape {list(q.shape())} in the guide but {list(p.shape())} in the model; "
+                "give both the same classes and plates"
+            ) from cause
+        if q.event_dim != p.event_dim:
+            raise UserError(
+                f"latent site '{name}' of shape {list(q.shape())} has {q.event_dim} event dimensions in the guide but "
+                f"{p.event_dim} in the model; give both the same plates and the same to_event"
             ) from cause
     if cause is not None:
         return

@@ -15,12 +15,12 @@ class NonFiniteError(UserError):
 
 
 class FiniteGuard:
-    """Decides whether an update may happen, and gives up after a run of refusals.
+    """Decides whether an update may happen, and gives up after a run of steps with a refusal.
 
     Each decision waits once for the device.
 
     Args:
-        max_skipped: refusals in a row before :class:`NonFiniteError`.
+        max_skipped: refusals, with no completed step in between, before :class:`NonFiniteError`.
 
     Attributes:
         skipped: refusals so far.
@@ -38,7 +38,6 @@ class FiniteGuard:
             NonFiniteError: when this is the last refusal in a row that is tolerated.
         """
         if bool(torch.stack([metrics[name] for name in names]).isfinite().all()):
-            self._in_a_row = 0
             return True
         self.skipped += 1
         self._in_a_row += 1
@@ -49,6 +48,10 @@ class FiniteGuard:
                 "the last good parameters are kept: lower the learning rates or look at the input's scale"
             )
         return False
+
+    def step_completed(self) -> None:
+        """Note that every update of a step was admitted, which ends a run of refusals."""
+        self._in_a_row = 0
 
     def state_dict(self) -> dict[str, int]:
         """The counts."""

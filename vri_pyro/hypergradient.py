@@ -118,7 +118,9 @@ class Split(Hypergradient):
         """See :class:`Hypergradient`."""
         output = problem.forward(problem.parameters)
         cut = ClassifierOutput(*(part.detach() for part in output))
-        ends, leaves = problem.attached(output), problem.attached(cut)
+        leaves = problem.attached(cut)
+        # Features that no trainable parameter reaches (a frozen trunk) have a Jacobian all the same: zero.
+        ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]
         for leaf in leaves:
             leaf.requires_grad_()
         terms = problem.head(cut)

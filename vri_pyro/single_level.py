@@ -7,7 +7,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vri_pyro.algorithm import Algorithm, hyperparameters_of
-from vri_pyro.classifier import ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.classifier import Classifier, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.metrics import Metrics, term_metrics
 from vri_pyro.optimisation import apply_gradients
@@ -33,7 +33,7 @@ class SingleLevelSVI(Algorithm):
 
     def __init__(
         self,
-        classifier: nn.Module,
+        classifier: Classifier,
         model: nn.Module,
         guide: nn.Module,
         optimizer: Optimizer,
@@ -70,4 +70,5 @@ class SingleLevelSVI(Algorithm):
         if self.guard.admits(metrics, ("loss", "gradient_norm")):
             apply_gradients(self.optimizer, self._all, gradients)
             commit_buffers(self.classifier, forward.buffers)
+            self.guard.step_completed()
         return metrics

@@ -36,6 +36,7 @@ from .toys import (
 )
 
 ATTACHED = {"detach_features": False}
+plain_sgd = partial(SGD, lr=0.1)
 
 
 @dataclass(frozen=True)
@@ -54,7 +55,7 @@ class Case:
     classifier: Callable[[], Classifier] = Dense
     model: Callable[[int], Model] = rectification
     guide: Callable[[int], Guide] = diagonal_normal
-    inner_optimizer: Callable[..., Optimizer] = partial(SGD, lr=0.1)
+    inner_optimizer: Callable[..., Optimizer] = plain_sgd
     training: bool = True
     real_steps: int = 0
     shape: tuple[int, ...] = (INPUTS,)

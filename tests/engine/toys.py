@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.models import PriorNetwork, Rectification
-from vri_pyro.pairs import Guide, Labelled, Model, Prior
+from vri_pyro.pairs import Guide, Labelled, Model
 
 CLASSES = 3
 INPUTS = 5
@@ -102,14 +102,12 @@ def with_frozen_trunk() -> Classifier:
 small_prior = partial(PriorNetwork, hidden=(4,))
 
 
-def rectification(
-    feature_dim: int, classes: int = CLASSES, prior: Callable[[int, int], Prior] = small_prior
-) -> Rectification:
-    return Rectification(feature_dim, classes, prior=prior)
+def rectification(feature_dim: int, classes: int = CLASSES, hidden: tuple[int, ...] = (4,)) -> Rectification:
+    return Rectification(feature_dim, classes, prior=partial(PriorNetwork, hidden=hidden))
 
 
-def diagonal_normal(feature_dim: int, classes: int = CLASSES) -> DiagonalNormal:
-    return DiagonalNormal(feature_dim, classes, hidden=(4,), embedding_dim=2)
+def diagonal_normal(feature_dim: int, classes: int = CLASSES, hidden: tuple[int, ...] = (4,)) -> DiagonalNormal:
+    return DiagonalNormal(feature_dim, classes, hidden=hidden, embedding_dim=2)
 
 
 class GatedRectification(Model):
@@ -129,18 +127,18 @@ class GatedRectification(Model):
 
 
 class GatedGuide(Guide):
-    """A diagonal normal for the vector; for the gate, a normal computed from the features and the label."""
+    """A diagonal normal for the vector, and a normal for the gate; each computed from the features and the label."""
 
     def __init__(self, feature_dim: int, num_classes: int = CLASSES) -> None:
         super().__init__()
         self.vector = diagonal_normal(feature_dim, num_classes)
-        self.gate = nn.Linear(feature_dim + 1, 2)
+        self.gate = nn.Linear(feature_dim + self.vector.embedding.embedding_dim, 2)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        self.vector(output, y)
-        seen = torch.cat([output.features, y.unsqueeze(-1).to(output.features)], dim=-1)
+        seen = torch.cat([output.features, self.vector.embedding(y)], dim=-1)
         location, log_scale = self.gate(seen).unbind(-1)
         with pyro.plate("data", y.shape[0]):
+            pyro.sample("v", self.vector.network(seen))
             pyro.sample("gate", dist.Normal(location, log_scale.exp()))
 
 

@@ -1,0 +1,33 @@
+# `make demo` and `make test` set up what they need in .venv. PYTHON must be 3.12 or newer.
+PYTHON ?= python3
+BIN := $(CURDIR)/.venv/bin
+
+.PHONY: setup demo test lint typecheck clean
+
+setup: .venv/ready
+
+.venv/ready: pyproject.toml constraints.txt
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 12))' || \
+		{ echo "error: $(PYTHON) is older than Python 3.12; name a newer one: make PYTHON=python3.12 ..."; exit 1; }
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --disable-pip-version-check --constraint constraints.txt --editable '.[dev]'
+	@touch $@
+
+demo: setup
+	$(BIN)/python experiments/demo.py
+
+test: setup
+	$(BIN)/python -m pytest
+
+lint: setup
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+
+# The packages are laid out as they are installed, because models/ and guides/ live beside vri_pyro/ in the tree.
+typecheck: setup
+	rm -rf build/typecheck && mkdir -p build/typecheck
+	cp -r vri_pyro build/typecheck/ && cp -r models guides build/typecheck/vri_pyro/
+	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml -p vri_pyro
+
+clean:
+	rm -rf .venv build dist *.egg-info

@@ -1,0 +1,11 @@
+"""The main job as a script: ``python experiments/fit.py --config experiments/configs/vri.yaml --seed 1``.
+
+It takes the options of ``vri-pyro fit``.
+"""
+
+import sys
+
+from vri_pyro.cli import main
+
+if __name__ == "__main__":
+    sys.exit(main(["fit", *sys.argv[1:]]))

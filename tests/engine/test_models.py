@@ -1,0 +1,161 @@
+"""Models and priors: their contracts, and what each promises beyond them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from functools import partial
+
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+import vri_pyro.models
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.errors import UserError
+from vri_pyro.guides import DiagonalNormal, NoLatents
+from vri_pyro.models import CrossEntropy, PriorNetwork, Rectification
+from vri_pyro.networks import DiagonalNormalNetwork
+from vri_pyro.pairs import Prior
+
+from .contracts import ModelContract, PriorContract, assert_mean_within_four_standard_errors, untested
+
+# Every exported model with a guide for it, and every exported prior. A new one is tested by naming it here.
+MODELS: dict[type, type] = {CrossEntropy: NoLatents, Rectification: DiagonalNormal}
+PRIORS: list[type] = [PriorNetwork]
+
+for _model, _guide in MODELS.items():
+    _name = f"Test{_model.__name__}"
+    globals()[_name] = type(_name, (ModelContract,), {"make_model": _model, "make_guide": _guide})
+for _prior in PRIORS:
+    _name = f"Test{_prior.__name__}"
+    globals()[_name] = type(_name, (PriorContract,), {"make_prior": _prior})
+
+
+class TestUnboundedPriorNetwork(PriorContract):
+    make_prior = partial(PriorNetwork, hidden=(8,), log_variance_bounds=None)
+
+
+class TestPriorNetworkWithoutHiddenLayers(PriorContract):
+    make_prior = partial(PriorNetwork, hidden=())
+
+
+def test_every_exported_class_is_under_contract() -> None:
+    assert untested(vri_pyro.models.__all__, MODELS, PRIORS) == set()
+
+
+def _output(batch: int = 5, features: int = 6, classes: int = 4) -> ClassifierOutput:
+    return ClassifierOutput(torch.randn(batch, classes), torch.randn(batch, features))
+
+
+LINKS: dict[str, tuple[nn.Module | None, Callable[[Tensor], Tensor]]] = {
+    "sigmoid by default": (None, lambda v: 1 / (1 + (-v).exp())),
+    "Sigmoid": (nn.Sigmoid(), lambda v: 1 / (1 + (-v).exp())),
+    "Tanh": (nn.Tanh(), lambda v: 1 - 2 / ((2 * v).exp() + 1)),
+    "Softplus": (nn.Softplus(), lambda v: (1 + v.exp()).log()),
+    "Identity": (nn.Identity(), lambda v: v),
+}
+
+
+@pytest.mark.parametrize(("link", "formula"), LINKS.values(), ids=LINKS.keys())
+def test_rectifier_is_the_link_of_the_latent_and_multiplies_the_logits(
+    link: nn.Module | None, formula: Callable[[Tensor], Tensor]
+) -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    model = Rectification(6, 4, prior=partial(PriorNetwork, hidden=(3,)), link=link)
+    trace = poutine.trace(model).get_trace(output, y)
+    v = trace.nodes["v"]["value"]
+    torch.testing.assert_close(trace.nodes["rectifier"]["value"], formula(v))
+    expected = -F.cross_entropy(formula(v) * output.logits, y, reduction="none")
+    torch.testing.assert_close(trace.nodes["y"]["fn"].log_prob(y), expected)
+
+
+def test_rectification_has_a_vector_a_rectifier_and_a_label_per_example() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    trace = poutine.trace(Rectification(6, 4)).get_trace(output, y)
+    sites = {name: s for name, s in trace.nodes.items() if s["type"] == "sample" and name != "data"}
+    assert list(sites) == ["v", "rectifier", "y"]
+    assert [s["is_observed"] for s in sites.values()] == [False, True, True]
+    assert sites["v"]["value"].shape == sites["rectifier"]["value"].shape == (5, 4)
+    assert sites["v"]["fn"].event_shape == (4,)
+
+
+def test_prior_of_the_vector_is_the_one_that_was_asked_for() -> None:
+    class Wide(PriorNetwork):
+        def forward(self, features: Tensor) -> dist.Distribution:
+            return dist.Normal(features[:, :4], 9.0).to_event(1)
+
+    model, output = Rectification(6, 4, prior=Wide), _output()
+    prior = poutine.trace(model).get_trace(output).nodes["v"]["fn"]
+    torch.testing.assert_close(prior.mean, output.features[:, :4])
+
+
+def test_prior_predictive_of_cross_entropy_has_the_softmax_probabilities() -> None:
+    logits = torch.tensor([1.0, 0.0, -1.0]).expand(20_000, 3)
+    labels = CrossEntropy(2, 3)(ClassifierOutput(logits, torch.zeros(20_000, 2)))
+    assert_mean_within_four_standard_errors(F.one_hot(labels, 3).double(), logits[0].softmax(-1))
+
+
+def test_prior_predictive_of_rectification_is_flatter_than_softmax() -> None:
+    # A rectifier in (0, 1) shrinks the logits; if it were ignored, the frequency would be the softmax's.
+    logits = torch.tensor([3.0, 0.0, 0.0]).expand(5_000, 3)
+    labels = Rectification(2, 3)(ClassifierOutput(logits, torch.zeros(5_000, 2)))
+    frequency = (labels == 0).double().mean()
+    assert 0.4 < frequency < logits[0].softmax(-1)[0] - 0.1
+
+
+@pytest.mark.parametrize("bounds", [(-2.0, 2.0), (-9.0, -8.5), (0.0, 1e-3)])
+def test_bounded_log_variance_stays_in_its_interval_whatever_the_features(bounds: tuple[float, float]) -> None:
+    prior = PriorNetwork(6, 4, hidden=(8,), log_variance_bounds=bounds)
+    _blow_up(prior.network)
+    log_variance = prior(1e6 * torch.randn(50, 6)).variance.log()
+    low, high = bounds
+    assert ((log_variance >= low - 1e-9) & (log_variance <= high + 1e-9)).all()
+    assert log_variance.min() < low + 0.01 * (high - low)
+    assert log_variance.max() > high - 0.01 * (high - low)
+
+
+def test_log_variance_of_the_prior_is_bounded_unless_asked_otherwise() -> None:
+    features = torch.randn(50, 6)
+    bounded, unbounded = PriorNetwork(6, 4, hidden=(8,)), PriorNetwork(6, 4, hidden=(8,), log_variance_bounds=None)
+    for prior in (bounded, unbounded):
+        _blow_up(prior.network)
+    assert bounded(features).variance.log().abs().max() <= 2.0 + 1e-9
+    assert unbounded(features).variance.log().abs().max() > 10.0
+
+
+def _blow_up(network: DiagonalNormalNetwork) -> None:
+    with torch.no_grad():
+        network.log_variance.weight.mul_(1e2)
+
+
+@pytest.mark.parametrize("bounds", [(1.0, 1.0), (2.0, -2.0), (0.0, float("nan"))])
+def test_empty_bounds_are_refused(bounds: tuple[float, float]) -> None:
+    with pytest.raises(UserError, match=r"log_variance_bounds .* are empty"):
+        PriorNetwork(6, 4, log_variance_bounds=bounds)
+
+
+def test_layers_of_the_prior_network_are_as_wide_as_the_papers() -> None:
+    assert _widths(PriorNetwork(64, 10)) == [(64, 1024), (1024, 512), (512, 10), (512, 10)]
+
+
+def _widths(module: nn.Module) -> list[tuple[int, int]]:
+    return [(m.in_features, m.out_features) for m in module.modules() if isinstance(m, nn.Linear)]
+
+
+def test_mean_and_variance_of_the_network_are_separate_functions_of_the_last_layer() -> None:
+    network = DiagonalNormalNetwork(3, 2, hidden=(5,))
+    x = torch.randn(4, 3)
+    hidden = (x @ network.body[0].weight.T + network.body[0].bias).tanh()
+    normal = network(x)
+    torch.testing.assert_close(normal.mean, hidden @ network.location.weight.T + network.location.bias)
+    torch.testing.assert_close(
+        normal.variance.log(), hidden @ network.log_variance.weight.T + network.log_variance.bias
+    )
+
+
+@pytest.mark.parametrize("kind", PRIORS)
+def test_exported_prior_is_a_prior(kind: type) -> None:
+    assert issubclass(kind, Prior)
