@@ -58,9 +58,7 @@ PLAIN = "plain SGD"
 
 def batch(size: int, device: torch.device) -> Labelled:
     """A random batch of 32 x 32 colour images."""
-    return Labelled(
-        torch.randn(size, 3, 32, 32, device=device), torch.randint(CLASSES, (size,), device=device)
-    )
+    return Labelled(torch.randn(size, 3, 32, 32, device=device), torch.randint(CLASSES, (size,), device=device))
 
 
 def optimizer_of(classifier: nn.Module) -> torch.optim.SGD:
@@ -171,9 +169,7 @@ def pyros_part(size: int, rounds: int, device: torch.device) -> tuple[float, flo
         log_likelihood = Categorical(logits=logits, validate_args=False).log_prob(y).mean(0)
         return log_likelihood, kl_divergence(q, model.prior(features))
 
-    timed = interleaved(
-        {"pyro": lambda: elbo.terms(model, guide, output, y), "direct": direct}, rounds, device
-    )
+    timed = interleaved({"pyro": lambda: elbo.terms(model, guide, output, y), "direct": direct}, rounds, device)
     return 2e3 * median(timed["pyro"]), 2e3 * median(timed["direct"])
 
 

@@ -44,9 +44,7 @@ class Run:
         return root / self.column.replace(" ", "_") / self.row.replace(" ", "_") / f"seed{self.seed}"
 
 
-def grid(
-    methods: dict[str, Sequence[str]], settings: dict[str, Sequence[str]], seeds: Iterable[int]
-) -> list[Run]:
+def grid(methods: dict[str, Sequence[str]], settings: dict[str, Sequence[str]], seeds: Iterable[int]) -> list[Run]:
     """Every method in every setting with every seed; options of the method come after those of the setting."""
     return [
         Run(row, column, seed, (*setting, *method))
@@ -80,7 +78,9 @@ def run_all(runs: Sequence[Run], root: Path, jobs: int | None = None) -> dict[Ru
                 pool.shutdown(cancel_futures=True)
                 sys.exit(f"{run.row} ({run.column}, seed {run.seed}) failed; its message is above")
             accuracy = found[run]["results"]["last"]
-            console.print(f"{done:>3}/{len(runs)} {run.column}, seed {run.seed}: {run.row} {accuracy:.1f}", highlight=False)
+            console.print(
+                f"{done:>3}/{len(runs)} {run.column}, seed {run.seed}: {run.row} {accuracy:.1f}", highlight=False
+            )
     return {run: found[run] for run in runs}
 
 

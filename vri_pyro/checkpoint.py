@@ -6,15 +6,41 @@ import io
 import os
 import pickle
 import zipfile
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
 import torch
+import yaml
 
 from vri_pyro.errors import UserError
 
 FORMAT = 1
+# What PyTorch raises, by kind of damage, for bytes that are no sound checkpoint.
+_UNREADABLE = (
+    RuntimeError,
+    EOFError,
+    ValueError,
+    LookupError,
+    AttributeError,
+    TypeError,
+    OSError,
+    pickle.UnpicklingError,
+    zipfile.BadZipFile,
+)
+
+
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence that ``path`` could not be written, and why; what was there before must be intact."""
+    try:
+        yield
+    except OSError as error:
+        kept = "the previous one is intact" if path.is_file() else "nothing was there before"
+        raise UserError(
+            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or change --output"
+        ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
@@ -24,17 +50,17 @@ def write_atomically(path: Path, content: bytes) -> None:
         UserError: when the file cannot be written; the previous file is intact.
     """
     partial = path.with_name(f".{path.name}.partial")
-    try:
-        with open(partial, "wb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        os.replace(partial, path)
-    except OSError as error:
-        with suppress(OSError):
-            partial.unlink()
-        kept = "the previous file is intact" if path.exists() else "nothing was written"
-        raise UserError(f"cannot write {path}: {error.strerror}; {kept}, free some space or fix the rights") from error
+    with clear_write_errors(path):
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+            raise
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
@@ -67,7 +93,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
         raise UserError(f"there is no checkpoint {path}; start the run without --resume")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
-    except (RuntimeError, EOFError, ValueError, KeyError, OSError, pickle.UnpicklingError, zipfile.BadZipFile) as error:
+    except _UNREADABLE as error:
         raise UserError(f"checkpoint {path} is damaged or no checkpoint; delete it and start the run again") from error
     if not isinstance(saved, dict) or saved.get("format") != FORMAT:
         found = saved.get("format") if isinstance(saved, dict) else None
@@ -84,7 +110,20 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
 
 
 def _first_difference(saved: str, asked: str) -> str:
-    """The first lines that differ between two YAML texts."""
-    pairs = zip(saved.splitlines() + [""], asked.splitlines() + [""], strict=False)
-    was, now = next(((a.strip(), b.strip()) for a, b in pairs if a != b), ("", ""))
-    return f"there '{was}', now '{now}'"
+    """The first option in which two configurations in YAML differ, by its full name."""
+    was, now = (dict(_options(yaml.safe_load(text))) for text in (saved, asked))
+    for name in was | now:
+        before, after = was.get(name, "not set"), now.get(name, "not set")
+        if before != after:
+            return f"{name} was {before}, now it is {after}"
+    return "the same options in another form"
+
+
+def _options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The options in a nested configuration, named as on the command line."""
+    if not isinstance(value, dict) or not value:
+        yield name, value
+        return
+    for key, inner in value.items():
+        inside = key not in ("class_path", "init_args")
+        yield from _options(inner, f"{name}.{key}".lstrip(".") if inside else name)

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import math
 import os
-import re
+import shlex
 import sys
+import threading
 import warnings
 from collections.abc import Sequence
 from pathlib import Path
@@ -12,30 +14,33 @@ from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from rich.console import Console
-from rich.table import Table
+from rich.table import Column, Table
 
 import vri_pyro
 from vri_pyro.errors import UserError
 from vri_pyro.experiment import Experiment
 from vri_pyro.interruption import Interrupted
+from vri_pyro.option_errors import one_sentence
 
 # The engine imports no model or guide; what runs when nothing is asked for is named here.
 DEFAULTS: dict[str, Any] = {
     "method": {
         "class_path": "vri_pyro.methods.Bilevel",
         "init_args": {
-            "model": {"class_path": "vri_pyro.models.Rectification"},
-            "guide": {"class_path": "vri_pyro.guides.DiagonalNormal"},
+            "model": {
+                "class_path": "vri_pyro.models.Rectification",
+                "init_args": {
+                    "prior": {"class_path": "vri_pyro.models.PriorNetwork", "init_args": {"hidden": [128, 64]}}
+                },
+            },
+            "guide": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}},
             "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
         },
     },
     "data": {"class_path": "vri_pyro.data.Digits"},
     "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
     "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
-    "optimizer": {
-        "class_path": "torch.optim.SGD",
-        "init_args": {"lr": 0.02, "momentum": 0.9, "weight_decay": 5e-4},
-    },
+    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
     "schedule": {"class_path": "vri_pyro.schedules.Cosine"},
 }
 # Where and how a run is shown and stored does not make it another run.
@@ -58,42 +63,52 @@ def build_parser() -> tuple[ArgumentParser, ArgumentParser]:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for bad input, 130 when interrupted, 1 otherwise."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # a user's own classes lie in the folder they work in
+    if not debug:
+        # TensorBoard's thread hands its error to the main thread, which reports it; printing it as well is noise.
+        threading.excepthook = lambda _: None
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-        warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {message}")
+        warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
-            return _run(arguments)
-        except Interrupted as stop:
-            errors.print(str(stop))
+            return _run([argument for argument in arguments if argument != "--debug"])
+        except (Interrupted, KeyboardInterrupt) as stop:
+            errors.print(str(stop) or "stopped at once; what was saved before is intact")
             return 130
-        except (UserError, ArgumentError) as error:
-            if "--debug" in arguments:
-                raise
-            errors.print(f"error: {one_sentence(str(error))}")
-            return 2
         except Exception as error:
-            if "--debug" in arguments:
+            if debug:
                 raise
-            errors.print(f"error: {type(error).__name__}: {one_sentence(str(error))} (--debug shows where)")
-            return 1
+            errors.print(f"error: {_explanation(error)}")
+            return 2 if isinstance(error, UserError | ArgumentError) else 1
+
+
+def _explanation(error: Exception) -> str:
+    if isinstance(error, ArgumentError):
+        return one_sentence(str(error))
+    if isinstance(error, UserError):
+        return _one_line(error)
+    return f"{type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
 
 
 def _run(arguments: Sequence[str]) -> int:
     parser, fit = build_parser()
     parsed = parser.parse_args(arguments)
     options = parsed.fit
-    config = fit.dump(_without(options, ("config", "resume")), skip_none=False)
-    identity = fit.dump(_without(options, PRESENTATION), skip_none=False, skip_validation=True)
+    config = fit.dump(_without(options, ("config", "resume")), skip_unset=False)
+    identity = fit.dump(_without(options, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(**vars(_without(fit.instantiate(options), ("config",))))
     try:
         summary = experiment.run(config, identity)
     except Interrupted:
-        raise Interrupted(
-            f"stopped and saved; go on with: vri-pyro fit --config {experiment.folder.config} --resume true"
-        ) from None
+        file = shlex.quote(str(experiment.folder.config))
+        raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
     if not options.quiet:
         _show(summary, experiment.folder.path)
     return 0
@@ -104,35 +119,20 @@ def _without(options: Namespace, names: Sequence[str]) -> Namespace:
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
-    table = Table(title="test accuracy (%)")
-    results = summary["results"]
-    for heading in ("last epoch", "mean of last 10", "chosen on validation", "noise realised", "clean labels"):
-        table.add_column(heading, justify="right")
-    table.add_row(
-        f"{results['last']:.2f}",
-        f"{results['last_10']:.2f}",
-        "-" if results["chosen"] is None else f"{results['chosen']:.2f} (epoch {results['chosen_epoch'] + 1})",
-        f"{summary['split']['realised_rate']:.1%}",
-        str(summary["split"]["clean"]),
-    )
+    results, split = summary["results"], summary["split"]
+    table = Table("epoch", Column("test accuracy (%)", justify="right"))
+    table.add_row("last", f"{results['last']:.2f}")
+    table.add_row("mean of the last 10", f"{results['last_10']:.2f}")
+    if results["chosen"] is not None:
+        table.add_row(f"{results['chosen_epoch'] + 1}, chosen on validation", f"{results['chosen']:.2f}")
     console = Console()
     console.print(table)
-    console.print(f"run folder: {folder}", highlight=False, soft_wrap=True)
-
-
-def one_sentence(message: str) -> str:
-    """Condense jsonargparse's nested report of a bad option to the option's name and the innermost reason."""
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    reason = message.split("expects a function or a callable class:")[-1]
-    reason = re.sub(r'Parser key "[^"]+":', "", reason)
-    reason = re.sub(r"Problem with given class_path '[^']+':", "", reason)
-    reason = re.sub(r"\.* Got value: .*", "", reason, flags=re.DOTALL) if "Namespace(" in reason else reason
-    reason = re.sub(
-        r"Does not validate against any of the Union subtypes.*?Errors:", "none of: ", reason, flags=re.DOTALL
+    rate = split["realised_rate"]
+    noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
+    console.print(
+        f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels", highlight=False
     )
-    reason = re.sub(r"<class '(?:\w+\.)*(\w+)'>", r"\1", reason)
-    reason = " ".join(reason.split())
-    return f"--{'.'.join(keys)}: {reason}" if keys else reason
+    console.print(f"run folder: {folder}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

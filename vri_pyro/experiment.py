@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import platform
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -14,6 +15,7 @@ import torch
 from rich.console import Console
 
 import vri_pyro
+from vri_pyro.checkpoint import clear_write_errors, load_checkpoint
 from vri_pyro.classifier import Classifier
 from vri_pyro.data import Arrays, DeviceData, LabelNoise, Source, Split, make_split, mean_and_std
 from vri_pyro.errors import UserError
@@ -52,6 +54,10 @@ class FineTuning:
     method: Method
     optimizer: OptimizerFactory
     epochs: int = 10
+
+    def __post_init__(self) -> None:
+        """Check the length."""
+        _check_at_least(1, epochs=self.epochs)
 
 
 class Experiment:
@@ -97,9 +103,8 @@ class Experiment:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
-        for name, value in (("epochs", epochs), ("batch_size", batch_size), ("clean_batch_size", clean_batch_size)):
-            if value < 1:
-                raise UserError(f"{name} is {value}; give at least 1")
+        _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size)
+        _check_at_least(0, threads=threads, seed=seed)
         self.method, self.data, self.noise, self.backbone = method, data, noise, backbone
         self.optimizer, self.schedule, self.split, self.fine_tuning = optimizer, schedule, split, fine_tuning
         self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
@@ -122,14 +127,20 @@ class Experiment:
             torch.set_num_threads(self.threads)
         pyro.enable_validation(False)
         torch.manual_seed(self.seed)
+        self.folder.check(self.resume)
+        resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
         arrays = self.data.load()
-        split = make_split(arrays, self.noise, seed=self.seed, **vars(self.split))
-        self.folder.make(self.resume)
+        split = self._saved_split(arrays) if resumed else self._new_split(arrays)
         trainer = self._trainer(arrays, split, identity)
-        if self.resume and self.folder.last.exists():
-            trainer.resume()
-        self.folder.write_config(config)
-        split.save(self.folder.split)
+        if resumed:
+            trainer.load_state_dict(resumed)
+        else:
+            self.folder.make()
+            self.folder.write_config(config)
+            with clear_write_errors(self.folder.split):
+                split.save(self.folder.split)
+        if trainer.finished and self.folder.summary.exists():
+            return self.folder.read_summary()
         rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
         summary = {
             "results": results(rows),
@@ -140,6 +151,15 @@ class Experiment:
         }
         self.folder.write_summary(summary)
         return summary
+
+    def _new_split(self, arrays: Arrays) -> Split:
+        return make_split(arrays, self.noise, seed=self.seed, **vars(self.split))
+
+    def _saved_split(self, arrays: Arrays) -> Split:
+        """The run's split, unless the data have changed since it was made."""
+        split = Split.load(self.folder.split)
+        split.check_fits(arrays)
+        return split
 
     def _trainer(self, arrays: Arrays, split: Split, identity: str) -> Trainer:
         labels = arrays.y_train.copy()
@@ -156,7 +176,10 @@ class Experiment:
             clean=split.clean_indices,
             validation=split.validation_indices,
         )
-        classifier = self.backbone(arrays.input_shape, arrays.num_classes).to(self.device)
+        with _building("the backbone"):
+            classifier = self.backbone(arrays.input_shape, arrays.num_classes)
+        # Channels last is the faster layout for convolutions, here by 1.4 on a CPU, and what tensor cores want.
+        classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]
         if self.fine_tuning is not None:
             second = self.fine_tuning
@@ -177,7 +200,26 @@ class Experiment:
     def _phase(
         name: str, method: Method, optimizer: OptimizerFactory, epochs: int, classifier: Classifier, split: Split
     ) -> Phase:
-        return Phase(name, method.build(classifier, optimizer), _pool(method.pool, split), epochs)
+        with _building(f"the method of {name}"):
+            algorithm = method.build(classifier, optimizer)
+        return Phase(name, algorithm, _pool(method.pool, split), epochs)
+
+
+@contextmanager
+def _building(what: str) -> Iterator[None]:
+    """Take what a constructor refuses, PyTorch's included, for a value that the user can mend."""
+    try:
+        yield
+    except UserError:
+        raise
+    except (TypeError, ValueError, RuntimeError) as error:
+        raise UserError(f"{what} cannot be built, change its options: {error}") from error
+
+
+def _check_at_least(least: int, **options: int) -> None:
+    for name, value in options.items():
+        if value < least:
+            raise UserError(f"{name} is {value}; give at least {least}")
 
 
 def _pool(pool: Pool, split: Split) -> np.ndarray:

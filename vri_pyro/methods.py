@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
-from typing import Literal
+from typing import Any, Literal
 
 from torch import Tensor
 from torch.optim import Optimizer
@@ -46,7 +46,7 @@ class Bilevel(Method):
         inner_kl_weight: λ, weight of the KL in the virtual step's loss (paper, eq. 6).
         outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
         detach_features: whether guide and prior see the features as constants.
-        clean_weight: weight of a clean batch's cross entropy in the classifier's real step.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step; 0 in the paper.
         hypergradient: the strategy; SplitJVP when none is given.
         share_forward: keep the noisy forward's graph for the real step: faster, more memory.
         max_skipped: non-finite steps in a row before the training stops.
@@ -63,14 +63,14 @@ class Bilevel(Method):
         inner_kl_weight: float = 0.0,
         outer_kl_weight: float = 1e-3,
         detach_features: bool = True,
-        clean_weight: float = 0.0,
+        clean_weight: float = 1.0,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
         max_skipped: int = 10,
     ) -> None:
         self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
         self.particles = particles
-        self.options = {
+        self.options: dict[str, Any] = {
             "inner_kl_weight": inner_kl_weight,
             "outer_kl_weight": outer_kl_weight,
             "detach_features": detach_features,

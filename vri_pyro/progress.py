@@ -1,15 +1,30 @@
-"""What a person sees while a run goes on: a live bar on a terminal, one line an epoch elsewhere."""
+"""What a person sees while a run goes on: a table that grows by a line an epoch, and on a terminal a live bar."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping
 from types import TracebackType
-from typing import Any, Self
+from typing import Any, NamedTuple, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
 
-SHOWN = ("loss", "meta_loss", "kl", "validation_accuracy", "test_accuracy")
+
+class _Column(NamedTuple):
+    metric: str
+    heading: str
+    width: int
+    form: str
+
+
+# Narrow enough, all together, for a terminal of 80 columns.
+_COLUMNS = (
+    _Column("loss", "loss", 8, ".4g"),
+    _Column("meta_loss", "meta loss", 10, ".4g"),
+    _Column("kl", "KL", 8, ".3g"),
+    _Column("validation_accuracy", "validation %", 13, ".2f"),
+    _Column("test_accuracy", "test %", 8, ".2f"),
+)
 
 
 class ProgressDisplay:
@@ -23,16 +38,17 @@ class ProgressDisplay:
 
     def __init__(self, epochs: int, steps: int, console: Console) -> None:
         self.epochs, self.steps, self.console = epochs, steps, console
+        self._phase: str | None = None
         self._bar = Progress(
-            TextColumn("epoch {task.description}"),
+            TextColumn("{task.description}"),
             BarColumn(),
-            MofNCompleteColumn(),
+            TaskProgressColumn(),
             TimeRemainingColumn(),
             console=console,
             disable=not console.is_terminal,
             transient=True,
         )
-        self._task = self._bar.add_task("", total=steps)
+        self._task = self._bar.add_task("starting", total=epochs * steps)
 
     def __enter__(self) -> Self:
         self._bar.start()
@@ -43,9 +59,21 @@ class ProgressDisplay:
 
     def step(self, epoch: int, step: int) -> None:
         """Show that ``step`` of ``epoch`` (both from 0) is done."""
-        self._bar.update(self._task, description=f"{epoch + 1}/{self.epochs}", completed=step + 1)
+        done = epoch * self.steps + step + 1
+        self._bar.update(self._task, description=f"epoch {epoch + 1}/{self.epochs}", completed=done)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Show an epoch's metrics."""
-        figures = "  ".join(f"{name} {row[name]:.4g}" for name in SHOWN if row.get(name) not in ("", None))
-        self.console.print(f"epoch {row['epoch'] + 1:>3}/{self.epochs} {row['phase']}  {figures}", highlight=False)
+        """Show an epoch's metrics, under headings when a phase begins."""
+        if row["phase"] != self._phase:
+            self._phase = row["phase"]
+            self._print(self._phase, [column.heading for column in _COLUMNS])
+        self._print(f"{row['epoch'] + 1}/{self.epochs}", [_figure(row.get(c.metric), c.form) for c in _COLUMNS])
+
+    def _print(self, label: str, cells: list[str]) -> None:
+        line = "".join(f"{cell:>{column.width}}" for cell, column in zip(cells, _COLUMNS, strict=True))
+        self.console.print(f"{label:<12}{line}", highlight=False, markup=False, soft_wrap=True)
+
+
+def _figure(value: float | None, form: str) -> str:
+    """A metric as text, and a dash for one that this phase does not have."""
+    return "-" if value is None else format(value, form)

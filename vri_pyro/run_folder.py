@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vri_pyro.checkpoint import write_atomically
+from vri_pyro.checkpoint import clear_write_errors, write_atomically
 from vri_pyro.errors import UserError
 
 Row = Mapping[str, float | int | str]
@@ -19,10 +19,7 @@ class RunFolder:
     """The files of one run.
 
     Args:
-        path: the folder; made when missing.
-
-    Raises:
-        UserError: when it cannot be made or written to.
+        path: the folder; :meth:`make` makes it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -35,23 +32,28 @@ class RunFolder:
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
 
-    def make(self, resume: bool) -> None:
-        """Make the folder, or make sure that it may be gone on with.
+    def check(self, resume: bool) -> None:
+        """Make sure that a run here would not destroy another one.
 
         Args:
             resume: whether a run that is there already is to be continued rather than an error.
 
         Raises:
-            UserError: when the folder cannot be written, or holds a run that ``resume`` does not ask for.
+            UserError: when the folder holds a run that ``resume`` does not ask for.
         """
         if self.last.exists() and not resume:
-            raise UserError(f"{self.path} already holds a run; add --resume to continue it, or choose another output")
-        try:
-            self.last.parent.mkdir(parents=True, exist_ok=True)
-        except OSError as error:
             raise UserError(
-                f"cannot make the run folder {self.path}: {error.strerror}; choose another output"
-            ) from error
+                f"{self.path} already holds a run; add --resume true to continue it, or choose another --output"
+            )
+
+    def make(self) -> None:
+        """Make the folder.
+
+        Raises:
+            UserError: when it cannot be made.
+        """
+        with clear_write_errors(self.path):
+            self.last.parent.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, text: str) -> None:
         """Write ``config.yaml``: everything, resolved."""
@@ -69,3 +71,7 @@ class RunFolder:
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the run's results and what made them."""
         write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
+
+    def read_summary(self) -> dict[str, Any]:
+        """The ``summary.json`` of a finished run."""
+        return json.loads(self.summary.read_bytes())

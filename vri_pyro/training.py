@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
 
@@ -12,7 +12,7 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from vri_pyro.algorithm import Algorithm
-from vri_pyro.checkpoint import load_checkpoint, save_checkpoint
+from vri_pyro.checkpoint import clear_write_errors, save_checkpoint
 from vri_pyro.data import DeviceData, batch_indices
 from vri_pyro.evaluation import evaluate
 from vri_pyro.interruption import Interrupted, stop_request
@@ -127,13 +127,29 @@ class Trainer:
         self.progress = Progress()
         self._rates = [[group["lr"] for group in _optimizer(phase).param_groups] for phase in phases]
 
-    def resume(self) -> None:
-        """Take over the state of the folder's last checkpoint.
+    @property
+    def epochs(self) -> int:
+        """Epochs of all phases together."""
+        return sum(phase.epochs for phase in self.phases)
 
-        Raises:
-            UserError: when there is none, or it is damaged or of another configuration.
-        """
-        state = load_checkpoint(self.folder.last, self.config)
+    @property
+    def finished(self) -> bool:
+        """Whether the last epoch is done."""
+        return self.progress.epoch >= self.epochs
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that the rest of the run depends on, as tensors and plain values."""
+        state = {
+            "progress": vars(self.progress),
+            "phases": [phase.algorithm.state_dict() for phase in self.phases],
+            "random": torch.get_rng_state(),
+        }
+        if (device := self.material.train.device).type == "cuda":
+            state["random_cuda"] = torch.cuda.get_rng_state(device)
+        return state
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """Take over the state of a :meth:`state_dict`, which may come from another device."""
         self.progress = Progress(**state["progress"])
         device = self.material.train.device
         for totals in (self.progress.sums, self.progress.counts):
@@ -141,7 +157,7 @@ class Trainer:
         for phase, saved in zip(self.phases, state["phases"], strict=True):
             phase.algorithm.load_state_dict(saved)
         torch.set_rng_state(state["random"])
-        if "random_cuda" in state:
+        if "random_cuda" in state and device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], device)
 
     def run(self, display: Callable[[int, int], ProgressDisplay]) -> Rows:
@@ -154,14 +170,14 @@ class Trainer:
             Interrupted: after saving, when Ctrl-C or SIGTERM asked for it.
             NonFiniteError: when the training broke down; the last checkpoint is intact.
         """
-        epochs = sum(phase.epochs for phase in self.phases)
         progress = self.progress
         with (
+            clear_write_errors(self.folder.tensorboard),
             stop_request() as stop,
-            display(epochs, self.steps_per_epoch) as shown,
+            display(self.epochs, self.steps_per_epoch) as shown,
             SummaryWriter(str(self.folder.tensorboard), purge_step=progress.epoch) as board,
         ):
-            while progress.epoch < epochs:
+            while not self.finished:
                 phase, started, rates = self._current_phase()
                 self.classifier.train()
                 while progress.step < self.steps_per_epoch:
@@ -170,21 +186,12 @@ class Trainer:
                     if stop.made:
                         self.save()
                         raise Interrupted
-                row = self._end_epoch(phase)
-                shown.epoch(row)
-                _log(board, row)
+                shown.epoch(self._end_epoch(phase, board))
         return progress.rows
 
     def save(self) -> None:
         """Write the last checkpoint."""
-        state = {
-            "progress": vars(self.progress),
-            "phases": [phase.algorithm.state_dict() for phase in self.phases],
-            "random": torch.get_rng_state(),
-        }
-        if self.material.train.device.type == "cuda":
-            state["random_cuda"] = torch.cuda.get_rng_state(self.material.train.device)
-        save_checkpoint(self.folder.last, state, self.config)
+        save_checkpoint(self.folder.last, self.state_dict(), self.config)
 
     def _current_phase(self) -> tuple[Phase, int, list[float]]:
         """The phase of the next epoch, the epoch it began with, and its learning rates."""
@@ -211,16 +218,10 @@ class Trainer:
         batch = self.material.train.batch(pool[batch_indices(len(pool), size, self.seed, purpose, step)])
         return Labelled(batch.x, batch.y)
 
-    def _end_epoch(self, phase: Phase) -> dict[str, Any]:
-        """Evaluate, record and save; the best checkpoint before the last, so that a kill in between repeats both."""
-        progress, material = self.progress, self.material
-        row = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
-        row["learning_rate"] = max(group["lr"] for group in _optimizer(phase).param_groups)
-        row["skipped"] = phase.algorithm.guard.skipped
-        if len(material.validation):
-            found = evaluate(self.classifier, material.train, material.validation)
-            row |= {f"validation_{name}": value for name, value in found.items()}
-        row |= {f"test_{name}": value for name, value in evaluate(self.classifier, material.test).items()}
+    def _end_epoch(self, phase: Phase, board: SummaryWriter) -> dict[str, Any]:
+        """Evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
+        row = self._evaluated(phase)
+        progress = self.progress
         progress.rows.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.sums, progress.counts = {}, {}
@@ -229,8 +230,19 @@ class Trainer:
             best = {"classifier": self.classifier.state_dict(), "epoch": row["epoch"]}
             save_checkpoint(self.folder.best, best, self.config)
         self.folder.write_metrics(progress.rows)
+        _log(board, row)
         self.save()
         return row
+
+    def _evaluated(self, phase: Phase) -> dict[str, Any]:
+        progress, material = self.progress, self.material
+        row: dict[str, Any] = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
+        row["learning_rate"] = max(group["lr"] for group in _optimizer(phase).param_groups)
+        row["skipped"] = phase.algorithm.guard.skipped
+        if len(material.validation):
+            found = evaluate(self.classifier, material.train, material.validation)
+            row |= {f"validation_{name}": value for name, value in found.items()}
+        return row | {f"test_{name}": value for name, value in evaluate(self.classifier, material.test).items()}
 
 
 def _optimizer(phase: Phase) -> torch.optim.Optimizer:
@@ -241,3 +253,4 @@ def _log(board: SummaryWriter, row: dict[str, Any]) -> None:
     for name, value in row.items():
         if name not in ("epoch", "phase") and isinstance(value, float | int):
             board.add_scalar(name, value, row["epoch"])
+    board.flush()

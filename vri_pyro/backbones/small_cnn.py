@@ -12,7 +12,9 @@ from vri_pyro.errors import UserError
 
 
 class SmallCNN(Classifier):
-    """Blocks of 3x3 convolution, batch normalisation, ReLU and 2x2 max-pooling, then one hidden layer.
+    """Blocks of 3x3 convolution, 2x2 max-pooling, batch normalisation and ReLU, then one hidden layer.
+
+    Pooling comes first, so that normalisation and ReLU work on a quarter of the pixels.
 
     Meant for images from 8x8 (digits) to 32x32. Every block halves the image, so sides must be at
     least ``2 ** len(channels)`` pixels.
@@ -67,4 +69,4 @@ class SmallCNN(Classifier):
 def _block(channels_in: int, channels_out: int, batch_norm: bool) -> nn.Sequential:
     convolution = nn.Conv2d(channels_in, channels_out, kernel_size=3, padding=1, bias=not batch_norm)
     normalisation = [nn.BatchNorm2d(channels_out)] if batch_norm else []
-    return nn.Sequential(convolution, *normalisation, nn.ReLU(), nn.MaxPool2d(2))
+    return nn.Sequential(convolution, nn.MaxPool2d(2), *normalisation, nn.ReLU())

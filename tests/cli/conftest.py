@@ -1,0 +1,90 @@
+"""The command line, in this process where that is enough and in one of its own where it is not."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import NamedTuple
+
+import pyro
+import pytest
+
+from vri_pyro.cli import main
+
+# Small networks, so that an epoch on the digits takes a few hundredths of a second.
+TINY = """\
+method:
+  class_path: vri_pyro.methods.Bilevel
+  init_args:
+    model:
+      class_path: vri_pyro.models.Rectification
+      init_args:
+        prior: {class_path: vri_pyro.models.PriorNetwork, init_args: {hidden: [8]}}
+    guide: {class_path: vri_pyro.guides.DiagonalNormal, init_args: {hidden: [8]}}
+    outer_optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-3}}
+backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16], dropout: 0.2}}
+epochs: 1
+device: cpu
+threads: 1
+output: run
+"""
+FINE_TUNING = """\
+fine_tuning:
+  epochs: 6
+  optimizer: {class_path: torch.optim.SGD, init_args: {lr: 1.0e-2, momentum: 0.9}}
+  method:
+    class_path: vri_pyro.methods.SingleLevel
+    init_args: {model: vri_pyro.models.CrossEntropy, guide: vri_pyro.guides.NoLatents, pool: clean}
+"""
+
+
+class Result(NamedTuple):
+    """What a command did."""
+
+    status: int
+    stdout: str
+    stderr: str
+
+
+Command = Callable[..., Result]
+
+
+@pytest.fixture
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty working directory with ``tiny.yaml``, the configuration of a tiny run."""
+    (tmp_path / "tiny.yaml").write_text(TINY)
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+@pytest.fixture
+def vri_pyro(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
+    """Runs a command in this process."""
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    monkeypatch.setattr(threading, "excepthook", threading.excepthook)
+
+    def run(*arguments: str) -> Result:
+        try:
+            status = main([*arguments])
+        except SystemExit as leave:  # --help, --version and --print_config
+            status = int(leave.code or 0)
+        finally:
+            pyro.enable_validation(True)  # a run switches it off
+        return Result(status, *capsys.readouterr())
+
+    return run
+
+
+@pytest.fixture
+def own_process(here: Path) -> Command:
+    """Runs a command in a process of its own, as a user does."""
+
+    def run(*arguments: str) -> Result:
+        command = [sys.executable, "-m", "vri_pyro.cli", *arguments]
+        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=120, check=False)
+        return Result(done.returncode, done.stdout, done.stderr)
+
+    return run

@@ -1,0 +1,319 @@
+"""Bad input ends with exit status 2 and one line that names the offending thing and the remedy."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from .conftest import Command, Result
+
+
+def _complaint(result: Result) -> str:
+    """The one line of a well-behaved failure."""
+    assert result.status == 2
+    lines = result.stderr.splitlines()
+    assert len(lines) == 1, result.stderr
+    assert lines[0].startswith("error: ")
+    return lines[0].removeprefix("error: ")
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        ("--epochs 0", "epochs is 0; give at least 1"),
+        ("--epochs three", "--epochs: expected is a whole number, not 'three'"),
+        ("--batch_size -5", "batch_size is -5; give at least 1"),
+        ("--threads -1", "threads is -1; give at least 0"),
+        ("--seed -1", "seed is -1; give at least 0"),
+        ("--device tpu", "--device: expected is one of 'auto', 'cpu', 'cuda', not 'tpu'"),
+        ("--resume maybe", "--resume: expected is true or false, not 'maybe'"),
+        ("--resume", "--resume needs a value, such as --resume VALUE (true or false for a switch)"),
+        ("--noise.rate -0.1", "Flip got rate -0.1; give a probability from 0 to 1."),
+        ("--noise.rate lots", "--noise.rate: expected is a number, not 'lots'"),
+        ("--optimizer.lr fast", "--optimizer.lr: expected is a number, not 'fast'"),
+        (
+            "--optimizer.lr -1",
+            "the method of training cannot be built, change its options: Invalid learning rate: -1.0",
+        ),
+        ("--method.particles 0", "num_particles is 0; draw at least one sample per datum"),
+        ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
+        (
+            "--split.clean_per_class 0",
+            "clean_per_class is 0 and the clean set cannot be empty; give at least 1.",
+        ),
+        ("--nonsense 1", "unrecognised: --nonsense 1; vri-pyro fit --help lists the options"),
+        ("--method.guide.nonsense 1", "--method.guide: there is no option 'nonsense'; vri-pyro fit --help lists"),
+        ("--method.guide no_such.Guide", "--method.guide: there is no module 'no_such' here or installed; check"),
+        ("--noise no_such.Noise", "--noise: there is no module 'no_such' here or installed; check the class path"),
+        (
+            "--method.guide vri_pyro.guides.Nope",
+            "--method.guide: module 'vri_pyro.guides' has no class 'Nope'; check the class path",
+        ),
+        (
+            "--method.guide vri_pyro.models.CrossEntropy",
+            "--method.guide: vri_pyro.models.CrossEntropy is no Guide; name a subclass of Guide",
+        ),
+        (
+            "--method.model.prior vri_pyro.guides.DiagonalNormal",
+            "--method.model.prior: vri_pyro.guides.DiagonalNormal is no Prior; name a subclass of Prior",
+        ),
+        ("--noise vri_pyro.data.Digits", "--noise: vri_pyro.data.Digits is no LabelNoise; name a subclass"),
+        ("--backbone torch.nn.Linear", "--backbone: torch.nn.Linear is no Classifier; name a subclass of"),
+        ("--schedule linear", "--schedule: 'linear' is no class path; give one such as my_file.MyClass"),
+        (
+            "--method.hypergradient Nope",
+            "--method.hypergradient: 'Nope' is no class path; give one such as my_file.MyClass",
+        ),
+        ("--data vri_pyro.data.NpzFile", "--data: set its options too that have no default: path"),
+        ("--fine_tuning.epochs 3", "--fine_tuning: set its options too that have no default: method, optimizer"),
+        (
+            "--optimizer torch.optim.LBFGS",
+            "no virtual step is known for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
+        ),
+        ("--config missing.yaml", "--config: there is no file '{here}/missing.yaml'; check the path"),
+        ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (nothing was there before); free"),
+    ],
+)
+def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str) -> None:
+    assert _complaint(vri_pyro("fit", "--config", "tiny.yaml", *options.split())).startswith(
+        complaint.replace("{here}", str(here))
+    )
+    assert not (here / "run" / "checkpoints" / "last.pt").exists()
+
+
+@pytest.mark.parametrize(
+    ("text", "complaint"),
+    [
+        ("a: [1,\nb: }", "--config: this is no valid YAML, mend it: while parsing a flow node"),
+        ("- 1\n", "--config: the file must map options to values, as config.yaml of a run folder does"),
+        ("epoch: 3\n", "there is no option 'epoch'; vri-pyro fit --help lists the options"),
+        (
+            "method: {class_path: vri_pyro.methods.Bilevel, init_args: {guid: x}}",
+            "--method: there is no option 'guid'; vri-pyro fit --help lists the options",
+        ),
+    ],
+)
+def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: str) -> None:
+    (here / "bad.yaml").write_text(text)
+    assert _complaint(vri_pyro("fit", "--config", "bad.yaml")).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ([], "name a command: fit"),
+        (["train"], "there is no command 'train'; choose from 'fit'"),
+        (["--nonsense"], "unrecognised: --nonsense; vri-pyro fit --help lists the options"),
+    ],
+)
+def test_bad_command(vri_pyro: Command, arguments: list[str], complaint: str) -> None:
+    assert _complaint(vri_pyro(*arguments)) == complaint
+
+
+@pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
+def test_cuda_where_there_is_none(vri_pyro: Command) -> None:
+    found = _complaint(vri_pyro("fit", "--config", "tiny.yaml", "--device", "cuda"))
+    assert found == "device is cuda but PyTorch finds no CUDA device here; use --device auto or cpu"
+
+
+def _arrays(**changes: Any) -> dict[str, Any]:
+    """Arrays of a sound .npz, 90 vectors of 3 classes, with ``changes``."""
+    labels = np.arange(90) % 3
+    arrays = {
+        "x_train": np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32),
+        "y_train": labels,
+        "x_test": np.zeros((9, 4), np.float32),
+        "y_test": labels[:9],
+    }
+    return arrays | changes
+
+
+def _fit_npz(command: Command, here: Path, *options: str, **changes: Any) -> Result:
+    np.savez(here / "mine.npz", **_arrays(**changes))
+    npz = ["--data", "vri_pyro.data.NpzFile", "--data.path", "mine.npz", "--batch_size", "20"]
+    return command("fit", "--config", "tiny.yaml", *npz, *options)
+
+
+NO_NOISE = ("--noise", "vri_pyro.data.NoNoise")
+
+
+def test_sound_npz_is_the_counterpart_of_the_broken_ones(vri_pyro: Command, here: Path) -> None:
+    assert _fit_npz(vri_pyro, here).status == 0
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"y_train": np.full(90, -1)}, "y_train[0] is -1; labels are 0 to"),
+        ({"y_train": np.arange(90) % 3 * 2}, "No label is 3 although the largest is 4"),
+        (
+            {"y_train": np.arange(90) % 4, "classes": np.array(["a", "b", "c"])},
+            "y_train[3] is 3; labels are 0 to 2",
+        ),
+        ({"y_train": np.zeros(90)}, "y_train has dtype float64 where integers are needed; convert"),
+        ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; give one label an example."),
+        (
+            {"x_train": np.where(np.arange(360).reshape(90, 4) == 7, np.nan, 1.0)},
+            "x_train[1, 3] is nan, which is not a finite float32; replace or drop such values.",
+        ),
+        ({"x_test": np.full((9, 4), np.inf, np.float32)}, "x_test[0, 0] is inf, which is not a finite float32"),
+        ({"x_test": np.zeros((9, 5), np.float32)}, "x_test has examples of shape (5,) but those of x_train are (4,)"),
+        (
+            {"y_train_clean": np.arange(90) % 3, "clean_indices": np.arange(9)},
+            "Both y_train_clean and clean_indices are given; keep",
+        ),
+        ({"clean_indices": np.array([0, 90])}, "clean_indices[1] is 90; the training set has 90 examples"),
+        ({"clean_indices": np.array([0, 3, 3])}, "clean_indices holds index 3 more than once; give each index once."),
+    ],
+)
+def test_bad_arrays(vri_pyro: Command, here: Path, changes: dict[str, Any], complaint: str) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, **changes))
+    assert found.startswith(f"In mine.npz: {complaint}")
+
+
+def test_empty_clean_set(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.array([], int)))
+    assert found == "clean_indices is empty; name at least one example whose label is trusted."
+
+
+def test_everything_clean_leaves_nothing_noisy(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.arange(90)))
+    assert found.startswith("No examples are left for the noisy part; take fewer")
+
+
+def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, y_train_clean=np.arange(90) % 3))
+    assert found.startswith("The data hold y_train_clean, so y_train is noisy already, but Flip(rate=0.4)")
+
+
+def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
+    clean = np.flatnonzero(np.arange(90) % 3 != 1)[:20]
+    result = _fit_npz(own_process, here, *NO_NOISE, "--split.clean_per_class", "null", clean_indices=clean)
+    assert result.status == 0
+    assert result.stderr.splitlines() == [
+        "warning: The clean set holds no example of class '1', whose labels it therefore cannot help to rectify; "
+        "trust some examples of it."
+    ]
+
+
+def test_saved_split_whose_clean_and_noisy_parts_overlap(vri_pyro: Command, here: Path) -> None:
+    assert _fit_npz(vri_pyro, here).status == 0
+    with np.load(here / "run" / "split.npz") as pack:
+        parts = dict(pack)
+    parts["clean_indices"][0] = parts["noisy_indices"][0]
+    np.savez(here / "run" / "split.npz", **parts)
+    found = _complaint(_fit_npz(vri_pyro, here, "--resume", "true"))
+    assert "noisy_indices and clean_indices share 1 examples, the first of them index" in found
+
+
+OWN_GUIDES = """
+import pyro, torch
+import pyro.distributions as dist
+from vri_pyro.pairs import Guide
+
+class _Constant(Guide):
+    site, extra = "v", 0
+
+    def __init__(self, feature_dim: int, num_classes: int) -> None:
+        super().__init__()
+        self.location = torch.nn.Parameter(torch.zeros(num_classes + self.extra))
+
+    def forward(self, output, y):
+        with pyro.plate("data", len(y)):
+            location = self.location.expand(len(y), -1)
+            return pyro.sample(self.site, dist.Normal(location, torch.ones(())).to_event(1))
+
+class OtherSite(_Constant):
+    site = "w"
+
+class OtherShape(_Constant):
+    extra = 1
+
+class Raising(_Constant):
+    def forward(self, output, y):
+        raise KeyError("a mistake of the author's")
+"""
+
+
+@pytest.mark.parametrize(
+    ("guide", "complaint"),
+    [
+        ("OtherSite", "the model's latent sites ['v'] are not the guide's ['w']; every latent"),
+        ("OtherShape", "latent site 'v' has shape [100, 11] in the guide but [100, 10] in the model; give both"),
+    ],
+)
+def test_guide_and_model_that_do_not_fit(own_process: Command, here: Path, guide: str, complaint: str) -> None:
+    (here / "my_guides.py").write_text(OWN_GUIDES)
+    result = own_process("fit", "--config", "tiny.yaml", "--method.guide", f"my_guides.{guide}")
+    assert _complaint(result).startswith(complaint)
+
+
+def test_fault_in_the_users_own_class_exits_with_1_and_says_how_to_see_where(own_process: Command, here: Path) -> None:
+    (here / "my_guides.py").write_text(OWN_GUIDES)
+    arguments = ("fit", "--config", "tiny.yaml", "--method.guide", "my_guides.Raising")
+    result = own_process(*arguments)
+    assert result.status == 1
+    assert result.stderr.splitlines() == ['error: KeyError: "a mistake of the author\'s" (--debug shows where)']
+    shown = own_process("--debug", *arguments)
+    assert shown.status == 1
+    assert 'my_guides.py", line' in shown.stderr
+
+
+@pytest.mark.parametrize("place", ["before", "after"])
+def test_debug_shows_the_traceback(own_process: Command, place: str) -> None:
+    command = ["fit", "--config", "tiny.yaml", "--epochs", "0"]
+    result = own_process(*(["--debug", *command] if place == "before" else [*command, "--debug"]))
+    assert result.status != 0
+    assert "Traceback (most recent call last)" in result.stderr
+    assert "epochs is 0; give at least 1" in result.stderr
+
+
+@pytest.fixture
+def finished(vri_pyro: Command) -> Command:
+    """The command line, in a folder where a run has ended."""
+    assert vri_pyro("fit", "--config", "tiny.yaml").status == 0
+    return vri_pyro
+
+
+def test_folder_that_holds_a_run(finished: Command) -> None:
+    found = _complaint(finished("fit", "--config", "tiny.yaml"))
+    assert found == "run already holds a run; add --resume true to continue it, or choose another --output"
+
+
+def test_truncated_checkpoint(finished: Command, here: Path) -> None:
+    last = here / "run" / "checkpoints" / "last.pt"
+    last.write_bytes(last.read_bytes()[:-1000])
+    found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
+    assert found.startswith("checkpoint run/checkpoints/last.pt is damaged or no checkpoint; delete it and start")
+
+
+def test_checkpoint_of_another_configuration(finished: Command) -> None:
+    found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true", "--method.particles", "3"))
+    assert "another configuration (method.particles was 2, now it is 3); resume with" in found
+
+
+def test_checkpoint_of_another_version(finished: Command, here: Path) -> None:
+    last = here / "run" / "checkpoints" / "last.pt"
+    torch.save(torch.load(last, weights_only=True) | {"format": 99}, last)
+    found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
+    assert "has format 99, this version of vri_pyro reads 1; use the version that wrote it" in found
+
+
+def test_other_threads_and_device_and_folder_do_not_make_another_configuration(finished: Command, here: Path) -> None:
+    (here / "run").rename(here / "moved")
+    moved = ("--output", "moved", "--device", "auto", "--quiet", "true", "--resume", "true")
+    assert finished("fit", "--config", "tiny.yaml", *moved).status == 0
+
+
+def test_training_that_breaks_down(vri_pyro: Command) -> None:
+    result = vri_pyro("fit", "--config", "tiny.yaml", "--optimizer.lr", "1e30", "--epochs", "3", "--quiet", "true")
+    assert "not finite in 10 steps in a row; the last good parameters are kept: lower" in _complaint(result)
+
+
+def test_bad_data_leave_no_run_folder_behind(vri_pyro: Command, here: Path) -> None:
+    _complaint(_fit_npz(vri_pyro, here, y_train=np.zeros(90)))
+    assert not (here / "run").exists()

@@ -1,0 +1,192 @@
+"""A run that was killed or stopped, and gone on with, ends as if nothing had happened: bit for bit."""
+
+from __future__ import annotations
+
+import random
+import re
+import resource
+import shlex
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from .conftest import FINE_TUNING, TINY, Command
+
+# Batches of 67 make 20 steps an epoch; dropout and two particles draw random numbers in every one of them.
+CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\n") + FINE_TUNING
+EPOCHS = 30
+
+
+@pytest.fixture(scope="module")
+def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The folder of a run that nobody disturbed."""
+    folder = tmp_path_factory.mktemp("undisturbed")
+    (folder / "config.yaml").write_text(CONFIG)
+    command = [sys.executable, "-m", "vri_pyro.cli", "fit", "--config", "config.yaml", "--quiet", "true"]
+    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    return folder / "run"
+
+
+def _start(here: Path, resume: bool) -> subprocess.Popen[str]:
+    (here / "config.yaml").write_text(CONFIG)
+    command = [sys.executable, "-m", "vri_pyro.cli", "fit", "--config", "config.yaml", "--resume", str(resume).lower()]
+    return subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def _finish(here: Path) -> None:
+    process = _start(here, resume=True)
+    process.communicate(timeout=60)
+    assert process.returncode == 0
+
+
+def _epochs_done(run: Path) -> int:
+    metrics = run / "metrics.csv"
+    return len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
+
+
+def _wait_for_epoch(process: subprocess.Popen[str], run: Path, epoch: int) -> None:
+    deadline = time.monotonic() + 60
+    while _epochs_done(run) < epoch and process.poll() is None:
+        assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
+        time.sleep(0.002)
+
+
+def _assert_same_end(run: Path, undisturbed: Path) -> None:
+    for name in ("metrics.csv", "summary.json"):
+        assert (run / name).read_bytes() == (undisturbed / name).read_bytes()
+    for name in ("last.pt", "best.pt"):
+        _assert_equal(*(torch.load(f / "checkpoints" / name, weights_only=True) for f in (run, undisturbed)))
+
+
+def _assert_equal(one: Any, other: Any) -> None:
+    assert type(one) is type(other)
+    if isinstance(one, dict):
+        assert one.keys() == other.keys()
+        for name in one:
+            _assert_equal(one[name], other[name])
+    elif isinstance(one, list | tuple):
+        assert len(one) == len(other)
+        for pair in zip(one, other, strict=True):
+            _assert_equal(*pair)
+    elif isinstance(one, torch.Tensor):
+        assert torch.equal(one, other)
+    else:
+        assert one == other
+
+
+def test_killed_several_times_at_random_moments_and_resumed(here: Path, undisturbed: Path) -> None:
+    moments = random.Random(0)
+    run = here / "run"
+    for _ in range(4):
+        before = _epochs_done(run)
+        process = _start(here, resume=True)
+        _wait_for_epoch(process, run, before + moments.randint(1, 3))
+        time.sleep(moments.uniform(0, 0.03))  # anywhere in an epoch's steps, its evaluation or its saving
+        process.kill()
+        process.communicate()
+        assert process.returncode == -signal.SIGKILL
+        assert before < _epochs_done(run) < EPOCHS
+
+    _finish(here)
+    _assert_same_end(run, undisturbed)
+
+
+@pytest.mark.skipif(not hasattr(resource, "prlimit"), reason="needs Linux to limit another process")
+def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: Path, undisturbed: Path) -> None:
+    process = _start(here, resume=False)
+    _wait_for_epoch(process, here / "run", 3)
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))  # files of this process, larger than 100 bytes
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 2
+    assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free some space, .*\n", message)
+
+    state = torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]
+    assert state["progress"]["epoch"] >= 2
+    _finish(here)
+    _assert_same_end(here / "run", undisturbed)
+
+
+@pytest.mark.parametrize(("number", "epoch"), [(signal.SIGINT, 3), (signal.SIGTERM, 25)])
+def test_stopped_in_mid_epoch_and_gone_on_with_by_the_command_it_names(
+    here: Path, undisturbed: Path, number: signal.Signals, epoch: int
+) -> None:
+    process = _start(here, resume=False)
+    _wait_for_epoch(process, here / "run", epoch)
+    process.send_signal(number)
+    _, message = process.communicate(timeout=60)
+    assert process.returncode == 130
+    hint = "stopped and saved; go on with: "
+    assert message == f"{hint}vri-pyro fit --config run/config.yaml --resume true\n"
+    assert epoch <= _epochs_done(here / "run") < EPOCHS
+
+    named = shlex.split(message.removeprefix(hint))
+    assert subprocess.run([sys.executable, "-m", "vri_pyro.cli", *named[1:]], cwd=here, check=False).returncode == 0
+    _assert_same_end(here / "run", undisturbed)
+
+
+def test_stopped_before_the_first_epoch_ends(here: Path, undisturbed: Path) -> None:
+    process = _start(here, resume=False)
+    events = here / "run" / "tensorboard"
+    while not events.exists():  # made when the training begins
+        time.sleep(0.002)
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]["progress"]["epoch"] == 0
+    _finish(here)
+    _assert_same_end(here / "run", undisturbed)
+
+
+def _interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Press Ctrl-C in the run's first epoch, after ``step`` steps."""
+
+    def display(_: object, epoch: int, done: int) -> None:
+        if (epoch, done) == (0, step):
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr("vri_pyro.progress.ProgressDisplay.step", display)
+
+
+def test_stopped_convolutional_network_goes_on_bit_for_bit(
+    vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    cnn = ("fit", "--config", "tiny.yaml", "--backbone", "vri_pyro.backbones.SmallCNN", "--epochs", "2")
+    assert vri_pyro(*cnn, "--output", "undisturbed").status == 0
+    with monkeypatch.context() as patch:
+        _interrupt_at(5, patch)
+        assert vri_pyro(*cnn).status == 130
+    assert vri_pyro(*cnn, "--resume", "true").status == 0
+    _assert_same_end(here / "run", here / "undisturbed")
+
+
+def test_command_quotes_a_folder_with_spaces(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    _interrupt_at(5, monkeypatch)
+    result = vri_pyro("fit", "--config", "tiny.yaml", "--output", "my run")
+    assert result.status == 130
+    assert result.stderr.endswith("go on with: vri-pyro fit --config 'my run/config.yaml' --resume true\n")
+
+
+def test_interrupt_outside_the_training_leaves_no_traceback(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def interrupted(_: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr("vri_pyro.data.Digits.load", interrupted)
+    result = vri_pyro("fit", "--config", "tiny.yaml")
+    assert (result.status, result.stderr) == (130, "stopped at once; what was saved before is intact\n")
+
+
+def test_resuming_a_finished_run_prints_its_table_and_changes_nothing(vri_pyro: Command, here: Path) -> None:
+    first = vri_pyro("fit", "--config", "tiny.yaml")
+    before = {path: path.stat().st_mtime_ns for path in (here / "run").rglob("*")}
+    again = vri_pyro("fit", "--config", "run/config.yaml", "--resume", "true")
+    assert again.status == 0
+    assert first.stdout.endswith(again.stdout)
+    assert "test accuracy" in again.stdout
+    assert {path: path.stat().st_mtime_ns for path in (here / "run").rglob("*")} == before

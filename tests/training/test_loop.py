@@ -1,0 +1,233 @@
+"""Which batches an algorithm is given, at which learning rates, in which phase, and what ends the training."""
+
+from __future__ import annotations
+
+import csv
+import math
+import os
+import signal
+from collections.abc import Callable, Iterable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from torch import Tensor
+
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.data import Arrays, Digits, Source, Split, mean_and_std
+from vri_pyro.errors import UserError
+from vri_pyro.experiment import Experiment, FineTuning, SplitSizes
+from vri_pyro.guard import NonFiniteError
+from vri_pyro.interruption import Interrupted
+from vri_pyro.methods import Pool
+from vri_pyro.pairs import Labelled
+from vri_pyro.schedules import Cosine
+
+from .spies import Spy, Spying, cross_entropy, sgd
+
+Run = Callable[..., dict[str, Any]]
+
+
+@pytest.mark.parametrize("pool", ["noisy", "clean", "noisy_and_clean"])
+def test_every_pool_gets_the_same_number_of_steps(run: Run, pool: Pool) -> None:
+    method = Spying(pool)
+    run(method=method, epochs=3)
+    assert len(method.spy.seen) == 3 * (200 // 50)
+
+
+@dataclass(frozen=True)
+class Numbered(Source):
+    """Examples whose only feature is their position."""
+
+    def load(self) -> Arrays:
+        return Arrays(
+            x_train=np.arange(90, dtype=np.float32)[:, None],
+            y_train=np.arange(90) % 3,
+            x_test=np.arange(9, dtype=np.float32)[:, None],
+            y_test=np.arange(9) % 3,
+            classes=("a", "b", "c"),
+        )
+
+    def pairs(self, batches: Iterable[Labelled]) -> set[tuple[int, int]]:
+        """The (position, label) pairs in standardised batches."""
+        mean, std = mean_and_std(self.load().x_train)
+        return {
+            (round(x * float(std[0]) + float(mean[0])), y)
+            for batch in batches
+            for x, y in zip(batch.x[:, 0].tolist(), batch.y.tolist(), strict=True)
+        }
+
+
+@pytest.mark.parametrize("pool", ["noisy", "clean", "noisy_and_clean"])
+def test_batches_come_from_their_pools_with_the_labels_that_training_may_see(
+    run: Run, folder: Path, pool: Pool
+) -> None:
+    method, data = Spying(pool), Numbered()
+    run(method=method, data=data, split=SplitSizes(2, 2), batch_size=10, epochs=10)
+    split = Split.load(folder / "split.npz")
+    given = set(zip(split.noisy_indices.tolist(), split.given_labels.tolist(), strict=True))
+    trusted = set(zip(split.clean_indices.tolist(), split.clean_labels.tolist(), strict=True))
+    expected = {"noisy": given, "clean": trusted, "noisy_and_clean": given | trusted}[pool]
+    assert data.pairs(step.noisy for step in method.spy.seen) == expected
+    assert data.pairs(step.clean for step in method.spy.seen) == trusted
+
+
+def test_clean_batch_is_the_whole_clean_set_when_that_is_smaller_than_a_batch(run: Run, folder: Path) -> None:
+    method = Spying()
+    run(method=method, clean_batch_size=100, epochs=1)
+    split = Split.load(folder / "split.npz")
+    for step in method.spy.seen:
+        assert sorted(step.clean.y.tolist()) == sorted(split.clean_labels.tolist())
+
+
+def test_steps_happen_in_training_mode_although_evaluation_comes_in_between(run: Run) -> None:
+    method = Spying()
+    run(method=method, epochs=2)
+    assert all(step.training_mode for step in method.spy.seen)
+
+
+def test_cosine_schedule_runs_over_each_phase_from_the_phases_own_rate(run: Run) -> None:
+    first, second = Spying(), Spying("clean")
+    fine_tuning = FineTuning(second, sgd(0.003), epochs=1)
+    run(method=first, epochs=2, optimizer=sgd(0.1), schedule=Cosine(), fine_tuning=fine_tuning)
+    first_rates, second_rates = ([step.rates[0] for step in method.spy.seen] for method in (first, second))
+    assert first_rates == pytest.approx([0.05 * (1 + math.cos(math.pi * i / 8)) for i in range(8)])
+    assert second_rates == pytest.approx([0.0015 * (1 + math.cos(math.pi * i / 4)) for i in range(4)])
+
+
+def test_fine_tuning_sees_the_clean_set_only_and_starts_from_the_trained_classifier(run: Run, folder: Path) -> None:
+    second = Spying("clean")
+    run(epochs=2, fine_tuning=FineTuning(second, sgd(0.003), epochs=1))
+    assert all(len(step.noisy.y) == 20 for step in second.spy.seen)
+    trained = load_checkpoint(folder / "checkpoints" / "last.pt")["phases"][0]["classifier"]
+    assert all(torch.equal(trained[name], value) for name, value in second.spy.classifier.state_dict().items())
+    with open(folder / "metrics.csv", newline="") as file:
+        assert [row["phase"] for row in csv.DictReader(file)] == ["training", "training", "fine-tuning"]
+
+
+def test_fine_tuning_fits_the_clean_set(run: Run, folder: Path) -> None:
+    run(epochs=1, fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.5), epochs=8))
+    with open(folder / "metrics.csv", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[-1] < 0.2 < losses[0]
+
+
+def test_epoch_metrics_are_means_over_its_steps(run: Run, folder: Path) -> None:
+    run(method=Spying(), epochs=2)
+    with open(folder / "metrics.csv", newline="") as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [2.5, 6.5]
+
+
+class SometimesInfinite(Spying):
+    """Every other step reports an infinite loss."""
+
+    def build(self, *arguments: Any) -> Spy:
+        spy = super().build(*arguments)
+        original = spy.step
+
+        def step(noisy: Labelled, clean: Labelled) -> dict[str, Tensor]:
+            metrics = original(noisy, clean)
+            return {name: value if value % 2 else value * math.inf for name, value in metrics.items()}
+
+        spy.step = step  # type: ignore[method-assign]
+        return spy
+
+
+def test_skipped_steps_do_not_count_in_the_means(run: Run, folder: Path) -> None:
+    run(method=SometimesInfinite(), epochs=1)
+    with open(folder / "metrics.csv", newline="") as file:
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [2.0]  # of 1 and 3
+
+
+class Signalled(Spying):
+    """Sends the process a signal in its third step."""
+
+    def __init__(self, number: signal.Signals) -> None:
+        super().__init__()
+        self.number = number
+
+    def build(self, *arguments: Any) -> Spy:
+        spy = super().build(*arguments)
+        original = spy.step
+
+        def step(noisy: Labelled, clean: Labelled) -> dict[str, Tensor]:
+            metrics = original(noisy, clean)
+            if len(spy.seen) == 3:
+                os.kill(os.getpid(), self.number)
+            return metrics
+
+        spy.step = step  # type: ignore[method-assign]
+        return spy
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_saves_in_mid_epoch_and_leaves_the_handlers_as_they_were(
+    run: Run, folder: Path, number: signal.Signals
+) -> None:
+    handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
+    with pytest.raises(Interrupted):
+        run(method=Signalled(number))
+    progress = load_checkpoint(folder / "checkpoints" / "last.pt")["progress"]
+    assert (progress["epoch"], progress["step"]) == (0, 3)
+    assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
+
+
+def test_interrupted_run_goes_on_with_the_very_next_step(run: Run, tmp_path: Path) -> None:
+    whole, rest = Spying(), Spying()
+    with pytest.raises(Interrupted):
+        run(method=Signalled(signal.SIGINT))
+    run(method=rest, resume=True)
+    run(method=whole, output=tmp_path / "undisturbed")
+    assert len(rest.spy.seen) == len(whole.spy.seen) - 3
+    for resumed, undisturbed in zip(rest.spy.seen, whole.spy.seen[3:], strict=True):
+        assert torch.equal(resumed.noisy.x, undisturbed.noisy.x)
+        assert torch.equal(resumed.clean.x, undisturbed.clean.x)
+
+
+def test_training_that_breaks_down_says_so_and_leaves_the_last_good_checkpoint(run: Run, folder: Path) -> None:
+    exploding = FineTuning(cross_entropy("clean"), sgd(1e30), epochs=1)
+    with pytest.raises(NonFiniteError, match=r"not finite in 10 steps in a row; .*: lower the learning rates"):
+        run(epochs=2, batch_size=10, fine_tuning=exploding)
+    state = load_checkpoint(folder / "checkpoints" / "last.pt")
+    assert state["progress"]["epoch"] == 2
+    assert all(value.isfinite().all() for value in state["phases"][0]["classifier"].values())
+
+
+def test_finished_run_is_not_touched_by_resuming_it(run: Run, folder: Path) -> None:
+    first = run()
+    before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    assert run(resume=True) == first
+    after = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
+    assert after == before
+
+
+def test_run_killed_before_its_summary_was_written_gets_it_by_resuming(run: Run, folder: Path) -> None:
+    first = run()
+    (folder / "summary.json").unlink()
+    assert run(resume=True) == first
+    assert (folder / "summary.json").exists()
+
+
+def test_resuming_before_the_first_checkpoint_starts_the_run(run: Run, tmp_path: Path) -> None:
+    assert run(resume=True)["results"] == run(output=tmp_path / "other")["results"]
+
+
+def test_resuming_refuses_data_that_changed_meanwhile(run: Run) -> None:
+    run(data=Numbered(), split=SplitSizes(2, 2), batch_size=10)
+    with pytest.raises(UserError, match="The split is for 90 training examples but the data have 1400"):
+        run(data=Digits(), resume=True)
+
+
+@pytest.mark.parametrize("option", ["epochs", "batch_size", "clean_batch_size"])
+def test_numbers_below_one_are_refused_by_name(experiment: Callable[..., Experiment], option: str) -> None:
+    with pytest.raises(UserError, match=f"{option} is 0; give at least 1"):
+        experiment(**{option: 0})
+
+
+def test_what_pytorch_refuses_is_the_users_to_mend(run: Run, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"method of training cannot be built, .*Invalid learning rate: -1"):
+        run(optimizer=sgd(-1))
+    assert not folder.exists()

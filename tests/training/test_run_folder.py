@@ -1,0 +1,85 @@
+"""What a run leaves behind."""
+
+from __future__ import annotations
+
+import csv
+import json
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import vri_pyro
+from vri_pyro.data import Digits, Split
+from vri_pyro.experiment import FineTuning, SplitSizes
+from vri_pyro.run_folder import RunFolder
+
+from .spies import cross_entropy, sgd
+
+Run = Callable[..., dict[str, Any]]
+
+
+def _metrics(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_metrics_have_a_row_an_epoch_with_losses_rates_and_accuracies(run: Run, folder: Path) -> None:
+    run(epochs=3)
+    rows = _metrics(folder)
+    assert [row["epoch"] for row in rows] == ["0", "1", "2"]
+    assert {row["phase"] for row in rows} == {"training"}
+    accuracies = {"validation_accuracy", "validation_nll", "test_accuracy", "test_nll"}
+    assert {"loss", "kl", "gradient_norm", "learning_rate", "skipped"} | accuracies <= set(rows[0])
+    assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
+
+
+def test_columns_of_a_later_phase_are_empty_before_it(folder: Path) -> None:
+    folder.mkdir()
+    RunFolder(folder).write_metrics([{"epoch": 0, "meta_loss": 0.5}, {"epoch": 1, "loss": 0.25}])
+    assert _metrics(folder) == [
+        {"epoch": "0", "meta_loss": "0.5", "loss": ""},
+        {"epoch": "1", "meta_loss": "", "loss": "0.25"},
+    ]
+
+
+def test_run_without_validation_set_has_no_validation_columns_and_chooses_no_epoch(run: Run, folder: Path) -> None:
+    summary = run(split=SplitSizes(clean_per_class=2, validation_per_class=0, noisy_size=200))
+    assert not any(name.startswith("validation") for name in _metrics(folder)[0])
+    assert summary["results"]["chosen"] is None
+    assert not (folder / "checkpoints" / "best.pt").exists()
+
+
+def test_summary_is_what_the_metrics_say_and_what_made_them(run: Run, folder: Path) -> None:
+    returned = run()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert summary == returned
+    accuracies = [float(row["test_accuracy"]) for row in _metrics(folder)]
+    assert summary["results"]["last"] == accuracies[-1]
+    assert summary["results"]["last_10"] == pytest.approx(sum(accuracies) / len(accuracies))
+    assert summary["split"]["noisy"] == 200
+    assert summary["split"]["clean"] == 20
+    assert summary["noise"] == "Flip(rate=0.4)"
+    assert summary["made_by"]["vri_pyro"] == vri_pyro.__version__
+
+
+def test_split_is_saved_and_is_the_one_reported(run: Run, folder: Path) -> None:
+    summary = run()
+    split = Split.load(folder / "split.npz")
+    split.check_fits(Digits().load())
+    assert summary["split"]["realised_rate"] == split.realised_rate > 0
+
+
+def test_tensorboard_holds_every_epoch(run: Run, folder: Path) -> None:
+    run(fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.01), epochs=2))
+    events = EventAccumulator(str(folder / "tensorboard")).Reload()
+    logged = events.Scalars("test_accuracy")
+    assert [event.step for event in logged] == [0, 1, 2, 3, 4]
+    assert [event.value for event in logged] == pytest.approx([float(r["test_accuracy"]) for r in _metrics(folder)])
+
+
+def test_config_is_written_as_given(run: Run, folder: Path) -> None:
+    run()
+    assert (folder / "config.yaml").read_text() == "epochs: 3\n"
