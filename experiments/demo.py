@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import time
 from pathlib import Path
 
@@ -19,11 +20,19 @@ SETTINGS = {"digits, flip 40%": ["--config", str(CONFIGS / "digits.yaml")]}
 
 def main() -> None:
     """Run everything and print the table."""
-    root, started = Path("runs/demo"), time.monotonic()
-    found = run_all(grid(METHODS, SETTINGS, seeds=(0, 1, 2)), root)
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
+    parser.add_argument("--epochs", type=int, default=60)
+    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where the run folders go")
+    options = parser.parse_args()
+    settings = {name: [*setting, "--epochs", str(options.epochs)] for name, setting in SETTINGS.items()}
+    started = time.monotonic()
+    found = run_all(grid(METHODS, settings, options.seeds), options.runs)
     console = Console()
-    console.print(table(found, "test accuracy (%) after the last epoch, mean ± sd of three seeds"))
-    console.print(f"{time.monotonic() - started:.0f} s; the run folders are in {root.resolve()}", highlight=False)
+    seeds = f"{len(options.seeds)} seeds"
+    console.print(table(found, f"test accuracy (%) after the last epoch, mean ± sd, {seeds}"))
+    seconds = time.monotonic() - started
+    console.print(f"{seconds:.0f} s; the run folders are in {options.runs.resolve()}", highlight=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

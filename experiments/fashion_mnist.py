@@ -1,4 +1,4 @@
-"""Fashion-MNIST with 10,000 noisy and 1,000 clean labels, a small CNN, no augmentation: who is rescued from which noise?
+"""Fashion-MNIST with 10,000 noisy and 1,000 clean labels, a small CNN, no augmentation: what does VRI rescue?
 
     python experiments/fashion_mnist.py --data fashion_mnist.npz [--seeds 0 1 2] [--jobs 2]
 

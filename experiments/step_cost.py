@@ -1,6 +1,6 @@
 """What a bi-level step costs: time in plain SGD steps and added memory, for every strategy, and Pyro's part of it.
 
-    python experiments/step_cost.py [--device cuda] [--backbone vri_pyro.backbones.PreActResNet18] [--rounds 20]
+    python experiments/step_cost.py [--device cuda] [--rounds 15] [--only SplitJVP Unrolled]
 
 Steps of all kinds take turns in one process, so that a drifting machine slows all of them alike; medians are shown. On
 a CPU the time is the process's own and one thread works; added memory is the peak of the resident set during a step
@@ -179,6 +179,7 @@ def main() -> None:
     parser.add_argument("--device", default="cuda" if torch.cuda.is_available() else "cpu")
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--only", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="strategies to measure")
     parser.add_argument("--output", type=Path, help="also write the figures here, as JSON")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -190,7 +191,7 @@ def main() -> None:
         print(added_memory(options.memory_of, options.batch, device))
         return
 
-    names = [PLAIN, *STRATEGIES]
+    names = [PLAIN, *options.only]
     seconds = interleaved({name: make(name, options.batch, device) for name in names}, options.rounds, device)
     rows = []
     for name in names:

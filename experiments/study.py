@@ -105,7 +105,7 @@ def spread(values: Sequence[float]) -> str:
 def table(found: dict[Run, dict[str, Any]], title: str, which: str = "last") -> Table:
     """Rows of methods, columns of settings, mean ± standard deviation over seeds."""
     rows, columns = (list(dict.fromkeys(getattr(run, part) for run in found)) for part in ("row", "column"))
-    result = Table(title=title)
+    result = Table(title=title, title_justify="left", min_width=len(title))
     result.add_column("method")
     for column in columns:
         result.add_column(column, justify="right")

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
 
 from torch import Tensor, autograd, nn
 from torch.nn.utils import get_total_norm
@@ -132,6 +133,17 @@ class BilevelSVI(Algorithm):
             commit_buffers(self.classifier, forward.buffers)
             self.guard.step_completed()
         return metrics
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        zeros = None if self.structural_zeros is None else list(self.structural_zeros)
+        return super().state_dict() | {"structural_zeros": zeros}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        zeros = state["structural_zeros"]
+        self.structural_zeros = None if zeros is None else tuple(zeros)
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
         names = forward.names

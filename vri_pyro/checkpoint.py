@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import os
 import pickle
 import zipfile
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +13,7 @@ import torch
 import yaml
 
 from vri_pyro.errors import UserError
+from vri_pyro.files import write_atomically
 
 FORMAT = 1
 # What PyTorch raises, by kind of damage, for bytes that are no sound checkpoint.
@@ -29,38 +28,6 @@ _UNREADABLE = (
     pickle.UnpicklingError,
     zipfile.BadZipFile,
 )
-
-
-@contextmanager
-def clear_write_errors(path: Path) -> Iterator[None]:
-    """Say in one sentence that ``path`` could not be written, and why; what was there before must be intact."""
-    try:
-        yield
-    except OSError as error:
-        kept = "the previous one is intact" if path.is_file() else "nothing was there before"
-        raise UserError(
-            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or change --output"
-        ) from error
-
-
-def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``, or leave it as it was: write beside it, flush to disk, rename.
-
-    Raises:
-        UserError: when the file cannot be written; the previous file is intact.
-    """
-    partial = path.with_name(f".{path.name}.partial")
-    with clear_write_errors(path):
-        try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
-            os.replace(partial, path)
-        except OSError:
-            with suppress(OSError):
-                partial.unlink()
-            raise
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:

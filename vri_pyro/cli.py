@@ -8,7 +8,8 @@ import shlex
 import sys
 import threading
 import warnings
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -66,11 +67,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     debug = "--debug" in arguments
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # a user's own classes lie in the folder they work in
-    if not debug:
-        # TensorBoard's thread hands its error to the main thread, which reports it; printing it as well is noise.
-        threading.excepthook = lambda _: None
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with warnings.catch_warnings():
+    with warnings.catch_warnings(), _quiet_threads(not debug):
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
@@ -83,6 +81,18 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             errors.print(f"error: {_explanation(error)}")
             return 2 if isinstance(error, UserError | ArgumentError) else 1
+
+
+@contextmanager
+def _quiet_threads(quiet: bool) -> Iterator[None]:
+    """TensorBoard's thread hands its error to the main thread, which reports it; printing it as well is noise."""
+    previous = threading.excepthook
+    if quiet:
+        threading.excepthook = lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
 
 
 def _explanation(error: Exception) -> str:

@@ -15,7 +15,7 @@ import torch
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.checkpoint import clear_write_errors, load_checkpoint
+from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
 from vri_pyro.data import Arrays, DeviceData, LabelNoise, Source, Split, make_split, mean_and_std
 from vri_pyro.errors import UserError
@@ -131,14 +131,15 @@ class Experiment:
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
         arrays = self.data.load()
         split = self._saved_split(arrays) if resumed else self._new_split(arrays)
-        trainer = self._trainer(arrays, split, identity)
+        mean, std = mean_and_std(arrays.x_train)
+        trainer = self._trainer(arrays, split, mean, std, identity)
         if resumed:
             trainer.load_state_dict(resumed)
         else:
             self.folder.make()
             self.folder.write_config(config)
-            with clear_write_errors(self.folder.split):
-                split.save(self.folder.split)
+            split.save(self.folder.split)
+            self.folder.write_inputs(arrays.input_shape, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
@@ -161,7 +162,7 @@ class Experiment:
         split.check_fits(arrays)
         return split
 
-    def _trainer(self, arrays: Arrays, split: Split, identity: str) -> Trainer:
+    def _trainer(self, arrays: Arrays, split: Split, mean: np.ndarray, std: np.ndarray, identity: str) -> Trainer:
         labels = arrays.y_train.copy()
         for part, given in (
             (split.noisy_indices, split.given_labels),
@@ -169,7 +170,6 @@ class Experiment:
             (split.validation_indices, split.validation_labels),
         ):
             labels[part] = given
-        mean, std = mean_and_std(arrays.x_train)
         material = Material(
             train=DeviceData(arrays.x_train, labels, self.device, mean, std),
             test=DeviceData(arrays.x_test, arrays.y_test, self.device, mean, std),

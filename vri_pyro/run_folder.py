@@ -9,8 +9,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from vri_pyro.checkpoint import clear_write_errors, write_atomically
+import numpy as np
+
 from vri_pyro.errors import UserError
+from vri_pyro.files import clear_write_errors, write_atomically
 
 Row = Mapping[str, float | int | str]
 
@@ -25,6 +27,7 @@ class RunFolder:
     def __init__(self, path: Path | str) -> None:
         self.path = Path(path)
         self.config = self.path / "config.yaml"
+        self.inputs = self.path / "inputs.json"
         self.split = self.path / "split.npz"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
@@ -58,6 +61,11 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Write ``config.yaml``: everything, resolved."""
         write_atomically(self.config, text.encode())
+
+    def write_inputs(self, shape: Sequence[int], classes: Sequence[str], mean: np.ndarray, std: np.ndarray) -> None:
+        """Write ``inputs.json``: what must be known to use the classifier later."""
+        inputs = {"shape": list(shape), "classes": list(classes), "mean": mean.tolist(), "std": std.tolist()}
+        write_atomically(self.inputs, (json.dumps(inputs) + "\n").encode())
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.csv``, a row an epoch; phases may have different columns."""

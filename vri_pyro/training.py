@@ -12,9 +12,10 @@ import torch
 from torch.utils.tensorboard import SummaryWriter
 
 from vri_pyro.algorithm import Algorithm
-from vri_pyro.checkpoint import clear_write_errors, save_checkpoint
+from vri_pyro.checkpoint import save_checkpoint
 from vri_pyro.data import DeviceData, batch_indices
 from vri_pyro.evaluation import evaluate
+from vri_pyro.files import clear_write_errors
 from vri_pyro.interruption import Interrupted, stop_request
 from vri_pyro.metrics import Metrics
 from vri_pyro.pairs import Labelled

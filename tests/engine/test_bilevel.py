@@ -399,6 +399,15 @@ def test_state_keeps_the_guards_count() -> None:
         restored.step(noisy, broken)
 
 
+def test_state_keeps_the_structural_zeros() -> None:
+    algorithm, noisy, clean = seeded(_with(Case(), inner_kl_weight=1.0, outer_kl_weight=0.0), SplitJVP())
+    with pytest.warns(StructuralZeroWarning):
+        algorithm.step(noisy, clean)
+    restored, _, _ = seeded(Case(), SplitJVP())
+    restored.load_state_dict(_state(algorithm))
+    assert restored.structural_zeros == algorithm.structural_zeros != ()
+
+
 # ----------------------------------------------------------------------------------------------------------- errors
 
 

@@ -14,9 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from vri_pyro.checkpoint import FORMAT, load_checkpoint, save_checkpoint, write_atomically
+from vri_pyro.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from vri_pyro.errors import UserError
 from vri_pyro.experiment import Experiment, FineTuning
+from vri_pyro.files import write_atomically
 
 from .spies import cross_entropy, sgd
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-import os
+import io
 import zipfile
 import zlib
 from collections.abc import Collection, Mapping
@@ -11,6 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.errors import UserError
+from vri_pyro.files import write_atomically
 
 # What NumPy and zipfile raise, by version and kind of damage, for bytes that are no sound archive or array.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
@@ -53,11 +54,14 @@ def read_npz(path: Path, required: Collection[str], optional: Collection[str] = 
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to an .npz file; a process that is killed meanwhile leaves an older file as it was."""
-    partial = path.with_name(f"{path.name}.part")
-    with partial.open("wb") as file:
-        np.savez(file, **arrays)  # type: ignore[arg-type]  # taken for savez's own keywords
-    os.replace(partial, path)
+    """Write arrays to an .npz file, or leave an older file as it was.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    buffer = io.BytesIO()
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # taken for savez's own keywords
+    write_atomically(path, buffer.getvalue())
 
 
 def _read_array(path: Path, pack: np.lib.npyio.NpzFile, key: str) -> np.ndarray:

@@ -1,0 +1,52 @@
+"""What the README tells a newcomer to type works."""
+
+from __future__ import annotations
+
+import re
+import shlex
+from pathlib import Path
+
+import pytest
+
+from vri_pyro.cli import build_parser, main
+
+ROOT = Path(__file__).parents[1]
+README = (ROOT / "README.md").read_text()
+BLOCKS = re.findall(r"```(\w*)\n(.*?)```", README, flags=re.DOTALL)
+COMMANDS = [
+    line.split("#")[0].split(">")[0].strip()
+    for language, block in BLOCKS
+    if not language
+    for line in block.splitlines()
+    if line.startswith("vri-pyro fit") and "--help" not in line and "--print_config" not in line
+]
+PROGRAMS = [block for language, block in BLOCKS if language == "python"]
+
+
+def test_readme_shows_commands_and_programs() -> None:
+    assert len(COMMANDS) >= 4
+    assert len(PROGRAMS) == 3
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_command_is_understood(command: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.syspath_prepend(tmp_path)
+    (tmp_path / "my_guide.py").write_text(next(program for program in PROGRAMS if "# my_guide.py" in program))
+    (tmp_path / "experiments").symlink_to(ROOT / "experiments")
+    parser, _ = build_parser()
+    options = parser.parse_args(shlex.split(command)[1:])
+    assert options.fit.method.class_path == "vri_pyro.methods.Bilevel"
+
+
+@pytest.mark.parametrize("program", PROGRAMS, ids=["use", "own guide", "engine"])
+def test_program_runs(program: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    assert main(["fit", "--epochs", "1", "--threads", "1", "--quiet", "true"]) == 0  # the run that they speak of
+    exec(compile(program, "README.md", "exec"), {"__name__": "readme"})
+    assert "import" in program
+
+
+def test_every_linked_file_exists() -> None:
+    links = re.findall(r"\]\(((?!http)[^)]+)\)", README)
+    assert [link for link in links if not (ROOT / link).exists()] == []

@@ -1,0 +1,42 @@
+"""Writing files so that a crash or a full disk leaves the previous one whole."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+
+from vri_pyro.errors import UserError
+
+
+@contextmanager
+def clear_write_errors(path: Path) -> Iterator[None]:
+    """Say in one sentence that ``path`` could not be written, and why; what was there before must be intact."""
+    try:
+        yield
+    except OSError as error:
+        kept = "the previous one is intact" if path.is_file() else "nothing was there before"
+        raise UserError(
+            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or change --output"
+        ) from error
+
+
+def write_atomically(path: Path, content: bytes) -> None:
+    """Replace ``path`` by ``content``, or leave it as it was: write beside it, flush to disk, rename.
+
+    Raises:
+        UserError: when the file cannot be written; the previous file is intact.
+    """
+    partial = path.with_name(f".{path.name}.partial")
+    with clear_write_errors(path):
+        try:
+            with open(partial, "wb") as file:
+                file.write(content)
+                file.flush()
+                os.fsync(file.fileno())
+            os.replace(partial, path)
+        except OSError:
+            with suppress(OSError):
+                partial.unlink()
+            raise

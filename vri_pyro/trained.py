@@ -1,0 +1,74 @@
+"""What a run is for: its trained classifier, ready for new inputs."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.classifier import Classifier
+from vri_pyro.cli import build_parser
+from vri_pyro.data import DeviceData
+from vri_pyro.data.validation import check_inputs
+from vri_pyro.errors import UserError
+from vri_pyro.run_folder import RunFolder
+
+
+class TrainedClassifier:
+    """A run's classifier with the standardisation that it was trained with.
+
+    Args:
+        run: the run folder.
+        which: "last" epoch, or "best" on the validation set.
+        device: where to compute.
+
+    Attributes:
+        classifier: the network itself, in evaluation mode.
+        classes: names of the classes.
+
+    Raises:
+        UserError: the folder holds no such checkpoint.
+    """
+
+    def __init__(self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu") -> None:
+        folder = RunFolder(run)
+        if not folder.inputs.is_file():
+            raise UserError(f"{folder.path} is no run folder; give the --output of a vri-pyro fit")
+        inputs = json.loads(folder.inputs.read_text())
+        self.device = torch.device(device)
+        self.classes = tuple(inputs["classes"])
+        self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
+        self.classifier = _build(folder, tuple(inputs["shape"]), len(self.classes))
+        state = load_checkpoint(folder.best if which == "best" else folder.last)
+        self.classifier.load_state_dict(state["classifier"] if which == "best" else state["phases"][-1]["classifier"])
+        self.classifier.to(self.device).eval()
+
+    @torch.no_grad()
+    def predict(self, x: np.ndarray, batch_size: int = 1000) -> np.ndarray:
+        """Class probabilities.
+
+        Args:
+            x: inputs as those trained on: images [N, H, W, C] or [N, H, W], or vectors [N, D].
+            batch_size: examples a pass.
+
+        Returns:
+            float32 [N, K]; rows sum to 1.
+
+        Raises:
+            UserError: the inputs have another shape or dtype than is usable, or are not finite.
+        """
+        x = check_inputs("x", x)
+        data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std)
+        starts = range(0, len(x), batch_size)
+        batches = [np.arange(start, min(start + batch_size, len(x))) for start in starts]
+        return torch.cat([self.classifier(data.batch(i).x).logits.softmax(-1) for i in batches]).cpu().numpy()
+
+
+def _build(folder: RunFolder, shape: tuple[int, ...], num_classes: int) -> Classifier:
+    _, fit = build_parser()
+    options = fit.instantiate(fit.parse_path(str(folder.config)))
+    return options.backbone(shape, num_classes)
