@@ -98,8 +98,10 @@ def accuracies(found: dict[Run, dict[str, Any]], row: str, column: str, which: s
 
 
 def spread(values: Sequence[float]) -> str:
-    """Mean ± standard deviation."""
-    return f"{mean(values):.1f} ± {stdev(values):.1f}" if len(values) > 1 else f"{mean(values):.1f}"
+    """Mean ± standard deviation; a dash where nothing was run."""
+    if len(values) < 2:
+        return f"{values[0]:.1f}" if values else "–"  # noqa: RUF001
+    return f"{mean(values):.1f} ± {stdev(values):.1f}"
 
 
 def table(found: dict[Run, dict[str, Any]], title: str, which: str = "last") -> Table:
