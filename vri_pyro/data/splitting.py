@@ -167,7 +167,8 @@ def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> 
     if observed and isinstance(noise, NoNoise):
         return None
     generator = generator_for(seed, "noise")
-    return noise.apply(arrays.y_train[noisy], arrays.x_train[noisy], arrays.num_classes, generator)
+    recipe = noise.for_part(noisy, len(arrays.y_train))
+    return recipe.apply(arrays.y_train[noisy], arrays.x_train[noisy], arrays.num_classes, generator)
 
 
 def _known_truth(arrays: Arrays, noisy: np.ndarray, injected: NoisyLabels | None) -> np.ndarray | None:

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vri_pyro.data.noise.transition import count_transitions
+from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.errors import UserError
 
 
@@ -19,7 +19,8 @@ class NoisyLabels:
         labels: the possibly wrong labels, int64 [N].
         true_labels: the labels before the noise, int64 [N].
         transition: the nominal matrix, float64 [K, K]: entry [i, j] is the probability that class i is
-            labelled j. Where the noise depends on the instance, its mean over the class's examples.
+            labelled j. Where the noise depends on the instance, its mean over the class's examples; where
+            it is fixed by a file, the realised matrix. In both, a class without examples has the identity's row.
     """
 
     labels: np.ndarray
@@ -48,9 +49,7 @@ class NoisyLabels:
     @property
     def realised_transition(self) -> np.ndarray:
         """The realised matrix, float64 [K, K]; the row of a class without examples is nan."""
-        counts = count_transitions(self.true_labels, self.labels, len(self.transition)).astype(np.float64)
-        totals = counts.sum(axis=1, keepdims=True)
-        return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+        return transition_frequencies(self.true_labels, self.labels, len(self.transition))
 
 
 class LabelNoise(ABC):
@@ -69,7 +68,25 @@ class LabelNoise(ABC):
             num_classes: number of classes K.
             generator: the only source of randomness; draw with ``generator.random`` alone (see
                 :mod:`vri_pyro.data.randomness`).
+
+        Raises:
+            UserError: the recipe is not defined for so many classes, or what it reads is unusable.
         """
+
+    def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
+        """The recipe for a part of the training set; what it returns is applied to the labels of that part.
+
+        A recipe that treats its examples by label and features alone is its own, as here. Override this where
+        the noise is tied to an example's place in the training set, as labels in a file are.
+
+        Args:
+            indices: the positions of the part's examples in the training set, int64 [N].
+            num_train: size of the whole training set.
+
+        Raises:
+            UserError: what the recipe reads does not belong to a training set of this size.
+        """
+        return self
 
     def __repr__(self) -> str:
         """The recipe and its parameters, as recorded with a run."""
@@ -80,3 +97,9 @@ def check_rate(noise: str, rate: float) -> None:
     """Refuse a noise rate that is no probability."""
     if not 0.0 <= rate <= 1.0:
         raise UserError(f"{noise} got rate {rate}; give a probability from 0 to 1.")
+
+
+def check_class_count(noise: LabelNoise, num_classes: int) -> None:
+    """Refuse a problem that has no wrong labels to give."""
+    if num_classes < 2:
+        raise UserError(f"{noise!r} got {num_classes} classes; label noise needs at least two.")

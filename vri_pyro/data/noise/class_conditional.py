@@ -6,9 +6,8 @@ from abc import abstractmethod
 
 import numpy as np
 
-from vri_pyro.data.noise.base import LabelNoise, NoisyLabels
+from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
 from vri_pyro.data.randomness import categorical
-from vri_pyro.errors import UserError
 
 
 class ClassConditionalNoise(LabelNoise):
@@ -22,7 +21,6 @@ class ClassConditionalNoise(LabelNoise):
         self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Draw every label from its row; see :meth:`LabelNoise.apply`."""
-        if num_classes < 2:
-            raise UserError(f"{self!r} got {num_classes} classes; label noise needs at least two.")
+        check_class_count(self, num_classes)
         transition = self.transition(num_classes, generator)
         return NoisyLabels(categorical(generator, transition[labels]), labels, transition)

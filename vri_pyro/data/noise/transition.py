@@ -9,3 +9,16 @@ def count_transitions(true_labels: np.ndarray, given_labels: np.ndarray, num_cla
     """How many examples of class i are labelled j: int64 [K, K], from two label arrays [N]."""
     pairs = true_labels * num_classes + given_labels
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
+
+
+def transition_frequencies(true_labels: np.ndarray, given_labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """Which share of class i is labelled j: float64 [K, K]; the row of a class without examples is nan."""
+    counts = count_transitions(true_labels, given_labels, num_classes).astype(np.float64)
+    totals = counts.sum(axis=1, keepdims=True)
+    return np.divide(counts, totals, out=np.full_like(counts, np.nan), where=totals > 0)
+
+
+def realised_transition(true_labels: np.ndarray, given_labels: np.ndarray, num_classes: int) -> np.ndarray:
+    """The frequencies as a transition matrix, float64 [K, K]: a class without examples gets the identity's row."""
+    frequencies = transition_frequencies(true_labels, given_labels, num_classes)
+    return np.where(np.isnan(frequencies), np.eye(num_classes), frequencies)

@@ -1,0 +1,119 @@
+"""Human noise: labels that annotators gave, from a file."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vri_pyro.data.noise.array_files import read_npy, read_pt
+from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
+from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.npz import read_npz
+from vri_pyro.data.validation import check_labels
+from vri_pyro.errors import UserError
+
+_SUFFIXES = (".npy", ".npz", ".pt")
+_TRUTH_OF = {"noisy_coarse_label": "clean_coarse_label"}
+
+
+@dataclass(frozen=True)
+class HumanLabels(LabelNoise):
+    """Labels given by annotators, read from a file, one for every example of the training set in its order.
+
+    The files of CIFAR-10N (``CIFAR-10_human.pt``) and CIFAR-100N (``CIFAR-100_human.pt``) are read as published.
+    Where the file holds ``clean_label`` beside the given ones, as those do, it must agree with the data's labels,
+    so that a file in another order is refused. Nothing is drawn; the nominal matrix is the realised one.
+
+    Reference: Wei et al., Learning with noisy labels revisited, ICLR 2022.
+
+    Attributes:
+        path: an .npy array of integers, or named arrays in an .npz or in a dict in a .pt file. No pickled
+            object is run.
+        key: which array of an .npz or .pt file: CIFAR-10N has "aggre_label", "random_label1" to
+            "random_label3" and "worse_label"; CIFAR-100N has "noisy_label".
+
+    Raises:
+        UserError: the file is of another kind, or the key is missing or superfluous.
+    """
+
+    path: str | Path
+    key: str | None = None
+
+    def __post_init__(self) -> None:
+        """Check the parameters; the file is read when the noise is applied."""
+        suffix = Path(self.path).suffix
+        if suffix not in _SUFFIXES:
+            raise UserError(f"HumanLabels got the file {self.path}; give one of {', '.join(_SUFFIXES)}.")
+        if suffix == ".npy" and self.key is not None:
+            raise UserError(f"HumanLabels got key {self.key!r}, but an .npy file has one array; leave the key out.")
+        if suffix != ".npy" and self.key is None:
+            raise UserError(f"HumanLabels got no key for {self.path}; name the array of labels, such as worse_label.")
+
+    def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
+        """The annotators' labels of these examples; see :meth:`LabelNoise.for_part`.
+
+        Raises:
+            UserError: the file is missing or damaged, lacks the key, or has not one label an example.
+        """
+        given, truth = self._read()
+        for name, labels in ((self.key or "the array", given), (self._truth_key, truth)):
+            if labels is not None and labels.shape != (num_train,):
+                raise UserError(
+                    f"{name} in {self.path} has shape {labels.shape} but the training set has {num_train} examples; "
+                    "give one label for each, in their order."
+                )
+        return _GivenLabels(repr(self), given[indices], None if truth is None else truth[indices])
+
+    def apply(
+        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+    ) -> NoisyLabels:
+        """Relabel a whole training set; see :meth:`LabelNoise.apply`. For a part, ask :meth:`for_part` first."""
+        part = self.for_part(np.arange(len(labels)), len(labels))
+        return part.apply(labels, features, num_classes, generator)
+
+    @property
+    def _truth_key(self) -> str:
+        return _TRUTH_OF.get(self.key or "", "clean_label")
+
+    def _read(self) -> tuple[np.ndarray, np.ndarray | None]:
+        """The given labels, and the true ones if the file has them."""
+        path = Path(self.path)
+        if self.key is None:
+            return read_npy(path), None
+        read = read_npz if path.suffix == ".npz" else read_pt
+        arrays = read(path, [self.key], [self._truth_key])
+        return arrays[self.key], arrays.get(self._truth_key)
+
+
+@dataclass(frozen=True, eq=False, repr=False)
+class _GivenLabels(LabelNoise):
+    """Labels that are there already, one for each of the labels that it is applied to.
+
+    Attributes:
+        origin: where they come from, for messages.
+        given: the labels, [N].
+        truth: the true labels that their authors assumed, [N], where they are known.
+    """
+
+    origin: str
+    given: np.ndarray
+    truth: np.ndarray | None
+
+    def __repr__(self) -> str:
+        """The recipe that these labels were taken from."""
+        return self.origin
+
+    def apply(
+        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+    ) -> NoisyLabels:
+        """Replace the labels; see :meth:`LabelNoise.apply`."""
+        check_class_count(self, num_classes)
+        given = check_labels(self.origin, self.given, len(labels), num_classes)
+        if self.truth is not None and (wrong := int((self.truth != labels).sum())):
+            raise UserError(
+                f"{self.origin} was made for other data: its true labels differ from {wrong} of {len(labels)} here; "
+                "give the training set in its original order."
+            )
+        return NoisyLabels(given, labels, realised_transition(labels, given, num_classes))
