@@ -86,10 +86,10 @@ def run_all(runs: Sequence[Run], root: Path, jobs: int | None = None) -> dict[Ru
 
 def _run(run: Run, root: Path) -> tuple[int, dict[str, Any]]:
     folder = run.folder(root)
-    summary = folder / "summary.json"
     fixed = ["--seed", str(run.seed), "--output", str(folder), "--resume", "true", "--threads", "1", "--quiet", "true"]
-    status = 0 if summary.exists() else main(["fit", *run.options, *fixed])
-    return status, {} if status else json.loads(summary.read_text())
+    # A finished run returns at once and one with other options is refused: no result is of another configuration.
+    status = main(["fit", *run.options, *fixed])
+    return status, {} if status else json.loads((folder / "summary.json").read_text())
 
 
 def accuracies(found: dict[Run, dict[str, Any]], row: str, column: str, which: str = "last") -> list[float]:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, ClassVar
 
 from torch import Tensor, nn
 from torch.nn import functional as F
+from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vri_pyro.classifier import Classifier, call, cloned_buffers
+from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.metrics import Metrics
 from vri_pyro.pairs import Labelled
@@ -30,6 +32,12 @@ class Algorithm(ABC):
     def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
         self.guard = FiniteGuard(max_skipped)
+        shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
+        if shared:
+            raise UserError(
+                f"classifier and guide or prior share {len(shared)} parameters; give guide and prior their own, "
+                "they see the classifier through its output"
+            )
 
     @property
     @abstractmethod
@@ -53,6 +61,34 @@ class Algorithm(ABC):
         """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not move."""
         output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
         return F.cross_entropy(output.logits, clean.y)
+
+
+def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor], what: str) -> None:
+    """Refuse an optimiser that lacks some of ``parameters``, which would silently not be trained.
+
+    Raises:
+        UserError: with the name of the first one that is missing.
+    """
+    held = {id(p) for group in optimizer.param_groups for p in group["params"]}
+    missing = [name for name, p in parameters.items() if id(p) not in held]
+    if missing:
+        raise UserError(
+            f"the {what} does not hold '{missing[0]}' ({len(missing)} parameters in all); "
+            "build it from the parameters of both model and guide"
+        )
+
+
+def check_not_negative(**weights: float) -> None:
+    """Refuse a weight below zero, by its name."""
+    for name, value in weights.items():
+        if not value >= 0:
+            raise UserError(f"{name} is {value}; give 0 or more")
+
+
+def finite_norm(tensors: Iterable[Tensor | None], like: Tensor) -> Tensor:
+    """The norm of all tensors together, [], 0 for none; not finite where one of them is not."""
+    present = [t for t in tensors if t is not None and t.is_floating_point()]
+    return get_total_norm(present) if present else like.detach().new_zeros(())
 
 
 def hyperparameters_of(model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:

@@ -6,11 +6,11 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
+import pyro
 from torch import Tensor, autograd, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vri_pyro.algorithm import Algorithm, hyperparameters_of
+from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
 from vri_pyro.classifier import Classifier, ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.errors import UserError
@@ -39,14 +39,16 @@ class BilevelSVI(Algorithm):
     Args:
         classifier: returns a :class:`ClassifierOutput`.
         model, guide: Pyro callables ``(output, y)``; their parameters are trained by ``outer_optimizer``.
-        inner_optimizer: of the classifier: SGD, Adam or AdamW; its own next step is the virtual step.
+        inner_optimizer: of the classifier: SGD, Adam or AdamW; its next step on the noisy loss is the virtual step.
+            With a ``clean_weight`` the real step has the clean gradient besides.
         outer_optimizer: of the parameters of model and guide.
-        elbo: the estimator; its ``num_particles`` is the paper's k.
+        elbo: the estimator; its ``num_particles`` is the paper's k. Two particles when omitted, as in the paper.
         inner_kl_weight: λ of eq. 6. It reaches guide and prior only through the features, so it does nothing
             with ``detach_features``.
         outer_kl_weight: β, nats of KL against one unit of scaled clean loss.
         detach_features: whether guide and prior see the classifier's features as constants.
-        clean_weight: weight of a clean batch's cross entropy in the classifier's real step.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step. A classifier that fits
+            the clean set leaves a clean loss near 0, from which guide and prior learn little more.
         hypergradient: the strategy.
         share_forward: keep the noisy forward's graph for the real step: faster, at the price of its memory.
         max_skipped: how many steps in a row may be skipped for not being finite.
@@ -79,7 +81,8 @@ class BilevelSVI(Algorithm):
     ) -> None:
         super().__init__(classifier, model, guide, max_skipped)
         self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
-        self.elbo = RectificationELBO() if elbo is None else elbo
+        check_not_negative(inner_kl_weight=inner_kl_weight, outer_kl_weight=outer_kl_weight, clean_weight=clean_weight)
+        self.elbo = RectificationELBO(num_particles=2) if elbo is None else elbo
         self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight
         self.detach_features, self.clean_weight = detach_features, clean_weight
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
@@ -89,6 +92,7 @@ class BilevelSVI(Algorithm):
         self._weights = list(parameters_of(classifier).values())
         self._hyper = hyperparameters_of(model, guide)
         self._check_optimizers()
+        self._known_sites = set(pyro.get_param_store().keys())
 
     @property
     def classifier_optimizer(self) -> Optimizer:
@@ -118,7 +122,7 @@ class BilevelSVI(Algorithm):
         metrics = term_metrics(result.terms) | {
             "inner_loss": result.inner_loss,
             "meta_loss": result.meta_loss,
-            "hypergradient_norm": _norm(result.gradients, like=result.meta_loss),
+            "hypergradient_norm": finite_norm(result.gradients, like=result.meta_loss),
         }
         if not self.guard.admits(metrics, ("inner_loss", "meta_loss", "hypergradient_norm")):
             return metrics
@@ -126,9 +130,10 @@ class BilevelSVI(Algorithm):
 
         output = result.output if self.share_forward else forward(self._weights)
         loss = self._real_loss(output, noisy.y, clean)
-        gradients = autograd.grad(loss, self._weights, allow_unused=True, materialize_grads=True)
-        metrics |= {"loss": loss.detach(), "gradient_norm": _norm(gradients, like=loss)}
-        if self.guard.admits(metrics, ("loss", "gradient_norm")):
+        gradients = autograd.grad(loss, self._weights, allow_unused=True)
+        metrics |= {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
+        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
+        if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.inner_optimizer, self._weights, gradients)
             commit_buffers(self.classifier, forward.buffers)
             self.guard.step_completed()
@@ -183,17 +188,16 @@ class BilevelSVI(Algorithm):
                 "model and guide have no parameters, so there is nothing to learn in the outer problem; "
                 "train such a pair with SingleLevelSVI"
             )
-        held = {id(p) for group in self.outer_optimizer.param_groups for p in group["params"]}
-        missing = [name for name, p in self._hyper.items() if id(p) not in held]
-        if missing:
-            raise UserError(
-                f"the outer optimiser does not hold '{missing[0]}' ({len(missing)} parameters in all); "
-                "build it from the parameters of both model and guide"
-            )
+        check_held(self.outer_optimizer, self._hyper, "outer optimiser")
 
     def _report_structural_zeros(self, gradients: Sequence[Tensor | None]) -> None:
         if self.structural_zeros is not None:
             return
+        if strangers := set(pyro.get_param_store().keys()) - self._known_sites:
+            raise UserError(
+                f"model or guide uses pyro.param for '{sorted(strangers)[0]}', which no optimiser here would train; "
+                "hold it as an nn.Parameter of the module"
+            )
         zero = {name for name, g in zip(self._hyper, gradients, strict=True) if g is None}
         self.structural_zeros = tuple(_groups(zero, self._hyper))
         if zero:
@@ -204,11 +208,6 @@ class BilevelSVI(Algorithm):
                 StructuralZeroWarning,
                 stacklevel=3,
             )
-
-
-def _norm(gradients: Sequence[Tensor | None], like: Tensor) -> Tensor:
-    present = [g for g in gradients if g is not None]
-    return get_total_norm(present) if present else like.detach().new_zeros(())
 
 
 def _groups(chosen: set[str], names: Iterable[str]) -> list[str]:

@@ -9,6 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.func import functional_call
 
+from vri_pyro.errors import UserError
+
 
 class ClassifierOutput(NamedTuple):
     """What the classifier F_θ hands to a model and a guide.
@@ -49,10 +51,32 @@ def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
 
 
 def call(
-    classifier: nn.Module, parameters: Mapping[str, Tensor], buffers: Mapping[str, Tensor], x: Tensor
+    classifier: nn.Module, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], x: Tensor
 ) -> ClassifierOutput:
-    """Run the classifier with explicit parameters and buffers; ``buffers`` are updated in place by the run."""
-    return functional_call(classifier, (dict(parameters), dict(buffers)), (x,))
+    """Run the classifier with explicit parameters and buffers.
+
+    Args:
+        classifier: returns a :class:`ClassifierOutput`.
+        parameters: by name, as in ``named_parameters``.
+        buffers: by name; afterwards they are what the run made of them.
+        x: inputs, [batch, ...].
+
+    Raises:
+        UserError: the classifier returns something else, or of another rank.
+    """
+    state = {**parameters, **buffers}
+    output = functional_call(classifier, state, (x,))
+    # A buffer that the forward pass assigned, rather than changed in place, is a new tensor.
+    buffers.update({name: state[name] for name in buffers})
+    name = type(classifier).__name__
+    if not isinstance(output, ClassifierOutput):
+        raise UserError(f"{name}.forward returned a {type(output).__name__}; return ClassifierOutput(logits, features)")
+    if output.logits.dim() != 2 or output.features.dim() != 2:
+        raise UserError(
+            f"{name} returned logits of shape {list(output.logits.shape)} and features of shape "
+            f"{list(output.features.shape)}; return [batch, classes] and [batch, features]"
+        )
+    return output
 
 
 class ReplayedForward:
@@ -74,7 +98,7 @@ class ReplayedForward:
         self._random_states: list[Tensor] | None = None
 
     def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
-        """Classify the batch with ``parameters``, in the order of :func:`parameters_of`."""
+        """Classify the batch with ``parameters``, the trainable ones, in the order of :func:`parameters_of`."""
         named = dict(zip(self.names, parameters, strict=True))
         if self._random_states is None:
             self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]

@@ -111,7 +111,9 @@ def _run(arguments: Sequence[str]) -> int:
     parser, fit = build_parser()
     parsed = parser.parse_args(arguments)
     options = parsed.fit
-    config = fit.dump(_without(options, ("config", "resume")), skip_unset=False)
+    # In config.yaml the folder's path is absolute, so that it means the same folder from anywhere.
+    kept = Namespace(**vars(_without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
+    config = fit.dump(kept, skip_unset=False)
     identity = fit.dump(_without(options, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(**vars(_without(fit.instantiate(options), ("config",))))
     try:
@@ -132,7 +134,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     results, split = summary["results"], summary["split"]
     table = Table("epoch", Column("test accuracy (%)", justify="right"))
     table.add_row("last", f"{results['last']:.2f}")
-    table.add_row("mean of the last 10", f"{results['last_10']:.2f}")
+    table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
     if results["chosen"] is not None:
         table.add_row(f"{results['chosen_epoch'] + 1}, chosen on validation", f"{results['chosen']:.2f}")
     console = Console()

@@ -6,7 +6,8 @@ and can drive :class:`pyro.infer.SVI`. What it adds is :meth:`RectificationELBO.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
@@ -15,7 +16,7 @@ from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import ELBO
 from pyro.poutine.util import site_is_subsample
-from torch import Tensor
+from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
 from vri_pyro.errors import UserError
@@ -128,20 +129,26 @@ class RectificationELBO(ELBO):
         return loss.detach()
 
     def _get_trace(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> tuple:
-        guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
+        with _plate_mismatch_explained("guide"):
+            guide_trace = poutine.trace(guide).get_trace(*args, **kwargs)
         recorder = poutine.trace(poutine.replay(model, trace=guide_trace))
         try:
-            model_trace = recorder.get_trace(*args, **kwargs)
+            with _plate_mismatch_explained("model"):
+                model_trace = recorder.get_trace(*args, **kwargs)
         except (RuntimeError, ValueError) as error:
             _check_shapes(recorder.msngr.trace, guide_trace, cause=error)
             raise
         return model_trace, guide_trace
 
     def _guess_max_plate_nesting(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
-        # The guess runs model and guide once; that must not move the random stream of the run.
+        # The guess runs model and guide once; that must move neither the run's random stream nor their buffers.
         cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+        buffers = [b for part in (model, guide) if isinstance(part, nn.Module) for b in part.buffers()]
+        kept = [b.clone() for b in buffers]
         with torch.random.fork_rng(devices=cuda), torch.no_grad():
             model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
         _check_shapes(model_trace, guide_trace)
         depths = [
             -frame.dim
@@ -216,8 +223,9 @@ def _log_prob(site: dict) -> Tensor:
 def _kl(name: str, guide_site: dict, model_site: dict) -> tuple[Tensor, Estimator]:
     q, p = guide_site["fn"], model_site["fn"]
     if not q.has_rsample:
+        kind = type(getattr(q, "base_dist", q)).__name__
         raise UserError(
-            f"latent site '{name}' has the guide distribution {type(q).__name__}, which is not reparameterised; "
+            f"latent site '{name}' has the guide distribution {kind}, which is not reparameterised; "
             "use one with rsample (its gradient could not reach the guide otherwise)"
         )
     if _same(guide_site["scale"], model_site["scale"]) and _same(guide_site["mask"], model_site["mask"]):
@@ -251,6 +259,18 @@ def _per_datum(value: Tensor, site: dict, data_plate: str) -> Tensor:
     return value.sum(others) if others else value
 
 
+@contextmanager
+def _plate_mismatch_explained(part: str) -> Iterator[None]:
+    """Add the remedy to Pyro's complaint about a site that does not fit its plates."""
+    try:
+        yield
+    except ValueError as error:
+        complaint = str(error).splitlines()[0] if str(error) else ""
+        if not complaint.startswith("Shape mismatch inside plate"):
+            raise
+        raise UserError(f"in the {part}: {complaint}; a vector for each datum needs .to_event(1)") from error
+
+
 def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = None) -> None:
     """Raise when latents of guide and model differ in name or shape; a broken model run has only its first sites."""
     model_sites, guide_sites = _stochastic(model_trace), _stochastic(guide_trace)
@@ -260,6 +280,12 @@ def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = 
             raise UserError(
                 f"latent site '{name}' has shape {list(q.shape())} in the guide but {list(p.shape())} in the model; "
                 "give both the same classes and plates"
+            ) from cause
+        plates = [sorted(f.name for f in sites[name]["cond_indep_stack"]) for sites in (guide_sites, model_sites)]
+        if plates[0] != plates[1]:
+            raise UserError(
+                f"latent site '{name}' is inside the plates {plates[0]} in the guide but {plates[1]} in the model; "
+                "give both the same plates"
             ) from cause
         if q.event_dim != p.event_dim:
             raise UserError(

@@ -136,10 +136,12 @@ class Experiment:
         if resumed:
             trainer.load_state_dict(resumed)
         else:
+            if self.resume:
+                self.console.print(f"nothing to resume in {self.folder.path}; starting", highlight=False, markup=False)
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
-            self.folder.write_inputs(arrays.input_shape, arrays.classes, mean, std)
+            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
@@ -147,6 +149,7 @@ class Experiment:
             "results": results(rows),
             "split": split.summary(),
             "noise": split.noise,
+            "skipped": trainer.skipped,
             "structural_zeros": getattr(trainer.phases[0].algorithm, "structural_zeros", None) or [],
             "made_by": provenance(self.device),
         }

@@ -44,8 +44,9 @@ class FiniteGuard:
         if self._in_a_row >= self.max_skipped:
             broken = [name for name in names if not bool(metrics[name].isfinite())]
             raise NonFiniteError(
-                f"{' and '.join(broken)} not finite in {self._in_a_row} steps in a row; "
-                "the last good parameters are kept: lower the learning rates or look at the input's scale"
+                f"{', '.join(broken)}: not finite in {self._in_a_row} steps in a row; "
+                "training stopped and what was saved before is intact: lower the learning rates or look at the "
+                "inputs' scale"
             )
         return False
 

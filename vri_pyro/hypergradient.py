@@ -24,6 +24,7 @@ from torch.autograd import forward_ad
 
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.elbo import ELBOTerms
+from vri_pyro.errors import UserError
 from vri_pyro.optimisation import VirtualStep
 
 Tensors = Sequence[Tensor]
@@ -209,7 +210,7 @@ class SplitFiniteDifference(Split):
     """
 
     def __init__(self, relative_step: float | None = None) -> None:
-        self.relative_step = relative_step
+        self.relative_step = _checked(relative_step)
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -234,7 +235,7 @@ class SplitForwardDifference(Split):
     """
 
     def __init__(self, relative_step: float | None = None) -> None:
-        self.relative_step = relative_step
+        self.relative_step = _checked(relative_step)
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -253,13 +254,14 @@ class SplitForwardDifference(Split):
 
 def _pull_back(problem: Problem, inner_gradient: Tensors) -> tuple[Tensor, Tensors]:
     """The clean loss after the virtual step, and the scaled gradient of it pulled back to the inner gradient: s."""
-    leaves = [g.requires_grad_() for g in inner_gradient]
+    # Two parameters may share one gradient tensor (autograd returns the same one for both terms of a sum), so each gets
+    # a leaf of its own here and nothing is written in place.
+    leaves = [g.detach().requires_grad_() for g in inner_gradient]
     moved = problem.virtual_step(leaves)
     landed = [w.detach().requires_grad_() for w in moved]
     meta_loss = problem.meta_loss(landed)
-    outer = autograd.grad(meta_loss, landed, allow_unused=True, materialize_grads=True)
+    outer = autograd.grad(problem.meta_scale * meta_loss, landed, allow_unused=True, materialize_grads=True)
     del landed
-    torch._foreach_mul_(outer, problem.meta_scale)
     return meta_loss.detach(), autograd.grad(moved, leaves, outer)
 
 
@@ -271,6 +273,12 @@ def _outer_gradients(
     if not problem.hyperparameters or not objective.requires_grad:
         return [None] * len(problem.hyperparameters)
     return list(autograd.grad(objective, problem.hyperparameters, retain_graph=retain_graph, allow_unused=True))
+
+
+def _checked(relative_step: float | None) -> float | None:
+    if relative_step is not None and not relative_step > 0:
+        raise UserError(f"relative_step is {relative_step}; give a positive number, or none for the default")
+    return relative_step
 
 
 def _step_size(parameters: Tensors, direction: Tensors, relative: float | None, power: float) -> Tensor:

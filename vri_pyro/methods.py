@@ -13,6 +13,7 @@ from vri_pyro.algorithm import Algorithm
 from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.classifier import Classifier
 from vri_pyro.elbo import RectificationELBO
+from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient
 from vri_pyro.pairs import Guide, Model
 from vri_pyro.single_level import SingleLevelSVI
@@ -138,6 +139,8 @@ class SingleLevel(Method):
 def _pair(
     model: Callable[[int, int], Model], guide: Callable[[int, int], Guide], classifier: Classifier
 ) -> tuple[Model, Guide]:
+    if not (hasattr(classifier, "feature_dim") and hasattr(classifier, "num_classes")):
+        raise UserError(f"{type(classifier).__name__} sets no feature_dim and num_classes; set both in its __init__")
     shape = classifier.feature_dim, classifier.num_classes
     device = next(classifier.parameters()).device
     return model(*shape).to(device), guide(*shape).to(device)

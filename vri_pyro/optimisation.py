@@ -1,7 +1,8 @@
 """The optimiser's next step: taken, or only imagined as a differentiable function of the gradient (paper, eq. 9).
 
-The classifier's virtual step should be the step that its optimiser would take. For every optimiser here that step is
-elementwise in the gradient, so its derivative is a diagonal and costs nothing next to a pass through the classifier.
+The classifier's virtual step is the step that its optimiser would take on the noisy loss alone. For every optimiser
+here that step is elementwise in the gradient, so its derivative is a diagonal and costs nothing next to a pass through
+the classifier.
 """
 
 from __future__ import annotations

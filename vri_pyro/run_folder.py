@@ -62,9 +62,17 @@ class RunFolder:
         """Write ``config.yaml``: everything, resolved."""
         write_atomically(self.config, text.encode())
 
-    def write_inputs(self, shape: Sequence[int], classes: Sequence[str], mean: np.ndarray, std: np.ndarray) -> None:
+    def write_inputs(
+        self, shape: Sequence[int], dtype: np.dtype, classes: Sequence[str], mean: np.ndarray, std: np.ndarray
+    ) -> None:
         """Write ``inputs.json``: what must be known to use the classifier later."""
-        inputs = {"shape": list(shape), "classes": list(classes), "mean": mean.tolist(), "std": std.tolist()}
+        inputs = {
+            "shape": list(shape),
+            "dtype": str(dtype),
+            "classes": list(classes),
+            "mean": mean.tolist(),
+            "std": std.tolist(),
+        }
         write_atomically(self.inputs, (json.dumps(inputs) + "\n").encode())
 
     def write_metrics(self, rows: Sequence[Row]) -> None:

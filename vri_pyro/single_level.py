@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from torch import autograd, nn
-from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vri_pyro.algorithm import Algorithm, hyperparameters_of
+from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
 from vri_pyro.classifier import Classifier, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.metrics import Metrics, term_metrics
@@ -46,6 +45,8 @@ class SingleLevelSVI(Algorithm):
         self.optimizer = optimizer
         self.elbo = RectificationELBO() if elbo is None else elbo
         self.clean_weight = clean_weight
+        check_not_negative(clean_weight=clean_weight, kl_weight=self.elbo.kl_weight)
+        check_held(optimizer, parameters_of(classifier) | hyperparameters_of(model, guide), "optimiser")
         self._weights = list(parameters_of(classifier).values())
         self._all = [*self._weights, *hyperparameters_of(model, guide).values()]
 
@@ -65,9 +66,11 @@ class SingleLevelSVI(Algorithm):
         loss = terms.loss(self.elbo.kl_weight)
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
-        gradients = autograd.grad(loss, self._all, allow_unused=True, materialize_grads=True)
-        metrics = term_metrics(terms) | {"loss": loss.detach(), "gradient_norm": get_total_norm(gradients)}
-        if self.guard.admits(metrics, ("loss", "gradient_norm")):
+        gradients = autograd.grad(loss, self._all, allow_unused=True)
+        norm = finite_norm(gradients, like=loss)
+        metrics = term_metrics(terms) | {"loss": loss.detach(), "gradient_norm": norm}
+        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
+        if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.optimizer, self._all, gradients)
             commit_buffers(self.classifier, forward.buffers)
             self.guard.step_completed()

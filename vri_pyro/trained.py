@@ -35,6 +35,8 @@ class TrainedClassifier:
     """
 
     def __init__(self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu") -> None:
+        if which not in ("last", "best"):
+            raise UserError(f"which is '{which}'; choose 'last' or 'best'")
         folder = RunFolder(run)
         if not folder.inputs.is_file():
             raise UserError(f"{folder.path} is no run folder; give the --output of a vri-pyro fit")
@@ -42,7 +44,8 @@ class TrainedClassifier:
         self.device = torch.device(device)
         self.classes = tuple(inputs["classes"])
         self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
-        self.classifier = _build(folder, tuple(inputs["shape"]), len(self.classes))
+        self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
+        self.classifier = _build(folder, self.shape, len(self.classes))
         state = load_checkpoint(folder.best if which == "best" else folder.last)
         self.classifier.load_state_dict(state["classifier"] if which == "best" else state["phases"][-1]["classifier"])
         self.classifier.to(self.device).eval()
@@ -62,6 +65,12 @@ class TrainedClassifier:
             UserError: the inputs have another shape or dtype than is usable, or are not finite.
         """
         x = check_inputs("x", x)
+        shape = (x.shape[3], *x.shape[1:3]) if x.ndim == 4 else x.shape[1:]
+        if shape != self.shape or str(x.dtype) != self.dtype:
+            raise UserError(
+                f"x holds {x.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
+                f"shape {list(self.shape)}; give them as they were in training"
+            )
         data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std)
         starts = range(0, len(x), batch_size)
         batches = [np.arange(start, min(start + batch_size, len(x))) for start in starts]

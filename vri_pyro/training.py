@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, NamedTuple
@@ -16,6 +17,7 @@ from vri_pyro.checkpoint import save_checkpoint
 from vri_pyro.data import DeviceData, batch_indices
 from vri_pyro.evaluation import evaluate
 from vri_pyro.files import clear_write_errors
+from vri_pyro.guard import NonFiniteError
 from vri_pyro.interruption import Interrupted, stop_request
 from vri_pyro.metrics import Metrics
 from vri_pyro.pairs import Labelled
@@ -188,7 +190,19 @@ class Trainer:
                         self.save()
                         raise Interrupted
                 shown.epoch(self._end_epoch(phase, board))
+        self._check_skipped()
         return progress.rows
+
+    @property
+    def skipped(self) -> int:
+        """Updates refused for not being finite, of all phases together."""
+        return sum(phase.algorithm.guard.skipped for phase in self.phases)
+
+    def _check_skipped(self) -> None:
+        if self.skipped >= self.epochs * self.steps_per_epoch:
+            raise NonFiniteError("no step of this run was finite, so nothing was trained; look at the inputs' scale")
+        if self.skipped:
+            warnings.warn(f"{self.skipped} updates were skipped because they were not finite", stacklevel=2)
 
     def save(self) -> None:
         """Write the last checkpoint."""

@@ -31,7 +31,7 @@ def test_configuration_of_a_run_starts_the_identical_run(vri_pyro: Command, here
     assert vri_pyro("fit", "--config", "run/config.yaml", "--output", "again").status == 0
     assert (here / "again" / "metrics.csv").read_bytes() == (here / "run" / "metrics.csv").read_bytes()
     written = [yaml.safe_load((here / run / "config.yaml").read_text()) for run in ("run", "again")]
-    assert written[0] | {"output": "again"} == written[1]
+    assert written[0] | {"output": str(here / "again")} == written[1]
 
 
 def test_later_files_and_options_win(vri_pyro: Command, here: Path) -> None:

@@ -52,6 +52,11 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
     assert NpzFile(tmp_path / "small.npz").load().input_shape == (64,)
 
 
+def test_mistyped_key_is_warned_of(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match=r"holds clean_indicies, which is not read; known are clean_indices"):
+        NpzFile(_written(tmp_path, clean_indicies=np.array([5]))).load()
+
+
 def test_missing_file_is_named_with_what_is_expected(tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"no file .*nowhere\.npz; expected .* x_train, y_train, x_test, y_test"):
         NpzFile(tmp_path / "nowhere.npz").load()

@@ -26,6 +26,8 @@ from .toys import (
     GatedGuide,
     GatedRectification,
     Linear,
+    ScaledBySum,
+    SummedBiases,
     TemperedGuide,
     TiedWeights,
     batch,
@@ -98,6 +100,8 @@ CLASSIFIERS: dict[str, dict[str, Any]] = {
     "convolutions, BatchNorm in evaluation mode": {"classifier": Convolutional, "shape": IMAGE, "training": False},
     "convolutions, GroupNorm": {"classifier": partial(Convolutional, partial(nn.GroupNorm, 2)), "shape": IMAGE},
     "tied weights": {"classifier": TiedWeights},
+    "parameters that share a gradient": {"classifier": SummedBiases},
+    "parameter seen through its sum": {"classifier": ScaledBySum},
 }
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "SGD with weight decay": partial(SGD, lr=0.1, weight_decay=0.05),

@@ -31,12 +31,12 @@ from vri_pyro.hypergradient import (
     Unrolled,
 )
 from vri_pyro.models import CrossEntropy
-from vri_pyro.pairs import Labelled
+from vri_pyro.pairs import Guide, Labelled
 from vri_pyro.single_level import SingleLevelSVI
 
 from .contracts import Recorder, record_step
 from .problems import ATTACHED, Case, plain_sgd, seeded
-from .toys import CLASSES, Dense, diagonal_normal, rectification
+from .toys import CLASSES, AssignedBuffer, Dense, diagonal_normal, rectification
 
 # PyTorch scripts its forward-mode decompositions on their first use, and warns about its own call.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
@@ -322,7 +322,7 @@ def test_too_many_steps_in_a_row_that_are_not_finite_end_the_run_and_name_the_qu
         algorithm.step(noisy, broken)
     assert algorithm.guard.skipped == 2
     before = _parameters(algorithm.classifier)
-    with pytest.raises(NonFiniteError, match=r"^meta_loss and hypergradient_norm not finite in 3 steps in a row"):
+    with pytest.raises(NonFiniteError, match=r"^meta_loss, hypergradient_norm: not finite in 3 steps in a row"):
         algorithm.step(noisy, broken)
     assert not any(_moved(before, algorithm.classifier).values())
 
@@ -363,7 +363,7 @@ def test_real_steps_that_are_never_finite_end_the_run_as_well() -> None:
     algorithm.elbo = _BrokenOnceInTwo()
     for _ in range(2):
         algorithm.step(noisy, clean)
-    with pytest.raises(NonFiniteError, match=r"^loss and gradient_norm not finite in 3 steps in a row"):
+    with pytest.raises(NonFiniteError, match=r"^loss, gradient_norm: not finite in 3 steps in a row"):
         algorithm.step(noisy, clean)
 
 
@@ -408,7 +408,69 @@ def test_state_keeps_the_structural_zeros() -> None:
     assert restored.structural_zeros == algorithm.structural_zeros != ()
 
 
+@pytest.mark.parametrize("strategy", STRATEGIES)
+def test_buffer_that_forward_assigns_moves_once_a_step(strategy: type) -> None:
+    algorithm, noisy, clean = seeded(Case(AssignedBuffer), strategy())
+    before = algorithm.classifier.calls.item()
+    algorithm.step(noisy, clean)
+    assert algorithm.classifier.calls.item() == before + 1
+
+
+def test_buffers_that_are_not_finite_are_not_committed() -> None:
+    algorithm, noisy, clean = seeded(BATCH_NORM, SplitJVP())
+    before = copy.deepcopy(algorithm.classifier.state_dict())
+    algorithm.step(noisy._replace(x=noisy.x * 1e200), clean)  # the loss stays finite, the running variance does not
+    assert algorithm.guard.skipped == 1
+    _assert_same_state(algorithm.classifier.state_dict(), before)
+
+
 # ----------------------------------------------------------------------------------------------------------- errors
+
+
+def test_pyro_param_is_refused_because_nothing_would_train_it() -> None:
+    class Stored(Guide):
+        def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+            location = pyro.param("location", torch.zeros(CLASSES))
+            with pyro.plate("data", len(y)):
+                pyro.sample("v", pyro.distributions.Normal(location, 1.0).to_event(1))
+
+    algorithm, noisy, clean = seeded(Case(guide=lambda _: Stored()), SplitJVP())
+    with pytest.raises(UserError, match=r"pyro\.param for 'location'"):
+        algorithm.step(noisy, clean)
+
+
+def test_module_shared_by_classifier_and_guide_is_refused() -> None:
+    def with_the_classifiers_trunk(parts: dict[str, Any]) -> Guide:
+        guide = diagonal_normal(6)
+        guide.stolen = parts["classifier"].trunk
+        return guide
+
+    with pytest.raises(UserError, match="share 4 parameters"):
+        _build(guide=with_the_classifiers_trunk)
+
+
+@pytest.mark.parametrize("weight", ["inner_kl_weight", "outer_kl_weight", "clean_weight"])
+def test_negative_weight_is_refused_by_name(weight: str) -> None:
+    with pytest.raises(UserError, match=f"{weight} is -1"):
+        _build(**{weight: lambda _: -1})
+
+
+@pytest.mark.parametrize(
+    ("returned", "message"),
+    [
+        (lambda output: output.logits, "forward returned a Tensor; return ClassifierOutput"),
+        (lambda output: output._replace(logits=output.logits[:, None]), r"logits of shape \[7, 1, 3\]"),
+    ],
+)
+def test_classifier_that_returns_something_else_is_refused(returned: Callable[..., Any], message: str) -> None:
+    class Odd(Dense):
+        def forward(self, x: Tensor) -> Any:
+            return returned(super().forward(x))
+
+    algorithm, noisy, clean = seeded(Case(), SplitJVP())
+    algorithm.classifier.__class__ = Odd
+    with pytest.raises(UserError, match=message):
+        algorithm.step(noisy, clean)
 
 
 def _build(**changes: Any) -> BilevelSVI:

@@ -498,8 +498,47 @@ class _Undifferentiable(dist.Normal):
 
 def test_guide_without_reparameterisation_is_refused() -> None:
     pair = one_plate(q=lambda location, log_scale: _Undifferentiable(location, log_scale.exp()).to_event(1))
-    with pytest.raises(UserError, match=r"'v' .* Independent.* not reparameterised"):
+    with pytest.raises(UserError, match=r"'v' .* _Undifferentiable.* not reparameterised"):
         RectificationELBO().terms(pair.model, pair.guide)
+
+
+def test_vector_not_marked_as_an_event_is_explained() -> None:
+    pair = one_plate()
+
+    def guide() -> None:
+        with pyro.plate("data", BATCH):
+            pyro.sample("v", dist.Normal(torch.zeros(BATCH, CLASSES), 1.0))
+
+    with pytest.raises(UserError, match=r"in the guide: Shape mismatch .*\.to_event\(1\)"):
+        RectificationELBO().terms(pair.model, guide)
+
+
+def test_latent_in_other_plates_is_refused() -> None:
+    pair = one_plate()
+
+    def guide() -> None:
+        with pyro.plate("batch", BATCH):
+            pyro.sample("v", dist.Normal(torch.zeros(BATCH, CLASSES), 1.0).to_event(1))
+
+    with pytest.raises(UserError, match=r"plates \['batch'\] in the guide but \['data'\] in the model"):
+        RectificationELBO().terms(pair.model, guide)
+
+
+def test_guessing_the_plate_nesting_leaves_buffers_alone() -> None:
+    pair = one_plate()
+    seen = torch.nn.BatchNorm1d(CLASSES)
+
+    class Counting(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = seen
+
+        def forward(self) -> None:
+            self.norm(torch.randn(BATCH, CLASSES))
+            pair.guide()
+
+    RectificationELBO(num_particles=2).terms(pair.model, Counting())
+    assert seen.num_batches_tracked == 1
 
 
 @pytest.mark.parametrize("nesting", [1, float("inf")])

@@ -15,6 +15,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
 from vri_pyro.elbo import RectificationELBO
+from vri_pyro.errors import UserError
 from vri_pyro.guard import NonFiniteError
 from vri_pyro.guides import NoLatents
 from vri_pyro.models import CrossEntropy
@@ -139,6 +140,12 @@ def test_step_follows_the_gradient_of_the_bound_through_logits_and_features() ->
         torch.testing.assert_close(p.detach(), before.detach() - 0.1 * gradient)
 
 
+def test_optimiser_without_the_guides_parameters_is_refused() -> None:
+    classifier, model, guide = Dense(), rectification(6), diagonal_normal(6)
+    with pytest.raises(UserError, match=r"optimiser does not hold 'model\."):
+        SingleLevelSVI(classifier, model, guide, SGD(classifier.parameters(), lr=0.1))
+
+
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("make", [_cross_entropy, _rectified])
 def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(make: Any, poison: float) -> None:
@@ -153,7 +160,7 @@ def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(make:
         assert after.pop("guard") == {"skipped": 2, "in_a_row": 2}
         before.pop("guard")
         torch.testing.assert_close(after, before, rtol=0, atol=0)
-        with pytest.raises(NonFiniteError, match=r"^loss and gradient_norm not finite in 3 steps in a row"):
+        with pytest.raises(NonFiniteError, match=r"^loss, gradient_norm(, buffers)?: not finite in 3 steps in a row"):
             algorithm.step(broken, noisy)
 
 

@@ -92,6 +92,45 @@ class TiedWeights(Classifier):
         return ClassifierOutput(self.top(features), features)
 
 
+class SummedBiases(Dense):
+    """Two parameters that enter as a sum, and so share one gradient tensor."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first = nn.Parameter(torch.randn(CLASSES))
+        self.second = nn.Parameter(torch.randn(CLASSES))
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        output = super().forward(x)
+        return output._replace(logits=output.logits + (self.first + self.second))
+
+
+class ScaledBySum(Dense):
+    """A parameter whose gradient is one number seen everywhere."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.parts = nn.Parameter(torch.rand(4))
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        output = super().forward(x)
+        return output._replace(logits=output.logits * self.parts.sum())
+
+
+class AssignedBuffer(Dense):
+    """A buffer that the forward pass assigns instead of changing it in place."""
+
+    calls: Tensor
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.register_buffer("calls", torch.zeros(()))
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        self.calls = self.calls + 1
+        return super().forward(x)
+
+
 def with_frozen_trunk() -> Classifier:
     """A classifier of which the last layer alone is trained, as in fine-tuning."""
     classifier = Dense()

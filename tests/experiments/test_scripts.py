@@ -73,3 +73,7 @@ def test_finished_study_is_not_run_again(tmp_path: Path) -> None:
     assert (first.returncode, second.returncode) == (0, 0)
     assert len(summaries) == 4
     assert summaries == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+
+    other = run("demo.py", ["--epochs", "2", "--seeds", "0"], tmp_path)
+    assert other.returncode != 0
+    assert "epochs was 1, now it is 2" in other.stderr

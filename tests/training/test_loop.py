@@ -16,7 +16,9 @@ import pytest
 import torch
 from torch import Tensor
 
+from vri_pyro.backbones import MLP
 from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import Arrays, Digits, Source, Split, mean_and_std
 from vri_pyro.errors import UserError
 from vri_pyro.experiment import Experiment, FineTuning, SplitSizes
@@ -29,6 +31,14 @@ from vri_pyro.schedules import Cosine
 from .spies import Spy, Spying, cross_entropy, sgd
 
 Run = Callable[..., dict[str, Any]]
+
+
+class _Overflowing(MLP):
+    """Its logits are never finite."""
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        output = super().forward(x)
+        return output._replace(logits=output.logits * math.inf)
 
 
 @pytest.mark.parametrize("pool", ["noisy", "clean", "noisy_and_clean"])
@@ -194,6 +204,12 @@ def test_training_that_breaks_down_says_so_and_leaves_the_last_good_checkpoint(r
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert state["progress"]["epoch"] == 2
     assert all(value.isfinite().all() for value in state["phases"][0]["classifier"].values())
+
+
+def test_run_in_which_no_step_was_finite_is_no_result(run: Run, folder: Path) -> None:
+    with pytest.raises(NonFiniteError, match="no step of this run was finite"):
+        run(epochs=1, batch_size=1340, method=cross_entropy("noisy"), optimizer=sgd(0.1), backbone=_Overflowing)
+    assert not (folder / "summary.json").exists()
 
 
 def test_finished_run_is_not_touched_by_resuming_it(run: Run, folder: Path) -> None:

@@ -50,7 +50,11 @@ def test_grey_images_need_no_channel(run: Path) -> None:
 
 
 def test_other_shapes_and_folders_are_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="was built for inputs"):
+    with pytest.raises(UserError, match=r"trained on uint8 inputs of shape \[1, 8, 8\]"):
         TrainedClassifier(run).predict(np.zeros((2, 9, 9, 1), np.uint8))
+    with pytest.raises(UserError, match="float32 inputs of shape"):
+        TrainedClassifier(run).predict(np.zeros((2, 8, 8), np.float32))
+    with pytest.raises(UserError, match="choose 'last' or 'best'"):
+        TrainedClassifier(run, "worst")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is no run folder"):
         TrainedClassifier(tmp_path)

@@ -53,6 +53,12 @@ def read_npz(path: Path, required: Collection[str], optional: Collection[str] = 
             return {key: _read_array(path, pack, key) for key in wanted}
 
 
+def names_in(path: Path) -> list[str]:
+    """Names of the arrays of a sound .npz file."""
+    with np.load(path, allow_pickle=False) as pack:
+        return list(pack.files)
+
+
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     """Write arrays to an .npz file, or leave an older file as it was.
 

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.npz import read_npz
+from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
 from vri_pyro.errors import UserError
 
@@ -38,6 +39,13 @@ class NpzFile(Source):
             UserError: the file is missing or damaged, lacks an array, or an array is unusable.
         """
         arrays = read_npz(Path(self.path), _REQUIRED, _OPTIONAL)
+        known = {*_REQUIRED, *_OPTIONAL}
+        if unread := sorted(set(names_in(Path(self.path))) - known):
+            # A mistyped clean_indices, unnoticed, would have noise injected into labels that are noisy already.
+            warnings.warn(
+                f"{self.path} holds {', '.join(unread)}, which is not read; known are {', '.join(sorted(known))}",
+                stacklevel=2,
+            )
         names = arrays.pop("classes", None)
         try:
             classes = _numbered_names(arrays) if names is None else _stored_names(names)
