@@ -144,7 +144,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     console.print(
         f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels", highlight=False
     )
-    console.print(f"run folder: {folder}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"run folder: {folder.absolute()}", highlight=False, markup=False, soft_wrap=True)
 
 
 if __name__ == "__main__":

@@ -62,7 +62,9 @@ class ELBOTerms:
         """The negative bound per datum, [].
 
         With subsampling the sites are scaled up to the full data, so the divisor is the plate's full size: the
-        loss then estimates the same mean whatever the batch is, and a step size means the same.
+        loss then estimates the same mean whatever the batch is, and a step size means the same. A latent outside the
+        plate counts once in it: its model must give the plate the full size, ``pyro.plate("data", N, subsample=...)``,
+        or the batch stands for all data and the latent's KL weighs too much.
         """
         return -self.elbo(kl_weight) / self.plate_size
 

@@ -125,7 +125,6 @@ class Experiment:
         """
         if self.threads:
             torch.set_num_threads(self.threads)
-        pyro.enable_validation(False)
         torch.manual_seed(self.seed)
         self.folder.check(self.resume)
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
@@ -144,7 +143,8 @@ class Experiment:
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
-        rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
+        with pyro.validation_enabled(False):  # it doubles the time that Pyro takes, and waits for the device
+            rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
         summary = {
             "results": results(rows),
             "split": split.summary(),

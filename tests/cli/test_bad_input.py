@@ -311,7 +311,9 @@ def test_other_threads_and_device_and_folder_do_not_make_another_configuration(f
 
 def test_training_that_breaks_down(vri_pyro: Command) -> None:
     result = vri_pyro("fit", "--config", "tiny.yaml", "--optimizer.lr", "1e30", "--epochs", "3", "--quiet", "true")
-    assert "not finite in 10 steps in a row; training stopped and what was saved before is intact: lower" in _complaint(result)
+    assert "not finite in 10 steps in a row; training stopped and what was saved before is intact: lower" in _complaint(
+        result
+    )
 
 
 def test_bad_data_leave_no_run_folder_behind(vri_pyro: Command, here: Path) -> None:
