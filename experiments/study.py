@@ -130,7 +130,7 @@ def markdown(found: dict[Run, dict[str, Any]], which: str = "last") -> str:
 def provenance_lines(found: dict[Run, dict[str, Any]]) -> list[str]:
     """What made the results: commit, command, seeds, versions and hardware."""
     made_by = next(iter(found.values()))["made_by"]
-    commit = subprocess.run(["git", "rev-parse", "--short", "HEAD"], cwd=RESULTS, capture_output=True, text=True)
+    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CONFIGS, capture_output=True, text=True)
     seeds = sorted({run.seed for run in found})
     return [
         f"Command: `python {' '.join(sys.argv)}` at commit {commit.stdout.strip() or 'unknown'}; seeds {seeds}.",
