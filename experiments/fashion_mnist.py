@@ -88,6 +88,7 @@ def draw(found: dict[Run, dict[str, Any]], root: Path, path: Path) -> None:
     """Plot the posterior's spread and its KL over the epochs, with the KL in the objective and without."""
     mpl.use("Agg")
     import matplotlib.pyplot as plt
+    from matplotlib.ticker import MaxNLocator
 
     figure, axes = plt.subplots(1, len(CURVES), figsize=(9, 3.5), layout="constrained")
     for (metric, label), axis in zip(CURVES.items(), axes, strict=True):
@@ -97,6 +98,7 @@ def draw(found: dict[Run, dict[str, Any]], root: Path, path: Path) -> None:
                 axis.plot(range(1, len(values) + 1), values, colour, label=None if number else method)
         axis.set(xlabel="epoch", ylabel=label)
         axis.set_ylim(bottom=0)
+        axis.xaxis.set_major_locator(MaxNLocator(integer=True))
         axis.grid(alpha=0.3)
     axes[0].legend()
     figure.suptitle(f"Posterior of the rectifying vector, Fashion-MNIST, {COLLAPSE_UNDER}, a line a seed")
