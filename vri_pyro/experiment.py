@@ -143,7 +143,7 @@ class Experiment:
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
-        with pyro.validation_enabled(False):  # it doubles the time that Pyro takes, and waits for the device
+        with pyro.validation_enabled(False):  # it costs time on every site, and waits for the device
             rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
         summary = {
             "results": results(rows),
@@ -181,7 +181,7 @@ class Experiment:
         )
         with _building("the backbone"):
             classifier = self.backbone(arrays.input_shape, arrays.num_classes)
-        # Channels last is the faster layout for convolutions, here by 1.4 on a CPU, and what tensor cores want.
+        # The layout that convolutions and pooling are faster in.
         classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]
         if self.fine_tuning is not None:
