@@ -13,7 +13,7 @@ from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
 from vri_pyro.cli import build_parser
 from vri_pyro.data import DeviceData
-from vri_pyro.data.validation import check_inputs
+from vri_pyro.data.validation import check_array
 from vri_pyro.errors import UserError
 from vri_pyro.run_folder import RunFolder
 
@@ -64,7 +64,7 @@ class TrainedClassifier:
         Raises:
             UserError: the inputs have another shape or dtype than is usable, or are not finite.
         """
-        x = check_inputs("x", x)
+        x = check_array("x", x)
         shape = (x.shape[3], *x.shape[1:3]) if x.ndim == 4 else x.shape[1:]
         if shape != self.shape or str(x.dtype) != self.dtype:
             raise UserError(

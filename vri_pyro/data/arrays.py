@@ -1,4 +1,4 @@
-"""A labelled data set in memory."""
+"""A labelled data set: its labels in memory, its inputs there too or streamed."""
 
 from __future__ import annotations
 
@@ -6,8 +6,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import (
     check_classes,
+    check_disjoint,
     check_indices,
     check_inputs,
     check_labels,
@@ -22,25 +24,29 @@ class Arrays:
 
     Attributes:
         x_train: training inputs, images [N, H, W, C] or vectors [N, D], uint8 (0 to 255) or float32. Grey
-            images [N, H, W] get their channel, other floating dtypes become float32.
-        y_train: training labels, int64 [N] in 0..K-1; any integer dtype is accepted.
+            images [N, H, W] get their channel, other floating dtypes become float32. Or streamed images.
+        y_train: training labels, int64 [N] in 0..K-1, or -1 (:data:`NO_CLASS`) for an example that belongs to none
+            of the classes; any integer dtype is accepted.
         x_test: test inputs, shaped like the training inputs.
         y_test: test labels.
         classes: the K class names.
         y_train_clean: the true training labels [N], when ``y_train`` holds observed, possibly wrong ones.
         clean_indices: the training examples whose ``y_train`` can be trusted [M], when the others' cannot.
+        validation_indices: further trusted examples, held out for validation [V]; only with ``clean_indices``.
 
     Raises:
-        UserError: any array is unusable, or both ``y_train_clean`` and ``clean_indices`` are given.
+        UserError: any array is unusable, both ``y_train_clean`` and ``clean_indices`` are given,
+            ``validation_indices`` without ``clean_indices``, or the two share an example.
     """
 
-    x_train: np.ndarray
+    x_train: Inputs
     y_train: np.ndarray
-    x_test: np.ndarray
+    x_test: Inputs
     y_test: np.ndarray
     classes: tuple[str, ...]
     y_train_clean: np.ndarray | None = None
     clean_indices: np.ndarray | None = None
+    validation_indices: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Check every array, and keep it in canonical form."""
@@ -49,18 +55,24 @@ class Arrays:
                 "Both y_train_clean and clean_indices are given; keep y_train_clean where every true label "
                 "is known, clean_indices where only some labels are trusted."
             )
+        if self.validation_indices is not None and self.clean_indices is None:
+            raise UserError("validation_indices are given without clean_indices; name the trusted examples too.")
         self._keep("classes", check_classes(self.classes))
         self._keep("x_train", check_inputs("x_train", self.x_train))
         self._keep("x_test", check_inputs("x_test", self.x_test))
         check_same_shape("x_test", self.x_test, "x_train", self.x_train)
         count = len(self.x_train)
-        self._keep("y_train", check_labels("y_train", self.y_train, count, self.num_classes))
+        self._keep("y_train", check_labels("y_train", self.y_train, count, self.num_classes, True))
         self._keep("y_test", check_labels("y_test", self.y_test, len(self.x_test), self.num_classes))
         if self.y_train_clean is not None:
-            labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes)
+            labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes, True)
             self._keep("y_train_clean", labels)
         if self.clean_indices is not None:
             self._keep("clean_indices", check_indices("clean_indices", self.clean_indices, count))
+        if self.validation_indices is not None and self.clean_indices is not None:
+            indices = check_indices("validation_indices", self.validation_indices, count)
+            check_disjoint("validation_indices", indices, "clean_indices", self.clean_indices)
+            self._keep("validation_indices", indices)
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

@@ -10,6 +10,7 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.noise import LabelNoise, NoisyLabels, NoNoise
 from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import Split
+from vri_pyro.data.streamed import part_of
 from vri_pyro.errors import UserError
 
 
@@ -168,7 +169,7 @@ def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> 
         return None
     generator = generator_for(seed, "noise")
     recipe = noise.for_part(noisy, len(arrays.y_train))
-    return recipe.apply(arrays.y_train[noisy], arrays.x_train[noisy], arrays.num_classes, generator)
+    return recipe.apply(arrays.y_train[noisy], part_of(arrays.x_train, noisy), arrays.num_classes, generator)
 
 
 def _known_truth(arrays: Arrays, noisy: np.ndarray, injected: NoisyLabels | None) -> np.ndarray | None:

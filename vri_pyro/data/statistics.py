@@ -4,18 +4,26 @@ from __future__ import annotations
 
 import numpy as np
 
+from vri_pyro.data.streamed import Inputs, Streamed
 
-def mean_and_std(x: np.ndarray, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
+# Reading a million images for six numbers would take an hour; their standard errors are below 0.01 with these.
+_STREAMED_SAMPLE = 2048
+
+
+def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
     """Mean and standard deviation, per channel for images and per dimension for vectors.
 
     Args:
-        x: images [N, H, W, C] or vectors [N, D], uint8 or float32.
+        x: images [N, H, W, C] or vectors [N, D], uint8 or float32. Of streamed images, 2,048 evenly spaced ones
+            are read.
         chunk_size: examples converted to float64 at a time; the whole set is never copied.
 
     Returns:
         mean and std, float32 [C] or [D], in the units of x, after division by 255 where x is uint8.
         The std of a constant channel is exactly 0.
     """
+    if isinstance(x, Streamed):
+        x = x[np.unique(np.linspace(0, len(x) - 1, _STREAMED_SAMPLE).astype(np.int64))]
     axes = tuple(range(x.ndim - 1))
     scale = 255.0 if x.dtype == np.uint8 else 1.0
     count = x.size // x.shape[-1]

@@ -7,18 +7,22 @@ from __future__ import annotations
 
 import numpy as np
 
+from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.errors import UserError
 
+# The label of an example that belongs to none of the classes: out of distribution, open-set noise.
+NO_CLASS = -1
 _CHUNK = 4096
 _COLOUR_CHANNELS = (1, 3, 4)
 
 
-def check_inputs(name: str, x: np.ndarray) -> np.ndarray:
+def check_inputs(name: str, x: Inputs) -> Inputs:
     """Check images or feature vectors.
 
     Args:
         name: the array's name in messages.
-        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating.
+        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating. Streamed images are right by
+            construction and pass unread.
 
     Returns:
         uint8 or float32 [N, H, W, C] or [N, D]; the same memory where nothing had to be converted.
@@ -26,6 +30,13 @@ def check_inputs(name: str, x: np.ndarray) -> np.ndarray:
     Raises:
         UserError: wrong type, dtype or rank, no examples, channels in front, or a value that is not finite.
     """
+    if isinstance(x, Streamed):
+        return x
+    return check_array(name, x)
+
+
+def check_array(name: str, x: np.ndarray) -> np.ndarray:
+    """Check images or feature vectors in memory; see :func:`check_inputs`."""
     if not isinstance(x, np.ndarray):
         raise UserError(f"{name} is a {type(x).__name__}; give a NumPy array.")
     if x.ndim not in (2, 3, 4):
@@ -44,7 +55,7 @@ def check_inputs(name: str, x: np.ndarray) -> np.ndarray:
     return x if x.dtype == np.uint8 else _finite_float32(name, x)
 
 
-def check_same_shape(name: str, x: np.ndarray, reference_name: str, reference: np.ndarray) -> None:
+def check_same_shape(name: str, x: Inputs, reference_name: str, reference: Inputs) -> None:
     """Refuse two sets of inputs whose examples differ in shape or dtype."""
     if x.shape[1:] != reference.shape[1:]:
         raise UserError(
@@ -69,7 +80,7 @@ def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
     return names
 
 
-def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int) -> np.ndarray:
+def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int, may_be_none: bool = False) -> np.ndarray:
     """Check class labels.
 
     Args:
@@ -77,6 +88,7 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int) ->
         labels: integers [count] in 0..num_classes-1, of any integer dtype.
         count: how many labels there must be.
         num_classes: number of classes K.
+        may_be_none: whether :data:`NO_CLASS` is a label too.
 
     Returns:
         int64 [count].
@@ -87,14 +99,16 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int) ->
     _check_integers(name, labels, "convert class numbers 0 to K-1 with .astype('int64')")
     if len(labels) != count:
         raise UserError(f"{name} has {len(labels)} labels for {count} examples; give one label an example.")
-    _check_range(name, labels, num_classes, f"labels are 0 to {num_classes - 1}")
+    remedy = f"labels are 0 to {num_classes - 1}"
+    first = NO_CLASS if may_be_none else 0
+    _check_range(name, labels, first, num_classes, f"{remedy}, or -1 for none of them" if may_be_none else remedy)
     return labels.astype(np.int64)
 
 
 def check_indices(name: str, indices: np.ndarray, count: int) -> np.ndarray:
     """Check indices into the training set: integers, in 0..count-1, each at most once; returns int64 [n]."""
     _check_integers(name, indices, "give positions in the training set (numpy.flatnonzero of a mask)")
-    _check_range(name, indices, count, f"the training set has {count} examples, numbered from 0")
+    _check_range(name, indices, 0, count, f"the training set has {count} examples, numbered from 0")
     values, counts = np.unique(indices, return_counts=True)
     if len(values) < len(indices):
         raise UserError(f"{name} holds index {values[counts > 1][0]} more than once; give each index once.")
@@ -132,8 +146,8 @@ def _check_integers(name: str, values: np.ndarray, remedy: str) -> None:
         raise UserError(f"{name} has dtype {values.dtype} where integers are needed; {remedy}.")
 
 
-def _check_range(name: str, values: np.ndarray, end: int, remedy: str) -> None:
-    outside = (values < 0) | (values >= end)
+def _check_range(name: str, values: np.ndarray, start: int, end: int, remedy: str) -> None:
+    outside = (values < start) | (values >= end)
     if outside.any():
         first = int(outside.argmax())
         raise UserError(f"{name}[{first}] is {values[first]}; {remedy}.")

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 import numpy as np
 
 from vri_pyro.data.noise.transition import transition_frequencies
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.errors import UserError
 
 
@@ -57,7 +58,7 @@ class LabelNoise(ABC):
 
     @abstractmethod
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Corrupt true labels.
 

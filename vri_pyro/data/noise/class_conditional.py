@@ -8,6 +8,7 @@ import numpy as np
 
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
 from vri_pyro.data.randomness import categorical
+from vri_pyro.data.streamed import Inputs
 
 
 class ClassConditionalNoise(LabelNoise):
@@ -18,7 +19,7 @@ class ClassConditionalNoise(LabelNoise):
         """The matrix, float64 [K, K] with rows that sum to one; random choices come from ``generator``."""
 
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Draw every label from its row; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)

@@ -9,6 +9,7 @@ import numpy as np
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.errors import UserError
 
 
@@ -43,7 +44,7 @@ class Compose(LabelNoise):
         return replace(self, recipes=tuple(recipe.for_part(indices, num_train) for recipe in self.recipes))
 
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Corrupt the labels once a recipe; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)

@@ -11,6 +11,7 @@ from vri_pyro.data.noise.array_files import read_npy, read_pt
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
 from vri_pyro.data.noise.transition import realised_transition
 from vri_pyro.data.npz import read_npz
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import check_labels
 from vri_pyro.errors import UserError
 
@@ -67,7 +68,7 @@ class HumanLabels(LabelNoise):
         return _GivenLabels(repr(self), given[indices], None if truth is None else truth[indices])
 
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Relabel a whole training set; see :meth:`LabelNoise.apply`. For a part, ask :meth:`for_part` first."""
         part = self.for_part(np.arange(len(labels)), len(labels))
@@ -106,7 +107,7 @@ class _GivenLabels(LabelNoise):
         return self.origin
 
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Replace the labels; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)

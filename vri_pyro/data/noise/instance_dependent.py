@@ -13,6 +13,7 @@ from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count,
 from vri_pyro.data.noise.normal import standard_normal, truncated_normal
 from vri_pyro.data.randomness import categorical
 from vri_pyro.data.statistics import mean_and_std
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.errors import UserError
 
 _SCALINGS = ("standardised", "raw")
@@ -56,7 +57,7 @@ class InstanceDependent(LabelNoise):
             raise UserError(f"InstanceDependent got std {self.std}; give a finite number of at least 0.")
 
     def apply(
-        self, labels: np.ndarray, features: np.ndarray, num_classes: int, generator: np.random.Generator
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
         """Draw every label from its example's own distribution; see :meth:`LabelNoise.apply`.
 
@@ -93,7 +94,7 @@ def _label_probabilities(logits: np.ndarray, label: int, rates: np.ndarray) -> n
     return probabilities
 
 
-def _standardiser(features: np.ndarray) -> Callable[[np.ndarray], np.ndarray]:
+def _standardiser(features: Inputs) -> Callable[[np.ndarray], np.ndarray]:
     """The map from examples [n, ...] as they are stored to standardised vectors, float64 [n, d]."""
     mean, std = (values.astype(np.float64) for values in mean_and_std(features))
     # In the units of the features, to spare the chunks a division; a constant channel becomes 0.
