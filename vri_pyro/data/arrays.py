@@ -25,14 +25,15 @@ class Arrays:
     Attributes:
         x_train: training inputs, images [N, H, W, C] or vectors [N, D], uint8 (0 to 255) or float32. Grey
             images [N, H, W] get their channel, other floating dtypes become float32. Or streamed images.
-        y_train: training labels, int64 [N] in 0..K-1, or -1 (:data:`NO_CLASS`) for an example that belongs to none
-            of the classes; any integer dtype is accepted.
+        y_train: training labels, int64 [N] in 0..K-1; any integer dtype is accepted.
         x_test: test inputs, shaped like the training inputs.
         y_test: test labels.
         classes: the K class names.
         y_train_clean: the true training labels [N], when ``y_train`` holds observed, possibly wrong ones.
         clean_indices: the training examples whose ``y_train`` can be trusted [M], when the others' cannot.
         validation_indices: further trusted examples, held out for validation [V]; only with ``clean_indices``.
+        open_set: whether the true labels may be -1 (:data:`NO_CLASS`), for examples that belong to none of the
+            classes; elsewhere a label of -1 is refused, because it is more often a mistake.
 
     Raises:
         UserError: any array is unusable, both ``y_train_clean`` and ``clean_indices`` are given,
@@ -47,6 +48,7 @@ class Arrays:
     y_train_clean: np.ndarray | None = None
     clean_indices: np.ndarray | None = None
     validation_indices: np.ndarray | None = None
+    open_set: bool = False
 
     def __post_init__(self) -> None:
         """Check every array, and keep it in canonical form."""
@@ -62,10 +64,12 @@ class Arrays:
         self._keep("x_test", check_inputs("x_test", self.x_test))
         check_same_shape("x_test", self.x_test, "x_train", self.x_train)
         count = len(self.x_train)
-        self._keep("y_train", check_labels("y_train", self.y_train, count, self.num_classes, True))
+        truth_given = self.y_train_clean is None
+        labels = check_labels("y_train", self.y_train, count, self.num_classes, self.open_set and truth_given)
+        self._keep("y_train", labels)
         self._keep("y_test", check_labels("y_test", self.y_test, len(self.x_test), self.num_classes))
         if self.y_train_clean is not None:
-            labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes, True)
+            labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes, self.open_set)
             self._keep("y_train_clean", labels)
         if self.clean_indices is not None:
             self._keep("clean_indices", check_indices("clean_indices", self.clean_indices, count))
