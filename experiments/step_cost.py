@@ -39,8 +39,8 @@ from vri_pyro.hypergradient import (
     SplitVJP,
     Unrolled,
 )
+from vri_pyro.labelled import Labelled
 from vri_pyro.models import Rectification
-from vri_pyro.pairs import Labelled
 
 CLASSES = 10
 STRATEGIES: dict[str, tuple[type[Hypergradient], bool]] = {
@@ -69,7 +69,7 @@ def optimizer_of(classifier: nn.Module) -> torch.optim.SGD:
 def plain_step(size: int, device: torch.device) -> Callable[[], object]:
     """An ordinary training step."""
     classifier = PreActResNet18((3, 32, 32), CLASSES).to(device)
-    optimizer, (x, y) = optimizer_of(classifier), batch(size, device)
+    optimizer, (x, y, *_) = optimizer_of(classifier), batch(size, device)
 
     def step() -> None:
         F.cross_entropy(classifier(x).logits, y).backward()

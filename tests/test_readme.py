@@ -34,7 +34,7 @@ def test_command_is_understood(command: str, tmp_path: Path, monkeypatch: pytest
     monkeypatch.syspath_prepend(tmp_path)
     (tmp_path / "my_guide.py").write_text(next(program for program in PROGRAMS if "# my_guide.py" in program))
     (tmp_path / "experiments").symlink_to(ROOT / "experiments")
-    parser, _ = build_parser()
+    parser = build_parser()
     options = parser.parse_args(shlex.split(command)[1:])
     assert options.fit.method.class_path == "vri_pyro.methods.Bilevel"
 

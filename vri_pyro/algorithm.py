@@ -14,8 +14,8 @@ from torch.optim import Optimizer
 from vri_pyro.classifier import Classifier, call, cloned_buffers
 from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
+from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics
-from vri_pyro.pairs import Labelled
 
 
 class Algorithm(ABC):

@@ -15,9 +15,9 @@ from vri_pyro.classifier import Classifier, ClassifierOutput, ReplayedForward, c
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient, Problem, SplitJVP
+from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics, term_metrics
 from vri_pyro.optimisation import apply_gradients, learning_rate, virtual_step
-from vri_pyro.pairs import Labelled
 
 
 class StructuralZeroWarning(UserWarning):

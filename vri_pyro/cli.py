@@ -1,64 +1,39 @@
-"""The command line: ``vri-pyro fit``."""
+"""The command line, ``vri-pyro``: parsing, and what becomes of errors."""
 
 from __future__ import annotations
 
-import math
 import os
-import shlex
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from pathlib import Path
-from typing import Any
 
-from jsonargparse import ArgumentError, ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
-from rich.table import Column, Table
 
 import vri_pyro
+from vri_pyro.commands import data, fit, noise
+from vri_pyro.commands.catalogue import Catalogued
 from vri_pyro.errors import UserError
-from vri_pyro.experiment import Experiment
 from vri_pyro.interruption import Interrupted
 from vri_pyro.option_errors import one_sentence
 
-# The engine imports no model or guide; what runs when nothing is asked for is named here.
-DEFAULTS: dict[str, Any] = {
-    "method": {
-        "class_path": "vri_pyro.methods.Bilevel",
-        "init_args": {
-            "model": {
-                "class_path": "vri_pyro.models.Rectification",
-                "init_args": {
-                    "prior": {"class_path": "vri_pyro.models.PriorNetwork", "init_args": {"hidden": [128, 64]}}
-                },
-            },
-            "guide": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}},
-            "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
-        },
-    },
-    "data": {"class_path": "vri_pyro.data.Digits"},
-    "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
-    "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
-    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
-    "schedule": {"class_path": "vri_pyro.schedules.Cosine"},
-}
-# Where and how a run is shown and stored does not make it another run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads")
+# Each has HELP, build_parser() and run(parser, options).
+COMMANDS = {"fit": fit, "data": data, "noise": noise}
 
 
-def build_parser() -> tuple[ArgumentParser, ArgumentParser]:
-    """The parser of all commands, and that of ``fit``."""
-    parser = ArgumentParser(prog="vri-pyro", description="Learning with noisy labels.", exit_on_error=False)
+def build_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    parser = ArgumentParser(
+        prog="vri-pyro", description="Learning with noisy labels.", formatter_class=Catalogued, exit_on_error=False
+    )
     parser.add_argument("--version", action="version", version=vri_pyro.__version__)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    fit = ArgumentParser(description="Train a classifier on noisy labels and leave a run folder.", exit_on_error=False)
-    fit.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
-    fit.add_class_arguments(Experiment)
-    fit.set_defaults(DEFAULTS)
-    parser.add_subcommands().add_subcommand("fit", fit, help="train a classifier on noisy labels")
-    return parser, fit
+    commands = parser.add_subcommands()
+    for name, command in COMMANDS.items():
+        commands.add_subcommand(name, command.build_parser(), help=command.HELP)
+    return parser
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -79,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
-            errors.print(f"error: {_explanation(error)}")
+            errors.print(f"error: {_explanation(error, _command(arguments))}")
             return 2 if isinstance(error, UserError | ArgumentError) else 1
 
 
@@ -95,9 +70,14 @@ def _quiet_threads(quiet: bool) -> Iterator[None]:
         threading.excepthook = previous
 
 
-def _explanation(error: Exception) -> str:
+def _command(arguments: Sequence[str]) -> str:
+    """The command that was meant, for the remedy in a message."""
+    return next((argument for argument in arguments if argument in COMMANDS), "fit")
+
+
+def _explanation(error: Exception, command: str) -> str:
     if isinstance(error, ArgumentError):
-        return one_sentence(str(error))
+        return one_sentence(str(error), command)
     if isinstance(error, UserError):
         return _one_line(error)
     return f"{type(error).__name__}: {_one_line(error)} (--debug shows where)"
@@ -108,43 +88,9 @@ def _one_line(message: object) -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parser, fit = build_parser()
-    parsed = parser.parse_args(arguments)
-    options = parsed.fit
-    # In config.yaml the folder's path is absolute, so that it means the same folder from anywhere.
-    kept = Namespace(**vars(_without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
-    config = fit.dump(kept, skip_unset=False)
-    identity = fit.dump(_without(options, PRESENTATION), skip_unset=False, skip_validation=True)
-    experiment = Experiment(**vars(_without(fit.instantiate(options), ("config",))))
-    try:
-        summary = experiment.run(config, identity)
-    except Interrupted:
-        file = shlex.quote(str(experiment.folder.config))
-        raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
-    if not options.quiet:
-        _show(summary, experiment.folder.path)
-    return 0
-
-
-def _without(options: Namespace, names: Sequence[str]) -> Namespace:
-    return Namespace(**{name: value for name, value in vars(options).items() if name not in names})
-
-
-def _show(summary: dict[str, Any], folder: Path) -> None:
-    results, split = summary["results"], summary["split"]
-    table = Table("epoch", Column("test accuracy (%)", justify="right"))
-    table.add_row("last", f"{results['last']:.2f}")
-    table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
-    if results["chosen"] is not None:
-        table.add_row(f"{results['chosen_epoch'] + 1}, chosen on validation", f"{results['chosen']:.2f}")
-    console = Console()
-    console.print(table)
-    rate = split["realised_rate"]
-    noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
-    console.print(
-        f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels", highlight=False
-    )
-    console.print(f"run folder: {folder.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    parsed = build_parser().parse_args(arguments)
+    command = COMMANDS[parsed.subcommand]
+    return command.run(command.build_parser(), parsed[parsed.subcommand])
 
 
 if __name__ == "__main__":

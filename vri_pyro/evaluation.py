@@ -7,12 +7,12 @@ import torch
 from torch.nn import functional as F
 
 from vri_pyro.classifier import Classifier
-from vri_pyro.data import DeviceData
+from vri_pyro.data import Examples
 
 
 @torch.no_grad()
 def evaluate(
-    classifier: Classifier, data: DeviceData, indices: np.ndarray | None = None, batch_size: int = 1000
+    classifier: Classifier, data: Examples, indices: np.ndarray | None = None, batch_size: int = 1000
 ) -> dict[str, float]:
     """Accuracy in percent and cross entropy in nats, in evaluation mode.
 
@@ -30,8 +30,7 @@ def evaluate(
     correct, nll = torch.zeros(2, dtype=torch.float64, device=data.device)
     training = classifier.training
     classifier.eval()
-    for start in range(0, len(indices), batch_size):
-        batch = data.batch(indices[start : start + batch_size])
+    for batch in data.in_order(indices, batch_size):
         logits = classifier(batch.x).logits
         correct += (logits.argmax(dim=-1) == batch.y).sum()
         nll += F.cross_entropy(logits, batch.y, reduction="none").double().sum()

@@ -17,7 +17,21 @@ from rich.console import Console
 import vri_pyro
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
-from vri_pyro.data import Arrays, DeviceData, LabelNoise, Source, Split, make_split, mean_and_std
+from vri_pyro.data import (
+    Arrays,
+    Augmentation,
+    DeviceData,
+    Examples,
+    Inputs,
+    LabelNoise,
+    NoAugmentation,
+    Source,
+    Split,
+    Streamed,
+    StreamedData,
+    make_split,
+    mean_and_std,
+)
 from vri_pyro.errors import UserError
 from vri_pyro.methods import Method, OptimizerFactory, Pool
 from vri_pyro.progress import ProgressDisplay
@@ -32,13 +46,27 @@ class SplitSizes:
 
     Attributes:
         clean_per_class: examples of the clean set a class; null, with given clean indices, takes them all.
-        validation_per_class: further clean examples a class, held out to choose an epoch.
+        validation_per_class: further examples a class, held out to choose an epoch; data that name their validation
+            examples have them whole.
         noisy_size: examples of the noisy part; null takes all the rest.
+        clean_size: examples of a clean set with the classes in proportion, instead of clean_per_class.
+        validation_from: the part that the validation set is held out of; from the noisy part, its labels are noisy.
+        file: another run's split.npz, taken as it is, noise and all; the other sizes and the noise are then ignored.
     """
 
     clean_per_class: int | None = 3
     validation_per_class: int = 3
     noisy_size: int | None = None
+    clean_size: int | None = None
+    validation_from: Literal["clean", "noisy"] = "clean"
+    file: Path | None = None
+
+    def split(self, arrays: Arrays, noise: LabelNoise, seed: int) -> Split:
+        """The split of these sizes, or the one in the file after checking that it fits the data."""
+        if self.file is not None:
+            return _fitting(Split.load(self.file), arrays)
+        sizes = {name: value for name, value in vars(self).items() if name != "file"}
+        return make_split(arrays, noise, seed=seed, **sizes)
 
 
 @dataclass(frozen=True)
@@ -71,6 +99,8 @@ class Experiment:
         optimizer: of the classifier.
         schedule: factor on the classifier's learning rate.
         split: how many examples are trusted.
+        augmentation: of the noisy batches; the paper's is Strong.
+        clean_augmentation: of the clean batches; the paper's is Weak.
         fine_tuning: a second phase, if any.
         epochs: passes over the noisy part; other pools get the same number of steps.
         batch_size: examples of a noisy batch.
@@ -78,6 +108,7 @@ class Experiment:
         seed: of the split, the noise, the initial parameters and everything random.
         device: "auto" takes CUDA where there is one.
         threads: CPU threads; 0 leaves them to PyTorch.
+        workers: processes that read images ahead where the data are streamed from disk; they change no batch.
         output: the run folder.
         resume: go on with the run in the output folder.
         quiet: show nothing while training.
@@ -92,6 +123,8 @@ class Experiment:
         optimizer: OptimizerFactory,
         schedule: Schedule,
         split: SplitSizes = SplitSizes(),
+        augmentation: Augmentation = NoAugmentation(),
+        clean_augmentation: Augmentation = NoAugmentation(),
         fine_tuning: FineTuning | None = None,
         epochs: int = 60,
         batch_size: int = 100,
@@ -99,16 +132,18 @@ class Experiment:
         seed: int = 0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
         threads: int = 0,
+        workers: int = 2,
         output: Path | str = "runs/latest",
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
         _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size)
-        _check_at_least(0, threads=threads, seed=seed)
+        _check_at_least(0, threads=threads, workers=workers, seed=seed)
         self.method, self.data, self.noise, self.backbone = method, data, noise, backbone
         self.optimizer, self.schedule, self.split, self.fine_tuning = optimizer, schedule, split, fine_tuning
         self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
-        self.device, self.threads = choose_device(device), threads
+        self.augmentation, self.clean_augmentation = augmentation, clean_augmentation
+        self.device, self.threads, self.workers = choose_device(device), threads, workers
         self.folder, self.resume = RunFolder(output), resume
         self.console = Console(quiet=quiet)
 
@@ -128,8 +163,7 @@ class Experiment:
         torch.manual_seed(self.seed)
         self.folder.check(self.resume)
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
-        arrays = self.data.load()
-        split = self._saved_split(arrays) if resumed else self._new_split(arrays)
+        arrays, split = self.prepare(saved=bool(resumed))
         mean, std = mean_and_std(arrays.x_train)
         trainer = self._trainer(arrays, split, mean, std, identity)
         if resumed:
@@ -140,7 +174,7 @@ class Experiment:
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
-            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
+            self.folder.write_inputs(self.input_shape(arrays), arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # it costs time on every site, and waits for the device
@@ -156,31 +190,28 @@ class Experiment:
         self.folder.write_summary(summary)
         return summary
 
-    def _new_split(self, arrays: Arrays) -> Split:
-        return make_split(arrays, self.noise, seed=self.seed, **vars(self.split))
+    def prepare(self, saved: bool = False) -> tuple[Arrays, Split]:
+        """The data, and the split that a run makes of them, or that the run in the output folder has saved."""
+        arrays = self.data.load()
+        if saved:
+            return arrays, _fitting(Split.load(self.folder.split), arrays)
+        return arrays, self.split.split(arrays, self.noise, self.seed)
 
-    def _saved_split(self, arrays: Arrays) -> Split:
-        """The run's split, unless the data have changed since it was made."""
-        split = Split.load(self.folder.split)
-        split.check_fits(arrays)
-        return split
+    def input_shape(self, arrays: Arrays) -> tuple[int, ...]:
+        """The shape of one input as the classifier sees it, which a random crop makes smaller than the data's."""
+        return self.augmentation.evaluation().output_shape(arrays.input_shape)
 
     def _trainer(self, arrays: Arrays, split: Split, mean: np.ndarray, std: np.ndarray, identity: str) -> Trainer:
-        labels = arrays.y_train.copy()
-        for part, given in (
-            (split.noisy_indices, split.given_labels),
-            (split.clean_indices, split.clean_labels),
-            (split.validation_indices, split.validation_labels),
-        ):
-            labels[part] = given
         material = Material(
-            train=DeviceData(arrays.x_train, labels, self.device, mean, std),
-            test=DeviceData(arrays.x_test, arrays.y_test, self.device, mean, std),
+            train=self._examples(split.inputs(arrays.x_train), split.labels(arrays.y_train), mean, std),
+            test=self._examples(arrays.x_test, arrays.y_test, mean, std),
             clean=split.clean_indices,
             validation=split.validation_indices,
+            augmentation=self.augmentation,
+            clean_augmentation=self.clean_augmentation,
         )
         with _building("the backbone"):
-            classifier = self.backbone(arrays.input_shape, arrays.num_classes)
+            classifier = self.backbone(self.input_shape(arrays), arrays.num_classes)
         # The layout that convolutions and pooling are faster in.
         classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]
@@ -199,13 +230,26 @@ class Experiment:
             config=identity,
         )
 
+    def _examples(self, inputs: Inputs, labels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Examples:
+        """The inputs on the device where they fit, and read as they are needed where they are streamed."""
+        crop = self.augmentation.evaluation()
+        if isinstance(inputs, Streamed):
+            return StreamedData(inputs, labels, self.device, mean, std, crop, self.workers)
+        return DeviceData(inputs, labels, self.device, mean, std, crop)
+
     @staticmethod
     def _phase(
         name: str, method: Method, optimizer: OptimizerFactory, epochs: int, classifier: Classifier, split: Split
     ) -> Phase:
         with _building(f"the method of {name}"):
             algorithm = method.build(classifier, optimizer)
-        return Phase(name, algorithm, _pool(method.pool, split), epochs)
+        return Phase(name, algorithm, _pool(method.pool, split), epochs, method.views)
+
+
+def _fitting(split: Split, arrays: Arrays) -> Split:
+    """A saved split, unless it was made from other data."""
+    split.check_fits(arrays)
+    return split
 
 
 @contextmanager

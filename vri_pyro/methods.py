@@ -27,9 +27,11 @@ class Method(ABC):
 
     Attributes:
         pool: the examples that the first batch of a step is drawn from.
+        views: how many augmented views of that batch the algorithm asks for, 1 or 2.
     """
 
     pool: Pool
+    views: Literal[1, 2] = 1
 
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:

@@ -14,7 +14,7 @@ _WRAPPING = (
     r"Does not validate against any of the Union subtypes\s+Subtypes: [^\n]*\n\s*Errors:",
     r"- Expected a <class 'NoneType'>",
 )
-_HELP = "vri-pyro fit --help lists the options"
+_HELP = "vri-pyro COMMAND --help lists the options"
 _SENTENCES = (
     (r"Expected a <class 'int'>", "expected is a whole number"),
     (r"Expected a <class 'float'>", "expected is a number"),
@@ -28,7 +28,7 @@ _SENTENCES = (
     (r"No module named ('\S+')", r"there is no module \1 here or installed; check the class path"),
     (r"module ('\S+') has no attribute ('\w+')", r"module \1 has no class \2; check the class path"),
     (r"the following arguments are required: (.*)", r"set its options too that have no default: \1"),
-    (r"(?:Subcommand 'fit' does not accept option|Option) ('\w+').*", rf"there is no option \1; {_HELP}"),
+    (r"(?:Subcommand '\w+' does not accept option|Option) ('\w+').*", rf"there is no option \1; {_HELP}"),
     (r"unrecognized arguments: (.*)", rf"unrecognised: \1; {_HELP}"),
     (r"argument (--\S+): expected one argument", r"\1 needs a value, such as \1 VALUE (true or false for a switch)"),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
@@ -39,12 +39,12 @@ _SENTENCES = (
 )
 
 
-def one_sentence(message: str) -> str:
-    """Condense ``message`` to the option's full name, the innermost reason, and what to do."""
+def one_sentence(message: str, command: str = "fit") -> str:
+    """Condense ``message`` to the option's full name, the innermost reason, and what to do with ``command``."""
     option = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     reason = _innermost_reason(message)
     for pattern, sentence in _SENTENCES:
-        reason = re.sub(pattern, sentence, reason)
+        reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
     return f"--{option}: {reason}" if option else reason
 
 

@@ -5,18 +5,11 @@ The engine takes any Pyro callables with the signature ``(output, y)``; these cl
 
 from __future__ import annotations
 
-from typing import Any, NamedTuple
+from typing import Any
 
 from torch import Tensor, nn
 
 from vri_pyro.classifier import ClassifierOutput
-
-
-class Labelled(NamedTuple):
-    """A batch: inputs ``x`` [batch, ...] and labels ``y`` [batch]."""
-
-    x: Tensor
-    y: Tensor
 
 
 class Model(nn.Module):

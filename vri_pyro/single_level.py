@@ -8,9 +8,9 @@ from torch.optim import Optimizer
 from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
 from vri_pyro.classifier import Classifier, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import RectificationELBO
+from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics, term_metrics
 from vri_pyro.optimisation import apply_gradients
-from vri_pyro.pairs import Labelled
 
 
 class SingleLevelSVI(Algorithm):

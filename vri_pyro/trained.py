@@ -11,7 +11,7 @@ import torch
 
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
-from vri_pyro.cli import build_parser
+from vri_pyro.commands.fit import build_parser
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
 from vri_pyro.errors import UserError
@@ -78,6 +78,6 @@ class TrainedClassifier:
 
 
 def _build(folder: RunFolder, shape: tuple[int, ...], num_classes: int) -> Classifier:
-    _, fit = build_parser()
+    fit = build_parser()
     options = fit.instantiate(fit.parse_path(str(folder.config)))
     return options.backbone(shape, num_classes)

@@ -6,7 +6,7 @@ import math
 import warnings
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
-from typing import Any, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import numpy as np
 import torch
@@ -14,13 +14,12 @@ from torch.utils.tensorboard import SummaryWriter
 
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.checkpoint import save_checkpoint
-from vri_pyro.data import DeviceData, batch_indices
+from vri_pyro.data import Augmentation, BatchPlan, BatchSequence, Examples, NoAugmentation
 from vri_pyro.evaluation import evaluate
 from vri_pyro.files import clear_write_errors
 from vri_pyro.guard import NonFiniteError
 from vri_pyro.interruption import Interrupted, stop_request
 from vri_pyro.metrics import Metrics
-from vri_pyro.pairs import Labelled
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.schedules import Schedule
@@ -36,12 +35,14 @@ class Phase(NamedTuple):
         algorithm: what takes the steps; all phases train the same classifier.
         pool: the examples its first batch is drawn from.
         epochs: its length.
+        views: how many augmented views of the first batch the algorithm asks for.
     """
 
     name: str
     algorithm: Algorithm
     pool: np.ndarray
     epochs: int
+    views: Literal[1, 2] = 1
 
 
 @dataclass(frozen=True)
@@ -52,13 +53,16 @@ class Material:
         train: all training inputs with the labels that training may see.
         test: test inputs and labels; they never choose anything.
         clean: positions of the clean set in ``train``.
-        validation: positions of the held-out clean examples in ``train``, possibly none.
+        validation: positions of the held-out examples in ``train``, possibly none.
+        augmentation, clean_augmentation: of a step's first batch, and of its clean batch.
     """
 
-    train: DeviceData
-    test: DeviceData
+    train: Examples
+    test: Examples
     clean: np.ndarray
     validation: np.ndarray
+    augmentation: Augmentation = NoAugmentation()
+    clean_augmentation: Augmentation = NoAugmentation()
 
 
 @dataclass
@@ -128,6 +132,7 @@ class Trainer:
         self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
         self.classifier = phases[0].algorithm.classifier
         self.progress = Progress()
+        self._noisy, self._clean = self._sequences()
         self._rates = [[group["lr"] for group in _optimizer(phase).param_groups] for phase in phases]
 
     @property
@@ -224,14 +229,20 @@ class Trainer:
         for group, rate in zip(_optimizer(phase).param_groups, rates, strict=True):
             group["lr"] = rate * factor
         step = progress.epoch * self.steps_per_epoch + progress.step
-        noisy = self._batch(phase.pool, self.batch_size, "noisy batches", step)
-        clean = self._batch(self.material.clean, self.clean_batch_size, "clean batches", step)
-        progress.add(phase.algorithm.step(noisy, clean))
+        progress.add(phase.algorithm.step(self._noisy[phase.name].at(step), self._clean.at(step)))
         progress.step += 1
 
-    def _batch(self, pool: np.ndarray, size: int, purpose: str, step: int) -> Labelled:
-        batch = self.material.train.batch(pool[batch_indices(len(pool), size, self.seed, purpose, step)])
-        return Labelled(batch.x, batch.y)
+    def _sequences(self) -> tuple[dict[str, BatchSequence], BatchSequence]:
+        """The first batches of each phase's steps, and the clean batches of all."""
+        train, augmentation = self.material.train, self.material.augmentation
+        plans = {
+            phase.name: BatchPlan(phase.pool, self.batch_size, self.seed, "noisy batches", augmentation, phase.views)
+            for phase in self.phases
+        }
+        clean = BatchPlan(
+            self.material.clean, self.clean_batch_size, self.seed, "clean batches", self.material.clean_augmentation
+        )
+        return {name: train.sequence(plan) for name, plan in plans.items()}, train.sequence(clean)
 
     def _end_epoch(self, phase: Phase, board: SummaryWriter) -> dict[str, Any]:
         """Evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""

@@ -105,8 +105,8 @@ def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: st
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "name a command: fit"),
-        (["train"], "there is no command 'train'; choose from 'fit'"),
+        ([], "name a command: fit,data,noise"),
+        (["train"], "there is no command 'train'; choose from 'fit', 'data', 'noise'"),
         (["--nonsense"], "unrecognised: --nonsense; vri-pyro fit --help lists the options"),
     ],
 )

@@ -196,5 +196,6 @@ def test_fashion_mnist_splits_by_the_papers_protocol(unpacked: Callable[[str], P
         "classes": 10,
         "nominal_rate": pytest.approx(0.36),
         "realised_rate": pytest.approx(0.36, abs=0.01),
+        "open_set_rate": 0.0,
         "seed": 0,
     }

@@ -16,7 +16,8 @@ from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.classifier import Classifier
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.hypergradient import Hypergradient
-from vri_pyro.pairs import Guide, Labelled, Model
+from vri_pyro.labelled import Labelled
+from vri_pyro.pairs import Guide, Model
 
 from .toys import (
     IMAGE,

@@ -30,8 +30,9 @@ from vri_pyro.hypergradient import (
     SplitVJP,
     Unrolled,
 )
+from vri_pyro.labelled import Labelled
 from vri_pyro.models import CrossEntropy
-from vri_pyro.pairs import Guide, Labelled
+from vri_pyro.pairs import Guide
 from vri_pyro.single_level import SingleLevelSVI
 
 from .contracts import Recorder, record_step

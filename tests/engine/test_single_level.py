@@ -18,8 +18,8 @@ from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.guard import NonFiniteError
 from vri_pyro.guides import NoLatents
+from vri_pyro.labelled import Labelled
 from vri_pyro.models import CrossEntropy
-from vri_pyro.pairs import Labelled
 from vri_pyro.single_level import SingleLevelSVI
 
 from .toys import CLASSES, IMAGE, Convolutional, Dense, batch, diagonal_normal, rectification

@@ -13,8 +13,9 @@ from torch import Tensor, nn
 
 from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.guides import DiagonalNormal
+from vri_pyro.labelled import Labelled
 from vri_pyro.models import PriorNetwork, Rectification
-from vri_pyro.pairs import Guide, Labelled, Model
+from vri_pyro.pairs import Guide, Model
 
 CLASSES = 3
 INPUTS = 5

@@ -11,9 +11,9 @@ from torch.optim import Optimizer
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.classifier import Classifier
 from vri_pyro.guides import NoLatents
+from vri_pyro.labelled import Labelled
 from vri_pyro.methods import Method, OptimizerFactory, Pool, SingleLevel
 from vri_pyro.models import CrossEntropy
-from vri_pyro.pairs import Labelled
 
 
 class SeenStep(NamedTuple):

@@ -24,8 +24,8 @@ from vri_pyro.errors import UserError
 from vri_pyro.experiment import Experiment, FineTuning, SplitSizes
 from vri_pyro.guard import NonFiniteError
 from vri_pyro.interruption import Interrupted
+from vri_pyro.labelled import Labelled
 from vri_pyro.methods import Pool
-from vri_pyro.pairs import Labelled
 from vri_pyro.schedules import Cosine
 
 from .spies import Spy, Spying, cross_entropy, sgd

@@ -84,7 +84,7 @@ def classifier() -> MLP:
 def test_evaluation_equals_a_plain_computation(digits: DeviceData, classifier: MLP, batch_size: int) -> None:
     found = evaluate(classifier, digits, batch_size=batch_size)
     classifier.eval()
-    x, y, _ = digits.batch(torch.arange(len(digits)))
+    x, y, *_ = digits.batch(torch.arange(len(digits)))
     log_p = classifier(x).logits.double().log_softmax(-1)
     assert found["accuracy"] == pytest.approx(100 * (log_p.argmax(-1) == y).double().mean().item(), abs=1e-12)
     assert found["nll"] == pytest.approx(-log_p.gather(1, y[:, None]).mean().item(), rel=1e-6)
@@ -93,7 +93,7 @@ def test_evaluation_equals_a_plain_computation(digits: DeviceData, classifier: M
 def test_evaluation_of_some_examples_looks_at_no_other(digits: DeviceData, classifier: MLP) -> None:
     one = torch.tensor([3])
     classifier.eval()
-    x, y, _ = digits.batch(one)
+    x, y, *_ = digits.batch(one)
     expected = -classifier(x).logits.log_softmax(-1)[0, y[0]].item()
     assert evaluate(classifier, digits, one.numpy())["nll"] == pytest.approx(expected, rel=1e-6)
 

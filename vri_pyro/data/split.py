@@ -4,16 +4,24 @@ from __future__ import annotations
 
 from dataclasses import dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.npz import read_npz, write_npz
-from vri_pyro.data.validation import check_disjoint, check_indices, check_labels, check_transition
+from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.data.validation import (
+    NO_CLASS,
+    check_array,
+    check_disjoint,
+    check_indices,
+    check_labels,
+    check_transition,
+)
 from vri_pyro.errors import UserError
 
-_OPTIONAL = ("true_labels", "transition")
+_OPTIONAL = ("true_labels", "transition", "replaced_indices", "replaced_images", "validation_from")
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
 _LABELS_OF = {
     "given_labels": "noisy_indices",
@@ -34,19 +42,23 @@ class Split:
         clean_indices: the clean set (the meta-data), at least one example [M].
         validation_indices: clean examples held out to choose an epoch [V]; may be empty.
         given_labels: the possibly wrong labels of the noisy part [N].
-        true_labels: the true labels of the noisy part [N], where they are known.
+        true_labels: the true labels of the noisy part [N], where they are known; -1 for examples of no class.
         clean_labels: the true labels of the clean set [M].
-        validation_labels: the true labels of the validation set [V].
+        validation_labels: the labels of the validation set [V], true ones unless it was held out of the noisy part.
         noise: the recipe of the noise, or ``"observed"`` where the data came with it.
         nominal_rate: the expected share of wrong labels among the noisy part; nan when unknown.
         transition: the noise's nominal matrix, float64 [K, K], where there is one.
         num_train: size of the training set that the indices refer to.
         num_classes: number of classes K.
         seed: the seed that everything was drawn from.
+        replaced_indices: examples of the noisy part, or of a validation set held out of it, whose image was replaced
+            by one of another data set [R], if any.
+        replaced_images: what they show now [R, H, W, C].
+        validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
 
     Raises:
-        UserError: two parts overlap, an index or label is out of range, lengths differ, or the noisy or
-            clean part is empty.
+        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy or clean part is
+            empty, or a replaced example has a class.
     """
 
     noisy_indices: np.ndarray
@@ -62,6 +74,9 @@ class Split:
     num_train: int
     num_classes: int
     seed: int
+    replaced_indices: np.ndarray | None = None
+    replaced_images: np.ndarray | None = None
+    validation_from: Literal["clean", "noisy"] = "clean"
 
     def __post_init__(self) -> None:
         """Verify the record, and keep its arrays as int64."""
@@ -77,9 +92,54 @@ class Split:
             labels = getattr(self, name)
             if labels is not None:
                 count = len(getattr(self, part))
-                object.__setattr__(self, name, check_labels(name, labels, count, self.num_classes))
+                checked = check_labels(name, labels, count, self.num_classes, may_be_none=name == "true_labels")
+                object.__setattr__(self, name, checked)
+        if self.validation_from not in ("clean", "noisy"):
+            raise UserError(f"validation_from is {self.validation_from!r}; give 'clean' or 'noisy'.")
+        self._check_replaced()
         if self.transition is not None:
             check_transition("transition", self.transition, self.num_classes)
+
+    def _check_replaced(self) -> None:
+        if self.replaced_indices is None or self.replaced_images is None:
+            if self.replaced_indices is not None or self.replaced_images is not None:
+                raise UserError("Of replaced_indices and replaced_images one is missing; save the split anew.")
+            return
+        indices = check_indices("replaced_indices", self.replaced_indices, self.num_train)
+        images = check_array("replaced_images", self.replaced_images) if len(indices) else self.replaced_images
+        if len(images) != len(indices):
+            raise UserError(
+                f"There are {len(images)} replaced_images for {len(indices)} replaced_indices; give as many."
+            )
+        if strangers := np.setdiff1d(indices, np.concatenate([self.noisy_indices, self.validation_indices])).tolist():
+            raise UserError(f"Replaced example {strangers[0]} is not in the noisy part; replace no other images.")
+        if self.true_labels is None or (self.true_labels[np.isin(self.noisy_indices, indices)] != NO_CLASS).any():
+            raise UserError("A replaced example has a true label, but its image is of no class; give it -1.")
+        object.__setattr__(self, "replaced_indices", indices)
+        object.__setattr__(self, "replaced_images", images)
+
+    def inputs(self, x_train: Inputs) -> Inputs:
+        """The training inputs as the run sees them: with the replaced images, in a copy where there are some."""
+        if self.replaced_indices is None or self.replaced_images is None or len(self.replaced_indices) == 0:
+            return x_train
+        if isinstance(x_train, Streamed):
+            raise UserError("The split has replaced images, but the data's are streamed; take data in memory.")
+        replaced = x_train.copy()
+        replaced[self.replaced_indices] = self.replaced_images
+        return replaced
+
+    def labels(self, y_train: np.ndarray) -> np.ndarray:
+        """The training labels that a run may see, int64 [num_train]; outside the three parts those of the data."""
+        labels = y_train.copy()
+        labels[self.noisy_indices] = self.given_labels
+        labels[self.clean_indices] = self.clean_labels
+        labels[self.validation_indices] = self.validation_labels
+        return labels
+
+    @property
+    def open_set_rate(self) -> float:
+        """The share of the noisy part that belongs to none of the classes; nan when the truth is unknown."""
+        return float("nan") if self.true_labels is None else float((self.true_labels == NO_CLASS).mean())
 
     @property
     def realised_rate(self) -> float:
@@ -95,6 +155,7 @@ class Split:
             "classes": self.num_classes,
             "nominal_rate": self.nominal_rate,
             "realised_rate": self.realised_rate,
+            "open_set_rate": self.open_set_rate,
             "seed": self.seed,
         }
 
@@ -112,10 +173,19 @@ class Split:
                 raise UserError(
                     f"The split is for {own} {name} but the data have {theirs}; make a split from these data."
                 )
-        truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
+        self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
+        if self.replaced_images is not None and self.replaced_images.shape[1:] != arrays.x_train.shape[1:]:
+            raise UserError(
+                "The split's replaced images have another shape than the data's; make a split from these data."
+            )
+
+    def _check_truth(self, truth: np.ndarray) -> None:
         for name in ("clean_labels", "validation_labels", "true_labels"):
             labels = getattr(self, name)
-            if labels is not None and not np.array_equal(labels, truth[getattr(self, _LABELS_OF[name])]):
+            if labels is None or (name == "validation_labels" and self.validation_from == "noisy"):
+                continue
+            known = labels != NO_CLASS
+            if not np.array_equal(labels[known], truth[getattr(self, _LABELS_OF[name])][known]):
                 raise UserError(f"The split's {name} are not those of the data; make a split from these data.")
 
     def save(self, path: str | Path) -> None:
@@ -133,7 +203,9 @@ class Split:
         required = [field.name for field in fields(cls) if field.name not in _OPTIONAL]
         arrays = read_npz(Path(path), required, _OPTIONAL)
         try:
-            scalars = {name: _scalar(name, arrays.pop(name), kind) for name, kind in _SCALARS.items()}
+            scalars: dict[str, Any] = {name: _scalar(name, arrays.pop(name), kind) for name, kind in _SCALARS.items()}
+            origin = arrays.pop("validation_from", None)
+            scalars["validation_from"] = "clean" if origin is None else _scalar("validation_from", origin, str)
             values: dict[str, Any] = {**dict.fromkeys(_OPTIONAL), **arrays, **scalars}
             return cls(**values)
         except UserError as error:

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import warnings
+from typing import Literal
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.noise import LabelNoise, NoisyLabels, NoNoise
+from vri_pyro.data.noise import LabelNoise, NoisyLabels, NoNoise, Replacement
 from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import Split
 from vri_pyro.data.streamed import part_of
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
 
 
@@ -21,10 +23,12 @@ def make_split(
     validation_per_class: int,
     noisy_size: int | None,
     seed: int,
+    clean_size: int | None = None,
+    validation_from: Literal["clean", "noisy"] = "clean",
 ) -> Split:
     """Split a training set into a noisy part, a clean set and a validation set.
 
-    The clean and validation sets are class-balanced and drawn first; noise is injected afterwards, into the
+    The clean set, and a validation set of trusted labels, are drawn first; noise is injected afterwards, into the
     rest only. For one seed the validation set does not depend on ``clean_per_class``, and a larger clean
     set contains the smaller ones. What the data know decides which labels are what:
 
@@ -33,16 +37,23 @@ def make_split(
       come from ``y_train_clean``. ``noise`` must be :class:`NoNoise`.
     * with ``clean_indices``: validation and clean set are drawn from them, the noisy part is drawn from all
       other examples. Their true labels are unknown, unless noise is injected, for which ``y_train`` is
-      taken for the truth.
+      taken for the truth. With ``validation_indices`` too, those are the validation set, whole.
+
+    Examples of no class (true label -1) are neither clean nor held out; in the noisy part they get labels drawn
+    uniformly from all classes, and ``noise`` acts on the others.
 
     Args:
         arrays: the data set.
         noise: the recipe of the noise to inject.
         clean_per_class: clean examples a class, at least 1; None, with ``clean_indices`` only, takes all
             that the validation set leaves.
-        validation_per_class: held-out clean examples a class, at least 0.
+        validation_per_class: held-out examples a class, at least 0.
         noisy_size: number of noisy examples, drawn at random; None takes all.
         seed: the seed of the split and the noise.
+        clean_size: size of a clean set with the classes in proportion, which takes the place of
+            ``clean_per_class``.
+        validation_from: what the validation set is held out of. From "noisy", after the noise: its labels may be as
+            wrong as those of the rest, and are balanced as given.
 
     Returns:
         The verified split; the indices of each part ascend.
@@ -54,32 +65,75 @@ def make_split(
     Warns:
         UserWarning: the trusted examples miss a class, so that the clean set does too.
     """
-    _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size)
+    _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from)
     truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
     everything = np.arange(len(truth))
-    trusted = everything if arrays.clean_indices is None else np.sort(arrays.clean_indices)
+    trusted = np.flatnonzero(truth != NO_CLASS) if arrays.clean_indices is None else np.sort(arrays.clean_indices)
 
-    validation, clean = _draw_balanced(arrays, truth, trusted, clean_per_class, validation_per_class, seed)
+    from_clean = validation_per_class if validation_from == "clean" and arrays.validation_indices is None else 0
+    validation, clean = _draw_trusted(arrays, truth, trusted, clean_per_class, from_clean, clean_size, seed)
+    if arrays.validation_indices is not None:
+        validation = np.sort(arrays.validation_indices)
     _warn_of_missing_classes(arrays.classes, truth[clean])
-    reserved = trusted if arrays.clean_indices is not None else np.concatenate([validation, clean])
-    noisy = _draw_noisy(np.setdiff1d(everything, reserved), noisy_size, seed)
+    reserved = [trusted if arrays.clean_indices is not None else clean, validation]
+    noisy = _draw_noisy(np.setdiff1d(everything, np.concatenate(reserved)), noisy_size, seed)
 
     injected = _inject(arrays, noise, noisy, seed)
+    given = arrays.y_train[noisy] if injected is None else injected.labels
+    held_out = np.zeros(len(noisy), dtype=bool)
+    if validation_from == "noisy":
+        held_out = _hold_out(arrays, given, validation_per_class, seed)
+        validation = noisy[held_out]
+    true = _known_truth(arrays, noisy, injected)
+    replaced = None if injected is None else injected.replaced
     return Split(
-        noisy_indices=noisy,
+        noisy_indices=noisy[~held_out],
         clean_indices=clean,
         validation_indices=validation,
-        given_labels=arrays.y_train[noisy] if injected is None else injected.labels,
-        true_labels=_known_truth(arrays, noisy, injected),
+        given_labels=given[~held_out],
+        true_labels=None if true is None else true[~held_out],
         clean_labels=truth[clean],
-        validation_labels=truth[validation],
-        noise="observed" if injected is None else repr(noise),
+        validation_labels=truth[validation] if validation_from == "clean" else given[held_out],
+        noise=_described(arrays, noise, injected),
         nominal_rate=float("nan") if injected is None else injected.nominal_rate,
         transition=None if injected is None else injected.transition,
         num_train=len(truth),
         num_classes=arrays.num_classes,
         seed=seed,
+        replaced_indices=None if replaced is None else noisy[replaced.positions],
+        replaced_images=None if replaced is None else replaced.images,
+        validation_from=validation_from,
     )
+
+
+def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> NoisyLabels:
+    """Corrupt the labels of a part of a training set, as a split of that seed does.
+
+    Args:
+        noise: the recipe.
+        arrays: the data set, whose ``y_train`` is taken for the truth. Its examples of no class get labels drawn
+            uniformly from all classes; the recipe acts on the others.
+        part: positions of the part's examples, int64 [N].
+        seed: the seed.
+    """
+    labels = arrays.y_train[part]
+    inside = np.flatnonzero(labels != NO_CLASS)
+    if len(inside) == 0:
+        raise UserError("No example of the noisy part belongs to a class; take more of them.")
+    members = part[inside]
+    recipe = noise.for_part(members, len(arrays.y_train))
+    made = recipe.apply(
+        labels[inside], part_of(arrays.x_train, members), arrays.num_classes, generator_for(seed, "noise")
+    )
+    if len(inside) == len(part):
+        return made
+    # A stream of their own, so that the labels of the others do not depend on how many there are.
+    given = (generator_for(seed, "open-set labels").random(len(part)) * arrays.num_classes).astype(np.int64)
+    given[inside] = made.labels
+    true = labels.copy()
+    true[inside] = made.true_labels
+    replaced = made.replaced and Replacement(inside[made.replaced.positions], made.replaced.images)
+    return NoisyLabels(given, true, made.transition, replaced)
 
 
 def _check_request(
@@ -88,13 +142,17 @@ def _check_request(
     clean_per_class: int | None,
     validation_per_class: int,
     noisy_size: int | None,
+    clean_size: int | None,
+    validation_from: str,
 ) -> None:
     if arrays.y_train_clean is not None and not isinstance(noise, NoNoise):
         raise UserError(
             f"The data hold y_train_clean, so y_train is noisy already, but {noise!r} is to be injected; "
             "take NoNoise, or drop y_train_clean."
         )
-    if clean_per_class is None and arrays.clean_indices is None:
+    if clean_size is not None and clean_size < 1:
+        raise UserError(f"clean_size is {clean_size} and the clean set cannot be empty; give at least 1.")
+    if clean_per_class is None and clean_size is None and arrays.clean_indices is None:
         raise UserError("clean_per_class is not set and the data name no clean_indices; say how many to take.")
     if clean_per_class is not None and clean_per_class < 1:
         raise UserError(f"clean_per_class is {clean_per_class} and the clean set cannot be empty; give at least 1.")
@@ -104,32 +162,58 @@ def _check_request(
         raise UserError(f"noisy_size is {noisy_size}; give 1 or more, or leave it out to take all.")
     if arrays.clean_indices is not None and len(arrays.clean_indices) == 0:
         raise UserError("clean_indices is empty; name at least one example whose label is trusted.")
+    if validation_from not in ("clean", "noisy"):
+        raise UserError(f"validation_from is {validation_from!r}; give 'clean' or 'noisy'.")
+    if validation_from == "noisy" and arrays.validation_indices is not None:
+        raise UserError("The data name their validation examples; leave validation_from at 'clean'.")
 
 
-def _draw_balanced(
+def _draw_trusted(
     arrays: Arrays,
     truth: np.ndarray,
     trusted: np.ndarray,
     clean_per_class: int | None,
     validation_per_class: int,
+    clean_size: int | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """The validation and the clean indices, each ascending."""
     shuffled = trusted[permutation(generator_for(seed, "split"), len(trusted))]
-    validation, clean = [], []
-    for label, name in enumerate(arrays.classes):
-        members = shuffled[truth[shuffled] == label]
-        if len(members) > 0 or arrays.clean_indices is None:
-            _check_enough(name, len(members), clean_per_class or 0, validation_per_class)
-        end = None if clean_per_class is None else validation_per_class + clean_per_class
-        validation.append(members[:validation_per_class])
-        clean.append(members[validation_per_class:end])
+    members = [shuffled[truth[shuffled] == label] for label in range(arrays.num_classes)]
+    wanted = _clean_counts(members, clean_per_class, validation_per_class, clean_size)
+    for name, those, count in zip(arrays.classes, members, wanted, strict=True):
+        if len(those) > 0 or arrays.clean_indices is None:
+            _check_enough(name, len(those), count or 0, validation_per_class)
+    validation = [those[:validation_per_class] for those in members]
+    clean = [
+        those[validation_per_class : None if count is None else validation_per_class + count]
+        for those, count in zip(members, wanted, strict=True)
+    ]
     if not any(map(len, clean)):
         raise UserError(
             f"The {validation_per_class} validation examples a class leave none of the trusted ones for the "
             "clean set; ask for fewer."
         )
     return np.sort(np.concatenate(validation)), np.sort(np.concatenate(clean))
+
+
+def _clean_counts(
+    members: list[np.ndarray], clean_per_class: int | None, validation_per_class: int, clean_size: int | None
+) -> list[int | None]:
+    """How many clean examples each class gives; None for all that are left."""
+    if clean_size is None:
+        return [clean_per_class] * len(members)
+    left = np.array([max(len(those) - validation_per_class, 0) for those in members])
+    if clean_size > left.sum():
+        raise UserError(
+            f"clean_size is {clean_size} but {left.sum()} trusted examples are left after validation; ask for fewer."
+        )
+    # Largest remainders, the earlier class first where they are equal.
+    exact = clean_size * left / left.sum()
+    counts = np.floor(exact + 1e-9).astype(int)
+    for label in np.argsort(counts - exact, kind="stable")[: clean_size - counts.sum()]:
+        counts[label] += 1
+    return counts.tolist()
 
 
 def _check_enough(name: str, found: int, clean: int, validation: int) -> None:
@@ -162,14 +246,30 @@ def _draw_noisy(candidates: np.ndarray, size: int | None, seed: int) -> np.ndarr
     return np.sort(candidates[order[:size]])
 
 
+def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> np.ndarray:
+    """Which noisy examples become the validation set, as many of each given label: bool [N]."""
+    order = permutation(generator_for(seed, "noisy validation"), len(given))
+    held_out = np.zeros(len(given), dtype=bool)
+    for label, name in enumerate(arrays.classes):
+        members = order[given[order] == label]
+        _check_enough(name, len(members), 0, per_class)
+        held_out[members[:per_class]] = True
+    if held_out.all():
+        raise UserError("The validation examples leave none for the noisy part; hold out fewer.")
+    return held_out
+
+
 def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> NoisyLabels | None:
     """The corrupted labels of the noisy part, or None where the data come with their own noise."""
     observed = arrays.y_train_clean is not None or arrays.clean_indices is not None
-    if observed and isinstance(noise, NoNoise):
-        return None
-    generator = generator_for(seed, "noise")
-    recipe = noise.for_part(noisy, len(arrays.y_train))
-    return recipe.apply(arrays.y_train[noisy], part_of(arrays.x_train, noisy), arrays.num_classes, generator)
+    return None if observed and isinstance(noise, NoNoise) else inject(noise, arrays, noisy, seed)
+
+
+def _described(arrays: Arrays, noise: LabelNoise, injected: NoisyLabels | None) -> str:
+    """What the record says about the noise."""
+    if injected is None:
+        return "observed"
+    return f"{noise!r}, uniform labels for examples of no class" if (arrays.y_train == NO_CLASS).any() else repr(noise)
 
 
 def _known_truth(arrays: Arrays, noisy: np.ndarray, injected: NoisyLabels | None) -> np.ndarray | None:

@@ -9,7 +9,21 @@ import numpy as np
 
 from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.data.streamed import Inputs
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
+
+
+@dataclass(frozen=True, eq=False)
+class Replacement:
+    """Images that took the place of others: open-set noise.
+
+    Attributes:
+        positions: of the examples whose image was replaced, int64 [R], each once.
+        images: what they show now, [R, H, W, C], in the data's dtype.
+    """
+
+    positions: np.ndarray
+    images: np.ndarray
 
 
 @dataclass(frozen=True, eq=False)
@@ -18,15 +32,19 @@ class NoisyLabels:
 
     Attributes:
         labels: the possibly wrong labels, int64 [N].
-        true_labels: the labels before the noise, int64 [N].
+        true_labels: the labels before the noise, int64 [N]; -1 (:data:`~vri_pyro.data.validation.NO_CLASS`) where
+            the example belongs to none of the classes.
         transition: the nominal matrix, float64 [K, K]: entry [i, j] is the probability that class i is
             labelled j. Where the noise depends on the instance, its mean over the class's examples; where
             it is fixed by a file, the realised matrix. In both, a class without examples has the identity's row.
+            It is about the examples that have a class.
+        replaced: the images that were replaced, if any.
     """
 
     labels: np.ndarray
     true_labels: np.ndarray
     transition: np.ndarray
+    replaced: Replacement | None = None
 
     @property
     def flipped(self) -> np.ndarray:
@@ -43,9 +61,15 @@ class NoisyLabels:
         """The expected share of wrong labels, given the true ones.
 
         This is not always the recipe's parameter: inclusive uniform noise of rate ρ over C classes gets
-        ρ (1 - 1/C) of the labels wrong.
+        ρ (1 - 1/C) of the labels wrong. The label of an example of no class is wrong with certainty.
         """
-        return float(1.0 - self.transition.diagonal()[self.true_labels].mean())
+        right = self.transition.diagonal()[self.true_labels]
+        return float(1.0 - np.where(self.true_labels == NO_CLASS, 0.0, right).mean())
+
+    @property
+    def open_set_rate(self) -> float:
+        """The share of examples that belong to none of the classes."""
+        return float((self.true_labels == NO_CLASS).mean())
 
     @property
     def realised_transition(self) -> np.ndarray:
@@ -104,3 +128,8 @@ def check_class_count(noise: LabelNoise, num_classes: int) -> None:
     """Refuse a problem that has no wrong labels to give."""
     if num_classes < 2:
         raise UserError(f"{noise!r} got {num_classes} classes; label noise needs at least two.")
+
+
+def count_of(share: float, total: int) -> int:
+    """How many make up a share of a total, rounded down, where 0.29 of 100 is 29 whatever floats say."""
+    return int(share * total + 1e-9)

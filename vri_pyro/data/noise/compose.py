@@ -6,16 +6,20 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
+from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, Replacement, check_class_count
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
+from vri_pyro.data.noise.open_set import OpenSet
 from vri_pyro.data.noise.transition import realised_transition
-from vri_pyro.data.streamed import Inputs
+from vri_pyro.data.streamed import Inputs, part_of
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
 
 
 @dataclass(frozen=True)
 class Compose(LabelNoise):
     """Recipes in order, each applied to the labels that the one before it left.
+
+    Examples whose image a recipe replaced belong to no class any more; the recipes after it leave them alone.
 
     The nominal matrix is the product T₁T₂… where every recipe after the first depends on the class alone. It is the
     realised matrix otherwise, because a later recipe that looks at the example is not independent of the earlier.
@@ -48,10 +52,25 @@ class Compose(LabelNoise):
     ) -> NoisyLabels:
         """Corrupt the labels once a recipe; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)
-        given, transition = labels, np.eye(num_classes)
+        given, true, transition = labels.copy(), labels.copy(), np.eye(num_classes)
+        replaced: list[Replacement] = []
         for recipe in self.recipes:
-            step = recipe.apply(given, features, num_classes, generator)
-            given, transition = step.labels, transition @ step.transition
-        if not all(isinstance(recipe, ClassConditionalNoise) for recipe in self.recipes[1:]):
-            transition = realised_transition(labels, given, num_classes)
-        return NoisyLabels(given, labels, transition)
+            inside = np.flatnonzero(true != NO_CLASS)
+            seen = features if len(inside) == len(labels) else part_of(features, inside)
+            step = recipe.apply(given[inside], seen, num_classes, generator)
+            given[inside], transition = step.labels, transition @ step.transition
+            if step.replaced is not None:
+                positions = inside[step.replaced.positions]
+                true[positions] = NO_CLASS
+                replaced.append(Replacement(positions, step.replaced.images))
+        if not all(isinstance(recipe, ClassConditionalNoise | OpenSet) for recipe in self.recipes[1:]):
+            transition = realised_transition(true, given, num_classes)
+        return NoisyLabels(given, true, transition, _joined(replaced))
+
+
+def _joined(parts: list[Replacement]) -> Replacement | None:
+    if not parts:
+        return None
+    return Replacement(
+        np.concatenate([part.positions for part in parts]), np.concatenate([part.images for part in parts])
+    )

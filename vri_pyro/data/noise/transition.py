@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import numpy as np
 
+from vri_pyro.data.validation import NO_CLASS
+
 
 def count_transitions(true_labels: np.ndarray, given_labels: np.ndarray, num_classes: int) -> np.ndarray:
-    """How many examples of class i are labelled j: int64 [K, K], from two label arrays [N]."""
-    pairs = true_labels * num_classes + given_labels
+    """How many examples of class i are labelled j: int64 [K, K], from two label arrays [N].
+
+    Examples of no class (true label -1) do not count.
+    """
+    inside = true_labels != NO_CLASS
+    pairs = true_labels[inside] * num_classes + given_labels[inside]
     return np.bincount(pairs, minlength=num_classes**2).reshape(num_classes, num_classes)
 
 

@@ -15,22 +15,24 @@ from vri_pyro.errors import UserError
 
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 _LABELS = ("y_train", "y_test", "y_train_clean")
-_OPTIONAL = ("y_train_clean", "clean_indices", "classes")
+_OPTIONAL = ("y_train_clean", "clean_indices", "validation_indices", "classes")
 
 
 @dataclass(frozen=True)
 class NpzFile(Source):
     """An .npz file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, shaped as in :class:`Arrays`.
 
-    Optional keys: ``y_train_clean`` or ``clean_indices`` (not both), as in :class:`Arrays`, and ``classes``,
-    the class names as strings [K]. Without ``classes`` the labels must be 0..K-1 without a gap, and
-    the names are those numbers.
+    Optional keys: ``y_train_clean`` or ``clean_indices`` (not both) and, with the latter, ``validation_indices``, as in
+    :class:`Arrays`; and ``classes``, the class names as strings [K]. Without ``classes`` the labels must be 0..K-1
+    without a gap, and the names are those numbers.
 
     Attributes:
         path: the file. Nothing in it is unpickled.
+        open_set: whether a true label of -1 stands for "none of the classes" rather than being a mistake.
     """
 
     path: str | Path
+    open_set: bool = False
 
     def load(self) -> Arrays:
         """Read and check the file.
@@ -49,7 +51,7 @@ class NpzFile(Source):
         names = arrays.pop("classes", None)
         try:
             classes = _numbered_names(arrays) if names is None else _stored_names(names)
-            return Arrays(classes=classes, **arrays)
+            return Arrays(classes=classes, open_set=self.open_set, **arrays)
         except UserError as error:
             raise UserError(f"In {self.path}: {error}") from error
 

@@ -29,6 +29,10 @@ class _TorchvisionSource(Source):
 
     _files: ClassVar[str]
 
+    def _part(self, train: bool) -> dict[str, Any]:
+        """How torchvision's class is told which part."""
+        return {"train": train}
+
     @abstractmethod
     def _dataset_class(self) -> Any:
         """Torchvision's class of the set, imported only now because torchvision is slow to import."""
@@ -39,7 +43,7 @@ class _TorchvisionSource(Source):
         Raises:
             UserError: there is no sound copy and none could be fetched.
         """
-        train, test = self._part(train=True), self._part(train=False)
+        train, test = self._read(train=True), self._read(train=False)
         return Arrays(
             x_train=np.asarray(train.data),
             y_train=np.asarray(train.targets, dtype=np.int64),
@@ -48,13 +52,14 @@ class _TorchvisionSource(Source):
             classes=tuple(train.classes),
         )
 
-    def _part(self, train: bool) -> Any:
+    def _read(self, train: bool) -> Any:
+        """Torchvision's object of a part."""
         dataset_class = self._dataset_class()
         try:
             with warnings.catch_warnings():
                 # CIFAR's pickles are older than the dtype arguments that NumPy now deprecates.
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-                return dataset_class(str(self.root), train=train, download=self.download)
+                return dataset_class(str(self.root), **self._part(train), download=self.download)
         except (OSError, RuntimeError) as error:
             name, place = type(self).__name__, Path(self.root) / self._files
             if self.download:
@@ -79,6 +84,65 @@ class FashionMNIST(_TorchvisionSource):
 
     def _dataset_class(self) -> Any:
         from torchvision.datasets import FashionMNIST as Dataset
+
+        return Dataset
+
+
+@dataclass(frozen=True)
+class MNIST(_TorchvisionSource):
+    """60,000 + 10,000 grey images of digits, 28x28.
+
+    Reference: LeCun et al., Gradient-based learning applied to document recognition, 1998.
+    """
+
+    _files: ClassVar[str] = "MNIST/raw"
+
+    def _dataset_class(self) -> Any:
+        from torchvision.datasets import MNIST as Dataset
+
+        return Dataset
+
+
+@dataclass(frozen=True)
+class KMNIST(_TorchvisionSource):
+    """60,000 + 10,000 grey images of cursive Japanese characters, 28x28, ten classes.
+
+    Reference: Clanuwat et al., Deep learning for classical Japanese literature, arXiv:1812.01718.
+    """
+
+    _files: ClassVar[str] = "KMNIST/raw"
+
+    def _dataset_class(self) -> Any:
+        from torchvision.datasets import KMNIST as Dataset
+
+        return Dataset
+
+
+@dataclass(frozen=True)
+class SVHN(_TorchvisionSource):
+    """73,257 + 26,032 colour images of house numbers' digits, 32x32.
+
+    Reference: Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011.
+    """
+
+    _files: ClassVar[str] = "train_32x32.mat and test_32x32.mat"
+
+    def load(self) -> Arrays:
+        """See :class:`_TorchvisionSource`."""
+        train, test = self._read(train=True), self._read(train=False)
+        return Arrays(
+            x_train=np.ascontiguousarray(train.data.transpose(0, 2, 3, 1)),
+            y_train=train.labels.astype(np.int64),
+            x_test=np.ascontiguousarray(test.data.transpose(0, 2, 3, 1)),
+            y_test=test.labels.astype(np.int64),
+            classes=tuple(str(digit) for digit in range(10)),
+        )
+
+    def _part(self, train: bool) -> dict[str, Any]:
+        return {"split": "train" if train else "test"}
+
+    def _dataset_class(self) -> Any:
+        from torchvision.datasets import SVHN as Dataset
 
         return Dataset
 

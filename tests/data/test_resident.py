@@ -1,17 +1,13 @@
-"""Batches: gathered and standardised on the device, in an order that needs no state."""
+"""Data on the device: gathered, standardised, and the statistics for it."""
 
 from __future__ import annotations
 
 import numpy as np
 import pytest
 import torch
-from hypothesis import given, settings
-from hypothesis import strategies as st
 
-from vri_pyro.data import DeviceData, batch_indices, generator_for, mean_and_std
+from vri_pyro.data import DeviceData, generator_for, mean_and_std
 from vri_pyro.errors import UserError
-
-few = settings(max_examples=40, deadline=None, derandomize=True)
 
 
 def _images(n: int = 50) -> np.ndarray:
@@ -67,7 +63,7 @@ def test_read_only_and_reversed_arrays_are_held() -> None:
 def test_batches_are_gathered_on_the_gpu() -> None:
     data = DeviceData(_images(), np.arange(50), "cuda", np.zeros(3), np.ones(3))
     batch = data.batch(np.array([3, 1]))
-    assert {part.device.type for part in batch} == {"cuda"}
+    assert {part.device.type for part in batch if part is not None} == {"cuda"}
     assert batch.y.tolist() == [3, 1]
 
 
@@ -91,39 +87,3 @@ def test_data_of_different_lengths_are_refused() -> None:
         DeviceData(_images(), np.zeros(49, int), "cpu", np.zeros(3), np.ones(3))
     with pytest.raises(UserError, match="inputs have 3 channels; compute both"):
         DeviceData(_images(), np.zeros(50, int), "cpu", np.zeros(1), np.ones(1))
-
-
-@given(n=st.integers(1, 300), batch_size=st.integers(1, 120), seed=st.integers(0, 2**32), number=st.integers(0, 5))
-@few
-def test_every_pass_holds_each_example_at_most_once(n: int, batch_size: int, seed: int, number: int) -> None:
-    steps = max(n // batch_size, 1)
-    batches = [batch_indices(n, batch_size, seed, "clean batches", number * steps + i) for i in range(steps)]
-    drawn = np.concatenate(batches)
-    assert len(np.unique(drawn)) == len(drawn) == steps * min(n, batch_size)
-    assert (drawn.min(), drawn.max()) >= (0, 0)
-    assert drawn.max() < n
-    last = batch_indices(n, batch_size, seed, "clean batches", number * steps + steps - 1)
-    assert np.array_equal(batches[-1], last)
-
-
-def test_passes_and_purposes_have_orders_of_their_own() -> None:
-    first = batch_indices(100, 100, 0, "clean batches", 0)
-    assert not np.array_equal(first, batch_indices(100, 100, 0, "clean batches", 1))
-    assert not np.array_equal(first, batch_indices(100, 100, 0, "noisy batches", 0))
-    assert not np.array_equal(first, batch_indices(100, 100, 1, "clean batches", 0))
-
-
-def test_examples_left_over_by_one_pass_are_used_by_others() -> None:
-    drawn = np.concatenate([batch_indices(10, 4, 0, "clean batches", step) for step in range(20)])
-    assert set(drawn) == set(range(10))
-
-
-def test_small_set_is_used_whole_at_every_step() -> None:
-    assert sorted(batch_indices(7, 100, 0, "clean batches", 3).tolist()) == list(range(7))
-
-
-def test_impossible_sizes_are_refused() -> None:
-    with pytest.raises(UserError, match="batch size is 0"):
-        batch_indices(10, 0, 0, "clean batches", 0)
-    with pytest.raises(UserError, match="no examples"):
-        batch_indices(0, 10, 0, "clean batches", 0)

@@ -1,0 +1,201 @@
+"""How fast batches come: resident and streamed data, next to torchvision's plain DataLoader with the same transforms.
+
+    python experiments/loader_speed.py [--device cuda] [--rounds 15] [--workers 2]
+
+All paths take turns in one process, so that a drifting machine slows all of them alike; medians are shown. Every path
+makes standardised float batches on the device from the same synthetic 32 x 32 colour images: with weak augmentation
+(pad-crop, flip) and with strong (and RandAugment n = 2, m = 10). Streamed images are PNG files. The share of a training
+step that waits for its data is measured on a training step of PreAct ResNet-18 by VRI, whose noisy batch is augmented
+strongly and whose clean batch weakly.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from statistics import median
+
+import numpy as np
+import torch
+from PIL import Image
+from torch.utils.data import DataLoader, TensorDataset
+from torchvision.transforms import v2
+
+from vri_pyro.backbones import PreActResNet18
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.data import (
+    Augmentation,
+    BatchPlan,
+    DeviceData,
+    ImageFiles,
+    NoAugmentation,
+    StreamedData,
+    Strong,
+    Weak,
+    generator_for,
+)
+from vri_pyro.experiment import choose_device, provenance
+from vri_pyro.guides import DiagonalNormal
+from vri_pyro.models import Rectification
+
+BATCH = 100
+MEAN, STD = np.full(3, 0.5), np.full(3, 0.25)
+AUGMENTATIONS: dict[str, Augmentation] = {"none": NoAugmentation(), "weak": Weak(), "strong": Strong()}
+PLAIN: dict[str, list[torch.nn.Module]] = {
+    "none": [],
+    "weak": [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip()],
+    "strong": [v2.RandomCrop(32, padding=4), v2.RandomHorizontalFlip(), v2.RandAugment(2, 10)],
+}
+
+
+def images(count: int) -> np.ndarray:
+    """Smooth random images, uint8 [count, 32, 32, 3]."""
+    coarse = torch.from_numpy(generator_for(0).random((count, 3, 4, 4)))
+    fine = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
+    return (fine * 255).byte().permute(0, 2, 3, 1).numpy()
+
+
+def plan(count: int, augmentation: Augmentation, purpose: str = "noisy batches") -> BatchPlan:
+    """Batches from all of the images."""
+    return BatchPlan(np.arange(count), BATCH, 0, purpose, augmentation)
+
+
+class Plain:
+    """Torchvision's transforms an image, in the workers of an ordinary DataLoader."""
+
+    def __init__(self, x: np.ndarray, name: str, device: torch.device, workers: int) -> None:
+        tensors = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
+        steps = [*PLAIN[name], v2.ToDtype(torch.float32, scale=True), v2.Normalize(MEAN.tolist(), STD.tolist())]
+        self._data, self._transform = TensorDataset(tensors), v2.Compose(steps)
+        self._device, self._workers = device, workers
+
+    def collate(self, items: list[tuple[torch.Tensor]]) -> torch.Tensor:
+        """Transform image by image, as a data set's ``transform`` would."""
+        return torch.stack([self._transform(image) for (image,) in items])
+
+    def __iter__(self) -> Iterator[torch.Tensor]:
+        loader = DataLoader(
+            self._data,
+            BATCH,
+            shuffle=True,
+            num_workers=self._workers,
+            collate_fn=self.collate,
+            pin_memory=self._device.type == "cuda",
+            multiprocessing_context="forkserver" if self._workers else None,
+            persistent_workers=self._workers > 0,
+        )
+        while True:
+            for batch in loader:
+                yield batch.to(self._device, non_blocking=True)
+
+
+def rate(make: Callable[[], object], batches: int, device: torch.device) -> float:
+    """Images a second over some batches."""
+    started = time.perf_counter()
+    for _ in range(batches):
+        make()
+    if device.type == "cuda":
+        torch.cuda.synchronize(device)
+    return batches * BATCH / (time.perf_counter() - started)
+
+
+def paths(x: np.ndarray, folder: Path, device: torch.device, workers: int) -> dict[str, Callable[[], object]]:
+    """What makes the next batch, by path and augmentation."""
+    count, labels = len(x), np.zeros(len(x), dtype=np.int64)
+    names = [f"{number}.png" for number in range(count)]
+    for name, image in zip(names, x, strict=True):
+        Image.fromarray(image).save(folder / name)
+    resident = DeviceData(x, labels, device, MEAN, STD)
+    streamed = StreamedData(ImageFiles(folder, names, 32), labels, device, MEAN, STD, workers=workers)
+    found: dict[str, Callable[[], object]] = {}
+    for name, augmentation in AUGMENTATIONS.items():
+        for path, data in (("resident", resident), ("streamed from PNG files", streamed)):
+            found[f"{path}, {name}"] = _counting(data.sequence(plan(count, augmentation)).at)
+        found[f"plain DataLoader, {name}"] = iter(Plain(x, name, device, workers)).__next__
+    return found
+
+
+def _counting(at: Callable[[int], object]) -> Callable[[], object]:
+    steps = iter(range(2**62))
+    return lambda: at(next(steps))
+
+
+def waiting_share(x: np.ndarray, device: torch.device, steps: int) -> float:
+    """The part of VRI's training step on PreAct ResNet-18 that goes by until its two batches are there, resident data.
+
+    On CUDA, work is queued, so that the time of a step without making the batches is compared with that of a whole one.
+    """
+    classifier = PreActResNet18((3, 32, 32), 10).to(device)
+    model, guide = (part(classifier.feature_dim, 10).to(device) for part in (Rectification, DiagonalNormal))
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.02, momentum=0.9)
+    svi = BilevelSVI(
+        classifier, model, guide, optimizer, torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=3e-4)
+    )
+    data = DeviceData(x, np.arange(len(x)) % 10, device, MEAN, STD)
+    noisy = data.sequence(plan(len(x), Strong()))
+    clean = data.sequence(plan(len(x), Weak(), "clean batches"))
+
+    def took(batches: Callable[[int], tuple]) -> float:
+        started = time.perf_counter()
+        for step in range(steps):
+            svi.step(*batches(step))
+        if device.type == "cuda":
+            torch.cuda.synchronize(device)
+        return time.perf_counter() - started
+
+    ready = noisy.at(0), clean.at(0)
+    shares = []
+    took(lambda _: ready)
+    for _ in range(5):
+        without = took(lambda _: ready)
+        whole = took(lambda step: (noisy.at(step), clean.at(step)))
+        shares.append((whole - without) / whole)
+    return median(shares)
+
+
+def main() -> None:
+    """Measure, print a table and write it as JSON."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
+    parser.add_argument("--rounds", type=int, default=15)
+    parser.add_argument("--batches", type=int, default=20, help="batches a path in each round")
+    parser.add_argument("--images", type=int, default=5000)
+    parser.add_argument("--steps", type=int, default=3, help="training steps in each of five rounds; 0 leaves them out")
+    parser.add_argument("--workers", type=int, default=2)
+    parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "loader_speed.json")
+    options = parser.parse_args()
+    device, x = choose_device(options.device), images(options.images)
+    if device.type == "cpu":
+        torch.set_num_threads(1)
+    with tempfile.TemporaryDirectory() as folder:
+        makers = paths(x, Path(folder), device, options.workers)
+        for make in makers.values():
+            make()  # starts the workers
+        rounds = [
+            {name: rate(make, options.batches, device) for name, make in makers.items()} for _ in range(options.rounds)
+        ]
+    found = {name: median(one[name] for one in rounds) for name in makers}
+    share = waiting_share(x, device, options.steps) if options.steps else None
+    for name, images_a_second in found.items():
+        plain = found[f"plain DataLoader, {name.rsplit(', ', 1)[1]}"]
+        print(f"{name:<40} {images_a_second:>10,.0f} images/s {images_a_second / plain:>7.1f}x")
+    if share is not None:
+        print(f"share of a VRI step on PreAct ResNet-18 spent on its batches: {share:.1%}")
+    record = {
+        "images_per_second": found,
+        "waiting_share": share,
+        "workers": options.workers,
+        "cpu_count": os.cpu_count(),
+        "made_by": provenance(device),
+    }
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps(record, indent=2) + "\n")
+
+
+if __name__ == "__main__":
+    main()

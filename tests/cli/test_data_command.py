@@ -1,0 +1,93 @@
+"""``vri-pyro data``: what a run would see, with the options of ``vri-pyro fit``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+from PIL import Image
+
+from vri_pyro.data import Digits, Flip, make_split
+
+from .conftest import Command
+
+
+def test_sizes_noise_and_picture_are_those_of_the_run(vri_pyro: Command, here: Path) -> None:
+    options = ("--config", "tiny.yaml", "--noise.rate", "0.3", "--seed", "4")
+    shown = vri_pyro("data", *options)
+    assert shown.status == 0, shown.stderr
+    split = make_split(Digits().load(), Flip(0.3), 3, 3, None, 4)
+    assert f"{split.realised_rate:.2%}" in shown.stdout
+    assert f"{len(split.noisy_indices)}" in shown.stdout
+    assert "Flip(rate=0.3)" in shown.stdout
+    with Image.open(here / "data.png") as picture:
+        assert picture.size == (1600, 1600)
+        assert len(np.unique(np.asarray(picture).reshape(-1, picture.size[0]))) > 10
+    assert not (here / "run").exists()
+
+
+def test_a_runs_own_configuration_shows_the_same_labels(vri_pyro: Command, here: Path) -> None:
+    assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true").status == 0
+    shown = vri_pyro("data", "--config", "run/config.yaml", "--picture", "pictures/digits.png")
+    assert shown.status == 0, shown.stderr
+    assert (here / "pictures" / "digits.png").is_file()
+
+
+def test_vectors_have_matrices_but_no_images(vri_pyro: Command, here: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 3
+    np.savez(here / "vectors.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    shown = vri_pyro("data", "--data", "NpzFile", "--data.path", "vectors.npz", "--picture", "vectors.png")
+    assert shown.status == 0, shown.stderr
+    with Image.open(here / "vectors.png") as picture:
+        assert picture.size == (1600, 600)
+
+
+def test_labels_of_unknown_truth_are_shown_without_a_matrix(vri_pyro: Command, here: Path) -> None:
+    x, y = np.zeros((90, 6, 6), dtype=np.uint8), np.arange(90) % 3
+    np.savez(here / "own.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], clean_indices=np.arange(30))
+    shown = vri_pyro(
+        *("data", "--data", "NpzFile", "--data.path", "own.npz", "--noise", "NoNoise"),
+        *("--split.clean_per_class", "null", "--picture", "own.png"),
+    )
+    assert shown.status == 0, shown.stderr
+    assert "unknown" in shown.stdout
+    with Image.open(here / "own.png") as picture:
+        assert picture.size == (1600, 1000)
+
+
+def _folder(here: Path, damaged: bool) -> None:
+    generator = np.random.default_rng(0)
+    for part, count in (("noisy", 6), ("clean", 3), ("test", 2)):
+        for label in ("cat", "dog"):
+            place = here / "images" / part / label
+            place.mkdir(parents=True)
+            for number in range(count):
+                pixels = generator.integers(0, 255, (20, 24, 3)).astype(np.uint8)
+                Image.fromarray(pixels).save(place / f"{number}.jpg")
+    if damaged:
+        file = here / "images" / "noisy" / "dog" / "4.jpg"
+        file.write_bytes(file.read_bytes()[:200])
+
+
+FOLDER = ("--data", "ImageFolder", "--data.root", "images", "--data.size", "16", "--noise", "NoNoise")
+
+
+@pytest.mark.parametrize("damaged", [False, True])
+def test_check_names_the_damaged_images(vri_pyro: Command, here: Path, damaged: bool) -> None:
+    _folder(here, damaged)
+    sizes = ("--split.clean_per_class", "2", "--split.validation_per_class", "1")
+    shown = vri_pyro("data", *FOLDER, *sizes, "--check", "true")
+    assert shown.status == (2 if damaged else 0), shown.stderr
+    assert ("1 of 18 training images are unusable" in shown.stderr) == damaged
+    assert ("4.jpg" in shown.stderr) == damaged
+
+
+def test_a_run_on_images_from_disk_resumes_to_the_same_numbers(vri_pyro: Command, here: Path) -> None:
+    _folder(here, damaged=False)
+    sizes = ("--split.clean_per_class", "2", "--split.validation_per_class", "1", "--batch_size", "4")
+    common = ("fit", "--config", "tiny.yaml", *FOLDER, *sizes, "--augmentation", "Weak", "--quiet", "true")
+    for folder, workers in (("none", "0"), ("two", "2")):
+        done = vri_pyro(*common, "--epochs", "2", "--workers", workers, "--output", folder)
+        assert done.status == 0, done.stderr
+    assert (here / "none" / "metrics.csv").read_text() == (here / "two" / "metrics.csv").read_text()

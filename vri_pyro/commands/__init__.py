@@ -1,0 +1,1 @@
+"""What ``vri-pyro`` can do, a command a file."""

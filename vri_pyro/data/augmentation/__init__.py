@@ -1,0 +1,25 @@
+"""Augmentation: batched, on the device, with random numbers of each image's own."""
+
+from vri_pyro.data.augmentation.base import Augmentation, NoAugmentation
+from vri_pyro.data.augmentation.chain import Chain, Strong, Weak
+from vri_pyro.data.augmentation.cutout import Cutout
+from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
+from vri_pyro.data.augmentation.pad_crop import PadCrop
+from vri_pyro.data.augmentation.rand_augment import RandAugment
+from vri_pyro.data.augmentation.random_crop import CentreCrop, RandomCrop
+from vri_pyro.data.augmentation.transforms import Transforms
+
+__all__ = [
+    "Augmentation",
+    "CentreCrop",
+    "Chain",
+    "Cutout",
+    "HorizontalFlip",
+    "NoAugmentation",
+    "PadCrop",
+    "RandAugment",
+    "RandomCrop",
+    "Strong",
+    "Transforms",
+    "Weak",
+]

@@ -1,0 +1,79 @@
+"""Several augmentations, one after the other, and the two that the field uses most."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from vri_pyro.data.augmentation.base import Augmentation, NoAugmentation
+from vri_pyro.data.augmentation.cutout import Cutout
+from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
+from vri_pyro.data.augmentation.pad_crop import PadCrop
+from vri_pyro.data.augmentation.rand_augment import RandAugment
+
+
+@dataclass(frozen=True)
+class Chain(Augmentation):
+    """Augmentations in order.
+
+    Attributes:
+        steps: any number of them.
+    """
+
+    steps: tuple[Augmentation, ...]
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`."""
+        for step in self.steps:
+            images = step(images, generator)
+        return images
+
+    def evaluation(self) -> Augmentation:
+        """What the steps do to images that are not augmented."""
+        steps = tuple(step.evaluation() for step in self.steps)
+        kept = tuple(step for step in steps if not isinstance(step, NoAugmentation))
+        return Chain(kept) if kept else NoAugmentation()
+
+
+@dataclass(frozen=True)
+class Weak(Augmentation):
+    """Pad-crop and mirroring: what the clean set gets in the paper.
+
+    Attributes:
+        padding: of the pad-crop.
+        flip: whether images are mirrored; not for digits and letters.
+    """
+
+    padding: int = 4
+    flip: bool = True
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`."""
+        images = PadCrop(self.padding)(images, generator)
+        return HorizontalFlip()(images, generator) if self.flip else images
+
+
+@dataclass(frozen=True)
+class Strong(Augmentation):
+    """Pad-crop, mirroring and RandAugment (n = 2, m = 10): what the noisy data get in the paper (§4).
+
+    Attributes:
+        padding: of the pad-crop.
+        flip: whether images are mirrored; not for digits and letters.
+        num_ops, magnitude: of RandAugment.
+        cutout: side of the square that is hidden in the end; 0 hides none, as in the paper.
+    """
+
+    padding: int = 4
+    flip: bool = True
+    num_ops: int = 2
+    magnitude: int = 10
+    cutout: int = 0
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`."""
+        images = Weak(self.padding, self.flip)(images, generator)
+        images = RandAugment(self.num_ops, self.magnitude)(images, generator)
+        return Cutout(self.cutout)(images, generator) if self.cutout else images

@@ -1,0 +1,48 @@
+"""Hiding a square of each image."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
+from vri_pyro.errors import UserError
+
+
+@dataclass(frozen=True)
+class Cutout(Augmentation):
+    """Paints one square an image; its centre is any pixel, so that the border may clip it.
+
+    Reference: DeVries and Taylor, Improved regularization of convolutional neural networks with Cutout,
+    arXiv:1708.04552, who take the mean colour.
+
+    Attributes:
+        size: side of the square in pixels.
+        fill: the grey painted, in the units of the images; 127 is near the mean of 8-bit images.
+    """
+
+    size: int = 16
+    fill: float = 127
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        if self.size < 1:
+            raise UserError(f"Cutout got size {self.size}; give at least 1.")
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`; two numbers an image."""
+        check_images(self, images)
+        rows, columns = (
+            self._hidden(images, integers(generator, len(images), side), side) for side in images.shape[2:]
+        )
+        hidden = rows[:, None, :, None] & columns[:, None, None, :]
+        return images.masked_fill(hidden, int(self.fill) if images.dtype == torch.uint8 else self.fill)
+
+    def _hidden(self, images: Tensor, centres: np.ndarray, side: int) -> Tensor:
+        """Which of a side's pixels lie in the square, bool [B, side]."""
+        first = on_device_of(images, centres - self.size // 2)[:, None]
+        pixels = torch.arange(side, device=images.device)
+        return (pixels >= first) & (pixels < first + self.size)

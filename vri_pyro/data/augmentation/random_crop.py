@@ -1,0 +1,75 @@
+"""Cropping images that are held larger than the classifier wants them."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from torch import Tensor
+
+from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
+from vri_pyro.data.augmentation.window import windows
+from vri_pyro.errors import UserError
+
+
+@dataclass(frozen=True)
+class RandomCrop(Augmentation):
+    """A square at a random place, for images held larger than it; evaluation sees the central one.
+
+    Attributes:
+        size: side of the square in pixels.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        _check_size(self)
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`; two numbers an image."""
+        _check_larger(self, images)
+        top, left = (
+            on_device_of(images, integers(generator, len(images), side - self.size + 1)) for side in images.shape[2:]
+        )
+        return windows(images, top, left, self.size, self.size)
+
+    def evaluation(self) -> Augmentation:
+        """The central square."""
+        return CentreCrop(self.size)
+
+
+@dataclass(frozen=True)
+class CentreCrop(Augmentation):
+    """The central square; nothing is random.
+
+    Attributes:
+        size: side of the square in pixels.
+    """
+
+    size: int
+
+    def __post_init__(self) -> None:
+        """Check the size."""
+        _check_size(self)
+
+    def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
+        """See :class:`Augmentation`."""
+        _check_larger(self, images)
+        top, left = ((side - self.size) // 2 for side in images.shape[2:])
+        return images[:, :, top : top + self.size, left : left + self.size]
+
+    def evaluation(self) -> Augmentation:
+        """The same."""
+        return self
+
+
+def _check_size(crop: RandomCrop | CentreCrop) -> None:
+    if crop.size < 1:
+        raise UserError(f"{type(crop).__name__} got size {crop.size}; give at least 1.")
+
+
+def _check_larger(crop: RandomCrop | CentreCrop, images: Tensor) -> None:
+    check_images(crop, images)
+    if crop.size > min(images.shape[2:]):
+        raise UserError(f"{crop!r} got images of {list(images.shape[2:])} pixels; give a smaller size.")

@@ -1,0 +1,88 @@
+"""Labelled inputs, wherever they are held, as what training and evaluation ask of them."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Sequence
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.data.augmentation import Augmentation, NoAugmentation
+from vri_pyro.data.batch_plan import BatchPlan
+from vri_pyro.errors import UserError
+from vri_pyro.labelled import Labelled
+
+
+class BatchSequence(ABC):
+    """The batches of a plan, one a step."""
+
+    @abstractmethod
+    def at(self, step: int) -> Labelled:
+        """The batch of a step, on the device, standardised; steps may be asked for in any order, best in theirs."""
+
+
+class Examples(ABC):
+    """Labelled inputs of which batches are made on a device.
+
+    Args:
+        input_shape: shape of one input as it is held, [H, W, C] or [D].
+        y: labels, int64 [N].
+        device: where batches are wanted.
+        mean: subtracted from the inputs, per channel [C] or dimension [D]; in units of [0, 1] for uint8.
+        std: what the difference is divided by, of the same shape; 0 is treated as 1.
+        crop: what is done to images that are not augmented, such as a central crop; it draws nothing.
+
+    Raises:
+        UserError: mean or std have another length than the inputs have channels.
+    """
+
+    def __init__(
+        self,
+        input_shape: Sequence[int],
+        y: np.ndarray,
+        device: torch.device | str,
+        mean: np.ndarray,
+        std: np.ndarray,
+        crop: Augmentation = NoAugmentation(),
+    ) -> None:
+        channels = input_shape[-1]
+        if mean.shape != (channels,) or std.shape != mean.shape:
+            raise UserError(
+                f"mean has shape {mean.shape} and std {std.shape}, but inputs have {channels} channels; "
+                "compute both from the training inputs with mean_and_std."
+            )
+        self.device, self._crop = torch.device(device), crop
+        self.y = torch.tensor(y, dtype=torch.int64, device=self.device)
+        broadcast = (-1, 1, 1) if len(input_shape) == 3 else (-1,)
+        self._mean = self._constant(mean).reshape(broadcast)
+        self._std = self._constant(np.where(std == 0, 1.0, std)).reshape(broadcast)
+
+    def __len__(self) -> int:
+        """The number of examples N."""
+        return len(self.y)
+
+    @abstractmethod
+    def sequence(self, plan: BatchPlan) -> BatchSequence:
+        """The batches of a plan."""
+
+    @abstractmethod
+    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
+        """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
+
+    def _labelled(self, views: Sequence[Tensor], indices: np.ndarray | Tensor) -> Labelled:
+        """A batch of one or two views of inputs that lie on the device as they are held."""
+        index = self._on_device(indices)
+        standardised = [self._standardised(view) for view in views]
+        return Labelled(standardised[0], self.y[index], index, standardised[1] if len(views) > 1 else None)
+
+    def _on_device(self, indices: np.ndarray | Tensor) -> Tensor:
+        return torch.as_tensor(indices, dtype=torch.int64).to(self.device, non_blocking=True)
+
+    def _standardised(self, x: Tensor) -> Tensor:
+        scaled = x.float() / 255 if x.dtype == torch.uint8 else x
+        return (scaled - self._mean) / self._std
+
+    def _constant(self, values: np.ndarray) -> Tensor:
+        return torch.tensor(values, dtype=torch.float32, device=self.device)

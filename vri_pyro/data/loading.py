@@ -1,0 +1,145 @@
+"""A data set that stays on disk, and the worker processes that read and augment its batches ahead of time."""
+
+from __future__ import annotations
+
+import itertools
+import multiprocessing
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
+from typing import Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from vri_pyro.data.augmentation import Augmentation, NoAugmentation
+from vri_pyro.data.batch_plan import BatchPlan, unaugmented
+from vri_pyro.data.examples import BatchSequence, Examples
+from vri_pyro.data.streamed import Streamed
+from vri_pyro.errors import UserError
+from vri_pyro.labelled import Labelled
+
+# Batches that each worker keeps ready.
+_AHEAD = 2
+
+
+class StreamedData(Examples):
+    """Inputs on disk with labels in memory; a worker makes whole batches, so that their number changes nothing.
+
+    Args:
+        images: what is read.
+        y, device, mean, std, crop: see :class:`Examples`.
+        workers: processes that read; with 0, reading happens when a batch is asked for.
+
+    Raises:
+        UserError: the lengths of images and y differ, or mean or std have another length than there are channels.
+    """
+
+    def __init__(
+        self,
+        images: Streamed,
+        y: np.ndarray,
+        device: torch.device | str,
+        mean: np.ndarray,
+        std: np.ndarray,
+        crop: Augmentation = NoAugmentation(),
+        workers: int = 0,
+    ) -> None:
+        if len(images) != len(y):
+            raise UserError(f"There are {len(images)} inputs but {len(y)} labels; give one label an example.")
+        super().__init__(images.shape[1:], y, device, mean, std, crop)
+        self._images, self._workers = images, workers
+        if workers:
+            # Workers are forked from a small server process; what it has imported, they need not import again.
+            multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+
+    def sequence(self, plan: BatchPlan) -> BatchSequence:
+        """See :class:`Examples`."""
+        return _Prefetched(self, plan)
+
+    def planned(self, plan: BatchPlan, start: int) -> Iterator[Labelled]:
+        """The batches of a plan from one step on, without an end."""
+        return self._read(plan, itertools.count(start))
+
+    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
+        """See :class:`Examples`."""
+        return self._read(_InOrder(indices, batch_size, self._crop), range(0, len(indices), batch_size))
+
+    def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Labelled]:
+        on_gpu = self.device.type == "cuda"
+        loader = DataLoader(
+            _Batches(self._images, order),
+            batch_size=None,
+            sampler=steps,
+            num_workers=self._workers,
+            prefetch_factor=_AHEAD if self._workers else None,
+            # A forked copy of a process that has threads can hang, and training has threads.
+            multiprocessing_context="forkserver" if self._workers else None,
+            pin_memory=on_gpu,
+            worker_init_fn=_one_thread,
+            # Otherwise it seeds its workers from the run's own random stream, which a resumed run would see moved.
+            generator=torch.Generator(),
+        )
+        for made in loader:
+            if isinstance(made, UserError):
+                raise made
+            views, index = made
+            yield self._labelled([view.to(self.device, non_blocking=True) for view in views], index)
+
+
+class _Prefetched(BatchSequence):
+    def __init__(self, data: StreamedData, plan: BatchPlan) -> None:
+        self._data, self._plan = data, plan
+        self._next: int | None = None
+        self._batches: Iterator[Labelled] = iter(())
+
+    def at(self, step: int) -> Labelled:
+        """See :class:`BatchSequence`; a step out of order starts the workers anew."""
+        if step != self._next:
+            self._batches = self._data.planned(self._plan, step)
+        batch = next(self._batches)
+        self._next = step + 1
+        return batch
+
+
+class _Order(Protocol):
+    """What :class:`BatchPlan` and :class:`_InOrder` have in common."""
+
+    def indices(self, step: int) -> np.ndarray: ...
+
+    def augmented(self, images: Tensor, step: int) -> list[Tensor]: ...
+
+
+@dataclass(frozen=True, eq=False)
+class _InOrder:
+    """The examples at some positions in chunks, each named by where it starts."""
+
+    positions: np.ndarray
+    size: int
+    crop: Augmentation
+
+    def indices(self, step: int) -> np.ndarray:
+        return self.positions[step : step + self.size]
+
+    def augmented(self, images: Tensor, step: int) -> list[Tensor]:
+        return [unaugmented(images, self.crop)]
+
+
+class _Batches(Dataset):
+    """Whole batches by step, made where this object is unpickled."""
+
+    def __init__(self, images: Streamed, order: _Order) -> None:
+        self._images, self._order = images, order
+
+    def __getitem__(self, step: int) -> tuple[list[Tensor], Tensor] | UserError:
+        indices = self._order.indices(step)
+        try:
+            images = torch.from_numpy(self._images[indices]).permute(0, 3, 1, 2).contiguous()
+            return self._order.augmented(images, step), torch.from_numpy(indices)
+        except UserError as error:
+            return error  # raised in a worker, it would arrive wrapped in a traceback
+
+
+def _one_thread(worker: int) -> None:
+    torch.set_num_threads(1)

@@ -1,0 +1,63 @@
+"""Open-set and closed-set noise together, by exact counts."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vri_pyro.data.noise.base import (
+    LabelNoise,
+    NoisyLabels,
+    Replacement,
+    check_class_count,
+    check_rate,
+    count_of,
+)
+from vri_pyro.data.noise.foreign_images import draw_foreign, read_foreign
+from vri_pyro.data.randomness import permutation
+from vri_pyro.data.streamed import Inputs
+from vri_pyro.data.validation import NO_CLASS
+
+
+@dataclass(frozen=True)
+class EvidentialMix(LabelNoise):
+    """Of int(ρN) noisy examples, int(ρsN) get another set's image, and the rest a label drawn from all classes.
+
+    The redrawn label may be the true one, as in inclusive uniform noise.
+
+    Reference: Sachdeva et al., EvidentialMix: learning with combined open-set and closed-set noisy labels, WACV 2021.
+
+    Attributes:
+        images, exclude: see :class:`OpenSet`.
+        rate: ρ, the share of noisy examples, from 0 to 1.
+        share: s, the share of the noisy ones that are open-set, from 0 to 1.
+    """
+
+    images: str | Path
+    rate: float
+    share: float
+    exclude: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        """Check rate and share."""
+        check_rate("EvidentialMix", self.rate)
+        check_rate("EvidentialMix's share,", self.share)
+
+    def apply(
+        self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
+    ) -> NoisyLabels:
+        """Replace images and redraw labels; see :meth:`LabelNoise.apply`."""
+        check_class_count(self, num_classes)
+        foreign = read_foreign(Path(self.images), self.exclude, features)
+        order, count = permutation(generator, len(labels)), len(labels)
+        noisy, opened = count_of(self.rate, count), count_of(self.rate * self.share, count)
+        outside, redrawn = np.sort(order[:opened]), np.sort(order[opened:noisy])
+        given, true = labels.copy(), labels.copy()
+        given[redrawn] = (generator.random(len(redrawn)) * num_classes).astype(np.int64)
+        true[outside] = NO_CLASS
+        closed_rate = len(redrawn) / max(count - opened, 1)
+        transition = (1.0 - closed_rate) * np.eye(num_classes) + closed_rate / num_classes
+        replaced = Replacement(outside, draw_foreign(foreign, opened, generator))
+        return NoisyLabels(given, true, transition, replaced)

@@ -1,0 +1,82 @@
+"""ANIMAL-10N: photographs of animals that are easily confused."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.sources.base import Source
+from vri_pyro.data.sources.listing import Listed, check_there, lines_of, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.errors import UserError
+
+_CLASSES = (
+    *("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig"),
+)
+_FROM = "ANIMAL-10N (Song et al., SELFIE, 2019), the version with raw images, unpacked under root"
+
+
+@dataclass(frozen=True)
+class Animal10N(Source):
+    """50,000 + 5,000 photographs of ten animals, about 8% of the training labels wrong. Streamed from disk.
+
+    Expected under ``root``, as published, with the label as the first number of a file's name::
+
+        training/<label>_<id>.jpg
+        testing/<label>_<id>.jpg
+
+    No training label is verified. Name those you trust in ``clean_list``; without it, a clean set is drawn from the
+    noisy labels, with a warning.
+
+    Reference: Song et al., SELFIE, ICML 2019.
+
+    Attributes:
+        root: the folder of the data set.
+        size: side in pixels that images are brought to.
+        clean_list: a text file with the names of trusted files of ``training/``, one a line.
+    """
+
+    root: str | Path
+    size: int = 64
+    clean_list: str | Path | None = None
+
+    def load(self) -> Arrays:
+        """List the files; no image is read.
+
+        Raises:
+            UserError: a folder is missing or empty, a name has no label, or a trusted file is not there.
+        """
+        root = Path(self.root)
+        training, testing = (self._names(root / part) for part in ("training", "testing"))
+        trusted = self._trusted(set(training))
+        noisy, clean, test = Listed(), Listed(), Listed()
+        for name in training:
+            (clean if name in trusted else noisy).add(f"training/{name}", _label(root / "training" / name))
+        for name in testing:
+            test.add(f"testing/{name}", _label(root / "testing" / name))
+        if not trusted:
+            warn_of_no_trusted_labels("ANIMAL-10N", "name trusted files in clean_list")
+        return streamed_arrays(root, _CLASSES, self.size, noisy, test, clean)
+
+    @staticmethod
+    def _names(folder: Path) -> list[str]:
+        check_there(folder, f"a folder of {_FROM}")
+        return sorted(path.name for path in folder.glob("*.jpg"))
+
+    def _trusted(self, there: set[str]) -> set[str]:
+        if self.clean_list is None:
+            return set()
+        path = Path(self.clean_list)
+        trusted = set()
+        for number, name in lines_of(path, "a list of trusted files, a name a line"):
+            if name not in there:
+                raise UserError(f"{path}, line {number}: there is no {name} in training/; correct the line.")
+            trusted.add(name)
+        return trusted
+
+
+def _label(path: Path) -> int:
+    text = path.name.split("_")[0]
+    if not text.isdecimal() or int(text) >= len(_CLASSES):
+        raise UserError(f"{path} does not begin with a label from 0 to 9 and an underscore; restore or remove it.")
+    return int(text)

@@ -1,0 +1,92 @@
+"""Food-101N: photographs of dishes with labels from search engines."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.sources.base import Source
+from vri_pyro.data.sources.listing import Listed, class_named, fields_of, lines_of, streamed_arrays
+from vri_pyro.errors import UserError
+
+_NOISY, _TEST = "Food-101N_release", "food-101"
+_FROM = "the Food-101N release (Lee et al., CleanNet, 2018), unpacked under root"
+_TEST_FROM = "Food-101 (Bossard et al., 2014), unpacked under root; its test set is the test set"
+
+
+@dataclass(frozen=True)
+class Food101N(Source):
+    """310,009 noisy photographs of 101 dishes, some verified; tested on Food-101. Streamed from disk.
+
+    Expected under ``root`` are both archives as published::
+
+        Food-101N_release/meta/classes.txt, imagelist.tsv, verified_train.tsv, verified_val.tsv
+        Food-101N_release/images/<class>/<file>
+        food-101/meta/test.txt
+        food-101/images/<class>/<file>.jpg
+
+    Verified images whose label was found right are trusted, those found wrong stay in the noisy part.
+
+    Reference: Lee et al., CleanNet, CVPR 2018.
+
+    Attributes:
+        root: the folder with both archives.
+        size: side in pixels that images are brought to.
+        clean: which verified images are the clean set: those of the validation list, as in the paper (3,824), of the
+            training list, or of both. The other list's become the validation set.
+    """
+
+    root: str | Path
+    size: int = 224
+    clean: Literal["val", "train", "both"] = "val"
+
+    def load(self) -> Arrays:
+        """Read the lists; no image is read.
+
+        Raises:
+            UserError: a list is missing or a line is not as published.
+        """
+        root = Path(self.root)
+        meta = root / _NOISY / "meta"
+        # The list of classes begins with a heading in the release.
+        names = [line for _, line in lines_of(meta / "classes.txt", f"the list of classes of {_FROM}")]
+        classes = [name for name in names if name != "class_name"]
+        numbers = {name: number for number, name in enumerate(classes)}
+        verified = {part: self._verified(meta / f"verified_{part}.tsv") for part in ("train", "val")}
+        clean = verified["train"] | verified["val"] if self.clean == "both" else verified[self.clean]
+        held_out = (verified["train"] | verified["val"]) - clean
+        parts = {name: Listed() for name in ("noisy", "clean", "validation")}
+        path = meta / "imagelist.tsv"
+        for number, key in _body(path, f"the list of images of {_FROM}"):
+            label = class_named(path, number, key.split("/")[0], numbers)
+            part = "clean" if key in clean else "validation" if key in held_out else "noisy"
+            parts[part].add(f"{_NOISY}/images/{key}", label)
+        if missing := len(clean) + len(held_out) - len(parts["clean"].paths) - len(parts["validation"].paths):
+            raise UserError(f"{missing} verified images are not in {path}; restore the lists.")
+        return streamed_arrays(root, classes, self.size, **parts, test=self._test(root, numbers))
+
+    @staticmethod
+    def _verified(path: Path) -> set[str]:
+        """The images whose label was found right."""
+        right = set()
+        for number, line in _body(path, f"a list of verified images of {_FROM}"):
+            key, verdict = fields_of(path, number, line, "\t", 2)
+            if verdict not in ("0", "1"):
+                raise UserError(f"{path}, line {number}: the verdict {verdict!r} is neither 0 nor 1; restore the file.")
+            if verdict == "1":
+                right.add(key)
+        return right
+
+    @staticmethod
+    def _test(root: Path, numbers: dict[str, int]) -> Listed:
+        test, path = Listed(), root / _TEST / "meta" / "test.txt"
+        for number, key in lines_of(path, f"the test list of {_TEST_FROM}"):
+            test.add(f"{_TEST}/images/{key}.jpg", class_named(path, number, key.split("/")[0], numbers))
+        return test
+
+
+def _body(path: Path, expected: str) -> list[tuple[int, str]]:
+    """The lines after the heading."""
+    return list(lines_of(path, expected))[1:]

@@ -1,0 +1,137 @@
+"""What the sources of files on disk share: reading their lists, and putting their parts together."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import numpy as np
+
+from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.image_files import ImageFiles
+from vri_pyro.errors import UserError
+
+
+@dataclass
+class Listed:
+    """Files with their labels.
+
+    Attributes:
+        paths: relative to the source's folder.
+        labels: class numbers, one a path.
+    """
+
+    paths: list[str] = field(default_factory=list)
+    labels: list[int] = field(default_factory=list)
+
+    def add(self, path: str, label: int) -> None:
+        """Add one file."""
+        self.paths.append(path)
+        self.labels.append(label)
+
+
+def streamed_arrays(
+    root: Path,
+    classes: Sequence[str],
+    size: int,
+    noisy: Listed,
+    test: Listed,
+    clean: Listed | None = None,
+    validation: Listed | None = None,
+) -> Arrays:
+    """Arrays of image files, unread; noisy, clean and validation part make up the training set in this order.
+
+    Args:
+        root: the folder that all paths start from.
+        classes: names.
+        size: side of the images in pixels.
+        noisy: examples whose labels are not trusted.
+        test: test examples.
+        clean: trusted examples, where there are some. Without them ``y_train`` is all there is, and a clean set will be
+            drawn from it.
+        validation: further trusted examples, where there are some.
+
+    Raises:
+        UserError: the noisy or the test part is empty.
+    """
+    for name, part in (("noisy", noisy), ("test", test)):
+        if not part.paths:
+            raise UserError(f"{root} has no {name} images; put some there.")
+    parts = [noisy, clean or Listed(), validation or Listed()]
+    ends = np.cumsum([len(part.paths) for part in parts])
+    trusted = clean is not None and len(clean.paths) > 0
+    held_out = trusted and validation is not None and len(validation.paths) > 0
+    return Arrays(
+        x_train=ImageFiles(root, [path for part in parts for path in part.paths], size),
+        y_train=np.array([label for part in parts for label in part.labels], dtype=np.int64),
+        x_test=ImageFiles(root, test.paths, size),
+        y_test=np.array(test.labels, dtype=np.int64),
+        classes=tuple(classes),
+        clean_indices=np.arange(ends[0], ends[1]) if trusted else None,
+        validation_indices=np.arange(ends[1], ends[2]) if held_out else None,
+    )
+
+
+def warn_of_no_trusted_labels(name: str, remedy: str) -> None:
+    """Say that a clean set will be drawn from labels that nobody has verified."""
+    warnings.warn(
+        f"{name} has no verified labels, so that the clean set is drawn from its noisy ones; {remedy}", stacklevel=4
+    )
+
+
+def lines_of(path: Path, expected: str) -> Iterator[tuple[int, str]]:
+    """The lines of a text file that are not blank, with their numbers from 1.
+
+    Args:
+        path: the file.
+        expected: what it should be and where it comes from, for the message.
+
+    Raises:
+        UserError: the file is missing or no text.
+    """
+    check_there(path, expected)
+    try:
+        text = path.read_text(encoding="utf-8-sig")
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"{path} cannot be read as text ({error}); expected is {expected}.") from error
+    for number, line in enumerate(text.splitlines(), start=1):
+        if line.strip():
+            yield number, line.strip()
+
+
+def check_there(path: Path, expected: str) -> None:
+    """Refuse a missing file or folder, saying what it should be."""
+    if not path.exists():
+        raise UserError(f"There is no {path}; expected is {expected}.")
+
+
+def fields_of(path: Path, number: int, line: str, separator: str | None, count: int) -> list[str]:
+    """The fields of a line, of which there must be ``count``; the last one separated first."""
+    fields = line.rsplit(separator, count - 1)
+    if len(fields) != count:
+        raise UserError(f"{path}, line {number}: {line!r} has not {count} fields; restore the file.")
+    return fields
+
+
+def class_number(path: Path, number: int, text: str, num_classes: int) -> int:
+    """A class number written in a line.
+
+    Raises:
+        UserError: it is none of 0 to ``num_classes`` - 1.
+    """
+    if not text.isdecimal() or int(text) >= num_classes:
+        raise UserError(f"{path}, line {number}: {text!r} is no class; classes are 0 to {num_classes - 1}.")
+    return int(text)
+
+
+def class_named(path: Path, number: int, name: str, numbers: dict[str, int]) -> int:
+    """The number of a class named in a line.
+
+    Raises:
+        UserError: there is no class of that name.
+    """
+    if name not in numbers:
+        raise UserError(f"{path}, line {number}: {name!r} is no class of this data set; correct the line.")
+    return numbers[name]

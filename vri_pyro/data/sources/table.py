@@ -1,0 +1,124 @@
+"""Images listed in a table."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.sources.base import Source
+from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.errors import UserError
+
+_PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
+
+
+@dataclass(frozen=True)
+class Table(Source):
+    """A .csv or .parquet file with a row an image: its path, its label and the part it belongs to. Streamed from disk.
+
+    The column of parts has ``train`` (or ``noisy``), ``clean``, ``validation`` or ``test``. Without any ``clean`` row,
+    the labels of ``train`` are all there is: the clean set is drawn from them, with a warning. The classes are the
+    labels that occur, sorted, as numbers where all of them are.
+
+    Attributes:
+        file: the table. A .csv file has a heading.
+        root: the folder that the paths start from; the table's own when None.
+        size: side in pixels that images are brought to.
+        path, label, split: the columns' names.
+        true_label: the column with true labels, where those of the ``train`` rows are known; then no row is clean.
+    """
+
+    file: str | Path
+    root: str | Path | None = None
+    size: int = 224
+    path: str = "path"
+    label: str = "label"
+    split: str = "split"
+    true_label: str | None = None
+
+    def load(self) -> Arrays:
+        """Read the table; no image is read.
+
+        Raises:
+            UserError: the file is missing, of another kind or lacks a column, or a row lacks a value.
+        """
+        file = Path(self.file)
+        check_there(file, "a .csv or .parquet file with a row an image")
+        columns = [self.path, self.label, self.split, *([self.true_label] if self.true_label else [])]
+        rows = list(_checked(file, _rows(file, columns), columns))
+        labels = [row[name] for row in rows for name in columns[1:] if name != self.split]
+        classes = _sorted_names(set(labels))
+        numbers = {name: number for number, name in enumerate(classes)}
+        parts, truth = {part: Listed() for part in ("noisy", "clean", "validation", "test")}, []
+        for number, row in enumerate(rows, start=1):
+            part = _PARTS.get(row[self.split])
+            if part is None:
+                known = ", ".join(_PARTS)
+                raise UserError(f"{file}, row {number}: {self.split} is {row[self.split]!r}; give one of {known}.")
+            parts[part].add(row[self.path], numbers[row[self.label]])
+            if self.true_label and part == "noisy":
+                truth.append(numbers[row[self.true_label]])
+        root = Path(self.root) if self.root is not None else file.parent
+        if self.true_label:
+            return self._with_truth(root, classes, parts, truth)
+        if not parts["clean"].paths:
+            warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split} = clean")
+        return streamed_arrays(root, classes, self.size, **parts)
+
+    def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
+        if parts["clean"].paths or parts["validation"].paths:
+            raise UserError(f"{self.file} has true labels and clean rows; keep one of them.")
+        arrays = streamed_arrays(root, classes, self.size, parts["noisy"], parts["test"])
+        return Arrays(
+            **{name: getattr(arrays, name) for name in ("x_train", "y_train", "x_test", "y_test", "classes")},
+            y_train_clean=np.array(truth, dtype=np.int64),
+        )
+
+
+def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
+    """The wanted columns, row by row."""
+    if file.suffix == ".parquet":
+        yield from _parquet_rows(file, columns)
+    elif file.suffix == ".csv":
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines)
+            _check_columns(file, columns, list(reader.fieldnames or ()))
+            yield from reader
+    else:
+        raise UserError(f"{file} is neither a .csv nor a .parquet file; convert it.")
+
+
+def _parquet_rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
+    try:
+        from pyarrow import ArrowInvalid, parquet
+    except ImportError as error:
+        raise UserError(f"Reading {file} needs pyarrow: pip install 'vri-pyro[tables]'.") from error
+    try:
+        _check_columns(file, columns, parquet.read_schema(file).names)
+        yield from parquet.read_table(file, columns=columns).to_pylist()
+    except ArrowInvalid as error:
+        raise UserError(f"{file} is damaged or no .parquet file; write it again.") from error
+
+
+def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
+    if missing := [name for name in columns if name not in there]:
+        raise UserError(f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}).")
+
+
+def _checked(file: Path, rows: Iterator[dict[str, object]], columns: list[str]) -> Iterator[dict[str, str]]:
+    for number, row in enumerate(rows, start=1):
+        for name in columns:
+            if row[name] is None or str(row[name]).strip() == "":
+                raise UserError(f"{file}, row {number}: {name} is empty; fill it in or drop the row.")
+        yield {name: str(row[name]).strip() for name in columns}
+
+
+def _sorted_names(labels: set[str]) -> list[str]:
+    """In the order of numbers where all are, 2 before 10."""
+    numeric = all(label.isdecimal() for label in labels)
+    return sorted(labels, key=int) if numeric else sorted(labels)
