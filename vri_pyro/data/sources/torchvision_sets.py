@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import warnings
 from abc import abstractmethod
 from dataclasses import dataclass
@@ -13,6 +14,9 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.errors import UserError
+
+# What torchvision raises for missing and for damaged files.
+_UNREADABLE = (OSError, RuntimeError, AssertionError, ValueError, LookupError, EOFError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
@@ -60,7 +64,7 @@ class _TorchvisionSource(Source):
                 # CIFAR's pickles are older than the dtype arguments that NumPy now deprecates.
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 return dataset_class(str(self.root), **self._part(train), download=self.download)
-        except (OSError, RuntimeError) as error:
+        except _UNREADABLE as error:
             name, place = type(self).__name__, Path(self.root) / self._files
             if self.download:
                 raise UserError(

@@ -1,0 +1,408 @@
+"""Sources in their published layouts, built small; sound ones, and damaged ones, which must say what is wrong."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import datasets
+import numpy as np
+import pyarrow
+import pyarrow.parquet
+import pytest
+import torch
+from PIL import Image
+
+from vri_pyro.data import (
+    Animal10N,
+    Arrays,
+    Clothing1M,
+    Food101N,
+    HuggingFace,
+    ImageFolder,
+    MiniWebVision,
+    NoNoise,
+    Source,
+    Streamed,
+    Table,
+    TorchDatasets,
+    make_split,
+)
+from vri_pyro.errors import UserError
+
+
+def _image(path: Path, grey: int = 100) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    Image.new("RGB", (12, 9), (grey, grey, grey)).save(path)
+
+
+def _lines(path: Path, *lines: str) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    path.write_text("".join(f"{line}\n" for line in lines))
+
+
+def food101n(root: Path) -> Source:
+    """Two dishes with six images each; of either, the first three are verified, one of them found wrong."""
+    meta = root / "Food-101N_release" / "meta"
+    keys = [f"{dish}/{number}.jpg" for dish in ("apple_pie", "waffles") for number in range(6)]
+    for number, key in enumerate(keys):
+        _image(root / "Food-101N_release" / "images" / key, number)
+    _lines(meta / "classes.txt", "class_name", "apple_pie", "waffles")
+    _lines(meta / "imagelist.tsv", "class_name/key", *keys)
+    header = "class_name/key\tverification_label"
+    _lines(meta / "verified_train.tsv", header, f"{keys[0]}\t1", f"{keys[6]}\t1")
+    _lines(meta / "verified_val.tsv", header, f"{keys[1]}\t1", f"{keys[2]}\t0", f"{keys[7]}\t1", f"{keys[8]}\t0")
+    _lines(root / "food-101" / "meta" / "test.txt", "apple_pie/77", "waffles/78")
+    for key in ("apple_pie/77", "waffles/78"):
+        _image(root / "food-101" / "images" / f"{key}.jpg")
+    return Food101N(root, size=8)
+
+
+def clothing1m(root: Path) -> Source:
+    """Twenty noisy images, the last of which is in the test set too, and fourteen verified ones a part."""
+    keys = {part: [f"images/{part}/{number}.jpg" for number in range(14)] for part in ("train", "val", "test")}
+    noisy = [*(f"images/0/{number}.jpg" for number in range(19)), keys["test"][0]]
+    for number, key in enumerate([*noisy, *(key for part in keys.values() for key in part)]):
+        _image(root / key, number)
+    _lines(root / "category_names_eng.txt", *(f"kind {number}" for number in range(14)))
+    _lines(root / "noisy_train_key_list.txt", *noisy)
+    _lines(root / "noisy_label_kv.txt", *(f"{key} {number % 14}" for number, key in enumerate(noisy)))
+    for part, listed in keys.items():
+        _lines(root / f"clean_{part}_key_list.txt", *listed)
+    verified = [f"{key} {number}" for part in keys.values() for number, key in enumerate(part)]
+    _lines(root / "clean_label_kv.txt", *verified)
+    return Clothing1M(root, size=8)
+
+
+def animal10n(root: Path) -> Source:
+    """Three training and one test image of each animal; the first of each is trusted."""
+    for label in range(10):
+        for number in range(3):
+            _image(root / "training" / f"{label}_{number:06d}.jpg", label)
+        _image(root / "testing" / f"{label}_000009.jpg")
+    _lines(root / "trusted.txt", *(f"{label}_000000.jpg" for label in range(10)))
+    return Animal10N(root, size=8, clean_list=root / "trusted.txt")
+
+
+def mini_webvision(root: Path) -> Source:
+    """Three classes, of which two are taken."""
+    _lines(root / "info" / "synsets.txt", "n01 tench, Tinca tinca", "n02 goldfish", "n03 shark")
+    names = [f"google/q000{label}/{number}.jpg" for label in range(3) for number in range(4)]
+    _lines(root / "info" / "train_filelist_google.txt", *(f"{name} {i // 4}" for i, name in enumerate(names)))
+    _lines(root / "info" / "val_filelist.txt", *(f"val{number}.jpg {number % 3}" for number in range(6)))
+    for number, name in enumerate(names):
+        _image(root / name, number)
+    for number in range(6):
+        _image(root / "val_images_256" / f"val{number}.jpg")
+    _lines(root / "trusted.txt", names[0], names[4])
+    return MiniWebVision(root, size=8, num_classes=2, clean_list=root / "trusted.txt")
+
+
+def image_folder(root: Path) -> Source:
+    """Cats and dogs; the validation part has no dog, and there are files to be passed over."""
+    for part, count in (("noisy", 4), ("clean", 2), ("validation", 1), ("test", 2)):
+        for label in ("cat", "dog"):
+            for number in range(count if (part, label) != ("validation", "dog") else 0):
+                _image(root / part / label / f"{number}.PNG", number)
+    (root / "noisy" / "cat" / ".DS_Store").write_text("")
+    (root / "noisy" / "cat" / "notes.txt").write_text("")
+    (root / "noisy" / ".hidden").mkdir()
+    return ImageFolder(root, size=8)
+
+
+ROWS = [
+    *({"path": f"{number}.png", "label": ("cat", "dog")[number % 2], "split": "train"} for number in range(6)),
+    *({"path": f"{number}.png", "label": ("cat", "dog")[number % 2], "split": "clean"} for number in range(6, 10)),
+    *({"path": f"{number}.png", "label": ("cat", "dog")[number % 2], "split": "test"} for number in range(10, 14)),
+]
+
+
+def _write_csv(path: Path, rows: list[dict[str, Any]]) -> None:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w", newline="") as file:
+        writer = csv.DictWriter(file, list(rows[0]))
+        writer.writeheader()
+        writer.writerows(rows)
+
+
+def csv_table(root: Path) -> Source:
+    """Images listed in a .csv file."""
+    _write_csv(root / "table.csv", ROWS)
+    for number in range(14):
+        _image(root / f"{number}.png", number)
+    return Table(root / "table.csv", size=8)
+
+
+def parquet_table(root: Path) -> Source:
+    """The same in a .parquet file, elsewhere."""
+    csv_table(root / "images")
+    pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), root / "table.parquet")
+    return Table(root / "table.parquet", root=root / "images", size=8)
+
+
+def hugging_face(root: Path) -> Source:
+    """A DatasetDict on disk."""
+    features = datasets.Features({"image": datasets.Image(), "label": datasets.ClassLabel(names=["cat", "dog"])})
+
+    def part(count: int) -> datasets.Dataset:
+        images = [Image.new("RGB", (12, 9), (number, 0, 0)) for number in range(count)]
+        return datasets.Dataset.from_dict({"image": images, "label": [i % 2 for i in range(count)]}, features)
+
+    whole = datasets.DatasetDict({"train": part(6), "clean": part(4), "test": part(4)})
+    whole.save_to_disk(str(root / "saved"))
+    return HuggingFace(root / "saved", size=8)
+
+
+class Pairs(torch.utils.data.Dataset):
+    """Images and labels; ``targets`` where asked for."""
+
+    def __init__(self, count: int, targets: bool = False) -> None:
+        self.count, self.read = count, 0
+        if targets:
+            self.targets = [number % 2 for number in range(count)]
+
+    def __len__(self) -> int:
+        return self.count
+
+    def __getitem__(self, index: int) -> tuple[Image.Image, int]:
+        self.read += 1
+        return Image.new("RGB", (12, 9), (index, 0, 0)), index % 2
+
+
+class Endless(torch.utils.data.IterableDataset):
+    """No map-style data set."""
+
+    def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
+        yield from ()
+
+
+def torch_datasets(root: Path) -> Source:
+    """Data sets in memory."""
+    return TorchDatasets(Pairs(6, targets=True), Pairs(4, targets=True), Pairs(4, targets=True), size=8)
+
+
+BUILDERS: list[Callable[[Path], Source]] = [
+    *(food101n, clothing1m, animal10n, mini_webvision, image_folder),
+    *(csv_table, parquet_table, hugging_face, torch_datasets),
+]
+every = pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
+pytestmark = pytest.mark.filterwarnings("ignore:1 images of the noisy list are in a verified set:UserWarning")
+
+
+def _load(build: Callable[[Path], Source], root: Path) -> Arrays:
+    return build(root).load()
+
+
+@every
+def test_labels_and_images_stay_together(build: Callable[[Path], Source], tmp_path: Path) -> None:
+    arrays = _load(build, tmp_path)
+    assert isinstance(arrays.x_train, Streamed)
+    assert arrays.input_shape == (3, 8, 8)
+    assert len(arrays.x_train) == len(arrays.y_train)
+    assert arrays.clean_indices is not None
+    assert len(arrays.clean_indices) > 0
+    for inputs in (arrays.x_train, arrays.x_test):
+        assert np.asarray(inputs[: len(inputs)]).shape == (len(inputs), 8, 8, 3)
+
+
+@every
+def test_a_split_of_it_leaks_nothing(build: Callable[[Path], Source], tmp_path: Path) -> None:
+    arrays = _load(build, tmp_path)
+    split = make_split(arrays, NoNoise(), None, 0, None, seed=0)
+    assert arrays.clean_indices is not None
+    assert set(split.clean_indices) == set(arrays.clean_indices)
+    assert isinstance(arrays.x_train, Streamed)
+    names = {part: {arrays.x_train.name(i) for i in getattr(split, f"{part}_indices")} for part in ("noisy", "clean")}
+    if build is not torch_datasets and build is not hugging_face:  # whose parts are numbered alike
+        assert not names["noisy"] & names["clean"]
+        tests = {arrays.x_test.name(i) for i in range(len(arrays.x_test))}  # type: ignore[union-attr]
+        assert not tests & (names["noisy"] | names["clean"])
+
+
+def test_food101n_trusts_what_was_found_right(tmp_path: Path) -> None:
+    arrays = _load(food101n, tmp_path)
+    assert arrays.classes == ("apple_pie", "waffles")
+    assert arrays.clean_indices is not None
+    assert arrays.validation_indices is not None
+    assert isinstance(arrays.x_train, Streamed)
+    assert [arrays.x_train.name(i)[-15:] for i in arrays.clean_indices] == ["apple_pie/1.jpg", "s/waffles/1.jpg"]
+    assert [arrays.x_train.name(i)[-15:] for i in arrays.validation_indices] == ["apple_pie/0.jpg", "s/waffles/0.jpg"]
+    assert np.bincount(arrays.y_train).tolist() == [6, 6]
+    both = Food101N(tmp_path, size=8, clean="both").load()
+    assert both.validation_indices is None
+    assert len(both.clean_indices) == 4  # type: ignore[arg-type]
+
+
+@pytest.mark.filterwarnings("default")
+def test_clothing1m_leaves_verified_images_out_of_the_noisy_part(tmp_path: Path) -> None:
+    source = clothing1m(tmp_path)
+    with pytest.warns(UserWarning, match="1 images of the noisy list are in a verified set too"):
+        arrays = source.load()
+    assert arrays.num_classes == 14
+    assert len(arrays.y_train) == 19 + 14 + 14
+    assert arrays.y_train[arrays.clean_indices].tolist() == list(range(14))
+    assert "images/val/" in arrays.x_train.name(int(arrays.clean_indices[0]))  # type: ignore[union-attr,index]
+
+
+def test_clothing1m_finds_its_lists_in_annotations_too(tmp_path: Path) -> None:
+    source = clothing1m(tmp_path)
+    (tmp_path / "annotations").mkdir()
+    for path in tmp_path.glob("*.txt"):
+        path.rename(tmp_path / "annotations" / path.name)
+    assert len(source.load().y_test) == 14
+
+
+def test_animal10n_reads_labels_from_names(tmp_path: Path) -> None:
+    arrays = _load(animal10n, tmp_path)
+    assert arrays.classes[9] == "guinea pig"
+    assert np.bincount(arrays.y_train).tolist() == [3] * 10
+    assert arrays.y_train[arrays.clean_indices].tolist() == list(range(10))
+
+
+@pytest.mark.parametrize("build", [animal10n, mini_webvision], ids=lambda build: build.__name__)
+def test_sets_without_verified_labels_say_so(build: Callable[[Path], Source], tmp_path: Path) -> None:
+    source = type(build(tmp_path))(tmp_path, size=8, **({"num_classes": 2} if build is mini_webvision else {}))
+    with pytest.warns(UserWarning, match="has no verified labels, so that the clean set is drawn from its noisy ones"):
+        assert source.load().clean_indices is None
+
+
+def test_mini_webvision_takes_the_first_classes_and_either_test_set(tmp_path: Path) -> None:
+    arrays = _load(mini_webvision, tmp_path)
+    assert arrays.classes == ("tench (n01)", "goldfish (n02)")
+    assert len(arrays.y_train) == 8
+    assert arrays.y_test.tolist() == [0, 1, 0, 1]
+    for synset in ("n01", "n02"):
+        _image(tmp_path / "imagenet" / "val" / synset / "ILSVRC2012_val_1.JPEG", 50)
+    other = MiniWebVision(
+        tmp_path, 8, num_classes=2, ilsvrc12=tmp_path / "imagenet" / "val", clean_list=tmp_path / "trusted.txt"
+    ).load()
+    assert other.y_test.tolist() == [0, 1]
+    assert (other.x_test[0:1] == 50).all()
+
+
+def test_image_folder_has_the_parts_that_are_there(tmp_path: Path) -> None:
+    arrays = _load(image_folder, tmp_path)
+    assert arrays.classes == ("cat", "dog")
+    assert np.bincount(arrays.y_train).tolist() == [7, 6]
+    assert arrays.y_train[arrays.validation_indices].tolist() == [0]
+
+
+@pytest.mark.filterwarnings("default")
+def test_image_folder_without_a_clean_part_says_what_follows(tmp_path: Path) -> None:
+    source = image_folder(tmp_path)
+    (tmp_path / "clean").rename(tmp_path / "elsewhere")
+    with pytest.warns(UserWarning, match="put trusted images into clean/"):
+        arrays = source.load()
+    assert len(arrays.y_train) == 8
+
+
+def test_table_sorts_numbers_as_numbers_and_keeps_the_truth(tmp_path: Path) -> None:
+    rows = [{"file": f"{i}.png", "y": str(i % 3 + 9), "t": str(i % 2 + 9), "part": "train"} for i in range(9)]
+    rows += [{"file": "t.png", "y": "10", "t": "10", "part": "test"}]
+    _write_csv(tmp_path / "t.csv", rows)
+    arrays = Table(tmp_path / "t.csv", size=8, path="file", label="y", split="part", true_label="t").load()
+    assert arrays.classes == ("9", "10", "11")
+    assert arrays.y_train.tolist() == [0, 1, 2] * 3
+    assert arrays.y_train_clean is not None
+    assert arrays.y_train_clean.tolist() == [0, 1] * 4 + [0]
+
+
+def test_torch_datasets_read_images_for_labels_only_without_targets() -> None:
+    stored, bare = Pairs(6, targets=True), Pairs(4)
+    arrays = TorchDatasets(stored, bare, clean=Pairs(2, targets=True), size=8, classes=("cat", "dog")).load()
+    assert stored.read == 0
+    assert bare.read == 4
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.y_test.tolist() == [0, 1, 0, 1]
+
+
+def _shorter(path: Path) -> None:
+    path.write_text("\n".join(path.read_text().splitlines()[:-3]))
+
+
+def _spoil(path: Path, line: str) -> None:
+    path.write_text(path.read_text() + line + "\n")
+
+
+META = "Food-101N_release/meta"
+DAMAGE: list[tuple[Callable[[Path], Source], Callable[[Path], Any], str]] = [
+    (
+        food101n,
+        lambda r: (r / META / "imagelist.tsv").unlink(),
+        "There is no .*imagelist.tsv; expected",
+    ),
+    (
+        food101n,
+        lambda r: (r / "food-101/meta/test.txt").unlink(),
+        "There is no .*test.txt; expected is the test list",
+    ),
+    (food101n, lambda r: _spoil(r / META / "imagelist.tsv", "pizza/1.jpg"), "line 14: 'pizza' is no"),
+    (food101n, lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg"), "has not 2 fields"),
+    (food101n, lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg\t7"), "neither 0 nor 1"),
+    (
+        food101n,
+        lambda r: _spoil(r / META / "verified_val.tsv", "waffles/9.jpg\t1"),
+        "1 verified images",
+    ),
+    (clothing1m, lambda r: (r / "clean_label_kv.txt").unlink(), "There is no .*clean_label_kv.txt; expected"),
+    (clothing1m, lambda r: _shorter(r / "noisy_label_kv.txt"), "has no label for images/"),
+    (
+        clothing1m,
+        lambda r: _spoil(r / "noisy_label_kv.txt", "a.jpg 14"),
+        "line 21: '14' is no class; classes",
+    ),
+    (clothing1m, lambda r: _shorter(r / "category_names_eng.txt"), "has 11 lines instead of 14"),
+    (animal10n, lambda r: (r / "training" / "cat.jpg").write_text(""), "does not begin with a label from 0 to 9"),
+    (animal10n, lambda r: (r / "testing").rename(r / "tests"), "There is no .*testing; expected is a folder of"),
+    (animal10n, lambda r: _spoil(r / "trusted.txt", "3_9.jpg"), "line 11: there is no 3_9.jpg in training/"),
+    (animal10n, lambda r: [path.unlink() for path in (r / "testing").glob("*")], "has no test images"),
+    (mini_webvision, lambda r: _spoil(r / "info/train_filelist_google.txt", "a.jpg"), "'a.jpg' has not 2 fields"),
+    (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is no class"),
+    (mini_webvision, lambda r: _lines(r / "info/synsets.txt", "n01 tench"), "names 1 classes but num_classes is 2"),
+    (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "names google/no.jpg, which is not in"),
+    (image_folder, lambda r: (r / "test").rename(r / "tests"), "There is no .*test; expected is a folder with the"),
+    (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "label": "b"}]), "lacks the columns split"),
+    (csv_table, lambda r: _spoil(r / "table.csv", "z.png,,train"), "row 15: label is empty"),
+    (csv_table, lambda r: _spoil(r / "table.csv", "z.png,cat,dev"), "row 15: split is 'dev'; give one of train, noisy"),
+    (parquet_table, lambda r: (r / "table.parquet").write_bytes(b"PAR1 no"), "damaged or no .parquet file"),
+    (hugging_face, lambda r: (r / "saved" / "dataset_dict.json").unlink(), "holds no data set"),
+]
+
+
+@pytest.mark.parametrize(("build", "spoil", "complaint"), DAMAGE)
+def test_a_damaged_tree_is_named(
+    build: Callable[[Path], Source], spoil: Callable[[Path], Any], complaint: str, tmp_path: Path
+) -> None:
+    source = build(tmp_path)
+    spoil(tmp_path)
+    with pytest.raises(UserError, match=complaint):
+        source.load()
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda r: Table(r / "table.xlsx"), "There is no .*table.xlsx"),
+        (lambda r: HuggingFace(r / "nowhere"), "There is no .*nowhere; expected is a folder written by save_to_disk"),
+        (lambda r: HuggingFace(r / "saved", train="training"), "has no split 'training'"),
+        (lambda r: HuggingFace(r / "saved", label="y"), "has no column 'y'"),
+        (lambda r: TorchDatasets(Endless(), Pairs(2)), "without a length or items"),
+        (lambda r: TorchDatasets(Pairs(0), Pairs(2)), "train part is empty"),
+        (lambda r: MiniWebVision(r, num_classes=1), "num_classes is 1"),
+    ],
+)
+def test_wrong_options_are_named(make: Callable[[Path], Source], complaint: str, tmp_path: Path) -> None:
+    hugging_face(tmp_path)
+    with pytest.raises(UserError, match=complaint):
+        make(tmp_path).load()
+
+
+def test_no_image_is_read_while_loading(tmp_path: Path) -> None:
+    source = image_folder(tmp_path)
+    for path in tmp_path.rglob("*.PNG"):
+        path.write_bytes(b"no image")
+    arrays = source.load()
+    with pytest.raises(UserError, match="is damaged or no image"):
+        arrays.x_train[:1]
