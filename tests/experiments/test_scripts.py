@@ -21,6 +21,10 @@ SMALLEST = {
         *("--data", "tiny.npz", "--epochs", "1", "--noisy-size", "200", "--seeds", "0", "1"),
         *("--results", "results", "--runs", "runs"),
     ],
+    "loader_speed.py": [
+        *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
+        *("--workers", "0", "--output", "loader.json"),
+    ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 
