@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import textwrap
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +112,8 @@ def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: A
         for axis, image in zip(axes[rows * columns :], made, strict=False):
             _draw_image(axis, image)
             axis.set_title("augmented", fontsize=8, color=_UNKNOWN)
-    figure.suptitle(f"noisy part, {split.noise}: given label, and the true one where it differs")
+    noise = textwrap.shorten(split.noise, 100, placeholder=" …")
+    figure.suptitle(f"noisy part, {noise}: given label, and the true one where it differs")
 
 
 def _chosen(count: int, wanted: int, seed: int) -> np.ndarray:

@@ -12,7 +12,18 @@ import pytest
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"vri_pyro": "vri_pyro", "models": "vri_pyro.models", "guides": "vri_pyro.guides"}
 # From the top floor down: a module may import from floors below its own only.
-FLOORS = ("cli", "experiment", "training", "methods", "bilevel", "hypergradient", "elbo", "classifier", "errors")
+FLOORS = (
+    "cli",
+    "commands.fit",
+    "experiment",
+    "training",
+    "methods",
+    "bilevel",
+    "hypergradient",
+    "elbo",
+    "classifier",
+    "errors",
+)
 
 
 def _modules() -> dict[str, Path]:
@@ -51,7 +62,7 @@ def _import_graph() -> dict[str, set[str]]:
 
 def test_the_walk_sees_the_imports_that_are_known_to_be_there() -> None:
     graph = _import_graph()
-    assert "vri_pyro.experiment" in graph["vri_pyro.cli"]
+    assert "vri_pyro.experiment" in graph["vri_pyro.commands.fit"]
     assert "vri_pyro.models.prior_network" in graph["vri_pyro.models.rectification"]
 
 
