@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import signal
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from vri_pyro.data import Digits, Flip, make_split
+from vri_pyro.training import Trainer
 
 from .conftest import Command
 
@@ -83,7 +86,7 @@ def test_check_names_the_damaged_images(vri_pyro: Command, here: Path, damaged: 
     assert ("4.jpg" in shown.stderr) == damaged
 
 
-def test_a_run_on_images_from_disk_resumes_to_the_same_numbers(vri_pyro: Command, here: Path) -> None:
+def test_a_run_on_images_from_disk_is_the_same_with_any_number_of_workers(vri_pyro: Command, here: Path) -> None:
     _folder(here, damaged=False)
     sizes = ("--split.clean_per_class", "2", "--split.validation_per_class", "1", "--batch_size", "4")
     common = ("fit", "--config", "tiny.yaml", *FOLDER, *sizes, "--augmentation", "Weak", "--quiet", "true")
@@ -91,3 +94,26 @@ def test_a_run_on_images_from_disk_resumes_to_the_same_numbers(vri_pyro: Command
         done = vri_pyro(*common, "--epochs", "2", "--workers", workers, "--output", folder)
         assert done.status == 0, done.stderr
     assert (here / "none" / "metrics.csv").read_text() == (here / "two" / "metrics.csv").read_text()
+
+
+def test_a_run_on_images_from_disk_goes_on_in_mid_epoch_to_the_same_numbers(
+    vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    _folder(here, damaged=False)
+    sizes = ("--split.clean_per_class", "2", "--split.validation_per_class", "1", "--batch_size", "4")
+    common = ("fit", "--config", "tiny.yaml", *FOLDER, *sizes, "--augmentation", "Strong", "--quiet", "true")
+    assert vri_pyro(*common, "--epochs", "2", "--workers", "0", "--output", "whole").status == 0
+    step, taken = Trainer._step, []
+
+    def stopping(self: Trainer, *arguments: Any) -> None:
+        step(self, *arguments)
+        taken.append(1)
+        if len(taken) == 4:  # the first of the second epoch's three
+            signal.raise_signal(signal.SIGINT)
+
+    monkeypatch.setattr(Trainer, "_step", stopping)
+    assert vri_pyro(*common, "--epochs", "2", "--workers", "2", "--output", "stopped").status == 130
+    assert len(taken) == 4
+    again = vri_pyro(*common, "--epochs", "2", "--workers", "1", "--output", "stopped", "--resume", "true")
+    assert again.status == 0, again.stderr
+    assert (here / "stopped" / "metrics.csv").read_text() == (here / "whole" / "metrics.csv").read_text()
