@@ -18,7 +18,7 @@ def clear_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         kept = "the previous one is intact" if path.is_file() else "nothing was there before"
         raise UserError(
-            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or change --output"
+            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or choose another place"
         ) from error
 
 

@@ -17,6 +17,8 @@ from rich.table import Column, Table
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of
 from vri_pyro.data.noise.transition import count_transitions, transition_frequencies
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.errors import UserError
+from vri_pyro.files import clear_write_errors
 
 # Class tables and labelled matrices stay readable up to here.
 _MOST_CLASSES = 30
@@ -79,6 +81,9 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
         split: what a run makes of them.
         augmentation: of the noisy part; its effect on the first examples is shown below them.
         path: of the picture, in a format by its suffix.
+
+    Raises:
+        UserError: the suffix names no format, or the picture cannot be written.
     """
     images = len(arrays.input_shape) == 3
     matrices = _matrices(split)
@@ -88,8 +93,11 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
         _draw_examples(parts[0], arrays, split, augmentation)
     if matrices:
         _draw_matrices(parts[1], matrices, arrays.classes)
-    path.parent.mkdir(parents=True, exist_ok=True)
-    figure.savefig(path, dpi=100)
+    if path.suffix[1:] not in (formats := figure.canvas.get_supported_filetypes()):
+        raise UserError(f"picture is {path}; give it one of the suffixes {', '.join(formats)}")
+    with clear_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=100)
 
 
 def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: Augmentation) -> None:

@@ -73,6 +73,16 @@ def _folder(here: Path, damaged: bool) -> None:
         file.write_bytes(file.read_bytes()[:200])
 
 
+@pytest.mark.parametrize(
+    ("picture", "complaint"),
+    [("data.xyz", "picture is data.xyz; give it one of the suffixes"), ("tiny.yaml/data.png", "cannot write")],
+)
+def test_pictures_that_cannot_be_written_are_said(vri_pyro: Command, here: Path, picture: str, complaint: str) -> None:
+    shown = vri_pyro("data", "--config", "tiny.yaml", "--picture", picture)
+    assert shown.status == 2
+    assert complaint in shown.stderr
+
+
 FOLDER = ("--data", "ImageFolder", "--data.root", "images", "--data.size", "16", "--noise", "NoNoise")
 
 

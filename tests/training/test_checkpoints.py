@@ -131,7 +131,7 @@ def test_a_run_is_not_overwritten_without_being_asked(run: Callable[..., Any]) -
 def test_unwritable_run_folder_is_named(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     blocked = tmp_path / "file" / "run"
-    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*change --output"):
+    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*choose another place"):
         experiment(output=blocked).run("", "seed: 0")
 
 
