@@ -163,7 +163,7 @@ def pyros_part(size: int, rounds: int, device: torch.device) -> tuple[float, flo
     elbo = RectificationELBO(num_particles=2)
 
     def direct() -> object:
-        q = guide.network(torch.cat([features, guide.embedding(y)], -1))
+        q = guide.posterior(output, y)
         v = q.rsample((2,))
         logits = model.link(v) * output.logits
         log_likelihood = Categorical(logits=logits, validate_args=False).log_prob(y).mean(0)

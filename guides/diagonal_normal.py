@@ -3,35 +3,35 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
-import pyro
-import torch
-from torch import Tensor, nn
+from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.guides.amortised import AmortisedVector
+from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.networks import DiagonalNormalNetwork
-from vri_pyro.pairs import Guide
 
 
-class DiagonalNormal(Guide):
+class DiagonalNormal(AmortisedVector):
     """q_φ(v | z, y) = Normal(μ(z, e(y)), σ²(z, e(y))), reparameterised as v = μ + σε (paper §3).
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
         hidden: widths of the tanh layers; 1024 and 512 in the paper.
-        embedding_dim: width of the label embedding e(y).
+        inputs: what it sees of an example; features and label embedding when None.
     """
 
     def __init__(
-        self, feature_dim: int, num_classes: int, hidden: Sequence[int] = (1024, 512), embedding_dim: int = 64
+        self,
+        feature_dim: int,
+        num_classes: int,
+        hidden: Sequence[int] = (1024, 512),
+        inputs: Sequence[InputFactory] | None = None,
     ) -> None:
-        super().__init__()
-        self.embedding = nn.Embedding(num_classes, embedding_dim)
-        self.network = DiagonalNormalNetwork(feature_dim + embedding_dim, num_classes, hidden)
+        super().__init__(feature_dim, num_classes, inputs)
+        self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
 
-    def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Guide`. Site: ``v`` [batch, K]."""
-        seen = torch.cat([output.features, self.embedding(y)], dim=-1)
-        with pyro.plate("data", y.shape[0]):
-            return pyro.sample("v", self.network(seen))
+    def distribution(self, seen: Tensor) -> Any:
+        """See :class:`AmortisedVector`."""
+        return self.network(seen)

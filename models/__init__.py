@@ -1,7 +1,25 @@
 """The generative side: Pyro models of the given labels, and the priors they are built with."""
 
 from vri_pyro.models.cross_entropy import CrossEntropy
+from vri_pyro.models.gated_rectification import GatedRectification
+from vri_pyro.models.learned_normal import LearnedNormal
+from vri_pyro.models.masked_guide import MaskedGuide
+from vri_pyro.models.mixture_of_normals import MixtureOfNormals
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.models.rectification import Rectification
+from vri_pyro.models.standard_normal import StandardNormal
+from vri_pyro.models.vamp_prior import VampPrior
+from vri_pyro.models.weighted_cross_entropy import WeightedCrossEntropy
 
-__all__ = ["CrossEntropy", "PriorNetwork", "Rectification"]
+__all__ = [
+    "CrossEntropy",
+    "GatedRectification",
+    "LearnedNormal",
+    "MaskedGuide",
+    "MixtureOfNormals",
+    "PriorNetwork",
+    "Rectification",
+    "StandardNormal",
+    "VampPrior",
+    "WeightedCrossEntropy",
+]

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.models.prior_network import PriorNetwork
-from vri_pyro.pairs import Model, Prior
+from vri_pyro.pairs import Guide, Model, Prior
 
 
 class Rectification(Model):
@@ -34,6 +34,10 @@ class Rectification(Model):
         super().__init__()
         self.prior = prior(feature_dim, num_classes)
         self.link = nn.Sigmoid() if link is None else link
+
+    def bind(self, guide: Guide) -> None:
+        """See :class:`~vri_pyro.pairs.Model`."""
+        self.prior.bind(guide)
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.pairs.Model`. Sites: latent ``v`` [batch, K], ``rectifier``, ``y``."""

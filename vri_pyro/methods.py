@@ -145,4 +145,7 @@ def _pair(
         raise UserError(f"{type(classifier).__name__} sets no feature_dim and num_classes; set both in its __init__")
     shape = classifier.feature_dim, classifier.num_classes
     device = next(classifier.parameters()).device
-    return model(*shape).to(device), guide(*shape).to(device)
+    pair = model(*shape).to(device), guide(*shape).to(device)
+    if hasattr(pair[0], "bind"):  # any Pyro callable may stand in for a Model
+        pair[0].bind(pair[1])
+    return pair

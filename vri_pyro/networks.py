@@ -33,20 +33,33 @@ class DiagonalNormalNetwork(nn.Module):
         super().__init__()
         if log_variance_bounds is not None and not log_variance_bounds[0] < log_variance_bounds[1]:
             raise UserError(f"log_variance_bounds {tuple(log_variance_bounds)} are empty; give (low, high)")
-        layers: list[nn.Module] = []
-        for width in hidden:
-            layers += [nn.Linear(in_dim, width), nn.Tanh()]
-            in_dim = width
-        self.body = nn.Sequential(*layers)
-        self.location = nn.Linear(in_dim, event_dim)
-        self.log_variance = nn.Linear(in_dim, event_dim)
+        self.body, width = tanh_layers(in_dim, hidden)
+        self.location = nn.Linear(width, event_dim)
+        self.log_variance = nn.Linear(width, event_dim)
         self.log_variance_bounds = log_variance_bounds
 
     def forward(self, x: Tensor) -> dist.Distribution:
         """Map ``x`` [batch, in_dim] to a normal with batch shape [batch] and event shape [K]."""
-        h = self.body(x)
-        log_variance = self.log_variance(h)
-        if self.log_variance_bounds is not None:
-            low, high = self.log_variance_bounds
-            log_variance = low + (high - low) * log_variance.sigmoid()
+        return self.head(self.body(x))
+
+    def head(self, h: Tensor) -> dist.Distribution:
+        """The normal from the last hidden layer."""
+        log_variance = bounded(self.log_variance(h), self.log_variance_bounds)
         return dist.Normal(self.location(h), (0.5 * log_variance).exp()).to_event(1)
+
+
+def bounded(values: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+    """Squash values smoothly into an interval (low, high); as they are when it is None."""
+    if bounds is None:
+        return values
+    low, high = bounds
+    return low + (high - low) * values.sigmoid()
+
+
+def tanh_layers(in_dim: int, hidden: Sequence[int]) -> tuple[nn.Sequential, int]:
+    """Linear layers, each followed by tanh, and the width of the last one."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(in_dim, width), nn.Tanh()]
+        in_dim = width
+    return nn.Sequential(*layers), in_dim

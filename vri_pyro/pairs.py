@@ -15,6 +15,9 @@ from vri_pyro.classifier import ClassifierOutput
 class Model(nn.Module):
     """A generative model of the given labels, as a Pyro model; built as ``Model(feature_dim, num_classes, ...)``."""
 
+    def bind(self, guide: Guide) -> None:
+        """Meet the guide that the model is paired with, before training; for priors made of the guide's parts."""
+
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Any:
         """Sample the latents and observe ``y`` [batch] inside ``pyro.plate("data")``; sample it when None."""
         raise NotImplementedError
@@ -30,6 +33,9 @@ class Guide(nn.Module):
 
 class Prior(nn.Module):
     """The distribution of the rectifying vector before the label is seen; ``Prior(feature_dim, num_classes, ...)``."""
+
+    def bind(self, guide: Guide) -> None:
+        """Meet the guide that the prior is paired with, before training."""
 
     def forward(self, features: Tensor) -> Any:
         """Map ``features`` [batch, D] to a distribution with batch shape [batch] and event shape [K]."""

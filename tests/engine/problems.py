@@ -12,14 +12,38 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
+import vri_pyro.models
 from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.classifier import Classifier
 from vri_pyro.elbo import RectificationELBO
+from vri_pyro.guides import (
+    DiagonalNormal,
+    DiracVector,
+    Features,
+    Gated,
+    LabelEmbedding,
+    LabelOneHot,
+    Logits,
+    Loss,
+    LowRankNormal,
+    NormalisingFlow,
+    ScalarWeight,
+)
 from vri_pyro.hypergradient import Hypergradient
 from vri_pyro.labelled import Labelled
-from vri_pyro.pairs import Guide, Model
+from vri_pyro.models import (
+    LearnedNormal,
+    MaskedGuide,
+    MixtureOfNormals,
+    Rectification,
+    StandardNormal,
+    VampPrior,
+    WeightedCrossEntropy,
+)
+from vri_pyro.pairs import Guide, Model, Prior
 
 from .toys import (
+    CLASSES,
     IMAGE,
     INPUTS,
     Convolutional,
@@ -70,6 +94,8 @@ class Case:
         noisy, clean = batch(7, self.shape), batch(5, self.shape)
         classifier = self.classifier()
         model, guide = self.model(classifier.feature_dim), self.guide(classifier.feature_dim)
+        if isinstance(model, Model):
+            model.bind(guide)
         inner_optimizer = self.inner_optimizer(classifier.parameters())
         classifier(noisy.x)  # buffers leave their initial values
         for _ in range(self.real_steps):
@@ -113,6 +139,27 @@ OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
     "AdamW": partial(AdamW, lr=0.02, weight_decay=0.05),
 }
 GATED = {"model": GatedRectification, "guide": GatedGuide}
+PRIORS: dict[str, Callable[[int, int], Prior]] = {
+    "standard normal": StandardNormal,
+    "learned normal": LearnedNormal,
+    "mixture of normals": MixtureOfNormals,
+    "VampPrior": VampPrior,
+    "masked guide": MaskedGuide,
+}
+SMALL = {"hidden": (4,), "inputs": [Features, partial(LabelEmbedding, dim=2)]}
+GUIDES: dict[str, Callable[[int, int], Guide]] = {
+    "low-rank normal": partial(LowRankNormal, **SMALL),
+    "normalising flow": partial(NormalisingFlow, transform_hidden=8, **SMALL),
+    "Dirac vector": partial(DiracVector, **SMALL),
+    "guide that sees logits and loss": partial(
+        DiagonalNormal, hidden=(4,), inputs=[Features, Logits, Loss, LabelOneHot]
+    ),
+}
+PAIRS: dict[str, tuple[Callable[[int, int], Model], Callable[[int, int], Guide]]] = {
+    "library's gate": (vri_pyro.models.GatedRectification, partial(Gated, vector=partial(DiagonalNormal, **SMALL))),
+    "scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,))),
+    "uncertain scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,), dirac=False)),
+}
 TEMPERED = {"model": tempered_rectification, "guide": TemperedGuide}
 
 
@@ -138,6 +185,18 @@ def _cases() -> dict[str, Case]:
     cases["gate, attached"] = Case(**GATED, options=ATTACHED | {"inner_kl_weight": 0.1})
     cases["global latent, detached"] = Case(**TEMPERED, particles=2)
     cases["global latent, attached"] = Case(**TEMPERED, options=ATTACHED | {"inner_kl_weight": 0.1})
+    for name, prior in PRIORS.items():
+        model = partial(Rectification, num_classes=CLASSES, prior=prior)
+        cases[f"{name}, detached"] = Case(model=model, particles=2)
+        cases[f"{name}, attached"] = Case(model=model, options=ATTACHED | {"inner_kl_weight": 0.1})
+    for name, guide in GUIDES.items():
+        own = partial(guide, num_classes=CLASSES)
+        cases[f"{name}, detached"] = Case(guide=own, particles=2)
+        cases[f"{name}, attached"] = Case(guide=own, options=ATTACHED | {"inner_kl_weight": 0.1})
+    for name, (model, guide) in PAIRS.items():
+        pair = {"model": partial(model, num_classes=CLASSES), "guide": partial(guide, num_classes=CLASSES)}
+        cases[f"{name}, detached"] = Case(**pair, particles=2)
+        cases[f"{name}, attached"] = Case(**pair, options=ATTACHED | {"inner_kl_weight": 0.1})
     cases["frozen trunk, detached"] = Case(with_frozen_trunk)
     cases["frozen trunk, attached"] = Case(with_frozen_trunk, options=ATTACHED)
     cases["features are inputs, attached"] = Case(Linear, options=ATTACHED)

@@ -152,7 +152,7 @@ def test_real_step_descends_the_rectified_loss_under_the_new_guide_without_its_k
     output = plain(noisy.x)
     features = output.features.detach() if detach_features else output.features
     guide = algorithm.guide
-    q = guide.network(torch.cat([features, guide.embedding(noisy.y)], dim=-1))
+    q = guide.posterior(output._replace(features=features), noisy.y)
     F.cross_entropy((q.mean + q.stddev * noise).sigmoid() * output.logits, noisy.y).backward()
     for name, p in plain.named_parameters():
         expected = old[name] - 0.1 * p.grad

@@ -11,14 +11,37 @@ from torch import nn
 
 import vri_pyro.guides
 from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.guides import DiagonalNormal, NoLatents
-from vri_pyro.models import CrossEntropy, Rectification
+from vri_pyro.errors import UserError
+from vri_pyro.guides import (
+    DiagonalNormal,
+    DiracVector,
+    Features,
+    Gated,
+    LabelEmbedding,
+    LabelOneHot,
+    Logits,
+    Loss,
+    LowRankNormal,
+    NoLatents,
+    NormalisingFlow,
+    ScalarWeight,
+)
+from vri_pyro.models import CrossEntropy, GatedRectification, Rectification, WeightedCrossEntropy
 from vri_pyro.pairs import Guide
 
 from .contracts import GuideContract, untested
 
 # Every exported guide with a model for it. A new one is tested by naming it here.
-GUIDES: dict[type, type] = {DiagonalNormal: Rectification, NoLatents: CrossEntropy}
+GUIDES: dict[type, type] = {
+    DiagonalNormal: Rectification,
+    LowRankNormal: Rectification,
+    NormalisingFlow: Rectification,
+    DiracVector: Rectification,
+    Gated: GatedRectification,
+    ScalarWeight: WeightedCrossEntropy,
+    NoLatents: CrossEntropy,
+}
+INPUTS: list[type] = [Features, Logits, LabelEmbedding, LabelOneHot, Loss]
 
 for _guide, _model in GUIDES.items():
     _name = f"Test{_guide.__name__}"
@@ -26,12 +49,12 @@ for _guide, _model in GUIDES.items():
 
 
 class TestSmallDiagonalNormal(GuideContract):
-    make_guide = partial(DiagonalNormal, hidden=(), embedding_dim=1)
+    make_guide = partial(DiagonalNormal, hidden=(), inputs=[Features, partial(LabelEmbedding, dim=1)])
     make_model = Rectification
 
 
 def test_every_exported_class_is_under_contract() -> None:
-    assert untested(vri_pyro.guides.__all__, GUIDES) == set()
+    assert untested(vri_pyro.guides.__all__, GUIDES, INPUTS) == set()
 
 
 @pytest.mark.parametrize("kind", GUIDES)
@@ -66,11 +89,97 @@ def test_diagonal_normal_depends_on_the_label_and_on_the_features() -> None:
 def test_layers_of_the_meta_network_are_as_wide_as_the_papers() -> None:
     guide = DiagonalNormal(64, 10)
     widths = [(m.in_features, m.out_features) for m in guide.modules() if isinstance(m, nn.Linear)]
-    assert widths == [(64 + guide.embedding.embedding_dim, 1024), (1024, 512), (512, 10), (512, 10)]
-    assert guide.embedding.num_embeddings == 10
+    assert widths == [(64 + 64, 1024), (1024, 512), (512, 10), (512, 10)]
+    (embedding,) = (m for m in guide.modules() if isinstance(m, nn.Embedding))
+    assert (embedding.num_embeddings, embedding.embedding_dim) == (10, 64)
 
 
 def test_no_latents_samples_nothing() -> None:
     trace = poutine.trace(NoLatents(6, 4)).get_trace(*_data())
     assert not [name for name, s in trace.nodes.items() if s["type"] == "sample"]
     assert not list(NoLatents(6, 4).parameters())
+
+
+EVERY_INPUT = [Features, Logits, LabelEmbedding, LabelOneHot, Loss]
+
+
+class TestDiagonalNormalThatSeesEverything(GuideContract):
+    make_guide = partial(DiagonalNormal, hidden=(8,), inputs=EVERY_INPUT)
+    make_model = Rectification
+
+
+class TestFlowOfThree(GuideContract):
+    make_guide = partial(NormalisingFlow, hidden=(8,), transforms=3)
+    make_model = Rectification
+
+
+@pytest.mark.parametrize("part", EVERY_INPUT)
+def test_inputs_have_their_width_and_no_label_is_zeros(part: type) -> None:
+    output, y = _data()
+    made = part(6, 4)
+    assert made(output, y).shape == (5, made.width)
+    masked = made(output, None)
+    assert masked.shape == (5, made.width)
+    if part not in (Features, Logits):
+        assert (masked == 0).all()
+        assert (made(output, y) != 0).any()
+
+
+def test_inputs_are_put_side_by_side_in_their_order() -> None:
+    output, y = _data()
+    guide = DiagonalNormal(6, 4, hidden=(), inputs=[LabelOneHot, Loss, Features])
+    seen = guide.inputs(output, y)
+    assert seen.shape == (5, 4 + 1 + 6)
+    torch.testing.assert_close(seen[:, :4].argmax(-1), y)
+    torch.testing.assert_close(seen[:, 4], nn.functional.cross_entropy(output.logits, y, reduction="none"))
+    torch.testing.assert_close(seen[:, 5:], output.features)
+
+
+def test_no_gradient_passes_through_logits_and_loss() -> None:
+    output, y = _data()
+    output.logits.requires_grad_()
+    assert not DiagonalNormal(6, 4, inputs=[Logits, Loss, LabelOneHot]).inputs(output, y).requires_grad
+
+
+def test_low_rank_normal_has_the_covariance_of_its_parts() -> None:
+    q = LowRankNormal(6, 4, rank=3, hidden=(8,)).posterior(*_data())
+    expected = q.cov_factor @ q.cov_factor.mT + q.cov_diag.diag_embed()
+    torch.testing.assert_close(q.covariance_matrix, expected)
+    assert q.cov_factor.shape == (5, 4, 3)
+    assert (q.covariance_matrix.diagonal(dim1=-2, dim2=-1) > q.cov_diag).all()
+
+
+def test_flow_has_the_density_of_its_samples() -> None:
+    torch.manual_seed(0)
+    q = NormalisingFlow(6, 2, hidden=(8,)).double().posterior(*_two_classes())
+    grid = torch.cartesian_prod(*[torch.linspace(-9, 9, 301, dtype=torch.float64)] * 2)[:, None].expand(-1, 3, -1)
+    density = q.log_prob(grid).exp()
+    cell = (18 / 300) ** 2
+    torch.testing.assert_close(density.sum(0) * cell, torch.ones(3, dtype=torch.float64), rtol=1e-3, atol=1e-3)
+    draws = q.sample((20_000,))
+    mean = (density[..., None] * grid).sum(0) * cell
+    assert (draws.mean(0) - mean).abs().max() < 4 * draws.std(0).max() / 20_000**0.5 + 2e-3
+
+
+def _two_classes() -> tuple[ClassifierOutput, torch.Tensor]:
+    logits, features = torch.randn(3, 2, dtype=torch.float64), torch.randn(3, 6, dtype=torch.float64)
+    return ClassifierOutput(logits, features), torch.tensor([0, 1, 0])
+
+
+def test_dirac_vector_is_the_same_at_every_draw() -> None:
+    q = DiracVector(6, 4, hidden=(8,)).posterior(*_data())
+    assert torch.equal(q.rsample(), q.rsample())
+    assert q.event_shape == (4,)
+
+
+@pytest.mark.parametrize(
+    ("kind", "options", "complaint"),
+    [
+        (LowRankNormal, {"rank": 0}, "rank is 0"),
+        (NormalisingFlow, {"transforms": 0}, "transforms is 0"),
+        (DiagonalNormal, {"inputs": []}, "a guide got no inputs"),
+    ],
+)
+def test_impossible_options_are_named(kind: type, options: dict, complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        kind(6, 4, **options)

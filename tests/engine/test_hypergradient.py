@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from functools import partial
+from typing import Any
 
 import pytest
 import torch
@@ -10,6 +12,7 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.hypergradient import (
     SplitFiniteDifference,
     SplitForwardDifference,
@@ -65,14 +68,14 @@ def test_unrolled_equals_the_numerical_derivative_of_the_outer_objective_in_plai
     buffers = {name: b.clone() for name, b in classifier.named_buffers()}
     rate = algorithm.inner_optimizer.param_groups[0]["lr"]
 
-    def moments(network: nn.Module, x: Tensor) -> tuple[Tensor, Tensor]:
+    def moments(network: Callable[[Tensor], Any], x: Tensor) -> tuple[Tensor, Tensor]:
         normal = network(x).base_dist
         return normal.loc, normal.scale
 
     def objective() -> Tensor:
         logits, features = functional_call(classifier, (weights, {n: b.clone() for n, b in buffers.items()}), noisy.x)
         seen = features.detach() if algorithm.detach_features else features
-        mean, std = moments(guide.network, torch.cat([seen, guide.embedding(noisy.y)], dim=-1))
+        mean, std = moments(guide.distribution, guide.inputs(ClassifierOutput(logits, seen), noisy.y))
         prior_mean, prior_std = moments(model.prior.network, seen)
         kl = ((prior_std / std).log() + (std**2 + (mean - prior_mean) ** 2) / (2 * prior_std**2) - 0.5).sum(-1).mean()
         rectified = (mean + std * noise).sigmoid() * logits

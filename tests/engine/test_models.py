@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from functools import partial
 
+import pyro
 import pyro.distributions as dist
 import pytest
 import torch
@@ -14,17 +15,36 @@ from torch.nn import functional as F
 
 import vri_pyro.models
 from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
-from vri_pyro.guides import DiagonalNormal, NoLatents
-from vri_pyro.models import CrossEntropy, PriorNetwork, Rectification
+from vri_pyro.guides import DiagonalNormal, DiracVector, Gated, LowRankNormal, NoLatents, ScalarWeight
+from vri_pyro.models import (
+    CrossEntropy,
+    GatedRectification,
+    LearnedNormal,
+    MaskedGuide,
+    MixtureOfNormals,
+    PriorNetwork,
+    Rectification,
+    StandardNormal,
+    VampPrior,
+    WeightedCrossEntropy,
+)
 from vri_pyro.networks import DiagonalNormalNetwork
-from vri_pyro.pairs import Prior
+from vri_pyro.pairs import Guide, Prior
 
 from .contracts import ModelContract, PriorContract, assert_mean_within_four_standard_errors, untested
 
 # Every exported model with a guide for it, and every exported prior. A new one is tested by naming it here.
-MODELS: dict[type, type] = {CrossEntropy: NoLatents, Rectification: DiagonalNormal}
-PRIORS: list[type] = [PriorNetwork]
+MODELS: dict[type, type] = {
+    CrossEntropy: NoLatents,
+    Rectification: DiagonalNormal,
+    GatedRectification: Gated,
+    WeightedCrossEntropy: ScalarWeight,
+}
+PRIORS: list[type] = [PriorNetwork, StandardNormal, LearnedNormal, MixtureOfNormals]
+# Priors made of the guide they are paired with.
+BOUND: list[type] = [VampPrior, MaskedGuide]
 
 for _model, _guide in MODELS.items():
     _name = f"Test{_model.__name__}"
@@ -32,6 +52,41 @@ for _model, _guide in MODELS.items():
 for _prior in PRIORS:
     _name = f"Test{_prior.__name__}"
     globals()[_name] = type(_name, (PriorContract,), {"make_prior": _prior})
+
+
+class BoundPriorContract(PriorContract):
+    """A prior made of a guide's parts, whose parameters stay the guide's."""
+
+    def prior(self) -> nn.Module:
+        if not hasattr(self, "guide"):
+            self.guide = _small_guide(self.feature_dim, self.num_classes).double()
+        prior = super().prior()
+        prior.bind(self.guide)  # type: ignore[operator]
+        return prior
+
+    def test_is_reparameterised(self) -> None:
+        p = self.prior()(self.features())
+        assert p.has_rsample
+        assert p.rsample().requires_grad
+
+    def test_gradient_reaches_the_guide(self) -> None:
+        p = self.prior()(self.features())
+        p.log_prob(torch.randn(self.batch, self.num_classes, dtype=torch.float64)).sum().backward()
+        assert all(parameter.grad is not None for parameter in self.guide.network.parameters())
+        assert not set(map(id, self.guide.parameters())) & set(map(id, self.prior().parameters()))
+
+
+def _small_guide(feature_dim: int, num_classes: int) -> DiagonalNormal:
+    return DiagonalNormal(feature_dim, num_classes, hidden=(8,))
+
+
+for _prior in BOUND:
+    _name = f"Test{_prior.__name__}"
+    globals()[_name] = type(_name, (BoundPriorContract,), {"make_prior": _prior})
+for _prior in [*PRIORS[1:], *BOUND]:
+    _name = f"TestRectificationWith{_prior.__name__}"
+    _model = partial(Rectification, prior=_prior)
+    globals()[_name] = type(_name, (ModelContract,), {"make_model": _model, "make_guide": _small_guide})
 
 
 class TestUnboundedPriorNetwork(PriorContract):
@@ -43,7 +98,7 @@ class TestPriorNetworkWithoutHiddenLayers(PriorContract):
 
 
 def test_every_exported_class_is_under_contract() -> None:
-    assert untested(vri_pyro.models.__all__, MODELS, PRIORS) == set()
+    assert untested(vri_pyro.models.__all__, MODELS, PRIORS, BOUND) == set()
 
 
 def _output(batch: int = 5, features: int = 6, classes: int = 4) -> ClassifierOutput:
@@ -159,3 +214,100 @@ def test_mean_and_variance_of_the_network_are_separate_functions_of_the_last_lay
 @pytest.mark.parametrize("kind", PRIORS)
 def test_exported_prior_is_a_prior(kind: type) -> None:
     assert issubclass(kind, Prior)
+
+
+def test_learned_and_standard_normal_are_the_same_for_all_examples() -> None:
+    for prior in (StandardNormal(6, 4, scale=2.0), LearnedNormal(6, 4)):
+        p = prior(torch.randn(5, 6))
+        assert (p.mean == p.mean[0]).all()
+        assert (p.variance == p.variance[0]).all()
+    assert (StandardNormal(6, 4, scale=2.0)(torch.randn(5, 6)).variance == 4.0).all()
+
+
+def test_mixture_is_the_sum_of_its_components() -> None:
+    prior = MixtureOfNormals(6, 4, components=3)
+    with torch.no_grad():
+        prior.log_weights.copy_(torch.tensor([0.0, 1.0, -1.0]))
+    v = torch.randn(5, 4)
+    scale = (0.5 * (-2 + 4 * prior.log_variances.sigmoid())).exp()
+    parts = dist.Normal(prior.locations, scale).to_event(1).log_prob(v[:, None])
+    expected = (parts + prior.log_weights.log_softmax(-1)).logsumexp(-1)
+    torch.testing.assert_close(prior(torch.randn(5, 6)).log_prob(v), expected)
+
+
+def test_vamp_prior_is_the_mean_of_the_posteriors_at_its_inputs() -> None:
+    guide, prior = _small_guide(6, 4), VampPrior(6, 4, components=3)
+    prior.bind(guide)
+    v = torch.randn(5, 4)
+    expected = guide.distribution(prior.pseudo_inputs).log_prob(v[:, None]).logsumexp(-1) - torch.tensor(3.0).log()
+    torch.testing.assert_close(prior(torch.randn(5, 6)).log_prob(v), expected)
+
+
+def test_masked_guide_is_the_guide_with_zeros_for_the_label() -> None:
+    guide, prior, features = _small_guide(6, 4), MaskedGuide(6, 4), torch.randn(5, 6)
+    prior.bind(guide)
+    expected = guide.distribution(torch.cat([features, torch.zeros(5, 64)], -1))
+    torch.testing.assert_close(prior(features).mean, expected.mean)
+
+
+@pytest.mark.parametrize(
+    ("make", "complaint"),
+    [
+        (lambda: StandardNormal(6, 4, scale=0.0), "scale is 0.0"),
+        (lambda: MixtureOfNormals(6, 4, components=1), "components is 1"),
+        (lambda: VampPrior(6, 4, components=1), "components is 1"),
+        (lambda: VampPrior(6, 4)(torch.randn(5, 6)), "VampPrior has no guide yet; call"),
+        (lambda: MaskedGuide(6, 4)(torch.randn(5, 6)), "MaskedGuide has no guide yet; call"),
+        (lambda: VampPrior(6, 4).bind(NoLatents(6, 4)), "NoLatents does not say what it sees"),
+        (lambda: MaskedGuide(6, 4).bind(NoLatents(6, 4)), "NoLatents has no posterior"),
+        (lambda: _bound_vamp(DiracVector(6, 4, hidden=()))(torch.randn(5, 6)), "needs a guide with a diagonal normal"),
+        (
+            lambda: _bound_vamp(LowRankNormal(6, 4, hidden=()))(torch.randn(5, 6)),
+            "needs a guide with a diagonal normal",
+        ),
+    ],
+)
+def test_what_a_prior_cannot_be_made_of_is_said(make: Callable[[], object], complaint: str) -> None:
+    with pytest.raises(UserError, match=complaint):
+        make()
+
+
+def _bound_vamp(guide: Guide) -> VampPrior:
+    prior = VampPrior(6, 4)
+    prior.bind(guide)
+    return prior
+
+
+def test_gate_scales_the_likelihood_by_normalised_weights() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    trace = poutine.trace(WeightedCrossEntropy(6, 4)).get_trace(output, y)
+    gate = trace.nodes["gate"]["value"]
+    assert gate.shape == (5,)
+    weight = gate.sigmoid() / gate.sigmoid().mean()
+    torch.testing.assert_close(trace.nodes["weight"]["value"], weight)
+    torch.testing.assert_close(trace.nodes["y"]["scale"], weight)
+    terms = RectificationELBO().terms(WeightedCrossEntropy(6, 4), _OpenGate(), output, y)
+    torch.testing.assert_close(terms.log_likelihood, -F.cross_entropy(output.logits, y, reduction="none"))
+
+
+class _OpenGate(Guide):
+    """Gates that are all as open, so that the normalised weights are 1."""
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", len(y)):
+            pyro.sample("gate", dist.Normal(3.0 * torch.ones(len(y)), 1e-9))
+
+
+def test_gate_switches_an_example_off() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    output.logits.requires_grad_()
+
+    class Shut(_OpenGate):
+        def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+            with pyro.plate("data", len(y)):
+                pyro.sample("gate", dist.Normal(torch.tensor([-60.0, 1.0, 1.0, 1.0, 1.0]), 1e-9))
+
+    RectificationELBO().terms(WeightedCrossEntropy(6, 4), Shut(), output, y).loss(0.0).backward()
+    assert output.logits.grad is not None
+    assert output.logits.grad[0].abs().max() < 1e-20
+    torch.testing.assert_close(output.logits.grad[1:], (output.logits.softmax(-1) - F.one_hot(y, 4))[1:].detach() / 4)

@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor, nn
 
 from vri_pyro.classifier import Classifier, ClassifierOutput
-from vri_pyro.guides import DiagonalNormal
+from vri_pyro.guides import DiagonalNormal, Features, LabelEmbedding
 from vri_pyro.labelled import Labelled
 from vri_pyro.models import PriorNetwork, Rectification
 from vri_pyro.pairs import Guide, Model
@@ -147,7 +147,7 @@ def rectification(feature_dim: int, classes: int = CLASSES, hidden: tuple[int, .
 
 
 def diagonal_normal(feature_dim: int, classes: int = CLASSES, hidden: tuple[int, ...] = (4,)) -> DiagonalNormal:
-    return DiagonalNormal(feature_dim, classes, hidden=hidden, embedding_dim=2)
+    return DiagonalNormal(feature_dim, classes, hidden=hidden, inputs=[Features, partial(LabelEmbedding, dim=2)])
 
 
 class GatedRectification(Model):
@@ -172,10 +172,10 @@ class GatedGuide(Guide):
     def __init__(self, feature_dim: int, num_classes: int = CLASSES) -> None:
         super().__init__()
         self.vector = diagonal_normal(feature_dim, num_classes)
-        self.gate = nn.Linear(feature_dim + self.vector.embedding.embedding_dim, 2)
+        self.gate = nn.Linear(self.vector.inputs.width, 2)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        seen = torch.cat([output.features, self.vector.embedding(y)], dim=-1)
+        seen = self.vector.inputs(output, y)
         location, log_scale = self.gate(seen).unbind(-1)
         with pyro.plate("data", y.shape[0]):
             pyro.sample("v", self.vector.network(seen))

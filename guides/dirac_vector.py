@@ -1,0 +1,42 @@
+"""A rectifying vector without uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.guides.amortised import AmortisedVector
+from vri_pyro.guides.inputs import InputFactory
+from vri_pyro.networks import tanh_layers
+
+
+class DiracVector(AmortisedVector):
+    """v is a function of the example: the non-Bayesian twin of VRI (paper, table 11).
+
+    Its "KL" is -log p(v), so that with a weight on it v is the most probable vector a posteriori;
+    the weight is usually 0.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        hidden: widths of the tanh layers.
+        inputs: what it sees of an example; features and label embedding when None.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        hidden: Sequence[int] = (1024, 512),
+        inputs: Sequence[InputFactory] | None = None,
+    ) -> None:
+        super().__init__(feature_dim, num_classes, inputs)
+        body, width = tanh_layers(self.inputs.width, hidden)
+        self.network = nn.Sequential(body, nn.Linear(width, num_classes))
+
+    def distribution(self, seen: Tensor) -> Any:
+        """See :class:`AmortisedVector`."""
+        return dist.Delta(self.network(seen), event_dim=1)

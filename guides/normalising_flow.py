@@ -1,0 +1,63 @@
+"""A posterior of any shape: a normal, bent by transformations that depend on the example."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro.distributions as dist
+from pyro.distributions.transforms import conditional_affine_autoregressive
+from torch import Tensor, nn
+
+from vri_pyro.errors import UserError
+from vri_pyro.guides.amortised import AmortisedVector
+from vri_pyro.guides.inputs import InputFactory
+from vri_pyro.networks import DiagonalNormalNetwork
+
+
+class NormalisingFlow(AmortisedVector):
+    """q(v | x, y): a diagonal normal computed from the example, then conditional affine autoregressive transforms.
+
+    Every second transform sees the classes in reverse order. The KL is by Monte Carlo.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        transforms: how many, at least 1.
+        transform_hidden: width of the hidden layer of each.
+        hidden: widths of the tanh layers of the normal's network.
+        inputs: what it sees of an example; features and label embedding when None.
+
+    Reference: Kingma et al., Improved variational inference with inverse autoregressive flow, NeurIPS 2016.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        transforms: int = 2,
+        transform_hidden: int = 64,
+        hidden: Sequence[int] = (1024, 512),
+        inputs: Sequence[InputFactory] | None = None,
+    ) -> None:
+        super().__init__(feature_dim, num_classes, inputs)
+        if transforms < 1:
+            raise UserError(f"transforms is {transforms}; give at least 1, or take DiagonalNormal")
+        self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
+        self.transforms = nn.ModuleList(
+            conditional_affine_autoregressive(num_classes, self.inputs.width, [max(transform_hidden, num_classes)])
+            for _ in range(transforms)
+        )
+
+    def distribution(self, seen: Tensor) -> Any:
+        """See :class:`AmortisedVector`."""
+        steps: list[Any] = []
+        for number, transform in enumerate(self.transforms):
+            if number % 2:
+                steps.append(dist.transforms.Permute(_reversed(self.network.location.out_features, seen)))
+            steps.append(transform.condition(seen))
+        return dist.TransformedDistribution(self.network(seen), steps)
+
+
+def _reversed(count: int, like: Tensor) -> Tensor:
+    return like.new_ones(count).cumsum(0).long().flip(0) - 1

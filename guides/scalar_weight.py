@@ -1,0 +1,80 @@
+"""A weight per example, with or without uncertainty."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.guides.inputs import InputFactory, Inputs, LabelOneHot, Loss
+from vri_pyro.networks import DiagonalNormalNetwork, tanh_layers
+from vri_pyro.pairs import Guide
+
+
+class GateNetwork(nn.Module):
+    """q(g | x, y): a normal for the latent ``gate``, computed by a small network, or a point.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        hidden: widths of the tanh layers.
+        inputs: what it sees of an example; the loss and the label when None.
+        dirac: whether the gate is a function of the example, without uncertainty.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        hidden: Sequence[int] = (32,),
+        inputs: Sequence[InputFactory] | None = None,
+        dirac: bool = False,
+    ) -> None:
+        super().__init__()
+        self.inputs = Inputs(feature_dim, num_classes, (Loss, LabelOneHot) if inputs is None else inputs)
+        self.dirac = dirac
+        if dirac:
+            body, width = tanh_layers(self.inputs.width, hidden)
+            self.network: nn.Module = nn.Sequential(body, nn.Linear(width, 1))
+        else:
+            self.network = DiagonalNormalNetwork(self.inputs.width, 1, hidden)
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> Any:
+        """q(g | x, y), with batch shape [batch]."""
+        made = self.network(self.inputs(output, y))
+        if self.dirac:
+            return dist.Delta(made.squeeze(-1))
+        return dist.Normal(made.base_dist.loc.squeeze(-1), made.base_dist.scale.squeeze(-1))
+
+
+class ScalarWeight(Guide):
+    """q(g | x, y) for :class:`vri_pyro.models.WeightedCrossEntropy`.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        hidden: widths of the tanh layers.
+        inputs: what it sees of an example; the loss alone, as MW-Net, when None.
+        dirac: whether the weight is a function of the example, as MW-Net's, or has an uncertainty.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        hidden: Sequence[int] = (100,),
+        inputs: Sequence[InputFactory] | None = None,
+        dirac: bool = True,
+    ) -> None:
+        super().__init__()
+        self.gate = GateNetwork(feature_dim, num_classes, hidden, (Loss,) if inputs is None else inputs, dirac)
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
+        """See :class:`~vri_pyro.pairs.Guide`. Site: ``gate`` [batch]."""
+        q = self.gate(output, y)
+        with pyro.plate("data", y.shape[0]):
+            return pyro.sample("gate", q)

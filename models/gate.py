@@ -1,0 +1,36 @@
+"""A latent weight per example, by which the likelihood of its label counts."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+
+class Gate(nn.Module):
+    """g ~ Normal(μ, 1) with a learned μ;  the label's log-likelihood is multiplied by sigmoid(g), per example.
+
+    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019, eq. 9): switching examples off then
+    gives the others more weight instead of slowing the classifier down, and a guide gains nothing by switching off all.
+
+    Args:
+        location: what μ begins at; 0 means a weight of one half, before normalisation.
+    """
+
+    def __init__(self, location: float = 0.0) -> None:
+        super().__init__()
+        self.location = nn.Parameter(torch.tensor(location))
+
+    @contextmanager
+    def scaled(self, size: int) -> Iterator[Tensor]:
+        """Sample the site ``gate`` [batch] inside the data plate, and scale the sites sampled within by it."""
+        gate = pyro.sample("gate", dist.Normal(self.location.expand(size), 1.0))
+        weight = gate.sigmoid()
+        weight = pyro.deterministic("weight", weight / weight.mean(-1, keepdim=True), event_dim=0)
+        with poutine.scale(scale=weight):
+            yield weight

@@ -1,0 +1,48 @@
+"""Rectification with a gate: a rectifying vector per example, and a weight that can switch the example off."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.models.gate import Gate
+from vri_pyro.models.prior_network import PriorNetwork
+from vri_pyro.models.rectification import Rectification
+from vri_pyro.pairs import Prior
+
+
+class GatedRectification(Rectification):
+    """v ~ p(v | z);  g ~ Normal(μ, 1);  y ~ Categorical(logits = π(v) ⊙ F(x)), its log-likelihood times w(g).
+
+    The vector reshapes what a label says; only the gate can say that it should not be heard at all, because a rectifier
+    near zero still pushes the logits. Pairs with :class:`vri_pyro.guides.Gated`.
+
+    Args:
+        feature_dim: D, width of the classifier's features z.
+        num_classes: K.
+        prior: builds the vector's prior from (feature_dim, num_classes).
+        link: π; see :class:`Rectification`.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        prior: Callable[[int, int], Prior] = PriorNetwork,
+        link: nn.Module | None = None,
+    ) -> None:
+        super().__init__(feature_dim, num_classes, prior, link)
+        self.gate = Gate()
+
+    def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
+        """See :class:`~vri_pyro.pairs.Model`. Sites: latents ``v`` [batch, K] and ``gate`` [batch], ``y``."""
+        size = output.logits.shape[0]
+        with pyro.plate("data", size):
+            v = pyro.sample("v", self.prior(output.features))
+            rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
+            with self.gate.scaled(size):
+                return pyro.sample("y", dist.Categorical(logits=rectifier * output.logits), obs=y)

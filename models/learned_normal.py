@@ -1,0 +1,34 @@
+"""A prior that is learned, and the same for all examples."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vri_pyro.networks import bounded
+from vri_pyro.pairs import Prior
+
+
+class LearnedNormal(Prior):
+    """p(v) = Normal(μ, σ²), a mean and a variance a class; log σ² is kept in an interval by default.
+
+    Args:
+        feature_dim: D; not used.
+        num_classes: K.
+        log_variance_bounds: (low, high) of log σ²; None leaves it free.
+    """
+
+    def __init__(
+        self, feature_dim: int, num_classes: int, log_variance_bounds: tuple[float, float] | None = (-2.0, 2.0)
+    ) -> None:
+        super().__init__()
+        self.location = nn.Parameter(torch.zeros(num_classes))
+        self.log_variance = nn.Parameter(torch.zeros(num_classes))
+        self.log_variance_bounds = log_variance_bounds
+
+    def forward(self, features: Tensor) -> dist.Distribution:
+        """See :class:`~vri_pyro.pairs.Prior`."""
+        shape = (*features.shape[:-1], -1)
+        scale = (0.5 * bounded(self.log_variance, self.log_variance_bounds)).exp()
+        return dist.Normal(self.location.expand(shape), scale.expand(shape)).to_event(1)

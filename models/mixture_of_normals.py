@@ -1,0 +1,46 @@
+"""A prior with several modes."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+import torch
+from torch import Tensor, nn
+
+from vri_pyro.errors import UserError
+from vri_pyro.networks import bounded
+from vri_pyro.pairs import Prior
+
+
+class MixtureOfNormals(Prior):
+    """p(v) = Σ_m w_m Normal(μ_m, σ_m²), learned, the same for all examples; the KL to it is by Monte Carlo.
+
+    Args:
+        feature_dim: D; not used.
+        num_classes: K.
+        components: m, at least 2.
+        log_variance_bounds: (low, high) of log σ²; None leaves it free.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        components: int = 5,
+        log_variance_bounds: tuple[float, float] | None = (-2.0, 2.0),
+    ) -> None:
+        super().__init__()
+        if components < 2:
+            raise UserError(f"components is {components}; give at least 2, or take LearnedNormal")
+        # Apart from each other, because components that begin alike stay alike.
+        self.locations = nn.Parameter(torch.randn(components, num_classes))
+        self.log_variances = nn.Parameter(torch.zeros(components, num_classes))
+        self.log_weights = nn.Parameter(torch.zeros(components))
+        self.log_variance_bounds = log_variance_bounds
+
+    def forward(self, features: Tensor) -> dist.Distribution:
+        """See :class:`~vri_pyro.pairs.Prior`."""
+        scales = (0.5 * bounded(self.log_variances, self.log_variance_bounds)).exp()
+        batch = features.shape[:-1]
+        return dist.MixtureOfDiagNormals(
+            self.locations.expand(*batch, -1, -1), scales.expand(*batch, -1, -1), self.log_weights.expand(*batch, -1)
+        )

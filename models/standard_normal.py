@@ -1,0 +1,30 @@
+"""A prior that knows nothing."""
+
+from __future__ import annotations
+
+import pyro.distributions as dist
+from torch import Tensor
+
+from vri_pyro.errors import UserError
+from vri_pyro.pairs import Prior
+
+
+class StandardNormal(Prior):
+    """p(v) = Normal(0, scale²) for every class and example.
+
+    Args:
+        feature_dim: D; not used.
+        num_classes: K.
+        scale: its standard deviation.
+    """
+
+    def __init__(self, feature_dim: int, num_classes: int, scale: float = 1.0) -> None:
+        super().__init__()
+        if not scale > 0:
+            raise UserError(f"scale is {scale}; give a positive number")
+        self.num_classes, self.scale = num_classes, scale
+
+    def forward(self, features: Tensor) -> dist.Distribution:
+        """See :class:`~vri_pyro.pairs.Prior`."""
+        zeros = features.new_zeros(*features.shape[:-1], self.num_classes)
+        return dist.Normal(zeros, self.scale).to_event(1)
