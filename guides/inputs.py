@@ -115,8 +115,9 @@ class Inputs(nn.Module):
         super().__init__()
         if not parts:
             raise UserError("a guide got no inputs; give it at least one, such as vri_pyro.guides.Features")
-        self.parts = nn.ModuleList(part(feature_dim, num_classes) for part in parts)
-        self.width = sum(part.width for part in self.parts)
+        made = [part(feature_dim, num_classes) for part in parts]
+        self.parts = nn.ModuleList(made)
+        self.width = sum(part.width for part in made)
 
     def forward(self, output: ClassifierOutput, y: Tensor | None) -> Tensor:
         """Numbers [batch, width] about each example; see :meth:`Input.forward`."""

@@ -52,7 +52,8 @@ class NormalisingFlow(AmortisedVector):
     def distribution(self, seen: Tensor) -> Any:
         """See :class:`AmortisedVector`."""
         steps: list[Any] = []
-        for number, transform in enumerate(self.transforms):
+        transforms: Any = self.transforms
+        for number, transform in enumerate(transforms):
             if number % 2:
                 steps.append(dist.transforms.Permute(_reversed(self.network.location.out_features, seen)))
             steps.append(transform.condition(seen))

@@ -41,8 +41,9 @@ class VampPrior(Prior):
                 f"{type(guide).__name__} does not say what it sees; VampPrior needs one such as DiagonalNormal"
             )
         self._guide = [guide]
+        inputs: Any = guide.inputs
         like = next(guide.parameters())
-        self.pseudo_inputs.materialize((self.components, guide.inputs.width), like.device, like.dtype)
+        self.pseudo_inputs.materialize((self.components, inputs.width), like.device, like.dtype)
         with torch.no_grad():
             self.pseudo_inputs.normal_()
 

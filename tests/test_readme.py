@@ -6,10 +6,11 @@ import re
 import shlex
 from inspect import isabstract
 from pathlib import Path
+from types import ModuleType
 
 import pytest
 
-from vri_pyro import cli, data
+from vri_pyro import cli, data, guides, models
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -56,6 +57,11 @@ def test_every_class_that_comes_with_the_package_is_listed(kind: type) -> None:
     classes = [c.__name__ for c in exported if isinstance(c, type) and issubclass(c, kind) and not isabstract(c)]
     assert len(classes) >= 10
     assert [name for name in classes if f"`{name}`" not in README and name != "CentreCrop"] == []
+
+
+@pytest.mark.parametrize("package", [guides, models])
+def test_every_model_prior_guide_and_input_is_listed(package: ModuleType) -> None:
+    assert [name for name in package.__all__ if f"`{name}`" not in README] == []
 
 
 def test_every_linked_file_exists() -> None:

@@ -55,6 +55,24 @@ def test_configurations_that_ship_are_found() -> None:
     assert {"vri", "vri_paper", "vri_released", "cross_entropy"} <= {path.stem for path in CONFIGS}
 
 
+SWAPS = [
+    *(f"--method.model.prior vri_pyro.models.{prior}" for prior in ("StandardNormal", "LearnedNormal", "VampPrior")),
+    *(f"--method.model.prior vri_pyro.models.{prior}" for prior in ("MaskedGuide", "MixtureOfNormals")),
+    *(f"--method.guide vri_pyro.guides.{guide}" for guide in ("LowRankNormal", "NormalisingFlow", "DiracVector")),
+    *(f"--method.model.link torch.nn.{link}" for link in ("Tanh", "Softplus", "Identity")),
+    "--method.model vri_pyro.models.GatedRectification --method.guide vri_pyro.guides.Gated",
+    "--method.model vri_pyro.models.WeightedCrossEntropy --method.guide vri_pyro.guides.ScalarWeight",
+    "--method.guide.inputs [vri_pyro.guides.Features,vri_pyro.guides.Loss,vri_pyro.guides.LabelOneHot]",
+]
+
+
+@pytest.mark.parametrize("swap", SWAPS)
+def test_prior_guide_and_link_are_one_option_each(vri_pyro: Command, here: Path, swap: str) -> None:
+    result = vri_pyro("fit", "--config", "tiny.yaml", *SMALL, *swap.split(), "--output", "swapped")
+    assert result.status == 0, result.stderr
+    assert (here / "swapped" / "summary.json").is_file()
+
+
 OWN_CLASSES = """
 import numpy as np
 import pyro
