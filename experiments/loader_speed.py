@@ -40,10 +40,11 @@ from vri_pyro.data import (
     Weak,
     generator_for,
 )
-from vri_pyro.experiment import choose_device, provenance
+from vri_pyro.experiment import choose_device
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.labelled import Labelled
 from vri_pyro.models import Rectification
+from vri_pyro.provenance import provenance
 
 BATCH = 100
 MEAN, STD = np.full(3, 0.5), np.full(3, 0.25)

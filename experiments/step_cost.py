@@ -29,7 +29,6 @@ from vri_pyro.backbones import PreActResNet18
 from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.elbo import RectificationELBO
-from vri_pyro.experiment import provenance
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.hypergradient import (
     Hypergradient,
@@ -41,6 +40,7 @@ from vri_pyro.hypergradient import (
 )
 from vri_pyro.labelled import Labelled
 from vri_pyro.models import Rectification
+from vri_pyro.provenance import provenance
 
 CLASSES = 10
 STRATEGIES: dict[str, tuple[type[Hypergradient], bool]] = {

@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import multiprocessing
 import os
-import subprocess
 import sys
 from collections.abc import Iterable, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
@@ -128,11 +127,11 @@ def markdown(found: dict[Run, dict[str, Any]], which: str = "last") -> str:
 
 
 def provenance_lines(found: dict[Run, dict[str, Any]]) -> list[str]:
-    """What made the results: commit, command, seeds, versions and hardware."""
-    made_by = next(iter(found.values()))["made_by"]
-    commit = subprocess.run(["git", "describe", "--always", "--dirty"], cwd=CONFIGS, capture_output=True, text=True)
+    """What made the results: commits of the runs, command, seeds, versions and hardware."""
+    made_by = [summary["made_by"] for summary in found.values()]
+    known = {name: sorted({one[name] for one in made_by if name in one}) for name in made_by[0]}
     seeds = sorted({run.seed for run in found})
     return [
-        f"Command: `python {' '.join(sys.argv)}` at commit {commit.stdout.strip() or 'unknown'}; seeds {seeds}.",
-        "Made by " + ", ".join(f"{name} {value}" for name, value in made_by.items()) + ".",
+        f"Command: `python {' '.join(sys.argv)}`; seeds {seeds}.",
+        "Made by " + ", ".join(f"{name} {' and '.join(values)}" for name, values in known.items()) + ".",
     ]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import platform
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
@@ -14,7 +13,6 @@ import pyro
 import torch
 from rich.console import Console
 
-import vri_pyro
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
 from vri_pyro.data import (
@@ -35,6 +33,7 @@ from vri_pyro.data import (
 from vri_pyro.errors import UserError
 from vri_pyro.methods import Method, OptimizerFactory, Pool
 from vri_pyro.progress import ProgressDisplay
+from vri_pyro.provenance import provenance
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.schedules import Schedule
 from vri_pyro.training import Material, Phase, Rows, Trainer
@@ -309,16 +308,3 @@ def results(rows: Rows) -> dict[str, float | None]:
         best = max(range(len(rows)), key=lambda i: rows[i]["validation_accuracy"])
         found |= {"chosen": accuracies[best], "chosen_epoch": best}
     return found
-
-
-def provenance(device: torch.device) -> dict[str, str]:
-    """The versions and the hardware that a result comes from."""
-    on_gpu = device.type == "cuda"
-    return {
-        "vri_pyro": vri_pyro.__version__,
-        "torch": torch.__version__,
-        "pyro": pyro.__version__,
-        "numpy": np.__version__,
-        "python": platform.python_version(),
-        "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
-    }

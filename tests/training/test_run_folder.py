@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import re
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -63,6 +64,7 @@ def test_summary_is_what_the_metrics_say_and_what_made_them(run: Run, folder: Pa
     assert summary["split"]["clean"] == 20
     assert summary["noise"] == "Flip(rate=0.4)"
     assert summary["made_by"]["vri_pyro"] == vri_pyro.__version__
+    assert re.fullmatch(r"[0-9a-f]{7,}(-dirty)?", summary["made_by"].get("commit", "0000000"))
 
 
 def test_split_is_saved_and_is_the_one_reported(run: Run, folder: Path) -> None:

@@ -1,0 +1,44 @@
+"""What made a result: versions, commit and hardware."""
+
+from __future__ import annotations
+
+import platform
+import subprocess
+from pathlib import Path
+
+import numpy as np
+import pyro
+import torch
+
+import vri_pyro
+
+_TREE = Path(vri_pyro.__file__).parents[1]
+
+
+def provenance(device: torch.device) -> dict[str, str]:
+    """The versions and the hardware that a result comes from, with the commit when the package runs from a checkout."""
+    on_gpu = device.type == "cuda"
+    commit = _commit()
+    return {
+        "vri_pyro": vri_pyro.__version__,
+        **({"commit": commit} if commit else {}),
+        "torch": torch.__version__,
+        "pyro": pyro.__version__,
+        "numpy": np.__version__,
+        "python": platform.python_version(),
+        "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
+    }
+
+
+def _commit() -> str | None:
+    """The commit of the checkout, marked when files differ from it; None elsewhere, in an environment within one too."""
+    top = _git("rev-parse", "--show-toplevel")
+    return _git("describe", "--always", "--dirty") if top and Path(top) == _TREE else None
+
+
+def _git(*arguments: str) -> str | None:
+    try:
+        done = subprocess.run(["git", *arguments], cwd=_TREE, capture_output=True, text=True, timeout=10)
+    except (OSError, subprocess.TimeoutExpired):
+        return None
+    return done.stdout.strip() if done.returncode == 0 else None
