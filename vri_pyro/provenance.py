@@ -31,7 +31,7 @@ def provenance(device: torch.device) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout, marked when files differ from it; None elsewhere, in an environment within one too."""
+    """The commit of the checkout, marked when files differ from it; None elsewhere, as in an environment within one."""
     top = _git("rev-parse", "--show-toplevel")
     return _git("describe", "--always", "--dirty") if top and Path(top) == _TREE else None
 
