@@ -206,6 +206,41 @@ def test_two_operations_are_applied_in_turn() -> None:
     assert torch.equal(RandAugment(2)(images, generator_for(4)), expected)
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+def test_rand_augment_of_a_batch_is_torchvisions_of_each_image(channels: int) -> None:
+    images = _images(60, channels, 28, 20)
+    found = RandAugment(num_ops=2, magnitude=10)(images, generator_for(6))
+    generator, expected = generator_for(6), list(images)
+    for _ in range(2):
+        chosen, negative = (generator.random(60) * 14).astype(int), generator.random(60) < 0.5
+        for position, (number, minus) in enumerate(zip(chosen, negative, strict=True)):
+            name = OPERATIONS[number]
+            signed = v2.RandAugment._AUGMENTATION_SPACE[name][1]
+            expected[position] = _of_torchvision(name, -1 if signed and minus else 1, 10, expected[position])
+    assert torch.equal(found, torch.stack(expected))
+
+
+def test_the_number_of_threads_does_not_show() -> None:
+    images = _images(8, 3, 224, 224)  # large enough for PyTorch to share an operation out
+    threads, made = torch.get_num_threads(), []
+    try:
+        for number in (1, 2):
+            torch.set_num_threads(number)
+            made.append(Strong(num_ops=6)(images, generator_for(0)))
+    finally:
+        torch.set_num_threads(threads)
+    assert torch.equal(*made)
+
+
+@pytest.mark.parametrize(
+    "augmentation", [PadCrop(2, "reflect"), RandomCrop(8), CentreCrop(8), Weak(2), Cutout(3)], ids=repr
+)
+def test_floating_images_move_as_8_bit_ones_do(augmentation: Augmentation) -> None:
+    found = augmentation(_images().float(), generator_for(2))
+    assert found.dtype == torch.float32
+    assert torch.equal(found, augmentation(_images(), generator_for(2)).float())
+
+
 def test_transforms_are_seeded_image_by_image() -> None:
     modules = (v2.RandomCrop(6), v2.ColorJitter(brightness=0.5))
     found = Transforms(modules)(_images(), generator_for(2))
@@ -239,6 +274,11 @@ def test_results_are_those_on_record() -> None:
         (lambda: RandomCrop(11)(_images(), generator_for(0)), r"got images of \[12, 10\] pixels; give a smaller size"),
         (lambda: HorizontalFlip(1.5), "probability 1.5; give one from 0 to 1"),
         (lambda: Cutout(0), "Cutout got size 0"),
+        (lambda: Cutout(4, fill=float("nan")), "Cutout got fill nan; give a finite number"),
+        (lambda: Cutout(4, fill=300)(_images(), generator_for(0)), r"fill=300\) got uint8 images; give a fill from 0"),
+        (lambda: Weak(0), "PadCrop got padding 0"),
+        (lambda: Strong(magnitude=31), "magnitude 31; give 0 to 30"),
+        (lambda: Strong(cutout=-1), "Strong got cutout -1; give the side of the square, or 0 for none"),
         (lambda: RandAugment(0), "num_ops 0"),
         (lambda: RandAugment(2, 31), "magnitude 31; give 0 to 30"),
         (

@@ -23,7 +23,7 @@ class Augmentation(ABC):
         Args:
             images: uint8 (0 to 255) or float32 [B, C, H, W], on any device.
             generator: the only source of randomness. It is drawn from on the CPU, with ``generator.random`` alone, so
-                that the device does not show and does not wait, and as often as the batch's shape says.
+                that the draws do not depend on the device, and as often as the batch's shape says.
 
         Returns:
             images of the same dtype on the same device.

@@ -12,6 +12,7 @@ from vri_pyro.data.augmentation.cutout import Cutout
 from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
 from vri_pyro.data.augmentation.pad_crop import PadCrop
 from vri_pyro.data.augmentation.rand_augment import RandAugment
+from vri_pyro.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -49,6 +50,10 @@ class Weak(Augmentation):
     padding: int = 4
     flip: bool = True
 
+    def __post_init__(self) -> None:
+        """Check the padding."""
+        PadCrop(self.padding)
+
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""
         images = PadCrop(self.padding)(images, generator)
@@ -71,6 +76,13 @@ class Strong(Augmentation):
     num_ops: int = 2
     magnitude: int = 10
     cutout: int = 0
+
+    def __post_init__(self) -> None:
+        """Check the parameters."""
+        Weak(self.padding, self.flip)
+        RandAugment(self.num_ops, self.magnitude)
+        if self.cutout < 0:
+            raise UserError(f"Strong got cutout {self.cutout}; give the side of the square, or 0 for none.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -28,13 +29,17 @@ class Cutout(Augmentation):
     fill: float = 127
 
     def __post_init__(self) -> None:
-        """Check the size."""
+        """Check the size and the fill."""
         if self.size < 1:
             raise UserError(f"Cutout got size {self.size}; give at least 1.")
+        if not math.isfinite(self.fill):
+            raise UserError(f"Cutout got fill {self.fill}; give a finite number.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`; two numbers an image."""
         check_images(self, images)
+        if images.dtype == torch.uint8 and not 0 <= self.fill <= 255:
+            raise UserError(f"{self!r} got uint8 images; give a fill from 0 to 255.")
         rows, columns = (
             self._hidden(images, integers(generator, len(images), side), side) for side in images.shape[2:]
         )
