@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -31,6 +32,7 @@ from vri_pyro.data import (
     inject,
     make_split,
 )
+from vri_pyro.data.noise import instance_dependent
 from vri_pyro.errors import UserError
 
 few = settings(
@@ -82,6 +84,25 @@ def test_exactly_the_rate_is_replaced_and_labels_stay(arrays: Arrays, foreign: P
     assert (made.replaced.images >= 205).all()
 
 
+@given(
+    rate=st.one_of(st.sampled_from([0.0, 1.0]), st.floats(0, 1)),
+    num_classes=st.integers(2, 12),
+    count=st.integers(1, 700),
+    seed=st.integers(0, 1000),
+)
+@few
+def test_counts_are_exact_for_any_size(foreign: Path, rate: float, num_classes: int, count: int, seed: int) -> None:
+    labels = np.arange(count) % num_classes
+    made = OpenSet(foreign, rate).apply(labels, _images(count)[..., None], num_classes, generator_for(seed))
+    assert made.replaced is not None
+    assert len(np.unique(made.replaced.positions)) == len(made.replaced.images) == int(rate * count + 1e-9)
+    np.testing.assert_array_equal(np.flatnonzero(made.true_labels == -1), made.replaced.positions)
+    np.testing.assert_array_equal(made.labels, labels)
+    known = made.realised_transition[~np.isnan(made.realised_transition).any(axis=1)]
+    assert set(known.sum(axis=1)) <= {1.0}
+    assert made.nominal_rate == pytest.approx(made.rate)
+
+
 def test_images_come_once_while_they_last_and_evenly_after(arrays: Arrays, foreign: Path) -> None:
     with np.load(foreign) as pack:
         images = pack["x"].copy()
@@ -109,12 +130,41 @@ def test_every_example_is_as_likely_to_be_replaced(arrays: Arrays, foreign: Path
     assert np.abs(times - 75).max() < 4.5 * np.sqrt(300 * 0.25 * 0.75)
 
 
-def test_classes_are_excluded_by_whole_words(arrays: Arrays, foreign: Path) -> None:
-    replaced = _apply(OpenSet(foreign, 0.5, exclude=("cat", "Car")), arrays).replaced
+@pytest.mark.parametrize("words", [("cat", "Car"), ("tabby, tabby cat", "sports car")])
+def test_classes_are_excluded_by_whole_words_or_names(arrays: Arrays, foreign: Path, words: tuple[str, ...]) -> None:
+    replaced = _apply(OpenSet(foreign, 0.5, exclude=words), arrays).replaced
     assert replaced is not None
     with np.load(foreign) as pack:
         boats = {image.tobytes() for image in pack["x"][pack["y"] == 1][..., None]}
     assert {image.tobytes() for image in replaced.images} <= boats
+
+
+def test_classes_are_excluded_by_the_other_keys_and_by_number(arrays: Arrays, tmp_path: Path) -> None:
+    images = np.concatenate([_images(20, 201), _images(20, 202)])
+    np.savez(tmp_path / "x.npz", x_train=images, y_train=np.repeat([0, 1], 20), classes=np.array(["3", "13"]))
+    replaced = _apply(OpenSet(tmp_path / "x.npz", 0.5, exclude=("3",)), arrays).replaced
+    assert replaced is not None
+    assert (replaced.images == 202).all()
+
+
+@pytest.mark.parametrize(
+    ("changes", "complaint"),
+    [
+        ({"y": np.zeros(20, dtype=np.int64)}, "y in .*foreign.npz has 20 labels for 300 examples"),
+        ({"y": np.full(300, 3)}, r"y in .*foreign.npz\[0\] is 3; labels are 0 to 2"),
+        ({"y": np.zeros(300)}, "y in .*foreign.npz has dtype float64"),
+        ({"names": np.array("tabby cat")}, r"names in .*foreign.npz have shape \(\)"),
+        ({"names": None}, "lacks classes"),
+    ],
+)
+def test_classes_that_cannot_be_told_are_refused(
+    arrays: Arrays, foreign: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    with np.load(foreign) as pack:
+        contents = dict(pack) | changes
+    np.savez(foreign, **{name: array for name, array in contents.items() if array is not None})
+    with pytest.raises(UserError, match=complaint):
+        _apply(OpenSet(foreign, 0.1, ("cat",)), arrays)
 
 
 @given(rate=st.floats(0, 1), share=st.floats(0, 1), seed=st.integers(0, 1000))
@@ -150,6 +200,18 @@ def test_closed_set_noise_acts_on_the_examples_left(arrays: Arrays, foreign: Pat
     np.testing.assert_array_equal(made.labels[inside], (arrays.y_train[inside] + 1) % CLASSES)
     np.testing.assert_allclose(made.transition, np.roll(np.eye(CLASSES), 1, axis=1))
     assert made.rate == made.nominal_rate == 1.0
+
+
+@pytest.mark.parametrize("second", [UniformExclusive(0.5), InstanceDependent(0.5)])
+def test_no_noise_is_asked_for_where_no_example_is_left(arrays: Arrays, foreign: Path, second: Any) -> None:
+    made = _apply(Compose((OpenSet(foreign, 1.0), second)), arrays)
+    np.testing.assert_array_equal(made.labels, arrays.y_train)
+    assert made.open_set_rate == made.nominal_rate == 1.0
+
+
+def test_human_labels_after_another_recipe_are_refused(foreign: Path) -> None:
+    with pytest.raises(UserError, match="HumanLabels after another recipe, which it would undo; put it first"):
+        Compose((OpenSet(foreign, 0.5), HumanLabels("human.npy")))
 
 
 def test_two_replacements_meet_no_example_twice(arrays: Arrays, foreign: Path) -> None:
@@ -204,16 +266,47 @@ def test_inputs_without_replacements_are_not_copied(arrays: Arrays, foreign: Pat
         ({"replaced_images": _images(3)}, "3 replaced_images for 140 replaced_indices"),
         ({"true_labels": None}, "is of no class; give it -1"),
         ({"true_labels": np.zeros(340, dtype=np.int64)}, "is of no class; give it -1"),
-        ({"replaced_indices": "clean"}, "is not in the noisy part"),
+        ({"replaced_images": _images(140).astype(np.int32)}, "replaced_images has dtype int32"),
+        ({"replaced_indices": "clean_indices"}, "is not in the noisy part"),
+        ({"replaced_indices": "validation_indices"}, "is not in the noisy part"),
+        ({"validation_from": "test"}, "validation_from is 'test'"),
     ],
 )
-def test_a_tampered_record_is_refused(arrays: Arrays, foreign: Path, changes: dict[str, Any], complaint: str) -> None:
-    split = make_split(arrays, OpenSet(foreign, 140 / 340), 10, 5, None, seed=2)
-    values = {name: getattr(split, name) for name in split.__dataclass_fields__}
-    if isinstance(changes.get("replaced_indices"), str):
-        changes = {"replaced_indices": np.r_[split.clean_indices[:1], values["replaced_indices"][1:]]}
+def test_a_tampered_file_is_refused(
+    arrays: Arrays, foreign: Path, tmp_path: Path, changes: dict[str, Any], complaint: str
+) -> None:
+    split, path = make_split(arrays, OpenSet(foreign, 140 / 340), 10, 5, None, seed=2), tmp_path / "split.npz"
+    split.save(path)
+    with np.load(path) as pack:
+        contents = dict(pack)
+    if part := changes.get("replaced_indices"):
+        changes = {"replaced_indices": np.r_[getattr(split, part)[:1], contents["replaced_indices"][1:]]}
+    contents |= changes
+    np.savez(path, **{name: array for name, array in contents.items() if array is not None})
     with pytest.raises(UserError, match=complaint):
-        Split(**(values | changes))
+        Split.load(path)
+
+
+def test_a_record_that_does_not_fit_the_data_is_refused(arrays: Arrays, foreign: Path) -> None:
+    split = make_split(arrays, OpenSet(foreign, 0.4), 10, 5, None, seed=2)
+    assert split.replaced_images is not None
+    with pytest.raises(UserError, match="replaced_images is float32 but x_train is uint8"):
+        replace(split, replaced_images=split.replaced_images.astype(np.float32)).check_fits(arrays)
+    with pytest.raises(UserError, match=r"replaced_images has examples of shape \(5, 4, 1\)"):
+        replace(split, replaced_images=split.replaced_images[:, :, 1:]).check_fits(arrays)
+    with pytest.raises(UserError, match="true_labels are not those of the data"):
+        replace(split, true_labels=np.full(len(split.noisy_indices), -1)).check_fits(arrays)
+
+
+def test_replaced_examples_may_be_held_out_of_the_noisy_part(arrays: Arrays, foreign: Path, tmp_path: Path) -> None:
+    make_split(arrays, OpenSet(foreign, 0.6), 5, 20, None, 0, validation_from="noisy").save(tmp_path / "split.npz")
+    split = Split.load(tmp_path / "split.npz")
+    split.check_fits(arrays)
+    assert split.replaced_indices is not None
+    assert len(split.replaced_indices) == 0.6 * 380
+    assert np.isin(split.validation_indices, split.replaced_indices).any()
+    seen = np.asarray(split.inputs(arrays.x_train))
+    assert (seen[split.replaced_indices] >= 205).all()
 
 
 def test_a_source_may_bring_examples_of_no_class() -> None:
@@ -235,6 +328,24 @@ def test_a_source_may_bring_examples_of_no_class() -> None:
     inside = split.noisy_indices[~outside]
     alone = UniformExclusive(0.5).apply(labels[inside], arrays.x_train, 4, generator_for(1, "noise"))
     np.testing.assert_array_equal(split.given_labels[~outside], alone.labels)
+
+
+def test_observed_labels_may_be_those_of_examples_of_no_class() -> None:
+    truth = np.where(np.arange(100) % 5 == 0, -1, np.arange(100) % 2)
+    arrays = Arrays(_images(100), np.arange(100) % 2, _images(2), np.arange(2), ("a", "b"), truth, open_set=True)
+    split = make_split(arrays, NoNoise(), 5, 5, None, seed=0)
+    assert split.open_set_rate == split.realised_rate == 0.25
+    assert (split.clean_labels >= 0).all()
+    split.check_fits(arrays)
+
+
+def test_no_class_is_no_label_to_train_on() -> None:
+    labels = np.where(np.arange(100) % 5 == 0, -1, np.arange(100) % 2)
+    images = _images(100), _images(2)
+    arrays = Arrays(images[0], labels, images[1], np.arange(2), ("a", "b"), clean_indices=np.arange(40), open_set=True)
+    with pytest.raises(UserError, match="y_train holds -1 for examples of no class"):
+        make_split(arrays, NoNoise(), 5, 5, None, seed=0)
+    assert make_split(arrays, PairFlip(0.5), 5, 5, None, seed=0).open_set_rate == 0.2
 
 
 def test_open_set_noise_on_top_of_such_a_source_keeps_positions_right(foreign: Path) -> None:
@@ -282,12 +393,17 @@ def test_images_of_another_shape_are_refused_with_both(arrays: Arrays, tmp_path:
 
 
 class InMemory(Streamed):
-    """Streamed images that count how many are read at a time."""
+    """Streamed images that note the most that were read at a time."""
 
     def __init__(self, images: np.ndarray) -> None:
         super().__init__(len(images), images.shape[1:])
         self.images = images
         self.largest = 0
+
+    def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
+        images = super().__getitem__(which)
+        self.largest = max(self.largest, len(images))
+        return images
 
     def read(self, index: int) -> np.ndarray:
         return self.images[index]
@@ -305,11 +421,18 @@ def test_streamed_images_are_not_replaced(arrays: Arrays, foreign: Path) -> None
 def test_instance_dependent_noise_reads_streamed_images(arrays: Arrays) -> None:
     streamed = InMemory(np.asarray(arrays.x_train))
     of_streamed = InstanceDependent(0.4).apply(arrays.y_train, streamed, CLASSES, generator_for(0))
-    np.testing.assert_array_equal(of_streamed.labels, _labels_in_memory(arrays))
+    in_memory = InstanceDependent(0.4).apply(arrays.y_train, arrays.x_train, CLASSES, generator_for(0))
+    np.testing.assert_array_equal(of_streamed.labels, in_memory.labels)
 
 
-def _labels_in_memory(arrays: Arrays) -> np.ndarray:
-    return InstanceDependent(0.4).apply(arrays.y_train, arrays.x_train, CLASSES, generator_for(0)).labels
+def test_instance_dependent_noise_reads_few_images_at_a_time(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    recipe, streamed = InstanceDependent(0.4, scaling="raw"), InMemory(np.asarray(arrays.x_train))
+    in_memory = recipe.apply(arrays.y_train, arrays.x_train, CLASSES, generator_for(0))
+    monkeypatch.setattr(instance_dependent, "_CHUNK_VALUES", 7 * 25)
+    np.testing.assert_array_equal(
+        recipe.apply(arrays.y_train, streamed, CLASSES, generator_for(0)).labels, in_memory.labels
+    )
+    assert streamed.largest == 7
 
 
 @pytest.mark.shared_data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gzip
+import hashlib
 import pickle
 import struct
 from collections.abc import Callable
@@ -90,6 +91,14 @@ def test_cifar80n_has_the_published_rate(tmp_path: Path, noise: Any) -> None:
     assert split.open_set_rate == pytest.approx(outside)
     assert split.nominal_rate == pytest.approx(outside + (1 - outside) * noise.rate)
     assert abs(split.realised_rate - split.nominal_rate) < 4 * np.sqrt(0.25 / 5920)
+
+
+def test_cifar80n_is_the_one_on_record(tmp_path: Path) -> None:
+    _cifar100(tmp_path, 60)
+    split = make_split(CIFAR80(tmp_path).load(), UniformExclusive(0.5), 1, 1, 3000, seed=3)
+    parts = (split.noisy_indices, split.given_labels, split.clean_indices, split.validation_indices)
+    digest = hashlib.sha256(np.concatenate(parts).astype("<i8").tobytes()).hexdigest()
+    assert digest == "c6a7218ed631fc62f9acd3b50307521f2804d90eecda670677aca6f8dcf52655"
 
 
 def _idx(path: Path, values: np.ndarray) -> None:

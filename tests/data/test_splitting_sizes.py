@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vri_pyro.data import Arrays, Flip, NoNoise, Split, UniformExclusive, make_split
@@ -31,14 +31,20 @@ def _split(arrays: Arrays, noise: Any = NoNoise(), **sizes: Any) -> Split:
     return make_split(arrays, noise, **(options | sizes))
 
 
-@given(counts=st.lists(st.integers(5, 60), min_size=2, max_size=6), share=st.floats(0.1, 0.9), seed=st.integers(0, 99))
+@given(
+    counts=st.lists(st.integers(5, 60), min_size=2, max_size=6),
+    share=st.floats(0.1, 0.7),
+    held_out=st.integers(0, 1),
+    seed=st.integers(0, 99),
+)
 @few
-def test_stratified_clean_sets_have_the_classes_in_proportion(counts: list[int], share: float, seed: int) -> None:
+def test_stratified_clean_sets_have_the_classes_in_proportion(
+    counts: list[int], share: float, held_out: int, seed: int
+) -> None:
     size = max(1, int(share * sum(counts)))
     exact = size * np.array(counts) / sum(counts)
-    if (np.floor(exact) == 0).any() or size == sum(counts):
-        return
-    split = _split(_arrays(counts), clean_size=size, validation_per_class=0, seed=seed)
+    assume((np.floor(exact) > 0).all() and (np.ceil(exact) + held_out <= counts).all())
+    split = _split(_arrays(counts), clean_size=size, validation_per_class=held_out, seed=seed)
     found = np.bincount(split.clean_labels, minlength=len(counts))
     assert found.sum() == size
     assert (np.abs(found - exact) < 1).all()
@@ -112,6 +118,10 @@ def test_another_datas_split_is_refused(tmp_path: Path) -> None:
     [
         (lambda: _split(_arrays([30, 30]), clean_size=0), "clean_size is 0"),
         (lambda: _split(_arrays([30, 30]), clean_size=57), "clean_size is 57 but 56 trusted examples are left"),
+        (
+            lambda: _split(_arrays([4, 40]), clean_size=33, validation_per_class=2),
+            "Class 'class 0' has 4 examples to draw from, but 3 clean and 2 validation",
+        ),
         (lambda: _split(_arrays([30, 30]), validation_from="test"), "validation_from is 'test'"),
         (
             lambda: _split(_arrays([30, 30]), validation_from="noisy", validation_per_class=29),

@@ -17,6 +17,7 @@ from vri_pyro.data.validation import (
     check_disjoint,
     check_indices,
     check_labels,
+    check_same_shape,
     check_transition,
 )
 from vri_pyro.errors import UserError
@@ -46,7 +47,8 @@ class Split:
         clean_labels: the true labels of the clean set [M].
         validation_labels: the labels of the validation set [V], true ones unless it was held out of the noisy part.
         noise: the recipe of the noise, or ``"observed"`` where the data came with it.
-        nominal_rate: the expected share of wrong labels among the noisy part; nan when unknown.
+        nominal_rate: the expected share of wrong labels among the noisy part, before validation examples were held
+            out of it; nan when unknown.
         transition: the noise's nominal matrix, float64 [K, K], where there is one.
         num_train: size of the training set that the indices refer to.
         num_classes: number of classes K.
@@ -111,7 +113,10 @@ class Split:
             raise UserError(
                 f"There are {len(images)} replaced_images for {len(indices)} replaced_indices; give as many."
             )
-        if strangers := np.setdiff1d(indices, np.concatenate([self.noisy_indices, self.validation_indices])).tolist():
+        untrusted = self.noisy_indices
+        if self.validation_from == "noisy":
+            untrusted = np.concatenate([untrusted, self.validation_indices])
+        if strangers := np.setdiff1d(indices, untrusted).tolist():
             raise UserError(f"Replaced example {strangers[0]} is not in the noisy part; replace no other images.")
         if self.true_labels is None or (self.true_labels[np.isin(self.noisy_indices, indices)] != NO_CLASS).any():
             raise UserError("A replaced example has a true label, but its image is of no class; give it -1.")
@@ -163,7 +168,8 @@ class Split:
         """Refuse a split that was made from other data, as far as sizes and labels can tell.
 
         Raises:
-            UserError: sizes differ, or a label is not the one that the data have at its place.
+            UserError: sizes, or shape or dtype of replaced images, differ, or a label is not the one that the data have
+                at its place.
         """
         for name, own, theirs in (
             ("training examples", self.num_train, len(arrays.y_train)),
@@ -174,18 +180,18 @@ class Split:
                     f"The split is for {own} {name} but the data have {theirs}; make a split from these data."
                 )
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
-        if self.replaced_images is not None and self.replaced_images.shape[1:] != arrays.x_train.shape[1:]:
-            raise UserError(
-                "The split's replaced images have another shape than the data's; make a split from these data."
-            )
+        if self.replaced_images is not None:
+            check_same_shape("The split's replaced_images", self.replaced_images, "x_train", arrays.x_train)
 
     def _check_truth(self, truth: np.ndarray) -> None:
+        if self.replaced_indices is not None:
+            truth = truth.copy()
+            truth[self.replaced_indices] = NO_CLASS
         for name in ("clean_labels", "validation_labels", "true_labels"):
             labels = getattr(self, name)
             if labels is None or (name == "validation_labels" and self.validation_from == "noisy"):
                 continue
-            known = labels != NO_CLASS
-            if not np.array_equal(labels[known], truth[getattr(self, _LABELS_OF[name])][known]):
+            if not np.array_equal(labels, truth[getattr(self, _LABELS_OF[name])]):
                 raise UserError(f"The split's {name} are not those of the data; make a split from these data.")
 
     def save(self, path: str | Path) -> None:

@@ -29,8 +29,8 @@ def make_split(
     """Split a training set into a noisy part, a clean set and a validation set.
 
     The clean set, and a validation set of trusted labels, are drawn first; noise is injected afterwards, into the
-    rest only. For one seed the validation set does not depend on ``clean_per_class``, and a larger clean
-    set contains the smaller ones. What the data know decides which labels are what:
+    rest only. For one seed the validation set does not depend on the clean set's size, and by ``clean_per_class``
+    a larger clean set contains the smaller ones. What the data know decides which labels are what:
 
     * ``y_train`` alone: it is taken for the truth, and ``noise`` is injected into the noisy part.
     * with ``y_train_clean``: ``y_train`` holds the observed noisy labels, and clean and validation labels
@@ -50,8 +50,8 @@ def make_split(
         validation_per_class: held-out examples a class, at least 0.
         noisy_size: number of noisy examples, drawn at random; None takes all.
         seed: the seed of the split and the noise.
-        clean_size: size of a clean set with the classes in proportion, which takes the place of
-            ``clean_per_class``.
+        clean_size: size of a clean set with the trusted examples' classes in proportion, by largest remainders, which
+            takes the place of ``clean_per_class``.
         validation_from: what the validation set is held out of. From "noisy", after the noise: its labels may be as
             wrong as those of the rest, and are balanced as given.
 
@@ -162,6 +162,11 @@ def _check_request(
         raise UserError(f"noisy_size is {noisy_size}; give 1 or more, or leave it out to take all.")
     if arrays.clean_indices is not None and len(arrays.clean_indices) == 0:
         raise UserError("clean_indices is empty; name at least one example whose label is trusted.")
+    if arrays.clean_indices is not None and isinstance(noise, NoNoise) and (arrays.y_train == NO_CLASS).any():
+        raise UserError(
+            "y_train holds -1 for examples of no class, but labels that training sees are classes; inject noise, or "
+            "give the observed labels as y_train and the true ones as y_train_clean."
+        )
     if validation_from not in ("clean", "noisy"):
         raise UserError(f"validation_from is {validation_from!r}; give 'clean' or 'noisy'.")
     if validation_from == "noisy" and arrays.validation_indices is not None:
@@ -203,16 +208,15 @@ def _clean_counts(
     """How many clean examples each class gives; None for all that are left."""
     if clean_size is None:
         return [clean_per_class] * len(members)
-    left = np.array([max(len(those) - validation_per_class, 0) for those in members])
-    if clean_size > left.sum():
+    sizes = np.array([len(those) for those in members])
+    left = np.maximum(sizes - validation_per_class, 0).sum()
+    if clean_size > left:
         raise UserError(
-            f"clean_size is {clean_size} but {left.sum()} trusted examples are left after validation; ask for fewer."
+            f"clean_size is {clean_size} but {left} trusted examples are left after validation; ask for fewer."
         )
-    # Largest remainders, the earlier class first where they are equal.
-    exact = clean_size * left / left.sum()
-    counts = np.floor(exact + 1e-9).astype(int)
-    for label in np.argsort(counts - exact, kind="stable")[: clean_size - counts.sum()]:
-        counts[label] += 1
+    counts, remainders = np.divmod(clean_size * sizes, sizes.sum())
+    # The largest remainders, the earlier class first where they are equal.
+    counts[np.argsort(-remainders, kind="stable")[: clean_size - counts.sum()]] += 1
     return counts.tolist()
 
 

@@ -8,6 +8,7 @@ import numpy as np
 
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, Replacement, check_class_count
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
+from vri_pyro.data.noise.human_labels import HumanLabels
 from vri_pyro.data.noise.open_set import OpenSet
 from vri_pyro.data.noise.transition import realised_transition
 from vri_pyro.data.streamed import Inputs, part_of
@@ -19,28 +20,31 @@ from vri_pyro.errors import UserError
 class Compose(LabelNoise):
     """Recipes in order, each applied to the labels that the one before it left.
 
-    Examples whose image a recipe replaced belong to no class any more; the recipes after it leave them alone.
+    Examples whose image a recipe replaced belong to no class any more; the recipes after it leave them alone, and are
+    not asked where none is left.
 
     The nominal matrix is the product T₁T₂… where every recipe after the first depends on the class alone. It is the
     realised matrix otherwise, because a later recipe that looks at the example is not independent of the earlier.
 
     Attributes:
-        recipes: at least one; the items of a composition among them take its place. :class:`HumanLabels`
-            belongs first, because it replaces the labels whatever they are.
+        recipes: at least one; the items of a composition among them take its place. :class:`HumanLabels` can only
+            be the first, because it replaces the labels whatever they are.
 
     Raises:
-        UserError: there are no recipes.
+        UserError: there are no recipes, or HumanLabels is not the first.
     """
 
     recipes: tuple[LabelNoise, ...]
 
     def __post_init__(self) -> None:
-        """Check that there are recipes, and keep them as one flat tuple."""
+        """Check the recipes, and keep them as one flat tuple."""
         flat: list[LabelNoise] = []
         for recipe in self.recipes:
             flat.extend(recipe.recipes if isinstance(recipe, Compose) else [recipe])
         if not flat:
             raise UserError("Compose got no recipes; give at least one.")
+        if any(isinstance(recipe, HumanLabels) for recipe in flat[1:]):
+            raise UserError("Compose got HumanLabels after another recipe, which it would undo; put it first.")
         object.__setattr__(self, "recipes", tuple(flat))
 
     def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
@@ -56,6 +60,8 @@ class Compose(LabelNoise):
         replaced: list[Replacement] = []
         for recipe in self.recipes:
             inside = np.flatnonzero(true != NO_CLASS)
+            if len(inside) == 0:
+                break
             seen = features if len(inside) == len(labels) else part_of(features, inside)
             step = recipe.apply(given[inside], seen, num_classes, generator)
             given[inside], transition = step.labels, transition @ step.transition

@@ -25,7 +25,7 @@ from vri_pyro.data.validation import NO_CLASS
 class EvidentialMix(LabelNoise):
     """Of int(ρN) noisy examples, int(ρsN) get another set's image, and the rest a label drawn from all classes.
 
-    The redrawn label may be the true one, as in inclusive uniform noise.
+    The redrawn label may be the true one, as in the authors' code and in inclusive uniform noise.
 
     Reference: Sachdeva et al., EvidentialMix: learning with combined open-set and closed-set noisy labels, WACV 2021.
 

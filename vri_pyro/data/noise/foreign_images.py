@@ -10,7 +10,7 @@ import numpy as np
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.randomness import permutation
 from vri_pyro.data.streamed import Inputs, Streamed
-from vri_pyro.data.validation import check_array
+from vri_pyro.data.validation import check_array, check_labels
 from vri_pyro.errors import UserError
 
 _IMAGES, _LABELS, _NAMES = ("x_train", "x"), ("y_train", "y"), ("classes", "names")
@@ -22,15 +22,15 @@ def read_foreign(path: Path, exclude: tuple[str, ...], like: Inputs) -> np.ndarr
     Args:
         path: the file. It has the images as ``x_train`` or ``x`` and, where classes are to be excluded, labels as
             ``y_train`` or ``y`` and the classes' names as ``classes`` or ``names``.
-        exclude: words; the classes in whose name one of them occurs are left out.
+        exclude: words or whole names; the classes in whose name one of them occurs are left out.
         like: the data set.
 
     Returns:
         uint8 or float32 [M, H, W, C].
 
     Raises:
-        UserError: the file is missing or lacks an array, its images differ in shape or dtype from the data's, a word
-            is in no name, nothing is left, or the data are streamed.
+        UserError: the file is missing, lacks an array or has an unusable one, its images differ in shape or dtype from
+            the data's, a word is in no name, nothing is left, or the data are streamed.
     """
     if isinstance(like, Streamed):
         raise UserError(f"The images of {path} cannot replace streamed ones; take data that fit into memory.")
@@ -44,7 +44,8 @@ def read_foreign(path: Path, exclude: tuple[str, ...], like: Inputs) -> np.ndarr
         )
     if not exclude:
         return images
-    kept = images[~_excluded(path, exclude, *(arrays[key] for key in keys[1:]))]
+    excluded = _excluded(path, exclude, arrays[keys[2]])
+    kept = images[~excluded[check_labels(f"{keys[1]} in {path}", arrays[keys[1]], len(images), len(excluded))]]
     if len(kept) == 0:
         raise UserError(f"Excluding {', '.join(exclude)} leaves no image of {path}; exclude less.")
     return kept
@@ -66,11 +67,16 @@ def _keys(path: Path, groups: tuple[tuple[str, str], ...]) -> list[str]:
     return [next((name for name in group if name in there), group[0]) for group in groups]
 
 
-def _excluded(path: Path, words: tuple[str, ...], labels: np.ndarray, names: np.ndarray) -> np.ndarray:
-    """Which images are of a class with one of the words in its name, bool [M]."""
-    parts = [set(re.findall(r"[a-z]+", str(name).lower())) for name in names]
+def _excluded(path: Path, words: tuple[str, ...], names: np.ndarray) -> np.ndarray:
+    """Which classes have one of the words in their name, bool [K]."""
+    if names.ndim != 1:
+        raise UserError(f"The classes' names in {path} have shape {names.shape}; give one name a class.")
+    excluded = np.zeros(len(names), dtype=bool)
     for word in words:
-        if not any(word.lower() in part for part in parts):
+        # Bounded by what is no letter or digit: "cat" is in "tabby_cat", but not in "catamaran".
+        pattern = re.compile(rf"(?<![^\W_]){re.escape(word)}(?![^\W_])", re.IGNORECASE)
+        found = np.array([pattern.search(str(name)) is not None for name in names])
+        if not found.any():
             raise UserError(f"No class in {path} has {word!r} in its name; correct or drop the word.")
-    wanted = {word.lower() for word in words}
-    return np.array([bool(part & wanted) for part in parts])[labels.astype(np.int64)]
+        excluded |= found
+    return excluded

@@ -26,8 +26,9 @@ class OpenSet(LabelNoise):
         images: an .npz file with the other images as ``x_train`` or ``x``, of the data's shape and dtype. Each is used
             once while they last.
         rate: ρ, from 0 to 1.
-        exclude: words; images of classes that have one of them in their name are left out. For sets that share
-            classes with the data; the file then has ``y`` and ``names`` too (or ``y_train`` and ``classes``).
+        exclude: words or whole names; images of classes that have one of them in their name are left out. For sets
+            that share classes with the data; the file then has ``y`` and ``names`` too (or ``y_train`` and
+            ``classes``).
     """
 
     images: str | Path
