@@ -118,7 +118,7 @@ def paths(x: np.ndarray, folder: Path, device: torch.device, workers: int) -> di
     found: dict[str, Callable[[], object]] = {}
     for name, augmentation in AUGMENTATIONS.items():
         for path, data in (("resident", resident), ("streamed from PNG files", streamed)):
-            found[f"{path}, {name}"] = _counting(data.sequence(plan(count, augmentation)).at)
+            found[f"{path}, {name}"] = _counting(data.sequence(plan(count, augmentation)))
         found[f"plain DataLoader, {name}"] = iter(Plain(x, name, device, workers)).__next__
     return found
 
@@ -145,7 +145,7 @@ def waiting_share(x: np.ndarray, device: torch.device, steps: int, backbone: Cal
     clean = data.sequence(plan(len(x), Weak(), "clean batches"))
 
     def batches(step: int) -> tuple[Labelled, Labelled]:
-        return noisy.at(step), clean.at(step)
+        return noisy(step), clean(step)
 
     ready = batches(0)
     svi.step(*ready)

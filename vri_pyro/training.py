@@ -229,7 +229,7 @@ class Trainer:
         for group, rate in zip(_optimizer(phase).param_groups, rates, strict=True):
             group["lr"] = rate * factor
         step = progress.epoch * self.steps_per_epoch + progress.step
-        progress.add(phase.algorithm.step(self._noisy[phase.name].at(step), self._clean.at(step)))
+        progress.add(phase.algorithm.step(self._noisy[phase.name](step), self._clean(step)))
         progress.step += 1
 
     def _sequences(self) -> tuple[dict[str, BatchSequence], BatchSequence]:

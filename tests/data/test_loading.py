@@ -58,14 +58,14 @@ def test_batches_are_those_of_resident_data_whatever_the_number_of_workers(worke
     found = _streamed(workers).sequence(_plan(views=views))
     # More than a pass, which has six batches.
     for step in range(9):
-        assert _same(found.at(step), expected.at(step))
+        assert _same(found(step), expected(step))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_a_sequence_can_begin_anywhere_and_go_back(workers: int) -> None:
     expected, found = _resident().sequence(_plan()), _streamed(workers).sequence(_plan())
     for step in (4, 5, 17, 18, 4):
-        assert _same(found.at(step), expected.at(step))
+        assert _same(found(step), expected(step))
 
 
 @pytest.mark.parametrize("workers", [0, 2])
@@ -82,21 +82,21 @@ def test_a_damaged_image_is_named_and_the_sequence_can_go_on_elsewhere(workers: 
     plan = _plan(pool=np.arange(16), size=16)
     found = _streamed(workers, Counted(COUNT, broken=11)).sequence(plan)
     with pytest.raises(UserError, match=r"^image 11 is damaged; remove it\.$"):
-        found.at(0)
+        found(0)
     with pytest.raises(UserError, match="image 11"):
-        found.at(1)
+        found(1)
 
 
 @pytest.mark.parametrize("workers", [0, 2])
 def test_the_callers_random_stream_is_not_touched(workers: int) -> None:
     before = torch.get_rng_state()
-    _streamed(workers).sequence(_plan()).at(0)
+    _streamed(workers).sequence(_plan())(0)
     list(_streamed(workers).in_order(np.arange(4), 2))
     assert torch.equal(before, torch.get_rng_state())
 
 
 def test_two_views_differ_and_one_view_has_no_second() -> None:
-    two, one = (_resident().sequence(_plan(views=views)).at(0) for views in (2, 1))
+    two, one = (_resident().sequence(_plan(views=views))(0) for views in (2, 1))
     assert two.second_view is not None
     assert not torch.equal(two.x, two.second_view)
     assert torch.equal(two.x, one.x)
@@ -107,7 +107,7 @@ def test_augmentation_differs_from_step_to_step_and_by_purpose() -> None:
     whole = {"pool": np.arange(8), "size": 8}
 
     def images(step: int, **changes: Any) -> torch.Tensor:
-        batch = _resident().sequence(_plan(**whole, **changes)).at(step)
+        batch = _resident().sequence(_plan(**whole, **changes))(step)
         assert batch.index is not None
         return batch.x[batch.index.argsort()]
 

@@ -38,13 +38,6 @@ class BatchPlan:
         return self.pool[batch_indices(len(self.pool), self.size, self.seed, self.purpose, step)]
 
     def augmented(self, images: Tensor, step: int) -> list[Tensor]:
-        """The views of a step's images [B, C, H, W]; vectors [B, D] pass unless an augmentation is asked for."""
-        if isinstance(self.augmentation, NoAugmentation):
-            return [images] * self.views
+        """The views of a step's images [B, C, H, W], or, without an augmentation, of its vectors [B, D]."""
         generators = (generator_for(self.seed, self.purpose, "view", view, step) for view in range(self.views))
         return [self.augmentation(images, generator) for generator in generators]
-
-
-def unaugmented(images: Tensor, crop: Augmentation) -> Tensor:
-    """Images [B, C, H, W] under a crop that draws nothing, as evaluation sees them; vectors without one."""
-    return images if isinstance(crop, NoAugmentation) else crop(images, generator_for(0))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 
 import numpy as np
 import torch
@@ -11,23 +11,19 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
 from vri_pyro.data.batch_plan import BatchPlan
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
 
-
-class BatchSequence(ABC):
-    """The batches of a plan, one a step."""
-
-    @abstractmethod
-    def at(self, step: int) -> Labelled:
-        """The batch of a step, on the device, standardised; steps may be asked for in any order, best in theirs."""
+# The batches of a plan by the step's number; steps may be asked for in any order, best in theirs.
+BatchSequence = Callable[[int], Labelled]
 
 
 class Examples(ABC):
     """Labelled inputs of which batches are made on a device.
 
     Args:
-        input_shape: shape of one input as it is held, [H, W, C] or [D].
+        inputs: images [N, H, W, C] or vectors [N, D], of which only the shape is looked at here.
         y: labels, int64 [N].
         device: where batches are wanted.
         mean: subtracted from the inputs, per channel [C] or dimension [D]; in units of [0, 1] for uint8.
@@ -35,19 +31,21 @@ class Examples(ABC):
         crop: what is done to images that are not augmented, such as a central crop; it draws nothing.
 
     Raises:
-        UserError: mean or std have another length than the inputs have channels.
+        UserError: there is not one label an input, or mean or std have another length than the inputs have channels.
     """
 
     def __init__(
         self,
-        input_shape: Sequence[int],
+        inputs: Inputs,
         y: np.ndarray,
         device: torch.device | str,
         mean: np.ndarray,
         std: np.ndarray,
         crop: Augmentation = NoAugmentation(),
     ) -> None:
-        channels = input_shape[-1]
+        if len(inputs) != len(y):
+            raise UserError(f"There are {len(inputs)} inputs but {len(y)} labels; give one label an example.")
+        channels = inputs.shape[-1]
         if mean.shape != (channels,) or std.shape != mean.shape:
             raise UserError(
                 f"mean has shape {mean.shape} and std {std.shape}, but inputs have {channels} channels; "
@@ -55,7 +53,7 @@ class Examples(ABC):
             )
         self.device, self._crop = torch.device(device), crop
         self.y = torch.tensor(y, dtype=torch.int64, device=self.device)
-        broadcast = (-1, 1, 1) if len(input_shape) == 3 else (-1,)
+        broadcast = (-1, 1, 1) if inputs.ndim == 4 else (-1,)
         self._mean = self._constant(mean).reshape(broadcast)
         self._std = self._constant(np.where(std == 0, 1.0, std)).reshape(broadcast)
 
@@ -65,15 +63,14 @@ class Examples(ABC):
 
     @abstractmethod
     def sequence(self, plan: BatchPlan) -> BatchSequence:
-        """The batches of a plan."""
+        """The batches of a plan, on the device, standardised."""
 
     @abstractmethod
     def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
         """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
 
-    def _labelled(self, views: Sequence[Tensor], indices: np.ndarray | Tensor) -> Labelled:
-        """A batch of one or two views of inputs that lie on the device as they are held."""
-        index = self._on_device(indices)
+    def _labelled(self, views: Sequence[Tensor], index: Tensor) -> Labelled:
+        """A batch of one or two views of inputs that lie on the device as they are held, like their positions."""
         standardised = [self._standardised(view) for view in views]
         return Labelled(standardised[0], self.y[index], index, standardised[1] if len(views) > 1 else None)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -14,8 +14,9 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
-from vri_pyro.data.batch_plan import BatchPlan, unaugmented
+from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
+from vri_pyro.data.randomness import generator_for
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
@@ -31,9 +32,6 @@ class StreamedData(Examples):
         images: what is read.
         y, device, mean, std, crop: see :class:`Examples`.
         workers: processes that read; with 0, reading happens when a batch is asked for.
-
-    Raises:
-        UserError: the lengths of images and y differ, or mean or std have another length than there are channels.
     """
 
     def __init__(
@@ -46,9 +44,7 @@ class StreamedData(Examples):
         crop: Augmentation = NoAugmentation(),
         workers: int = 0,
     ) -> None:
-        if len(images) != len(y):
-            raise UserError(f"There are {len(images)} inputs but {len(y)} labels; give one label an example.")
-        super().__init__(images.shape[1:], y, device, mean, std, crop)
+        super().__init__(images, y, device, mean, std, crop)
         self._images, self._workers = images, workers
         if workers:
             # Workers are forked from a small server process; what it has imported, they need not import again.
@@ -56,11 +52,7 @@ class StreamedData(Examples):
 
     def sequence(self, plan: BatchPlan) -> BatchSequence:
         """See :class:`Examples`."""
-        return _Prefetched(self, plan)
-
-    def planned(self, plan: BatchPlan, start: int) -> Iterator[Labelled]:
-        """The batches of a plan from one step on, without an end."""
-        return self._read(plan, itertools.count(start))
+        return _Prefetched(lambda start: self._read(plan, itertools.count(start)))
 
     def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
         """See :class:`Examples`."""
@@ -85,19 +77,20 @@ class StreamedData(Examples):
             if isinstance(made, UserError):
                 raise made
             views, index = made
-            yield self._labelled([view.to(self.device, non_blocking=True) for view in views], index)
+            yield self._labelled([view.to(self.device, non_blocking=True) for view in views], self._on_device(index))
 
 
-class _Prefetched(BatchSequence):
-    def __init__(self, data: StreamedData, plan: BatchPlan) -> None:
-        self._data, self._plan = data, plan
+class _Prefetched:
+    """Batches that come in order from a step on; a step out of order starts the workers anew."""
+
+    def __init__(self, starting_at: Callable[[int], Iterator[Labelled]]) -> None:
+        self._starting_at = starting_at
         self._next: int | None = None
         self._batches: Iterator[Labelled] = iter(())
 
-    def at(self, step: int) -> Labelled:
-        """See :class:`BatchSequence`; a step out of order starts the workers anew."""
+    def __call__(self, step: int) -> Labelled:
         if step != self._next:
-            self._batches = self._data.planned(self._plan, step)
+            self._batches = self._starting_at(step)
         batch = next(self._batches)
         self._next = step + 1
         return batch
@@ -123,7 +116,7 @@ class _InOrder:
         return self.positions[step : step + self.size]
 
     def augmented(self, images: Tensor, step: int) -> list[Tensor]:
-        return [unaugmented(images, self.crop)]
+        return [self.crop(images, generator_for(0))]
 
 
 class _Batches(Dataset):
