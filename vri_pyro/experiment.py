@@ -163,8 +163,9 @@ class Experiment:
         self.folder.check(self.resume)
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
         arrays, split = self.prepare(saved=bool(resumed))
+        shape = self._input_shape(arrays)
         mean, std = mean_and_std(arrays.x_train)
-        trainer = self._trainer(arrays, split, mean, std, identity)
+        trainer = self._trainer(arrays, split, shape, mean, std, identity)
         if resumed:
             trainer.load_state_dict(resumed)
         else:
@@ -173,7 +174,7 @@ class Experiment:
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
-            self.folder.write_inputs(self.input_shape(arrays), arrays.x_train.dtype, arrays.classes, mean, std)
+            self.folder.write_inputs(shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # it costs time on every site, and waits for the device
@@ -196,11 +197,28 @@ class Experiment:
             return arrays, _fitting(Split.load(self.folder.split), arrays)
         return arrays, self.split.split(arrays, self.noise, self.seed)
 
-    def input_shape(self, arrays: Arrays) -> tuple[int, ...]:
+    def _input_shape(self, arrays: Arrays) -> tuple[int, ...]:
         """The shape of one input as the classifier sees it, which a random crop makes smaller than the data's."""
-        return self.augmentation.evaluation().output_shape(arrays.input_shape)
+        seen = {
+            "augmentation": self.augmentation,
+            "clean_augmentation": self.clean_augmentation,
+            "evaluation": self.augmentation.evaluation(),
+        }
+        shapes = {name: one.output_shape(arrays.input_shape, arrays.x_train.dtype) for name, one in seen.items()}
+        if len(set(shapes.values())) > 1:
+            listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+            raise UserError(f"the classifier would see inputs of different shapes ({listed}); give both the same crop")
+        return shapes["evaluation"]
 
-    def _trainer(self, arrays: Arrays, split: Split, mean: np.ndarray, std: np.ndarray, identity: str) -> Trainer:
+    def _trainer(
+        self,
+        arrays: Arrays,
+        split: Split,
+        shape: tuple[int, ...],
+        mean: np.ndarray,
+        std: np.ndarray,
+        identity: str,
+    ) -> Trainer:
         material = Material(
             train=self._examples(split.inputs(arrays.x_train), split.labels(arrays.y_train), mean, std),
             test=self._examples(arrays.x_test, arrays.y_test, mean, std),
@@ -210,7 +228,7 @@ class Experiment:
             clean_augmentation=self.clean_augmentation,
         )
         with _building("the backbone"):
-            classifier = self.backbone(self.input_shape(arrays), arrays.num_classes)
+            classifier = self.backbone(shape, arrays.num_classes)
         # The layout that convolutions and pooling are faster in.
         classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]

@@ -45,6 +45,11 @@ def _complaint(result: Result) -> str:
             "--split.clean_per_class 0",
             "clean_per_class is 0 and the clean set cannot be empty; give at least 1.",
         ),
+        (
+            "--augmentation RandomCrop --augmentation.size 6",
+            "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
+            "[1, 8, 8], evaluation [1, 6, 6]); give both the same crop",
+        ),
         ("--nonsense 1", "unrecognised: --nonsense 1; vri-pyro fit --help lists the options"),
         ("--method.guide.nonsense 1", "--method.guide: there is no option 'nonsense'; vri-pyro fit --help lists"),
         ("--method.guide no_such.Guide", "--method.guide: there is no module 'no_such' here or installed; check"),

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import json
+import re
 import signal
 from pathlib import Path
 from typing import Any
@@ -10,7 +12,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vri_pyro.data import Digits, Flip, make_split
+from vri_pyro.data import Digits, Flip, Split, make_split
+from vri_pyro.trained import TrainedClassifier
 from vri_pyro.training import Trainer
 
 from .conftest import Command
@@ -35,6 +38,9 @@ def test_a_runs_own_configuration_shows_the_same_labels(vri_pyro: Command, here:
     shown = vri_pyro("data", "--config", "run/config.yaml", "--picture", "pictures/digits.png")
     assert shown.status == 0, shown.stderr
     assert (here / "pictures" / "digits.png").is_file()
+    split = Split.load(here / "run" / "split.npz")
+    for label, count in enumerate(np.bincount(split.given_labels)):
+        assert re.search(rf"│ {label} +│ +{count} │", shown.stdout)
 
 
 def test_vectors_have_matrices_but_no_images(vri_pyro: Command, here: Path) -> None:
@@ -127,3 +133,23 @@ def test_a_run_on_images_from_disk_goes_on_in_mid_epoch_to_the_same_numbers(
     again = vri_pyro(*common, "--epochs", "2", "--workers", "1", "--output", "stopped", "--resume", "true")
     assert again.status == 0, again.stderr
     assert (here / "stopped" / "metrics.csv").read_text() == (here / "whole" / "metrics.csv").read_text()
+
+
+def test_augmentation_that_the_inputs_do_not_allow_is_refused_before_a_folder_is_made(
+    vri_pyro: Command, here: Path
+) -> None:
+    x, y = np.random.default_rng(0).random((90, 8, 8), dtype=np.float32), np.arange(90) % 3
+    np.savez(here / "float.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    own = ("--data", "NpzFile", "--data.path", "float.npz", "--augmentation", "Strong")
+    done = vri_pyro("fit", "--config", "tiny.yaml", *own)
+    assert done.status == 2
+    assert "give uint8 images" in done.stderr
+    assert not (here / "run").exists()
+
+
+def test_a_random_crop_trains_and_predicts_on_the_smaller_image(vri_pyro: Command, here: Path) -> None:
+    crop = ("--augmentation", "RandomCrop", "--augmentation.size", "6")
+    clean = ("--clean_augmentation", "RandomCrop", "--clean_augmentation.size", "6")
+    assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true", *crop, *clean).status == 0
+    assert json.loads((here / "run" / "inputs.json").read_text())["shape"] == [1, 6, 6]
+    assert TrainedClassifier(here / "run").predict(np.zeros((2, 6, 6), np.uint8)).shape == (2, 10)

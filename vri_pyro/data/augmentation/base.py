@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from numpy.typing import DTypeLike
 from torch import Tensor
 
 from vri_pyro.data.randomness import generator_for
@@ -36,9 +37,13 @@ class Augmentation(ABC):
         """What is done to images that are not augmented, so that they get the same shape; nothing for most."""
         return NoAugmentation()
 
-    def output_shape(self, shape: tuple[int, ...]) -> tuple[int, ...]:
-        """The shape of one augmented input, (C, H, W) or (D,), from that of an input."""
-        blank = torch.zeros(1, *shape, dtype=torch.uint8)
+    def output_shape(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[int, ...]:
+        """The shape of one augmented input, (C, H, W) or (D,), from that of an input.
+
+        Raises:
+            UserError: such inputs cannot be augmented.
+        """
+        blank = torch.from_numpy(np.zeros((1, *shape), dtype))
         return tuple(self(blank, generator_for(0)).shape[1:])
 
 
