@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pyro
 from torch import Tensor
@@ -11,7 +10,7 @@ from torch import Tensor
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
-from vri_pyro.guides.inputs import InputFactory, Inputs
+from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.guides.scalar_weight import GateNetwork
 from vri_pyro.pairs import Guide
 
@@ -41,19 +40,6 @@ class Gated(Guide):
         super().__init__()
         self.vector = vector(feature_dim, num_classes)
         self.gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
-
-    @property
-    def inputs(self) -> Inputs:
-        """What the vector's guide sees, for priors that are made of it."""
-        return self.vector.inputs
-
-    def distribution(self, seen: Tensor) -> Any:
-        """See :class:`AmortisedVector`."""
-        return self.vector.distribution(seen)
-
-    def posterior(self, output: ClassifierOutput, y: Tensor | None) -> Any:
-        """See :class:`AmortisedVector`."""
-        return self.vector.posterior(output, y)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.pairs.Guide`. Sites: ``v`` [batch, K] and ``gate`` [batch]."""

@@ -83,7 +83,7 @@ class LabelOneHot(Input):
 
 
 class Loss(Input):
-    """The example's cross entropy, as a constant, in nats and cut off at 10 (as MW-Net sees it, Shu et al. 2019)."""
+    """The example's cross entropy, as a constant, in nats, cut off at 10; MW-Net's weights see it (Shu et al. 2019)."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()

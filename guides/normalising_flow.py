@@ -6,6 +6,7 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro.distributions as dist
+import torch
 from pyro.distributions.transforms import conditional_affine_autoregressive
 from torch import Tensor, nn
 
@@ -55,10 +56,7 @@ class NormalisingFlow(AmortisedVector):
         transforms: Any = self.transforms
         for number, transform in enumerate(transforms):
             if number % 2:
-                steps.append(dist.transforms.Permute(_reversed(self.network.location.out_features, seen)))
+                reversed_order = torch.arange(self.network.location.out_features - 1, -1, -1, device=seen.device)
+                steps.append(dist.transforms.Permute(reversed_order))
             steps.append(transform.condition(seen))
         return dist.TransformedDistribution(self.network(seen), steps)
-
-
-def _reversed(count: int, like: Tensor) -> Tensor:
-    return like.new_ones(count).cumsum(0).long().flip(0) - 1

@@ -15,7 +15,7 @@ from torch import Tensor, nn
 class Gate(nn.Module):
     """g ~ Normal(μ, 1) with a learned μ;  the label's log-likelihood is multiplied by sigmoid(g), per example.
 
-    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019, eq. 9): switching examples off then
+    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019): switching examples off then
     gives the others more weight instead of slowing the classifier down, and a guide gains nothing by switching off all.
 
     Args:

@@ -12,7 +12,7 @@ from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.models.rectification import Rectification
-from vri_pyro.pairs import Prior
+from vri_pyro.pairs import Guide, Prior
 
 
 class GatedRectification(Rectification):
@@ -37,6 +37,10 @@ class GatedRectification(Rectification):
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
         self.gate = Gate()
+
+    def bind(self, guide: Guide) -> None:
+        """See :class:`~vri_pyro.pairs.Model`; a prior of the vector is made of the vector's guide."""
+        super().bind(getattr(guide, "vector", guide))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.pairs.Model`. Sites: latents ``v`` [batch, K] and ``gate`` [batch], ``y``."""

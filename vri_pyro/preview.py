@@ -14,8 +14,8 @@ from matplotlib.figure import Figure
 from matplotlib.patches import Rectangle
 from rich.table import Column, Table
 
-from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of
-from vri_pyro.data.noise.transition import count_transitions, transition_frequencies
+from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of, permutation
+from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
 from vri_pyro.files import clear_write_errors
@@ -103,7 +103,8 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
 def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: Augmentation) -> None:
     rows, columns = _GRID
     augmented = not isinstance(augmentation, NoAugmentation)
-    shown = _chosen(len(split.noisy_indices), rows * columns, split.seed)
+    count = len(split.noisy_indices)
+    shown = np.sort(permutation(generator_for(split.seed, "preview"), count)[: rows * columns])
     inputs = part_of(split.inputs(arrays.x_train), split.noisy_indices[shown])
     images = inputs[: len(shown)]
     axes = figure.subplots(rows + augmented, columns).ravel()
@@ -122,12 +123,6 @@ def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: A
             axis.set_title("augmented", fontsize=8, color=_UNKNOWN)
     noise = textwrap.shorten(split.noise, 100, placeholder=" …")
     figure.suptitle(f"noisy part, {noise}: given label, and the true one where it differs")
-
-
-def _chosen(count: int, wanted: int, seed: int) -> np.ndarray:
-    """Positions of some examples, ascending, the same for the same seed."""
-    order = np.argsort(generator_for(seed, "preview").random(count), kind="stable")
-    return np.sort(order[:wanted])
 
 
 def _draw_image(axis: Axes, image: np.ndarray) -> None:
@@ -153,12 +148,8 @@ def _caption(classes: tuple[str, ...], split: Split, position: int) -> tuple[str
 def _matrices(split: Split) -> dict[str, np.ndarray]:
     matrices = {} if split.transition is None else {"nominal": split.transition}
     if split.true_labels is not None:
-        inside = split.true_labels != NO_CLASS
-        pair = split.true_labels[inside], split.given_labels[inside], split.num_classes
-        matrices["realised"] = transition_frequencies(*pair)
-        counts = count_transitions(*pair).sum(axis=1)
-        matrices = {f"{name} P(given | true)": matrix for name, matrix in matrices.items() if counts.any()}
-    return matrices
+        matrices["realised"] = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
+    return {f"{name} P(given | true)": matrix for name, matrix in matrices.items()}
 
 
 def _draw_matrices(figure: Figure, matrices: dict[str, np.ndarray], classes: tuple[str, ...]) -> None:

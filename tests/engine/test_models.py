@@ -87,6 +87,11 @@ for _prior in [*PRIORS[1:], *BOUND]:
     _name = f"TestRectificationWith{_prior.__name__}"
     _model = partial(Rectification, prior=_prior)
     globals()[_name] = type(_name, (ModelContract,), {"make_model": _model, "make_guide": _small_guide})
+for _prior in BOUND:
+    _name = f"TestGatedRectificationWith{_prior.__name__}"
+    _model = partial(GatedRectification, prior=_prior)
+    _gated = partial(Gated, vector=_small_guide)
+    globals()[_name] = type(_name, (ModelContract,), {"make_model": _model, "make_guide": _gated})
 
 
 class TestUnboundedPriorNetwork(PriorContract):

@@ -62,7 +62,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     with clear_write_errors(chosen.output):
         chosen.output.parent.mkdir(parents=True, exist_ok=True)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
-    write_atomically(chosen.output.with_suffix(".csv"), _lines(made, arrays.classes).encode())
+    write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
     console = Console()
     console.print(
         f"{len(made.labels)} labels, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})", highlight=False
@@ -88,7 +88,7 @@ def _record(made: NoisyLabels, classes: tuple[str, ...], noise: str, seed: int) 
     return record
 
 
-def _lines(made: NoisyLabels, classes: tuple[str, ...]) -> str:
+def _lines(made: NoisyLabels) -> str:
     """Comma-separated values: index, given and true label, whether they differ; -1 is none of the classes."""
     rows = zip(made.labels.tolist(), made.true_labels.tolist(), made.flipped.tolist(), strict=True)
     lines = [f"{index},{given},{true},{int(wrong)}" for index, (given, true, wrong) in enumerate(rows)]

@@ -11,9 +11,9 @@ import numpy as np
 from torch.utils.data import Dataset
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.image_files import DatasetImages, Joined
+from vri_pyro.data.image_files import DatasetImages
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import check_there, warn_of_no_trusted_labels
+from vri_pyro.data.sources.listing import arrays_of_parts, check_there, warn_of_no_trusted_labels
 from vri_pyro.errors import UserError
 
 
@@ -45,7 +45,7 @@ class TorchDatasets(Source):
         Raises:
             UserError: a data set is no map-style one, or a label is no integer.
         """
-        parts = {name: getattr(self, name) for name in ("train", "clean", "validation", "test")}
+        parts = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
         labels = {name: _labels(name, part) for name, part in parts.items() if part is not None}
         names = self.classes or getattr(self.train, "classes", None)
         if names is None:
@@ -115,21 +115,9 @@ def _load_from_disk(path: Path) -> Any:
 def _arrays(
     name: str, classes: tuple[str, ...], images: dict[str, DatasetImages], labels: dict[str, np.ndarray]
 ) -> Arrays:
-    """Train, clean and validation part make up the training set in this order."""
     if "clean" not in images:
         warn_of_no_trusted_labels(name, "give trusted examples as its clean part")
-    order = ["train", *(part for part in ("clean", "validation") if part in images and "clean" in images)]
-    ends = np.cumsum([0, *(len(images[part]) for part in order)])
-    ranges = {part: np.arange(start, end) for part, start, end in zip(order, ends, ends[1:], strict=False)}
-    return Arrays(
-        x_train=Joined([images[part] for part in order]),
-        y_train=np.concatenate([labels[part] for part in order]),
-        x_test=images["test"],
-        y_test=labels["test"],
-        classes=classes,
-        clean_indices=ranges.get("clean"),
-        validation_indices=ranges.get("validation"),
-    )
+    return arrays_of_parts(classes, images, labels)
 
 
 def _labels(name: str, dataset: Any) -> np.ndarray:

@@ -49,7 +49,6 @@ class ImageFolder(Source):
         listed = {part: _listed(root, part, classes) for part in parts}
         if "clean" not in parts:
             warn_of_no_trusted_labels(f"{root}", "put trusted images into clean/")
-            listed.pop("validation", None)
         return streamed_arrays(root, classes, self.size, **listed)
 
 

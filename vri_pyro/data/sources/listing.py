@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.image_files import ImageFiles
+from vri_pyro.data.image_files import ImageFiles, Joined
+from vri_pyro.data.streamed import Streamed
 from vri_pyro.errors import UserError
 
 
@@ -59,18 +60,27 @@ def streamed_arrays(
     for name, part in (("noisy", noisy), ("test", test)):
         if not part.paths:
             raise UserError(f"{root} has no {name} images; put some there.")
-    parts = [noisy, clean or Listed(), validation or Listed()]
-    ends = np.cumsum([len(part.paths) for part in parts])
-    trusted = clean is not None and len(clean.paths) > 0
-    held_out = trusted and validation is not None and len(validation.paths) > 0
+    parts = {"train": noisy, "clean": clean, "validation": validation, "test": test}
+    there = {name: part for name, part in parts.items() if part is not None and part.paths}
+    images = {name: ImageFiles(root, part.paths, size) for name, part in there.items()}
+    return arrays_of_parts(classes, images, {name: np.array(part.labels) for name, part in there.items()})
+
+
+def arrays_of_parts(classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray]) -> Arrays:
+    """Arrays of streamed parts: "train" (the noisy one) and "test", and, where there are some, "clean" and then "validation"."""
+    # A validation part without a clean one is left out: the clean set would be drawn from what must not be trusted.
+    trusted = [name for name in ("clean", "validation") if name in images] if "clean" in images else []
+    order = ["train", *trusted]
+    ends = np.cumsum([0, *(len(images[name]) for name in order)])
+    indices = {name: np.arange(start, end) for name, start, end in zip(order, ends, ends[1:], strict=False)}
     return Arrays(
-        x_train=ImageFiles(root, [path for part in parts for path in part.paths], size),
-        y_train=np.array([label for part in parts for label in part.labels], dtype=np.int64),
-        x_test=ImageFiles(root, test.paths, size),
-        y_test=np.array(test.labels, dtype=np.int64),
+        x_train=Joined([images[name] for name in order]),
+        y_train=np.concatenate([labels[name] for name in order]),
+        x_test=images["test"],
+        y_test=labels["test"],
         classes=tuple(classes),
-        clean_indices=np.arange(ends[0], ends[1]) if trusted else None,
-        validation_indices=np.arange(ends[1], ends[2]) if held_out else None,
+        clean_indices=indices.get("clean"),
+        validation_indices=indices.get("validation"),
     )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import numpy as np
@@ -74,10 +74,7 @@ class Table(Source):
         if parts["clean"].paths or parts["validation"].paths:
             raise UserError(f"{self.file} has true labels and clean rows; keep one of them.")
         arrays = streamed_arrays(root, classes, self.size, parts["noisy"], parts["test"])
-        return Arrays(
-            **{name: getattr(arrays, name) for name in ("x_train", "y_train", "x_test", "y_test", "classes")},
-            y_train_clean=np.array(truth, dtype=np.int64),
-        )
+        return replace(arrays, y_train_clean=np.array(truth, dtype=np.int64))
 
 
 def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
