@@ -293,7 +293,10 @@ def test_image_folder_has_the_parts_that_are_there(tmp_path: Path) -> None:
 def test_image_folder_without_a_clean_part_says_what_follows(tmp_path: Path) -> None:
     source = image_folder(tmp_path)
     (tmp_path / "clean").rename(tmp_path / "elsewhere")
-    with pytest.warns(UserWarning, match="put trusted images into clean/"):
+    with (
+        pytest.warns(UserWarning, match="put trusted images into clean/"),
+        pytest.warns(UserWarning, match="The validation part is not used without a clean part"),
+    ):
         arrays = source.load()
     assert len(arrays.y_train) == 8
 

@@ -67,10 +67,17 @@ def streamed_arrays(
 
 
 def arrays_of_parts(classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray]) -> Arrays:
-    """Arrays of streamed parts: "train" (the noisy one) and "test", and, where there are some, "clean" and then "validation"."""
-    # A validation part without a clean one is left out: the clean set would be drawn from what must not be trusted.
-    trusted = [name for name in ("clean", "validation") if name in images] if "clean" in images else []
-    order = ["train", *trusted]
+    """Arrays of streamed parts: "train" (the noisy one), "test" and, where there are some, "clean" and "validation".
+
+    Warns:
+        UserWarning: there is a validation part but no clean one, so that it is left out.
+    """
+    order = ["train", *(name for name in ("clean", "validation") if name in images)]
+    if "validation" in images and "clean" not in images:
+        warnings.warn(
+            "The validation part is not used without a clean part; give one, such as a share of it", stacklevel=4
+        )
+        order.remove("validation")
     ends = np.cumsum([0, *(len(images[name]) for name in order)])
     indices = {name: np.arange(start, end) for name, start, end in zip(order, ends, ends[1:], strict=False)}
     return Arrays(
