@@ -7,6 +7,7 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import pyro
+import torch
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
 
@@ -14,7 +15,7 @@ from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite
 from vri_pyro.classifier import Classifier, ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.errors import UserError
-from vri_pyro.hypergradient import Hypergradient, Problem, SplitJVP
+from vri_pyro.hypergradient import Hypergradient, Problem, Result, SplitJVP
 from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics, term_metrics
 from vri_pyro.optimisation import apply_gradients, learning_rate, virtual_step
@@ -108,9 +109,10 @@ class BilevelSVI(Algorithm):
 
         Returns:
             scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
-            nats a datum, ``hypergradient_norm``, ``gradient_norm``, and by latent site ``kl/…``,
-            ``posterior_std/…`` and ``prior_std/…``. Where the hypergradient is not finite, nothing is updated and the
-            real step's scalars are missing; where only the real step's gradient is not, guide and prior have
+            nats a datum, ``hypergradient_norm`` and its parts ``hypergradient_norm/model`` and
+            ``hypergradient_norm/guide`` (0 where none can arrive), ``gradient_norm``, and the latent sites' statistics
+            of :func:`~vri_pyro.metrics.term_metrics`. Where the hypergradient is not finite, nothing is updated and
+            the real step's scalars are missing; where only the real step's gradient is not, guide and prior have
             been updated and the classifier is not.
 
         Raises:
@@ -119,11 +121,8 @@ class BilevelSVI(Algorithm):
         forward = ReplayedForward(self.classifier, noisy.x)
         result = self.hypergradient(self._problem(forward, noisy.y, clean))
         self._report_structural_zeros(result.gradients)
-        metrics = term_metrics(result.terms) | {
-            "inner_loss": result.inner_loss,
-            "meta_loss": result.meta_loss,
-            "hypergradient_norm": finite_norm(result.gradients, like=result.meta_loss),
-        }
+        metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
+        metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
         if not self.guard.admits(metrics, ("inner_loss", "meta_loss", "hypergradient_norm")):
             return metrics
         apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
@@ -138,6 +137,17 @@ class BilevelSVI(Algorithm):
             commit_buffers(self.classifier, forward.buffers)
             self.guard.step_completed()
         return metrics
+
+    def outer_gradients(self, noisy: Labelled, clean: Labelled) -> list[Tensor | None]:
+        """The outer objective's gradient on two batches, as a step would take it, and no step.
+
+        Nothing is moved but the random state, by what one forward pass and one evaluation of the bound draw.
+
+        Returns:
+            one gradient a trainable parameter of model and guide, in the order of
+            :func:`~vri_pyro.algorithm.hyperparameters_of`; None where it is structurally zero.
+        """
+        return self.hypergradient(self._problem(ReplayedForward(self.classifier, noisy.x), noisy.y, clean)).gradients
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
@@ -170,6 +180,14 @@ class BilevelSVI(Algorithm):
             detach_features=self.detach_features,
             keep_graph=self.share_forward,
         )
+
+    def _hypergradient_norms(self, result: Result) -> Metrics:
+        """Its length, and that of its part for each of model and guide; what the two share is the model's."""
+        parts: dict[str, list[Tensor | None]] = {}
+        for name, gradient in zip(self._hyper, result.gradients, strict=True):
+            parts.setdefault(f"hypergradient_norm/{name.partition('.')[0]}", []).append(gradient)
+        norms = {name: finite_norm(part, like=result.meta_loss) for name, part in parts.items()}
+        return norms | {"hypergradient_norm": torch.stack(list(norms.values())).norm()}
 
     def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
         return self.elbo.terms(self.model, self.guide, output, y)

@@ -16,6 +16,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, RMSprop
 
+from vri_pyro.algorithm import hyperparameters_of
 from vri_pyro.bilevel import BilevelSVI, StructuralZeroWarning
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
@@ -77,7 +78,8 @@ def test_step_reports_detached_scalars_under_the_documented_names(strategy: type
     metrics = algorithm.step(noisy, clean)
     assert set(metrics) == {
         "loss", "inner_loss", "meta_loss", "kl", "hypergradient_norm", "gradient_norm",
-        "kl/v", "posterior_std/v", "prior_std/v",
+        "hypergradient_norm/model", "hypergradient_norm/guide",
+        "kl/v", "posterior_std/v", "posterior_variance_norm/v", "prior_std/v",
     }  # fmt: skip
     for name, value in metrics.items():
         assert value.shape == (), name
@@ -96,10 +98,46 @@ def test_reported_losses_and_norms_are_those_of_their_definitions() -> None:
     torch.testing.assert_close(metrics["kl"], terms.kl["v"].mean().detach())
     torch.testing.assert_close(metrics["kl/v"], metrics["kl"])
     torch.testing.assert_close(metrics["posterior_std/v"], terms.posterior["v"].variance.sqrt().mean().detach())
+    variance = terms.posterior["v"].variance.detach()
+    torch.testing.assert_close(metrics["posterior_variance_norm/v"], variance.square().sum(-1).sqrt().mean())
     torch.testing.assert_close(metrics["prior_std/v"], terms.prior["v"].variance.sqrt().mean().detach())
     pairs = zip(algorithm.classifier.parameters(), before.classifier.parameters(), strict=True)
     moved = torch.cat([(a - b).detach().flatten() for a, b in pairs])
     torch.testing.assert_close(metrics["gradient_norm"], moved.norm() / 0.1)
+
+
+def test_hypergradient_norm_is_told_apart_by_model_and_guide() -> None:
+    algorithm, noisy, clean = seeded(Case(), SplitJVP())
+    algorithm.hypergradient = recorder = Recorder(SplitJVP())
+    metrics = algorithm.step(noisy, clean)
+    flat = {"model": [], "guide": []}
+    for name, gradient in zip(hyperparameters_of(algorithm.model, algorithm.guide), recorder.gradients, strict=True):
+        flat[name.split(".")[0]].append(gradient.flatten())
+    for group, parts in flat.items():
+        torch.testing.assert_close(metrics[f"hypergradient_norm/{group}"], torch.cat(parts).norm())
+    torch.testing.assert_close(metrics["hypergradient_norm"], torch.cat(sum(flat.values(), [])).norm())
+
+
+def test_hypergradient_norm_of_what_none_can_reach_is_zero() -> None:
+    algorithm, noisy, clean = seeded(Case(options={"inner_kl_weight": 0.5, "outer_kl_weight": 0.0}), SplitJVP())
+    with pytest.warns(StructuralZeroWarning):
+        metrics = algorithm.step(noisy, clean)
+    assert metrics["hypergradient_norm/model"] == 0
+    assert metrics["hypergradient_norm/guide"] == metrics["hypergradient_norm"] > 0
+
+
+@pytest.mark.parametrize("strategy", STRATEGIES)
+@pytest.mark.parametrize("case", [BATCH_NORM, DROPOUT], ids=["BatchNorm", "dropout"])
+def test_outer_gradients_are_those_of_the_next_step_and_move_nothing(case: Case, strategy: type) -> None:
+    algorithm, noisy, clean = seeded(case, strategy())
+    before = _state(algorithm)
+    gradients = algorithm.outer_gradients(noisy, clean)
+    _assert_same_state(_state(algorithm), before)
+    algorithm.hypergradient = recorder = Recorder(strategy())
+    torch.manual_seed(1)
+    algorithm.step(noisy, clean)
+    for ours, steps in zip(gradients, recorder.gradients, strict=True):
+        assert torch.equal(ours, steps)
 
 
 # ------------------------------------------------------------------------------------------------ what a step moves
