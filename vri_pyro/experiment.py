@@ -197,6 +197,20 @@ class Experiment:
             return arrays, _fitting(Split.load(self.folder.split), arrays)
         return arrays, self.split.split(arrays, self.noise, self.seed)
 
+    def restore(self) -> tuple[Trainer, Split]:
+        """The run in the output folder as its last checkpoint has it, and its split; PyTorch's random state stays.
+
+        Raises:
+            UserError: the folder holds no checkpoint, or the data are not those of the run.
+        """
+        state = load_checkpoint(self.folder.last)
+        arrays, split = self.prepare(saved=True)
+        shape, (mean, std) = self._input_shape(arrays), mean_and_std(arrays.x_train)
+        with torch.random.fork_rng(devices=[self.device] if self.device.type == "cuda" else []):
+            trainer = self._trainer(arrays, split, shape, mean, std, identity="")
+            trainer.load_state_dict(state)
+        return trainer, split
+
     def _input_shape(self, arrays: Arrays) -> tuple[int, ...]:
         """The shape of one input as the classifier sees it, which a random crop makes smaller than the data's."""
         seen = {

@@ -75,6 +75,16 @@ class RunFolder:
         }
         write_atomically(self.inputs, (json.dumps(inputs) + "\n").encode())
 
+    def read_inputs(self) -> dict[str, Any]:
+        """What ``inputs.json`` says of a run.
+
+        Raises:
+            UserError: there is none, so this is not the folder of a run.
+        """
+        if not self.inputs.is_file():
+            raise UserError(f"{self.path} is no run folder; give the --output of a vri-pyro fit")
+        return json.loads(self.inputs.read_text())
+
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.csv``, a row an epoch; phases may have different columns."""
         columns = list(dict.fromkeys(name for row in rows for name in row))

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from pathlib import Path
 from typing import Literal
 
@@ -38,9 +37,7 @@ class TrainedClassifier:
         if which not in ("last", "best"):
             raise UserError(f"which is '{which}'; choose 'last' or 'best'")
         folder = RunFolder(run)
-        if not folder.inputs.is_file():
-            raise UserError(f"{folder.path} is no run folder; give the --output of a vri-pyro fit")
-        inputs = json.loads(folder.inputs.read_text())
+        inputs = folder.read_inputs()
         self.device = torch.device(device)
         self.classes = tuple(inputs["classes"])
         self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))

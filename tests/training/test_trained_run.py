@@ -1,0 +1,111 @@
+"""A restored run is the run that was trained: the same classifier, model, guide, examples and split."""
+
+from __future__ import annotations
+
+import csv
+import shutil
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.cli import main
+from vri_pyro.data import Digits, Split
+from vri_pyro.elbo import RectificationELBO
+from vri_pyro.errors import UserError
+from vri_pyro.evaluation import evaluate
+from vri_pyro.guides import DiagonalNormal
+from vri_pyro.models import Rectification
+from vri_pyro.trained_run import TrainedRun
+
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
+
+
+def fit(folder: Path, *options: str) -> Path:
+    shared = ["--epochs", "2", "--threads", "1", "--quiet", "true", "--device", "cpu", "--output", str(folder)]
+    assert main(["fit", *options, *shared]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("trained") / "run", "--seed", "3")
+
+
+@pytest.fixture(scope="module")
+def run(folder: Path) -> TrainedRun:
+    return TrainedRun(folder)
+
+
+def metrics(folder: Path) -> list[dict[str, str]]:
+    with (folder / "metrics.csv").open(newline="") as rows:
+        return list(csv.DictReader(rows))
+
+
+def test_every_state_is_the_checkpoints(run: TrainedRun, folder: Path) -> None:
+    (saved,) = load_checkpoint(folder / "checkpoints" / "last.pt")["phases"]
+    torch.testing.assert_close(run.algorithm.state_dict(), saved, rtol=0, atol=0)
+    assert run.epochs == 2
+    assert isinstance(run.algorithm, BilevelSVI)
+    assert isinstance(run.model, Rectification)
+    assert isinstance(run.guide, DiagonalNormal)
+    assert not any(part.training for part in (run.classifier, run.model, run.guide))
+
+
+def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: Path) -> None:
+    found = evaluate(run.classifier, run.test)
+    assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
+    assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
+
+
+def test_examples_carry_the_labels_that_training_saw(run: TrainedRun, folder: Path) -> None:
+    split = Split.load(folder / "split.npz")
+    np.testing.assert_array_equal(run.split.noisy_indices, split.noisy_indices)
+    np.testing.assert_array_equal(run.examples.y[split.noisy_indices].numpy(), split.given_labels)
+    np.testing.assert_array_equal(run.examples.y[split.clean_indices].numpy(), split.clean_labels)
+    assert split.realised_rate > 0.3
+    assert run.classes == Digits().load().classes
+
+
+def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: TrainedRun) -> None:
+    chosen = run.split.noisy_indices[[7, 3, 150, 4, 0]]
+    batches = list(run.outputs(chosen, batch_size=2))
+    assert [len(batch.y) for _, batch in batches] == [2, 2, 1]
+    assert torch.cat([batch.index for _, batch in batches]).tolist() == chosen.tolist()
+    output, batch = batches[0]
+    assert not output.logits.requires_grad
+    torch.testing.assert_close(output.logits, run.classifier(batch.x).logits.detach())
+    terms = RectificationELBO(3).terms(run.model, run.guide, output, batch.y)
+    assert terms.posterior["v"].mean.shape[-2:] == (2, 10)
+    assert terms.log_likelihood.shape == (2,)
+
+
+def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(folder: Path, tmp_path: Path) -> None:
+    elsewhere = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
+    torch.manual_seed(5)
+    before = torch.get_rng_state()
+    run = TrainedRun(elsewhere)
+    assert torch.equal(torch.get_rng_state(), before)
+    assert run.folder.path == elsewhere
+    assert metrics(elsewhere) == metrics(folder)
+
+
+def test_fine_tuned_run_has_the_first_phases_pair_and_the_classifier_of_the_end(tmp_path: Path) -> None:
+    options = ["--config", str(CONFIGS / "fine_tuned.yaml"), "--fine_tuning.epochs", "1"]
+    folder = fit(tmp_path / "run", *options)
+    run = TrainedRun(folder)
+    assert run.epochs == 3
+    found = evaluate(run.classifier, run.test)
+    assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
+
+
+def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is no run folder; give the --output"):
+        TrainedRun(tmp_path)
+    unfinished = Path(shutil.copytree(folder, tmp_path / "unfinished"))
+    (unfinished / "checkpoints" / "last.pt").unlink()
+    with pytest.raises(UserError, match="there is no checkpoint"):
+        TrainedRun(unfinished)

@@ -1,0 +1,67 @@
+"""A run as it ended: classifier, model, guide, data and split, to look into what was learned."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Literal
+
+import numpy as np
+import torch
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.commands.fit import build_experiment, build_parser
+from vri_pyro.labelled import Labelled
+from vri_pyro.run_folder import RunFolder
+
+
+class TrainedRun:
+    """What a run trained and what it trained on, restored from its folder at the last checkpoint.
+
+    Everything is built by the code that built it for training, from the folder's ``config.yaml``, so the data must be
+    where they were. PyTorch's random state is left as it was.
+
+    Args:
+        folder: the run folder.
+        device: where to compute: "auto", "cpu" or "cuda".
+
+    Attributes:
+        algorithm: of the run's first phase, which is where model and guide are; a second one only fine-tunes.
+        classifier: in evaluation mode, as it was after the last step of all phases.
+        model, guide: the algorithm's pair, in evaluation mode.
+        examples: the training inputs with the labels that training saw; positions are those of the split.
+        test: test inputs and labels.
+        split: which examples are noisy, clean and held out, with given and, where known, true labels.
+        classes: names of the classes.
+        epochs: how many were done.
+
+    Raises:
+        UserError: the folder holds no run, or its data are not there any more.
+    """
+
+    def __init__(self, folder: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
+        self.folder = RunFolder(folder)
+        self.classes = tuple(self.folder.read_inputs()["classes"])
+        parser = build_parser()
+        options = parser.parse_path(str(self.folder.config))
+        options.output, options.device = self.folder.path, device
+        trainer, self.split = build_experiment(parser, options).restore()
+        self.algorithm = trainer.phases[0].algorithm
+        self.classifier = self.algorithm.classifier.eval()
+        self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
+        self.examples, self.test = trainer.material.train, trainer.material.test
+        self.epochs = trainer.progress.epoch
+
+    @torch.no_grad()
+    def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Labelled]]:
+        """What the classifier makes of training examples, ready for model and guide: ``guide(output, batch.y)``.
+
+        Args:
+            indices: positions of the examples, int64 [n], such as ``split.noisy_indices``.
+            batch_size: examples a pass.
+
+        Yields:
+            logits and features of a batch, without a graph, and the batch with the labels that training saw.
+        """
+        for batch in self.examples.in_order(indices, batch_size):
+            yield ClassifierOutput(*self.classifier(batch.x)), batch
