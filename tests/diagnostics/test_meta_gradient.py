@@ -1,0 +1,107 @@
+"""The squared norm of the meta loss's gradient, against the definition and over every sample that can be drawn."""
+
+from __future__ import annotations
+
+from itertools import product
+
+import pytest
+import torch
+from torch import Tensor, autograd, nn
+from torch.func import functional_call
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from vri_pyro.backbones import MLP
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.diagnostics import meta_gradient_squared_norm, squared_norm_of_mean
+from vri_pyro.elbo import RectificationELBO
+from vri_pyro.errors import UserError
+from vri_pyro.guides import DiagonalNormal, DiracVector
+from vri_pyro.labelled import Labelled
+from vri_pyro.models import Rectification, StandardNormal
+
+pytestmark = pytest.mark.filterwarnings(
+    "ignore:`torch.jit.script` is deprecated:FutureWarning", "ignore::vri_pyro.bilevel.StructuralZeroWarning"
+)
+INPUTS, CLASSES, RATE = 4, 3, 0.3
+
+
+def batch(size: int) -> Labelled:
+    return Labelled(torch.randn(size, INPUTS), torch.randint(CLASSES, (size,)))
+
+
+def posed(guide: type[nn.Module] = DiracVector, outer_kl_weight: float = 0.0) -> BilevelSVI:
+    classifier = MLP((INPUTS,), CLASSES, hidden=(5,)).double()
+    model = Rectification(5, CLASSES, StandardNormal)
+    pair = model, guide(5, CLASSES, hidden=(4,))  # type: ignore[call-arg]
+    return BilevelSVI(
+        classifier,
+        *pair,
+        SGD(classifier.parameters(), lr=RATE),
+        SGD(pair[1].parameters(), lr=0.1),
+        elbo=RectificationELBO(),
+        outer_kl_weight=outer_kl_weight,
+    )
+
+
+def gradient_of_meta_loss(algorithm: BilevelSVI, noisy: list[Labelled], clean: Labelled) -> Tensor:
+    """∇_φ of the mean over ``noisy`` of G(w - α∇ℓ(w, φ)), as the definition reads, for a guide without noise."""
+    classifier, guide = algorithm.classifier, algorithm.guide
+    weights = dict(classifier.named_parameters())
+    losses = []
+    for x, y, *_ in noisy:
+        output = classifier(x)
+        vector = guide.posterior(output._replace(features=output.features.detach()), y).mean
+        inner = F.cross_entropy(vector.sigmoid() * output.logits, y)
+        steps = autograd.grad(inner, list(weights.values()), create_graph=True)
+        moved = {name: p - RATE * g for (name, p), g in zip(weights.items(), steps, strict=True)}
+        losses.append(F.cross_entropy(functional_call(classifier, moved, (clean.x,)).logits, clean.y))
+    gradients = autograd.grad(torch.stack(losses).mean(), list(guide.parameters()))
+    return torch.cat([g.flatten() for g in gradients])
+
+
+def test_products_of_different_draws_are_averaged() -> None:
+    draws = torch.randn(4, 3)
+    products = [draws[i] @ draws[j] for i, j in product(range(4), repeat=2) if i != j]
+    torch.testing.assert_close(squared_norm_of_mean(draws), torch.stack(products).mean())
+
+
+@pytest.mark.parametrize("count", [2, 3])
+def test_estimate_has_no_bias(count: int) -> None:
+    population = torch.randn(3, 5)  # each as likely as the others, so every sample can be listed
+    estimates = [squared_norm_of_mean(population[list(chosen)]) for chosen in product(range(3), repeat=count)]
+    torch.testing.assert_close(torch.stack(estimates).mean(), population.mean(0).square().sum())
+
+
+def test_without_noise_it_is_the_squared_norm_of_the_definitions_gradient() -> None:
+    algorithm, noisy, clean = posed(), batch(6), batch(7)
+    expected = gradient_of_meta_loss(algorithm, [noisy], clean).square().sum()
+    torch.testing.assert_close(meta_gradient_squared_norm(algorithm, [noisy, noisy], clean), expected)
+
+
+def test_its_mean_over_batches_is_that_of_the_mean_meta_loss() -> None:
+    algorithm, clean = posed(), batch(7)
+    batches = [batch(4) for _ in range(3)]
+    pairs = [meta_gradient_squared_norm(algorithm, pair, clean) for pair in product(batches, repeat=2)]
+    expected = gradient_of_meta_loss(algorithm, batches, clean).square().sum()
+    torch.testing.assert_close(torch.stack(pairs).mean(), expected)
+
+
+def test_noise_of_the_guide_does_not_inflate_it() -> None:
+    algorithm, noisy, clean = posed(DiagonalNormal), batch(6), batch(7)
+    draws = torch.stack([_flat(algorithm.outer_gradients(noisy, clean)) for _ in range(150)])
+    estimates = torch.stack([meta_gradient_squared_norm(algorithm, [noisy, noisy], clean) for _ in range(150)])
+    error = 3**0.5 * estimates.std() / 150**0.5  # of the two estimates' difference
+    assert (estimates.mean() - RATE**2 * squared_norm_of_mean(draws)).abs() < 4 * error
+    assert RATE**2 * draws.square().sum(1).mean() > estimates.mean() + 4 * error
+
+
+def _flat(gradients: list[Tensor | None]) -> Tensor:
+    return torch.cat([g.flatten() for g in gradients if g is not None])
+
+
+def test_an_outer_kl_and_a_single_batch_are_refused() -> None:
+    with pytest.raises(UserError, match=r"outer_kl_weight is 0\.5, so the outer gradient is not the meta loss's alone"):
+        meta_gradient_squared_norm(posed(outer_kl_weight=0.5), [batch(2), batch(2)], batch(2))
+    with pytest.raises(UserError, match="1 independent gradients were given; a mean's squared norm takes at least two"):
+        meta_gradient_squared_norm(posed(), [batch(2)], batch(2))
