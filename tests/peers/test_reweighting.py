@@ -22,7 +22,7 @@ from vri_pyro.peers.reweighting import example_weights
 
 
 def _weights_by_hand(classifier: Classifier, noisy: Labelled, clean: Labelled, rate: float) -> Tensor:
-    """Algorithm 1 of the paper, lines 4 to 11, by double backward through a gradient step of length ``rate``."""
+    """The weights of the paper's algorithm 1, by double backward through a gradient step of length ``rate``."""
     parameters = dict(classifier.named_parameters())
     epsilon = torch.zeros(len(noisy.y), requires_grad=True)
     losses = F.cross_entropy(functional_call(classifier, parameters, (noisy.x,)).logits, noisy.y, reduction="none")

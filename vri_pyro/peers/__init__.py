@@ -1,4 +1,4 @@
-"""The peers of variational rectification, in its frame: what another paper does, where no (model, guide) pair says it."""
+"""The peers of variational rectification that are no (model, guide) pair, in the same frame."""
 
 from vri_pyro.peers.early_learning import ELR
 from vri_pyro.peers.mixup import Mixup

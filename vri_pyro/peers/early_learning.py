@@ -39,7 +39,7 @@ class ELRDescent(Descent):
     Raises:
         UserError: λ is negative, or β not in [0, 1).
 
-    Reference: Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020, eq. 6-9.
+    Reference: Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020.
     """
 
     def __init__(
@@ -70,9 +70,7 @@ class ELRDescent(Descent):
             UserError: the batch does not say which examples it holds.
         """
         if noisy.index is None:
-            raise UserError(
-                "ELR remembers a target of each example, so the noisy batch needs an index; give Labelled one"
-            )
+            raise UserError("ELR remembers a target of each example; give the noisy batch its index")
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
         p = logits.softmax(dim=-1)
