@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
-from vri_pyro.networks import tanh_layers
+from vri_pyro.networks import hidden_layers
 
 
 class DiracVector(AmortisedVector):
@@ -34,7 +34,7 @@ class DiracVector(AmortisedVector):
         inputs: Sequence[InputFactory] | None = None,
     ) -> None:
         super().__init__(feature_dim, num_classes, inputs)
-        body, width = tanh_layers(self.inputs.width, hidden)
+        body, width = hidden_layers(self.inputs.width, hidden)
         self.network = nn.Sequential(body, nn.Linear(width, num_classes))
 
     def distribution(self, seen: Tensor) -> Any:

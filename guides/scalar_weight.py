@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import pyro
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.inputs import InputFactory, Inputs, LabelOneHot, Loss
-from vri_pyro.networks import DiagonalNormalNetwork, tanh_layers
+from vri_pyro.networks import DiagonalNormalNetwork, hidden_layers
 from vri_pyro.pairs import Guide
 
 
@@ -21,9 +21,10 @@ class GateNetwork(nn.Module):
     Args:
         feature_dim: D.
         num_classes: K.
-        hidden: widths of the tanh layers.
+        hidden: widths of the hidden layers.
         inputs: what it sees of an example; the loss and the label when None.
         dirac: whether the gate is a function of the example, without uncertainty.
+        activation: makes what follows each hidden layer.
     """
 
     def __init__(
@@ -33,15 +34,16 @@ class GateNetwork(nn.Module):
         hidden: Sequence[int] = (32,),
         inputs: Sequence[InputFactory] | None = None,
         dirac: bool = False,
+        activation: Callable[[], nn.Module] = nn.Tanh,
     ) -> None:
         super().__init__()
         self.inputs = Inputs(feature_dim, num_classes, (Loss, LabelOneHot) if inputs is None else inputs)
         self.dirac = dirac
         if dirac:
-            body, width = tanh_layers(self.inputs.width, hidden)
+            body, width = hidden_layers(self.inputs.width, hidden, activation)
             self.network: nn.Module = nn.Sequential(body, nn.Linear(width, 1))
         else:
-            self.network = DiagonalNormalNetwork(self.inputs.width, 1, hidden)
+            self.network = DiagonalNormalNetwork(self.inputs.width, 1, hidden, activation=activation)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Any:
         """q(g | x, y), with batch shape [batch]."""
@@ -57,9 +59,10 @@ class ScalarWeight(Guide):
     Args:
         feature_dim: D.
         num_classes: K.
-        hidden: widths of the tanh layers.
+        hidden: widths of the hidden layers.
         inputs: what it sees of an example; the loss alone, as MW-Net, when None.
         dirac: whether the weight is a function of the example, as MW-Net's, or has an uncertainty.
+        activation: makes what follows each hidden layer: tanh, or ``torch.nn.ReLU`` as MW-Net has it.
     """
 
     def __init__(
@@ -69,9 +72,11 @@ class ScalarWeight(Guide):
         hidden: Sequence[int] = (100,),
         inputs: Sequence[InputFactory] | None = None,
         dirac: bool = True,
+        activation: Callable[[], nn.Module] = nn.Tanh,
     ) -> None:
         super().__init__()
-        self.gate = GateNetwork(feature_dim, num_classes, hidden, (Loss,) if inputs is None else inputs, dirac)
+        inputs = (Loss,) if inputs is None else inputs
+        self.gate = GateNetwork(feature_dim, num_classes, hidden, inputs, dirac, activation)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
         """See :class:`~vri_pyro.pairs.Guide`. Site: ``gate`` [batch]."""

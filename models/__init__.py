@@ -1,5 +1,6 @@
 """The generative side: Pyro models of the given labels, and the priors they are built with."""
 
+from vri_pyro.models.corrected_cross_entropy import CorrectedCrossEntropy
 from vri_pyro.models.cross_entropy import CrossEntropy
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.learned_normal import LearnedNormal
@@ -12,6 +13,7 @@ from vri_pyro.models.vamp_prior import VampPrior
 from vri_pyro.models.weighted_cross_entropy import WeightedCrossEntropy
 
 __all__ = [
+    "CorrectedCrossEntropy",
     "CrossEntropy",
     "GatedRectification",
     "LearnedNormal",

@@ -12,6 +12,7 @@ from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
 from vri_pyro.classifier import Classifier, call, cloned_buffers
+from vri_pyro.epoch_view import EpochView, Pools
 from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.labelled import Labelled
@@ -47,6 +48,20 @@ class Algorithm(ABC):
     @abstractmethod
     def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
         """Take one step and return its scalars, on the batch's device."""
+
+    def begin_epoch(self, view: EpochView) -> Pools | None:
+        """Look at the run before the first step of an epoch, and choose what to draw batches from.
+
+        It is not called again when a run resumes in mid-epoch: what it computes is kept in the attributes that
+        ``stateful`` names, and the pools are kept by the trainer.
+
+        Args:
+            view: the run as it stands.
+
+        Returns:
+            the pools of the following batches of the phase, until it returns others; None changes nothing.
+        """
+        return None
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that a step reads or changes, as tensors and plain values."""

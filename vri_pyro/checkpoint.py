@@ -78,7 +78,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
 
 def _first_difference(saved: str, asked: str) -> str:
     """The first option in which two configurations in YAML differ, by its full name."""
-    was, now = (dict(_options(yaml.safe_load(text))) for text in (saved, asked))
+    was, now = (dict(named_options(yaml.safe_load(text))) for text in (saved, asked))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:
@@ -86,11 +86,11 @@ def _first_difference(saved: str, asked: str) -> str:
     return "the same options in another form"
 
 
-def _options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The options in a nested configuration, named as on the command line."""
+def named_options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
+    """The options in a nested configuration and their values, named as on the command line."""
     if not isinstance(value, dict) or not value:
         yield name, value
         return
     for key, inner in value.items():
         inside = key not in ("class_path", "init_args")
-        yield from _options(inner, f"{name}.{key}".lstrip(".") if inside else name)
+        yield from named_options(inner, f"{name}.{key}".lstrip(".") if inside else name)

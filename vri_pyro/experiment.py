@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -31,12 +31,14 @@ from vri_pyro.data import (
     mean_and_std,
 )
 from vri_pyro.errors import UserError
-from vri_pyro.methods import Method, OptimizerFactory, Pool
+from vri_pyro.methods import Method, OptimizerFactory, Pool, Stage
+from vri_pyro.phase import Material, Phase
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.provenance import provenance
 from vri_pyro.run_folder import RunFolder
+from vri_pyro.run_state import Rows
 from vri_pyro.schedules import Schedule
-from vri_pyro.training import Material, Phase, Rows, Trainer
+from vri_pyro.training import Trainer
 
 
 @dataclass(frozen=True)
@@ -69,22 +71,14 @@ class SplitSizes:
 
 
 @dataclass(frozen=True)
-class FineTuning:
-    """A second phase on top of the trained classifier.
+class FineTuning(Stage):
+    """A last stage on top of the trained classifier, usually cross entropy on the clean set.
 
     Attributes:
-        method: what to train by, usually cross entropy on the clean set.
-        optimizer: of the classifier in this phase.
-        epochs: length of the phase.
+        method, optimizer, epochs, schedule: see :class:`~vri_pyro.methods.Stage`.
     """
 
-    method: Method
-    optimizer: OptimizerFactory
-    epochs: int = 10
-
-    def __post_init__(self) -> None:
-        """Check the length."""
-        _check_at_least(1, epochs=self.epochs)
+    epochs: int | None = 10
 
 
 class Experiment:
@@ -100,7 +94,8 @@ class Experiment:
         split: how many examples are trusted.
         augmentation: of the noisy batches; the paper's is Strong.
         clean_augmentation: of the clean batches; the paper's is Weak.
-        fine_tuning: a second phase, if any.
+        warm_up: a stage before the method's, if any, usually cross entropy on the noisy labels.
+        fine_tuning: a stage after it, if any.
         epochs: passes over the noisy part; other pools get the same number of steps.
         batch_size: examples of a noisy batch.
         clean_batch_size: examples of a clean batch; a smaller clean set is used whole.
@@ -124,6 +119,7 @@ class Experiment:
         split: SplitSizes = SplitSizes(),
         augmentation: Augmentation = NoAugmentation(),
         clean_augmentation: Augmentation = NoAugmentation(),
+        warm_up: Stage | None = None,
         fine_tuning: FineTuning | None = None,
         epochs: int = 60,
         batch_size: int = 100,
@@ -139,7 +135,8 @@ class Experiment:
         _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size)
         _check_at_least(0, threads=threads, workers=workers, seed=seed)
         self.method, self.data, self.noise, self.backbone = method, data, noise, backbone
-        self.optimizer, self.schedule, self.split, self.fine_tuning = optimizer, schedule, split, fine_tuning
+        self.optimizer, self.schedule, self.split = optimizer, schedule, split
+        self.warm_up, self.fine_tuning = warm_up, fine_tuning
         self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
         self.augmentation, self.clean_augmentation = augmentation, clean_augmentation
         self.device, self.threads, self.workers = choose_device(device), threads, workers
@@ -184,7 +181,7 @@ class Experiment:
             "split": split.summary(),
             "noise": split.noise,
             "skipped": trainer.skipped,
-            "structural_zeros": getattr(trainer.phases[0].algorithm, "structural_zeros", None) or [],
+            "structural_zeros": trainer.structural_zeros,
             "made_by": provenance(self.device),
         }
         self.folder.write_summary(summary)
@@ -245,12 +242,8 @@ class Experiment:
             classifier = self.backbone(shape, arrays.num_classes)
         # The layout that convolutions and pooling are faster in.
         classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
-        phases = [self._phase("training", self.method, self.optimizer, self.epochs, classifier, split)]
-        if self.fine_tuning is not None:
-            second = self.fine_tuning
-            phases.append(self._phase("fine-tuning", second.method, second.optimizer, second.epochs, classifier, split))
         return Trainer(
-            phases,
+            [self._phase(name, stage, classifier, split) for name, stage in self._stages()],
             material,
             self.folder,
             self.schedule,
@@ -268,13 +261,19 @@ class Experiment:
             return StreamedData(inputs, labels, self.device, mean, std, crop, self.workers)
         return DeviceData(inputs, labels, self.device, mean, std, crop)
 
-    @staticmethod
-    def _phase(
-        name: str, method: Method, optimizer: OptimizerFactory, epochs: int, classifier: Classifier, split: Split
-    ) -> Phase:
+    def _stages(self) -> Iterator[tuple[str, Stage]]:
+        """The stages of the run, in the order of training."""
+        main = Stage(self.method, self.optimizer)
+        for name, stage in (("warm-up", self.warm_up), ("training", main), ("fine-tuning", self.fine_tuning)):
+            if stage is not None:
+                yield from stage.method.stages(name, replace(stage, epochs=stage.epochs or self.epochs)).items()
+
+    def _phase(self, name: str, stage: Stage, classifier: Classifier, split: Split) -> Phase:
+        method = stage.method
         with _building(f"the method of {name}"):
-            algorithm = method.build(classifier, optimizer)
-        return Phase(name, algorithm, _pool(method.pool, split), epochs, method.views)
+            algorithm = method.build(classifier, stage.optimizer)
+        pool = _pool(method.pool, split)
+        return Phase(name, algorithm, pool, stage.epochs or self.epochs, method.views, stage.schedule)
 
 
 def _fitting(split: Split, arrays: Arrays) -> Split:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable
+from dataclasses import dataclass
 from typing import Any, Literal
 
 from torch import Tensor
@@ -16,6 +17,7 @@ from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient
 from vri_pyro.pairs import Guide, Model
+from vri_pyro.schedules import Schedule
 from vri_pyro.single_level import SingleLevelSVI
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
@@ -36,6 +38,41 @@ class Method(ABC):
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:
         """The algorithm that trains ``classifier`` with ``optimizer``, on the classifier's device."""
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """The stages that a stage by this method consists of, such as the folds of a cross-validation.
+
+        Args:
+            name: the stage's, such as "training".
+            stage: by this method, with its number of epochs.
+
+        Returns:
+            stages by name, in the order of training; each becomes a phase, by its own method's :meth:`build`. Those
+            without a number of epochs are as long as the run's main phase.
+        """
+        return {name: stage}
+
+
+@dataclass(frozen=True)
+class Stage:
+    """A part of a run, trained by one method.
+
+    Attributes:
+        method: what to train by.
+        optimizer: of the classifier.
+        epochs: its length; null for that of the run's main phase.
+        schedule: factor on the classifier's learning rate; null for that of the run.
+    """
+
+    method: Method
+    optimizer: OptimizerFactory
+    epochs: int | None = None
+    schedule: Schedule | None = None
+
+    def __post_init__(self) -> None:
+        """Check the length."""
+        if self.epochs is not None and self.epochs < 1:
+            raise UserError(f"epochs is {self.epochs}; give at least 1")
 
 
 class Bilevel(Method):

@@ -5,110 +5,37 @@ from __future__ import annotations
 import math
 import warnings
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
-from typing import Any, Literal, NamedTuple
+from typing import Any
 
-import numpy as np
 import torch
 from torch.utils.tensorboard import SummaryWriter
 
-from vri_pyro.algorithm import Algorithm
 from vri_pyro.checkpoint import save_checkpoint
-from vri_pyro.data import Augmentation, BatchPlan, BatchSequence, Examples, NoAugmentation
+from vri_pyro.epoch_view import EpochView
 from vri_pyro.evaluation import evaluate
 from vri_pyro.files import clear_write_errors
 from vri_pyro.guard import NonFiniteError
 from vri_pyro.interruption import Interrupted, stop_request
-from vri_pyro.metrics import Metrics
+from vri_pyro.phase import Material, Phase
+from vri_pyro.phase_batches import PhaseBatches
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.run_folder import RunFolder
+from vri_pyro.run_state import Progress, Rows
 from vri_pyro.schedules import Schedule
-
-Rows = list[dict[str, Any]]
-
-
-class Phase(NamedTuple):
-    """A stretch of training with one algorithm.
-
-    Attributes:
-        name: what the metrics call it.
-        algorithm: what takes the steps; all phases train the same classifier.
-        pool: the examples its first batch is drawn from.
-        epochs: its length.
-        views: how many augmented views of the first batch the algorithm asks for.
-    """
-
-    name: str
-    algorithm: Algorithm
-    pool: np.ndarray
-    epochs: int
-    views: Literal[1, 2] = 1
-
-
-@dataclass(frozen=True)
-class Material:
-    """What a run learns from and is judged on.
-
-    Attributes:
-        train: all training inputs with the labels that training may see.
-        test: test inputs and labels; they never choose anything.
-        clean: positions of the clean set in ``train``.
-        validation: positions of the held-out examples in ``train``, possibly none.
-        augmentation, clean_augmentation: of a step's first batch, and of its clean batch.
-    """
-
-    train: Examples
-    test: Examples
-    clean: np.ndarray
-    validation: np.ndarray
-    augmentation: Augmentation = NoAugmentation()
-    clean_augmentation: Augmentation = NoAugmentation()
-
-
-@dataclass
-class Progress:
-    """Where a run is: everything that changes besides the algorithms and the random state.
-
-    Attributes:
-        epoch, step: what comes next, from 0; ``step`` within the epoch.
-        rows: the metrics of the epochs done.
-        sums, counts: of the current epoch's finite step metrics.
-        best: validation accuracy of the best epoch so far.
-    """
-
-    epoch: int = 0
-    step: int = 0
-    rows: Rows = field(default_factory=list)
-    sums: Metrics = field(default_factory=dict)
-    counts: Metrics = field(default_factory=dict)
-    best: float = -math.inf
-
-    def add(self, metrics: Metrics) -> None:
-        """Add one step's metrics; what a skipped step has of non-finite values does not count."""
-        for name, value in metrics.items():
-            finite = value.isfinite()
-            zero = value.new_zeros(())
-            self.sums[name] = self.sums.get(name, zero) + torch.where(finite, value, zero)
-            self.counts[name] = self.counts.get(name, zero) + finite.to(value.dtype)
-
-    def means(self) -> dict[str, float]:
-        """The current epoch's mean of each metric, not a number where no step had a finite value."""
-        names = list(self.sums)
-        means = torch.stack([self.sums[n] / self.counts[n] for n in names]) if names else torch.zeros(0)
-        return dict(zip(names, means.tolist(), strict=True))
 
 
 class Trainer:
     """Runs phases one after the other and keeps the run's folder.
 
     A run killed at any moment goes on from the last checkpoint to the same numbers: the batches are functions of
-    the seed and the step, the learning rate of the progress, and everything else is in the checkpoint.
+    the seed, the step and the current pools, the learning rate of the progress, and everything else is in the
+    checkpoint.
 
     Args:
         phases: in the order of training.
         material: data.
         folder: where everything is written.
-        schedule: factor on the learning rate over each phase.
+        schedule: factor on the learning rate over each phase that has none of its own.
         steps_per_epoch: the same for every pool, so that methods are compared at equal numbers of steps.
         batch_size, clean_batch_size: examples of the first and the clean batch of a step.
         seed: of the order of the batches.
@@ -132,7 +59,7 @@ class Trainer:
         self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
         self.classifier = phases[0].algorithm.classifier
         self.progress = Progress()
-        self._noisy, self._clean = self._sequences()
+        self._batches = self._batches_of(phases[0])
         self._rates = [[group["lr"] for group in _optimizer(phase).param_groups] for phase in phases]
 
     @property
@@ -150,6 +77,7 @@ class Trainer:
         state = {
             "progress": vars(self.progress),
             "phases": [phase.algorithm.state_dict() for phase in self.phases],
+            "pools": self._batches.state_dict(),
             "random": torch.get_rng_state(),
         }
         if (device := self.material.train.device).type == "cuda":
@@ -164,6 +92,9 @@ class Trainer:
             totals.update({name: value.to(device) for name, value in totals.items()})
         for phase, saved in zip(self.phases, state["phases"], strict=True):
             phase.algorithm.load_state_dict(saved)
+        if not self.finished:
+            self._batches = self._batches_of(self._current_phase()[0])
+            self._batches.load_state_dict(state["pools"])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], device)
@@ -187,6 +118,8 @@ class Trainer:
         ):
             while not self.finished:
                 phase, started, rates = self._current_phase()
+                if progress.step == 0:
+                    self._begin_epoch(phase, started)
                 self.classifier.train()
                 while progress.step < self.steps_per_epoch:
                     self._step(phase, started, rates)
@@ -202,6 +135,12 @@ class Trainer:
     def skipped(self) -> int:
         """Updates refused for not being finite, of all phases together."""
         return sum(phase.algorithm.guard.skipped for phase in self.phases)
+
+    @property
+    def structural_zeros(self) -> list[str]:
+        """The parameter groups that no hypergradient reached, of all phases together."""
+        found = (getattr(phase.algorithm, "structural_zeros", None) or () for phase in self.phases)
+        return list(dict.fromkeys(name for names in found for name in names))
 
     def _check_skipped(self) -> None:
         if self.skipped >= self.epochs * self.steps_per_epoch:
@@ -222,27 +161,35 @@ class Trainer:
             started += phase.epochs
         raise IndexError("the run is over")
 
+    def _begin_epoch(self, phase: Phase, started: int) -> None:
+        """Let the algorithm look at the run and choose other pools, which hold until it chooses again."""
+        epoch = self.progress.epoch - started
+        if epoch == 0:
+            self._batches = self._batches_of(phase)
+        view = EpochView(
+            examples=self.material.train,
+            pools=self._batches.own,
+            epoch=epoch,
+            epochs=phase.epochs,
+            batch_size=self.batch_size,
+            num_classes=self.classifier.num_classes,
+            seed=self.seed,
+        )
+        if (pools := phase.algorithm.begin_epoch(view)) is not None:
+            self._batches.draw_from(pools)
+
+    def _batches_of(self, phase: Phase) -> PhaseBatches:
+        return PhaseBatches(phase, self.material, self.batch_size, self.clean_batch_size, self.seed)
+
     def _step(self, phase: Phase, started: int, rates: list[float]) -> None:
         progress = self.progress
         done = (progress.epoch - started) * self.steps_per_epoch + progress.step
-        factor = self.schedule.factor(done / (phase.epochs * self.steps_per_epoch))
+        factor = (phase.schedule or self.schedule).factor(done / self.steps_per_epoch, phase.epochs)
         for group, rate in zip(_optimizer(phase).param_groups, rates, strict=True):
             group["lr"] = rate * factor
         step = progress.epoch * self.steps_per_epoch + progress.step
-        progress.add(phase.algorithm.step(self._noisy[phase.name](step), self._clean(step)))
+        progress.add(phase.algorithm.step(*self._batches(step)))
         progress.step += 1
-
-    def _sequences(self) -> tuple[dict[str, BatchSequence], BatchSequence]:
-        """The first batches of each phase's steps, and the clean batches of all."""
-        train, augmentation = self.material.train, self.material.augmentation
-        plans = {
-            phase.name: BatchPlan(phase.pool, self.batch_size, self.seed, "noisy batches", augmentation, phase.views)
-            for phase in self.phases
-        }
-        clean = BatchPlan(
-            self.material.clean, self.clean_batch_size, self.seed, "clean batches", self.material.clean_augmentation
-        )
-        return {name: train.sequence(plan) for name, plan in plans.items()}, train.sequence(clean)
 
     def _end_epoch(self, phase: Phase, board: SummaryWriter) -> dict[str, Any]:
         """Evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""

@@ -75,6 +75,7 @@ def _complaint(result: Result) -> str:
         ),
         ("--data vri_pyro.data.NpzFile", "--data: set its options too that have no default: path"),
         ("--fine_tuning.epochs 3", "--fine_tuning: set its options too that have no default: method, optimizer"),
+        ("--warm_up.epochs 3", "--warm_up: set its options too that have no default: method, optimizer"),
         (
             "--optimizer torch.optim.LBFGS",
             "no virtual step is known for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",

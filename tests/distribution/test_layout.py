@@ -17,6 +17,7 @@ FLOORS = (
     "commands.fit",
     "experiment",
     "training",
+    "peers",
     "methods",
     "bilevel",
     "hypergradient",

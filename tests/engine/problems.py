@@ -21,6 +21,7 @@ from vri_pyro.guides import (
     DiracVector,
     Features,
     Gated,
+    LabelCorrection,
     LabelEmbedding,
     LabelOneHot,
     Logits,
@@ -32,6 +33,7 @@ from vri_pyro.guides import (
 from vri_pyro.hypergradient import Hypergradient
 from vri_pyro.labelled import Labelled
 from vri_pyro.models import (
+    CorrectedCrossEntropy,
     LearnedNormal,
     MaskedGuide,
     MixtureOfNormals,
@@ -159,6 +161,7 @@ PAIRS: dict[str, tuple[Callable[[int, int], Model], Callable[[int, int], Guide]]
     "library's gate": (vri_pyro.models.GatedRectification, partial(Gated, vector=partial(DiagonalNormal, **SMALL))),
     "scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,))),
     "uncertain scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,), dirac=False)),
+    "label correction": (CorrectedCrossEntropy, partial(LabelCorrection, **SMALL)),
 }
 TEMPERED = {"model": tempered_rectification, "guide": TemperedGuide}
 

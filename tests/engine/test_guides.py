@@ -17,6 +17,7 @@ from vri_pyro.guides import (
     DiracVector,
     Features,
     Gated,
+    LabelCorrection,
     LabelEmbedding,
     LabelOneHot,
     Logits,
@@ -26,7 +27,7 @@ from vri_pyro.guides import (
     NormalisingFlow,
     ScalarWeight,
 )
-from vri_pyro.models import CrossEntropy, GatedRectification, Rectification, WeightedCrossEntropy
+from vri_pyro.models import CorrectedCrossEntropy, CrossEntropy, GatedRectification, Rectification, WeightedCrossEntropy
 from vri_pyro.pairs import Guide
 
 from .contracts import GuideContract, untested
@@ -39,6 +40,7 @@ GUIDES: dict[type, type] = {
     DiracVector: Rectification,
     Gated: GatedRectification,
     ScalarWeight: WeightedCrossEntropy,
+    LabelCorrection: CorrectedCrossEntropy,
     NoLatents: CrossEntropy,
 }
 INPUTS: list[type] = [Features, Logits, LabelEmbedding, LabelOneHot, Loss]
@@ -183,3 +185,41 @@ def test_dirac_vector_is_the_same_at_every_draw() -> None:
 def test_impossible_options_are_named(kind: type, options: dict, complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         kind(6, 4, **options)
+
+
+def test_label_correction_gives_a_distribution_over_classes_from_features_and_label() -> None:
+    guide, (output, y) = LabelCorrection(6, 4), _data()
+    soft = guide(output, y)
+    assert soft.shape == (5, 4)
+    torch.testing.assert_close(soft.sum(-1), torch.ones(5))
+    assert (soft > 0).all()
+    assert ((guide(output, (y + 1) % 4) - soft).abs().amax(-1) > 0).all()
+    assert ((guide(output._replace(features=output.features + 1), y) - soft).abs().amax(-1) > 0).all()
+    assert torch.equal(guide(output._replace(logits=output.logits + 1), y), soft)
+
+
+def test_layers_of_the_label_correction_network_are_as_wide_as_the_authors() -> None:
+    widths = [(m.in_features, m.out_features) for m in LabelCorrection(64, 10).modules() if isinstance(m, nn.Linear)]
+    assert widths == [(64 + 64, 128), (128, 128), (128, 10)]
+
+
+@pytest.mark.parametrize("dirac", [True, False])
+def test_activation_of_the_scalar_weight_is_an_option(dirac: bool) -> None:
+    def activations(**options: object) -> list[type]:
+        kinds = [type(module) for module in ScalarWeight(6, 4, dirac=dirac, **options).modules()]  # type: ignore[arg-type]
+        return [kind for kind in kinds if kind in (nn.Tanh, nn.ReLU)]
+
+    assert activations() == [nn.Tanh]
+    assert activations(hidden=(3, 2), activation=nn.ReLU) == [nn.ReLU, nn.ReLU]
+
+
+def test_scalar_weight_with_relu_is_the_meta_weight_network() -> None:
+    guide, (output, y) = ScalarWeight(6, 4, hidden=(100,), activation=nn.ReLU), _data()
+    first, last = (m for m in guide.modules() if isinstance(m, nn.Linear))
+    assert (first.in_features, first.out_features, last.out_features) == (1, 100, 1)
+    trace = poutine.trace(WeightedCrossEntropy(6, 4)).get_trace
+    with poutine.replay(trace=poutine.trace(guide).get_trace(output, y)):
+        weight = trace(output, y).nodes["weight"]["value"]
+    loss = nn.functional.cross_entropy(output.logits, y, reduction="none").unsqueeze(-1)
+    expected = last(first(loss).relu()).sigmoid().squeeze(-1)
+    torch.testing.assert_close(weight / len(y), expected / expected.sum())

@@ -17,8 +17,17 @@ import vri_pyro.models
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
-from vri_pyro.guides import DiagonalNormal, DiracVector, Gated, LowRankNormal, NoLatents, ScalarWeight
+from vri_pyro.guides import (
+    DiagonalNormal,
+    DiracVector,
+    Gated,
+    LabelCorrection,
+    LowRankNormal,
+    NoLatents,
+    ScalarWeight,
+)
 from vri_pyro.models import (
+    CorrectedCrossEntropy,
     CrossEntropy,
     GatedRectification,
     LearnedNormal,
@@ -41,6 +50,7 @@ MODELS: dict[type, type] = {
     Rectification: DiagonalNormal,
     GatedRectification: Gated,
     WeightedCrossEntropy: ScalarWeight,
+    CorrectedCrossEntropy: LabelCorrection,
 }
 PRIORS: list[type] = [PriorNetwork, StandardNormal, LearnedNormal, MixtureOfNormals]
 # Priors made of the guide they are paired with.
@@ -316,3 +326,23 @@ def test_gate_switches_an_example_off() -> None:
     assert output.logits.grad is not None
     assert output.logits.grad[0].abs().max() < 1e-20
     torch.testing.assert_close(output.logits.grad[1:], (output.logits.softmax(-1) - F.one_hot(y, 4))[1:].detach() / 4)
+
+
+def test_corrected_cross_entropy_is_the_cross_entropy_against_the_soft_label() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    model, guide = CorrectedCrossEntropy(6, 4), LabelCorrection(6, 4, hidden=(8,))
+    soft = guide(output, y)
+    terms = RectificationELBO().terms(model, guide, output, y)
+    torch.testing.assert_close(terms.log_likelihood, -F.cross_entropy(output.logits, soft, reduction="none"))
+    torch.testing.assert_close(terms.loss(kl_weight=0.0), F.cross_entropy(output.logits, soft))
+
+
+def test_soft_label_that_is_the_given_one_leaves_the_cross_entropy() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+
+    def believing(output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", len(y)):
+            pyro.sample("soft_label", dist.Delta(F.one_hot(y, 4).double(), event_dim=1))
+
+    terms = RectificationELBO().terms(CorrectedCrossEntropy(6, 4), believing, output, y)
+    torch.testing.assert_close(terms.loss(kl_weight=0.0), F.cross_entropy(output.logits, y))

@@ -4,37 +4,48 @@ from __future__ import annotations
 
 import json
 import os
+import pickle
+import runpy
 import subprocess
 import sys
 from pathlib import Path
 
 import numpy as np
 import pytest
+from torchvision.datasets import cifar
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
-SHARED_CODE = {"study.py"}
 
 SMALLEST = {
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0"],
-    "fashion_mnist.py": [
-        *("--data", "tiny.npz", "--epochs", "1", "--noisy-size", "200", "--seeds", "0", "1"),
-        *("--results", "results", "--runs", "runs"),
-    ],
+    "prepare.py": ["cifar10"],
     "loader_speed.py": [
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
+# Studies: what of them to run at the tiny scale, besides two seeds, and what their page must show.
+STUDIES = {
+    "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "figure 5"]),
+}
+TINY = ["--scale", "tiny", "--seeds", "0", "1", "--results", "results", "--runs", "runs"]
 
 
 @pytest.fixture
-def tiny_npz(tmp_path: Path) -> None:
-    generator = np.random.default_rng(0)
-    labels = np.arange(1500) % 10
-    images = (20 * labels[:, None, None] + generator.integers(0, 20, (1500, 8, 8))).astype(np.uint8)
-    np.savez(tmp_path / "tiny.npz", x_train=images, y_train=labels, x_test=images[:50], y_test=labels[:50])
+def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return tmp_path
+
+
+def run_here(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
+    """Run a script in this process, as if it had been called."""
+    monkeypatch.setattr(sys, "argv", [script, *arguments])
+    monkeypatch.setattr(sys, "path", [*sys.path])
+    with pytest.raises(SystemExit) as left:
+        runpy.run_path(str(EXPERIMENTS / script), run_name="__main__")
+    return int(left.value.code or 0)
 
 
 def run(script: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
@@ -48,26 +59,34 @@ def run(script: str, arguments: list[str], folder: Path) -> subprocess.Completed
 
 
 def test_every_script_is_listed() -> None:
-    assert {path.name for path in EXPERIMENTS.glob("*.py")} == set(SMALLEST) | SHARED_CODE
+    assert {path.name for path in EXPERIMENTS.glob("*.py")} == set(SMALLEST) | set(STUDIES)
 
 
-@pytest.mark.usefixtures("tiny_npz")
-@pytest.mark.parametrize("script", SMALLEST)
+@pytest.mark.parametrize("script", [name for name in SMALLEST if name != "prepare.py"])
 def test_smallest_form_runs(script: str, tmp_path: Path) -> None:
     done = run(script, SMALLEST[script], tmp_path)
     assert done.returncode == 0, done.stderr
     if script == "demo.py":
         for row in ("cross entropy", "clean-only", "fine-tuned", "VRI"):
             assert f"│ {row} " in done.stdout
-    if script == "fashion_mnist.py":
-        report = (tmp_path / "results" / "fashion_mnist.md").read_text()
-        assert "| VRI |" in report
-        assert "±" in report
-        assert (tmp_path / "results" / "fashion_mnist_posterior.png").stat().st_size > 10_000
     if script == "step_cost.py":
         rows = json.loads((tmp_path / "cost.json").read_text())["rows"]
         assert [row["step"] for row in rows] == ["plain SGD", "SplitJVP"]
         assert rows[0]["plain_steps"] == 1
+
+
+@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.parametrize("script", STUDIES)
+def test_study_runs_and_reports(script: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    some, shown = STUDIES[script]
+    assert run_here(script, [*TINY, *some], monkeypatch) == 0
+    name = f"{Path(script).stem}_tiny"
+    page = (here / "results" / f"{name}.md").read_text()
+    for words in (*shown, " ± ", f"python experiments/{script} --scale tiny --seeds 0 1", f"({name}.png)"):
+        assert words in page
+    assert (here / "results" / f"{name}.png").stat().st_size > 10_000
+    assert list((here / "results" / "runs" / name).rglob("seed1.json"))
+    assert not list((here / "runs").rglob("*.pt"))  # what is heavy is gone
 
 
 def test_finished_study_is_not_run_again(tmp_path: Path) -> None:
@@ -81,3 +100,18 @@ def test_finished_study_is_not_run_again(tmp_path: Path) -> None:
     other = run("demo.py", ["--epochs", "2", "--seeds", "0"], tmp_path)
     assert other.returncode != 0
     assert "epochs was 1, now it is 2" in other.stderr
+
+
+def test_torchvisions_copy_becomes_an_npz_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    folder = here / "data" / "cifar-10-batches-py"
+    folder.mkdir(parents=True)
+    images = np.random.default_rng(0).integers(0, 256, (10, 3072), np.uint8)
+    for name in ("data_batch_1", "data_batch_2", "data_batch_3", "data_batch_4", "data_batch_5", "test_batch"):
+        (folder / name).write_bytes(pickle.dumps({"data": images, "labels": list(range(10))}))
+    (folder / "batches.meta").write_bytes(pickle.dumps({"label_names": [f"name {i}" for i in range(10)]}))
+    monkeypatch.setattr(cifar, "check_integrity", lambda path, md5=None: Path(path).is_file())
+    assert run_here("prepare.py", SMALLEST["prepare.py"], monkeypatch) == 0
+    with np.load("data/cifar10.npz") as arrays:
+        assert arrays["x_train"].shape == (50, 32, 32, 3)
+        assert np.array_equal(arrays["x_test"], images.reshape(10, 3, 32, 32).transpose(0, 2, 3, 1))
+        assert arrays["classes"][3] == "name 3"

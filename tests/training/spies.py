@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,14 @@ from torch.optim import Optimizer
 
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.classifier import Classifier
+from vri_pyro.epoch_view import EpochView, Pools
 from vri_pyro.guides import NoLatents
+from vri_pyro.initial_state import InitialState
 from vri_pyro.labelled import Labelled
 from vri_pyro.methods import Method, OptimizerFactory, Pool, SingleLevel
+from vri_pyro.metrics import Metrics
 from vri_pyro.models import CrossEntropy
+from vri_pyro.single_level import SingleLevelSVI
 
 
 class SeenStep(NamedTuple):
@@ -53,6 +57,48 @@ class Spying(Method):
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Spy:
         self.spy = Spy(classifier, optimizer(classifier.parameters()))
         return self.spy
+
+
+class Choosing(SingleLevel):
+    """Cross entropy that restarts the classifier in its second epoch, and draws every other epoch's pools at random."""
+
+    def __init__(self) -> None:
+        super().__init__(CrossEntropy, NoLatents, clean_weight=1.0)
+        self.algorithm: ChoosingSVI
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> SingleLevelSVI:
+        self.algorithm = ChoosingSVI(
+            classifier, CrossEntropy(1, 1), NoLatents(1, 1), optimizer(classifier.parameters())
+        )
+        return self.algorithm
+
+
+class ChoosingSVI(SingleLevelSVI):
+    stateful = (*SingleLevelSVI.stateful, "initial")
+
+    def __init__(self, *parts: Any) -> None:
+        super().__init__(*parts, clean_weight=1.0)
+        self.initial = InitialState(self.classifier)
+        self.views: list[EpochView] = []
+        self.seen: list[tuple[set[int], set[int]]] = []
+
+    def begin_epoch(self, view: EpochView) -> Pools | None:
+        self.views.append(view)
+        if view.epoch == 1:
+            self.initial.restore(self.optimizer)
+        if view.epoch % 2:
+            return None
+        noisy = view.pools.noisy[torch.randperm(len(view.pools.noisy)).numpy()[:100]]
+        return Pools(noisy, view.pools.clean[: 5 + view.epoch])
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        self.seen.append((set(_positions(noisy)), set(_positions(clean))))
+        return super().step(noisy, clean)
+
+
+def _positions(batch: Labelled) -> list[int]:
+    assert isinstance(batch.index, Tensor)
+    return batch.index.tolist()
 
 
 def sgd(rate: float) -> OptimizerFactory:

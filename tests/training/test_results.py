@@ -122,9 +122,9 @@ def test_evaluation_of_a_broken_classifier_is_reported_not_raised(digits: Device
 
 
 def test_schedules_begin_at_the_given_rate_and_cosine_falls_to_nothing() -> None:
-    progress = [i / 100 for i in range(100)]
-    assert {Constant().factor(p) for p in progress} == {1.0}
-    factors = [Cosine().factor(p) for p in progress]
+    times = [i / 10 for i in range(100)]
+    assert {Constant().factor(time, 10) for time in times} == {1.0}
+    factors = [Cosine().factor(time, 10) for time in times]
     assert factors[0] == 1.0
     assert factors[50] == pytest.approx(0.5)
     assert factors == sorted(factors, reverse=True)

@@ -1,0 +1,44 @@
+"""What the studies share: runs of ``vri-pyro fit`` that are done once, in parallel, and kept, a JSON file each.
+
+A study's script says which runs it wants (:class:`Study`) and what becomes of them (:class:`Page`); :func:`main` does
+the rest.
+"""
+
+from study.benches import CIFAR10, CIFAR10_16, FASHION_MNIST_14, SCALES, Bench, open_set
+from study.command import Study, main
+from study.execution import Workshop, run_all
+from study.page import Page
+from study.records import Record, Records, Store
+from study.runs import CONFIGS, Cell, Options, Run, config, grid, runs_of
+from study.statistics import Estimate, paired_difference, slope, spread
+from study.tables import by_method, markdown_table
+
+__all__ = [
+    "CIFAR10",
+    "CIFAR10_16",
+    "CONFIGS",
+    "FASHION_MNIST_14",
+    "SCALES",
+    "Bench",
+    "Cell",
+    "Estimate",
+    "Options",
+    "Page",
+    "Record",
+    "Records",
+    "Run",
+    "Store",
+    "Study",
+    "Workshop",
+    "by_method",
+    "config",
+    "grid",
+    "main",
+    "markdown_table",
+    "open_set",
+    "paired_difference",
+    "run_all",
+    "runs_of",
+    "slope",
+    "spread",
+]

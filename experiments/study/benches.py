@@ -1,0 +1,143 @@
+"""Benches: a data set at a size, with a classifier and a length of training that fit it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+from study.data import find, pooled, synthetic
+from study.runs import Options
+from vri_pyro.errors import UserError
+
+
+@dataclass(frozen=True)
+class Bench:
+    """What all runs of a study share at one scale.
+
+    Attributes:
+        title: the data's name in tables.
+        data: name of the .npz file without its ending; None for synthetic images.
+        side: pixels to pool the images to.
+        foreign: name of the .npz file of images of no class, for open-set noise.
+        options: of ``vri-pyro fit``: the sizes of the parts, the classifier, its optimiser, the length of training.
+        path, foreign_path: the pooled files, once :meth:`prepared`.
+    """
+
+    title: str
+    data: str | None
+    side: int
+    foreign: str
+    options: Options
+    path: Path | None = None
+    foreign_path: Path | None = None
+
+    def prepared(self, given: list[Path], cache: Path) -> Bench:
+        """The bench with its files found, and pooled once.
+
+        Args:
+            given: .npz files, and folders of some.
+            cache: where the pooled files go.
+
+        Raises:
+            UserError: the data are in none of the places given.
+        """
+        if self.data is None:
+            return replace(self, path=synthetic(cache / "synthetic.npz"), foreign_path=cache / "synthetic.npz")
+        foreign = find(self.foreign, given)
+        return replace(
+            self,
+            path=pooled(_needed(self.data, given), self.side, cache),
+            foreign_path=foreign and pooled(foreign, self.side, cache),
+        )
+
+    def setting(self, *options: str, noisy: bool = True) -> Options:
+        """The bench's options with those of a setting after them."""
+        data = "NpzFile", "--data.path", str(self.path)
+        return ("--data", f"vri_pyro.data.{data[0]}", *data[1:], *self.options, *options)
+
+
+def _needed(name: str, given: list[Path]) -> Path:
+    if (path := find(name, given)) is None:
+        places = ", ".join(map(str, given)) or "nowhere"
+        raise UserError(
+            f"there is no {name}.npz (looked in: {places}); name it with --data, or write it with "
+            f"python experiments/prepare.py {name}"
+        )
+    return path
+
+
+def noise(name: str, rate: float) -> Options:
+    """The options of one of the package's noises."""
+    return ("--noise", f"vri_pyro.data.{name}", "--noise.rate", str(rate))
+
+
+def open_set(bench: Bench, rate: float) -> Options:
+    """The options of open-set noise by replacement with the bench's foreign images.
+
+    Raises:
+        UserError: they are in none of the places given.
+    """
+    if bench.foreign_path is None:
+        raise UserError(f"open-set noise on {bench.title} needs {bench.foreign}.npz; name it with --data")
+    return (*noise("OpenSet", rate), "--noise.images", str(bench.foreign_path))
+
+
+def clean_labels(per_class: int) -> Options:
+    """The options of a clean set's size."""
+    return ("--split.clean_per_class", str(per_class))
+
+
+def _sgd(lr: float, momentum: float) -> Options:
+    options = {"lr": lr, "momentum": momentum, "weight_decay": 5e-4}
+    return ("--optimizer", "torch.optim.SGD", *(x for k, v in options.items() for x in (f"--optimizer.{k}", str(v))))
+
+
+SYNTHETIC = Bench(
+    title="synthetic",
+    data=None,
+    side=8,
+    foreign="synthetic",
+    options=(
+        *("--split.noisy_size", "200", "--split.validation_per_class", "2", "--epochs", "2"),
+        *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]"),
+        *_sgd(0.2, 0.0),
+    ),
+)
+FASHION_MNIST_14 = Bench(
+    title="Fashion-MNIST",
+    data="fashion_mnist",
+    side=14,
+    foreign="mnist_ood",
+    options=(
+        *("--split.noisy_size", "5000", "--split.validation_per_class", "20", "--epochs", "12"),
+        *("--backbone", "vri_pyro.backbones.SmallCNN", "--backbone.channels", "[16,32]"),
+        *("--backbone.feature_dim", "64"),
+        *_sgd(0.2, 0.0),
+    ),
+)
+CIFAR10_16 = Bench(
+    title="CIFAR-10",
+    data="cifar10",
+    side=16,
+    foreign="tinyimagenet32_ood",
+    options=(
+        *("--split.noisy_size", "10000", "--split.validation_per_class", "20", "--epochs", "12"),
+        *("--backbone", "vri_pyro.backbones.CIFARResNet", "--backbone.depth", "8"),
+        *("--augmentation", "vri_pyro.data.HorizontalFlip", "--clean_augmentation", "vri_pyro.data.HorizontalFlip"),
+        *_sgd(0.1, 0.9),
+    ),
+)
+# The paper's data, net, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
+CIFAR10 = Bench(
+    title="CIFAR-10",
+    data="cifar10",
+    side=32,
+    foreign="tinyimagenet32_ood",
+    options=(
+        *("--split.clean_per_class", "100", "--split.validation_per_class", "20", "--epochs", "160"),
+        *("--backbone", "vri_pyro.backbones.ResNet32"),
+        *("--augmentation", "vri_pyro.data.Strong", "--clean_augmentation", "vri_pyro.data.Weak"),
+        *_sgd(0.02, 0.9),
+    ),
+)
+SCALES = {"small": (FASHION_MNIST_14,), "paper": (CIFAR10,), "tiny": (SYNTHETIC,)}

@@ -1,0 +1,126 @@
+"""A study's command line."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import matplotlib as mpl
+
+from study.benches import SCALES, Bench
+from study.execution import Workshop, run_all
+from study.page import STYLE, Page
+from study.records import Records, Store
+from study.runs import Cell, runs_of
+from vri_pyro.errors import UserError
+from vri_pyro.run_folder import RunFolder
+
+RESULTS = Path(__file__).parents[1] / "results"
+
+
+@dataclass(frozen=True)
+class Study:
+    """A study: which runs, and what becomes of them.
+
+    Attributes:
+        name: of the script, without its ending.
+        description: what it asks, for ``--help``.
+        cells: the methods in their settings on one bench.
+        report: the page, from the runs that are done; drawn in the studies' common style.
+        benches: what to run on, by scale.
+        seeds: unless others are asked for.
+        curves: metrics whose course over the epochs is kept.
+        measure: what else is to be kept of a run, computed from its folder when it ends.
+    """
+
+    name: str
+    description: str
+    cells: Callable[[Bench], Sequence[Cell]]
+    report: Callable[[Records], Page]
+    benches: Mapping[str, Sequence[Bench]] = field(default_factory=lambda: SCALES)
+    seeds: Sequence[int] = (0, 1, 2)
+    curves: Sequence[str] = ("test_accuracy",)
+    measure: Callable[[RunFolder], dict[str, Any]] | None = None
+
+
+def main(study: Study, arguments: Sequence[str] | None = None) -> int:
+    """Run a study as its command line asks; returns the exit status."""
+    options = parser(study).parse_args(arguments)
+    try:
+        return _main(study, options)
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print("stopped; the same command goes on", file=sys.stderr)
+        return 130
+
+
+def parser(study: Study) -> argparse.ArgumentParser:
+    """The options of every study."""
+    made = argparse.ArgumentParser(
+        prog=f"{study.name}.py", description=study.description, formatter_class=argparse.RawDescriptionHelpFormatter
+    )
+    made.add_argument(
+        "--scale",
+        choices=list(study.benches),
+        default="small",
+        help="small: minutes on two cores, the default; paper: the paper's data and nets, for a GPU; tiny: synthetic "
+        "images, to try the script out",
+    )
+    made.add_argument("--seeds", type=int, nargs="+", default=list(study.seeds), metavar="SEED")
+    made.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings, by their names in the table")
+    made.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods")
+    made.add_argument("--jobs", type=int, default=1, help="worker processes, a thread each; 1 by default")
+    made.add_argument(
+        "--data", type=Path, nargs="+", default=[Path("data")], metavar="FILE", help=".npz files, or folders of some"
+    )
+    made.add_argument("--runs", type=Path, default=Path("runs"), help="scratch: run folders, and pooled images")
+    made.add_argument("--results", type=Path, default=RESULTS, help="where page, figure and the runs' records go")
+    made.add_argument("--keep", action="store_true", help="leave the run folders, with checkpoints, in --runs")
+    made.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    made.add_argument("--report-only", action="store_true", help="write page and figure from the runs that are done")
+    return made
+
+
+def _main(study: Study, options: argparse.Namespace) -> int:
+    # Results of another scale are another study's.
+    name = study.name if options.scale == "small" else f"{study.name}_{options.scale}"
+    benches = [
+        bench.prepared(options.data, (options.runs / "data").absolute()) for bench in study.benches[options.scale]
+    ]
+    cells = [cell for bench in benches for cell in study.cells(bench)]
+    runs = runs_of(_chosen(cells, options.settings, options.methods), options.seeds)
+    store = Store(options.results / "runs" / name)
+    failed = []
+    if not options.report_only:
+        workshop = Workshop(
+            store, options.runs / name, study.curves, study.measure, keep=options.keep, device=options.device
+        )
+        failed = run_all(runs, workshop, options.jobs)
+    records = store.collect(runs)
+    if not len(records):
+        raise UserError(f"no run of {name} is done, so there is nothing to report")
+    with mpl.rc_context(STYLE):
+        page = study.report(records)
+    command = f"python experiments/{study.name}.py --scale {options.scale}"
+    print(page.write(options.results, name, records, f"{command} --seeds {' '.join(map(str, records.seeds))}"))
+    for run in failed:
+        print(f"failed: {run.name}; its message is above", file=sys.stderr)
+    return 1 if failed else 0
+
+
+def _chosen(cells: Sequence[Cell], settings: Sequence[str] | None, methods: Sequence[str] | None) -> list[Cell]:
+    for kind, asked in (("setting", settings), ("method", methods)):
+        known = list(dict.fromkeys(getattr(cell, kind) for cell in cells))
+        if unknown := [name for name in asked or () if name not in known]:
+            raise UserError(f"there is no {kind} {', '.join(unknown)}; choose from: {', '.join(known)}")
+    return [
+        cell
+        for cell in cells
+        if cell.setting in (settings or [cell.setting]) and cell.method in (methods or [cell.method])
+    ]

@@ -1,0 +1,47 @@
+"""The label correction network: from what an example looks like and how it is labelled to what it is."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+import pyro
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.guides.inputs import Features, InputFactory, Inputs, LabelEmbedding
+from vri_pyro.networks import hidden_layers
+from vri_pyro.pairs import Guide
+
+
+class LabelCorrection(Guide):
+    """q(c | z, y): a point on the simplex, softmax of a tanh network of features and label embedding.
+
+    For :class:`vri_pyro.models.CorrectedCrossEntropy`; together, without a KL and with detached features, they are MLC.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        hidden: widths of the tanh layers; two of 128 in the authors' code.
+        inputs: what it sees of an example; features and label embedding when None.
+
+    Reference: Zheng et al., Meta label correction for noisy label learning, AAAI 2021.
+    """
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        hidden: Sequence[int] = (128, 128),
+        inputs: Sequence[InputFactory] | None = None,
+    ) -> None:
+        super().__init__()
+        self.inputs = Inputs(feature_dim, num_classes, (Features, LabelEmbedding) if inputs is None else inputs)
+        body, width = hidden_layers(self.inputs.width, hidden)
+        self.network = nn.Sequential(body, nn.Linear(width, num_classes), nn.Softmax(dim=-1))
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
+        """See :class:`~vri_pyro.pairs.Guide`. Site: ``soft_label`` [batch, K]."""
+        soft = self.network(self.inputs(output, y))
+        with pyro.plate("data", y.shape[0]):
+            return pyro.sample("soft_label", dist.Delta(soft, event_dim=1))

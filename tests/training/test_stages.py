@@ -1,0 +1,180 @@
+"""Stages before and after the main one, methods that are several stages, and algorithms that choose their pools."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vri_pyro.backbones import MLP
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.epoch_view import Pools
+from vri_pyro.errors import UserError
+from vri_pyro.experiment import FineTuning
+from vri_pyro.initial_state import InitialState
+from vri_pyro.interruption import Interrupted
+from vri_pyro.methods import Stage
+from vri_pyro.schedules import Constant, Cosine
+
+from .spies import Choosing, ChoosingSVI, Spying, cross_entropy, sgd
+
+Run = Callable[..., dict[str, Any]]
+
+
+def _phases(folder: Path) -> list[str]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return [row["phase"] for row in csv.DictReader(file)]
+
+
+def test_warm_up_comes_first_and_is_as_long_as_the_main_phase_unless_it_says_otherwise(
+    run: Run, folder: Path, tmp_path: Path
+) -> None:
+    run(epochs=2, warm_up=Stage(cross_entropy(), sgd(0.1)))
+    assert _phases(folder) == ["warm-up"] * 2 + ["training"] * 2
+    fine_tuning = FineTuning(cross_entropy("clean"), sgd(0.1), epochs=1)
+    run(epochs=2, warm_up=Stage(cross_entropy(), sgd(0.1), 1), fine_tuning=fine_tuning, output=tmp_path / "other")
+    assert _phases(tmp_path / "other") == ["warm-up", "training", "training", "fine-tuning"]
+
+
+def test_all_phases_train_the_same_classifier(run: Run) -> None:
+    first, second, third = Spying(), Spying(), Spying()
+    run(method=second, epochs=1, warm_up=Stage(first, sgd(0.1)), fine_tuning=FineTuning(third, sgd(0.1), epochs=1))
+    assert first.spy.classifier is second.spy.classifier is third.spy.classifier
+
+
+def test_stage_has_a_schedule_of_its_own_or_the_runs(run: Run) -> None:
+    first, second, third = Spying(), Spying(), Spying()
+    warm_up = Stage(first, sgd(0.2), epochs=1, schedule=Constant())
+    run(
+        method=second,
+        epochs=1,
+        schedule=Cosine(),
+        warm_up=warm_up,
+        fine_tuning=FineTuning(third, sgd(0.1), epochs=1),
+    )
+    rates = [[step.rates[0] for step in method.spy.seen] for method in (first, second, third)]
+    assert rates[0] == [0.2] * 4
+    assert rates[1] == rates[2] == pytest.approx([0.05 * (1 + np.cos(np.pi * i / 4)) for i in range(4)])
+
+
+class Folded(Spying):
+    """Two folds on other parts of the data, then itself."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.folds = Spying("clean"), Spying("noisy_and_clean")
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        folds = (Stage(fold, stage.optimizer, epochs=1) for fold in self.folds)
+        return {f"fold {number}": fold for number, fold in enumerate(folds)} | {name: stage}
+
+
+def test_method_may_consist_of_several_stages(run: Run, folder: Path) -> None:
+    method = Folded()
+    run(method=method, epochs=2)
+    assert _phases(folder) == ["fold 0", "fold 1", "training", "training"]
+    assert [len(fold.spy.seen) for fold in method.folds] == [4, 4]
+    assert method.folds[0].spy.classifier is method.spy.classifier
+
+
+def test_stages_of_a_method_in_the_place_of_the_warm_up_come_before_the_main_one(run: Run, folder: Path) -> None:
+    run(warm_up=Stage(Folded(), sgd(0.1), epochs=1), epochs=1)
+    assert _phases(folder) == ["fold 0", "fold 1", "warm-up", "training"]
+
+
+@pytest.mark.parametrize("epochs", [0, -1])
+def test_stage_without_epochs_is_refused(epochs: int) -> None:
+    with pytest.raises(UserError, match=f"epochs is {epochs}; give at least 1"):
+        Stage(cross_entropy(), sgd(0.1), epochs)
+
+
+def test_batches_are_drawn_from_the_pools_that_the_algorithm_chose_until_it_chooses_again(run: Run) -> None:
+    method = Choosing()
+    run(method=method, epochs=4)
+    first, second = method.algorithm.seen[:8], method.algorithm.seen[8:]
+    assert len(set().union(*(noisy for noisy, _ in first))) == 100
+    assert all(len(clean) == 5 for _, clean in first)
+    assert all(len(clean) == 7 for _, clean in second)
+    assert set().union(*(noisy for noisy, _ in first)) != set().union(*(noisy for noisy, _ in second))
+
+
+def test_algorithm_is_shown_the_phases_own_pools_and_where_it_is(run: Run) -> None:
+    method = Choosing()
+    run(method=method, epochs=3, seed=5, fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.1), epochs=1))
+    views = method.algorithm.views
+    assert [(view.epoch, view.epochs) for view in views] == [(0, 3), (1, 3), (2, 3)]
+    assert all((view.batch_size, view.num_classes, view.seed) == (50, 10, 5) for view in views)
+    assert all((len(view.pools.noisy), len(view.pools.clean)) == (200, 20) for view in views)
+    assert len(views[0].examples) == 1400
+
+
+class ChoosingNone(Choosing):
+    def build(self, *arguments: Any) -> Any:
+        algorithm = super().build(*arguments)
+        algorithm.begin_epoch = lambda view: Pools(view.pools.noisy[:0], view.pools.clean)  # type: ignore[method-assign]
+        return algorithm
+
+
+def test_choosing_nothing_to_train_on_is_an_error_that_names_the_phase(run: Run) -> None:
+    with pytest.raises(UserError, match="training has chosen no example to train on; loosen"):
+        run(method=ChoosingNone())
+
+
+@pytest.mark.parametrize("at", [1, 4, 6, 11])
+def test_run_whose_pools_change_is_resumed_in_mid_epoch_bit_for_bit(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, at: int
+) -> None:
+    changes = {
+        "epochs": 4,
+        "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+        "backbone": lambda shape, classes: MLP(shape, classes, hidden=(8,), dropout=0.2),
+    }
+    run(method=Choosing(), output=tmp_path / "whole", **changes)
+    step = ChoosingSVI.step
+
+    def stopping(self: ChoosingSVI, *batches: Any) -> Any:
+        metrics = step(self, *batches)
+        if len(self.seen) == at:
+            signal.raise_signal(signal.SIGINT)
+        return metrics
+
+    with monkeypatch.context() as patch:
+        patch.setattr(ChoosingSVI, "step", stopping)
+        with pytest.raises(Interrupted):
+            run(method=Choosing(), **changes)
+    method = Choosing()
+    run(method=method, resume=True, **changes)
+    assert [view.epoch for view in method.algorithm.views] == list(range(-(-at // 4), 4))  # not again in mid-epoch
+    last = "checkpoints/last.pt"
+    whole, resumed = (load_checkpoint(one / last) for one in (tmp_path / "whole", folder))
+    assert resumed["progress"]["rows"] == whole["progress"]["rows"]
+    assert all(torch.equal(resumed["pools"][name], pool) for name, pool in whole["pools"].items())
+    for name, value in whole["phases"][0]["classifier"].items():
+        assert torch.equal(resumed["phases"][0]["classifier"][name], value)
+
+
+def test_going_back_to_the_initial_state_forgets_the_training_and_the_momentum() -> None:
+    classifier = MLP((3,), 2, hidden=(4,))
+    before = {name: value.clone() for name, value in classifier.state_dict().items()}
+    optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1, momentum=0.9)
+    initial = InitialState(classifier)
+    classifier(torch.ones(5, 3)).logits.square().sum().backward()
+    optimizer.step()
+    assert not torch.equal(classifier.head.weight, before["head.weight"])
+    initial.restore(optimizer)
+    assert all(torch.equal(value, before[name]) for name, value in classifier.state_dict().items())
+    assert not optimizer.state
+
+
+def test_initial_state_comes_from_the_checkpoint_not_from_the_classifier_it_was_built_around() -> None:
+    one, other = MLP((3,), 2, hidden=(4,)), MLP((3,), 2, hidden=(4,))
+    saved, initial = InitialState(one).state_dict(), InitialState(other)
+    initial.load_state_dict(saved)
+    initial.restore(torch.optim.SGD(other.parameters(), lr=0.1))
+    assert torch.equal(other.head.weight, one.head.weight)

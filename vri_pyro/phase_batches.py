@@ -1,0 +1,68 @@
+"""The batches of one phase, from pools that an algorithm may change before any epoch."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.data import BatchPlan, BatchSequence
+from vri_pyro.epoch_view import Pools
+from vri_pyro.errors import UserError
+from vri_pyro.labelled import Labelled
+from vri_pyro.phase import Material, Phase
+
+
+class PhaseBatches:
+    """A noisy and a clean batch for each step: functions of the seed, the step and the current pools.
+
+    Args:
+        phase: whose pool and views they are of.
+        material: the data and their augmentation.
+        batch_size, clean_batch_size: examples of the two batches.
+        seed: of the batches' order and augmentation.
+
+    Attributes:
+        own: the phase's own pools.
+    """
+
+    def __init__(self, phase: Phase, material: Material, batch_size: int, clean_batch_size: int, seed: int) -> None:
+        self.own = Pools(phase.pool, material.clean)
+        self._phase, self._material = phase, material
+        self._batch_size, self._clean_batch_size, self._seed = batch_size, clean_batch_size, seed
+        self._changed: Pools | None = None
+        self._noisy, self._clean = self._sequences(self.own)
+
+    def __call__(self, step: int) -> tuple[Labelled, Labelled]:
+        """The noisy and the clean batch of a step of the run."""
+        return self._noisy(step), self._clean(step)
+
+    def draw_from(self, pools: Pools) -> None:
+        """Draw the following batches from ``pools``.
+
+        Raises:
+            UserError: there is no noisy example among them.
+        """
+        if len(pools.noisy) == 0:
+            raise UserError(f"{self._phase.name} has chosen no example to train on; loosen what the method asks of one")
+        self._changed = pools
+        self._noisy, self._clean = self._sequences(pools)
+
+    def state_dict(self) -> dict[str, Tensor] | None:
+        """The pools where they are no longer the phase's own."""
+        if self._changed is None:
+            return None
+        return {name: torch.from_numpy(np.array(pool)) for name, pool in self._changed._asdict().items()}
+
+    def load_state_dict(self, state: Mapping[str, Tensor] | None) -> None:
+        """Take over the state of a :meth:`state_dict`."""
+        if state is not None:
+            self.draw_from(Pools(**{name: pool.numpy() for name, pool in state.items()}))
+
+    def _sequences(self, pools: Pools) -> tuple[BatchSequence, BatchSequence]:
+        material, views = self._material, self._phase.views
+        noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", material.augmentation, views)
+        clean = BatchPlan(pools.clean, self._clean_batch_size, self._seed, "clean batches", material.clean_augmentation)
+        return material.train.sequence(noisy), material.train.sequence(clean)
