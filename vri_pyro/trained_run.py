@@ -26,7 +26,8 @@ class TrainedRun:
         device: where to compute: "auto", "cpu" or "cuda".
 
     Attributes:
-        algorithm: of the run's first phase, which is where model and guide are; a second one only fine-tunes.
+        algorithms: of each phase of the run, by its name, in the order of training.
+        algorithm: the last one before any fine-tuning: that of the method itself, after a warm-up or earlier stages.
         classifier: in evaluation mode, as it was after the last step of all phases.
         model, guide: the algorithm's pair, in evaluation mode.
         examples: the training inputs with the labels that training saw; positions are those of the split.
@@ -46,7 +47,8 @@ class TrainedRun:
         options = parser.parse_path(str(self.folder.config))
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()
-        self.algorithm = trainer.phases[0].algorithm
+        self.algorithms = {phase.name: phase.algorithm for phase in trainer.phases}
+        self.algorithm = [one for name, one in self.algorithms.items() if not name.startswith("fine-tuning")][-1]
         self.classifier = self.algorithm.classifier.eval()
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test

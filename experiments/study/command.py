@@ -35,6 +35,7 @@ class Study:
         seeds: unless others are asked for.
         curves: metrics whose course over the epochs is kept.
         measure: what else is to be kept of a run, computed from its folder when it ends.
+        workshop: what does the runs.
     """
 
     name: str
@@ -45,6 +46,7 @@ class Study:
     seeds: Sequence[int] = (0, 1, 2)
     curves: Sequence[str] = ("test_accuracy",)
     measure: Callable[[RunFolder], dict[str, Any]] | None = None
+    workshop: type[Workshop] = Workshop
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
@@ -98,7 +100,7 @@ def _main(study: Study, options: argparse.Namespace) -> int:
     store = Store(options.results / "runs" / name)
     failed = []
     if not options.report_only:
-        workshop = Workshop(
+        workshop = study.workshop(
             store, options.runs / name, study.curves, study.measure, keep=options.keep, device=options.device
         )
         failed = run_all(runs, workshop, options.jobs)

@@ -21,8 +21,6 @@ from vri_pyro.guides import DiagonalNormal
 from vri_pyro.models import Rectification
 from vri_pyro.trained_run import TrainedRun
 
-CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
-
 
 def fit(folder: Path, *options: str) -> Path:
     shared = ["--epochs", "2", "--threads", "1", "--quiet", "true", "--device", "cpu", "--output", str(folder)]
@@ -93,11 +91,16 @@ def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(fo
     assert metrics(elsewhere) == metrics(folder)
 
 
-def test_fine_tuned_run_has_the_first_phases_pair_and_the_classifier_of_the_end(tmp_path: Path) -> None:
-    options = ["--config", str(CONFIGS / "fine_tuned.yaml"), "--fine_tuning.epochs", "1"]
-    folder = fit(tmp_path / "run", *options)
+def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_path: Path) -> None:
+    plain = "{class_path: vri_pyro.methods.SingleLevel, init_args: {model: vri_pyro.models.CrossEntropy, "
+    plain += "guide: vri_pyro.guides.NoLatents}}"
+    stage = f"{{method: {plain}, optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.01}}}}, epochs: 1}}"
+    folder = fit(tmp_path / "run", "--warm_up", stage, "--fine_tuning", stage)
     run = TrainedRun(folder)
-    assert run.epochs == 3
+    assert list(run.algorithms) == ["warm-up", "training", "fine-tuning"]
+    assert run.algorithm is run.algorithms["training"]
+    assert isinstance(run.guide, DiagonalNormal)
+    assert run.epochs == 4
     found = evaluate(run.classifier, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
 

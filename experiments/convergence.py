@@ -1,0 +1,235 @@
+"""Theorem 1: how fast does the mean squared gradient of the meta loss fall with the number of steps?
+
+The theorem (Sun et al. 2025) says that (1/T) Σ E‖∇L_meta‖² ≤ O(1/√T) when a run of T steps has the rates α = min(1,
+k/T) for the classifier and β = min(1/L, c/√T) for guide and prior. So every horizon T here is a run of its own, with
+rates set for that T, by plain gradient descent on both levels and without any KL, and what is averaged over its steps
+is the squared norm of the gradient of L_meta(φ) = E[G(ŵ(φ))]: G over the whole clean set, the mean over the noisy
+batch and the guide's noise estimated without bias (vri_pyro.diagnostics.meta_gradient). It is measured at one step
+drawn from each of equal stretches of the run, which estimates the mean over all of them without bias.
+
+∇L_meta has α as a factor, because φ acts through the virtual step alone. With α = k/T a guide that learns nothing
+would keep the bound: the squared norm falls as 1/T² by itself. What the rates do not decide is the norm over α, which
+is the gradient that vri_pyro's outer step follows; both are shown, for three ways to choose the rates:
+
+* as stated: α = min(1, k/T), and φ steps along ∇L_meta;
+* scaled: the same α, and φ steps along ∇L_meta/α;
+* constant rate: α stays, as in practice, and φ steps along ∇L_meta/α.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from study import (
+    Bench,
+    Cell,
+    Estimate,
+    Options,
+    Page,
+    Record,
+    Records,
+    Run,
+    Study,
+    Workshop,
+    config,
+    main,
+    markdown_table,
+    slope,
+)
+from study.benches import clean_labels, noise
+from study.execution import Outcome
+from study.statistics import mean_of
+
+from vri_pyro.commands.fit import build_experiment, build_parser
+from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
+from vri_pyro.diagnostics import meta_gradient_squared_norm
+from vri_pyro.evaluation import evaluate
+from vri_pyro.experiment import Experiment
+from vri_pyro.provenance import provenance
+
+HORIZONS = {
+    "synthetic": (4, 8, 16),
+    "Fashion-MNIST": (100, 200, 400, 800, 1600, 3200),
+    "CIFAR-10": (500, 1000, 2000, 4000, 8000, 16000, 32000),
+}
+POINTS = 40  # steps of a run at which the gradient is measured
+BATCHES = 2  # independent noisy batches a measurement
+ALPHA, C = 0.2, 5.0  # α at the shortest horizon, which decides k, and of "constant rate"; c
+RATES = ("as stated", "scaled", "constant rate")
+MEASURES = {"raw": "‖∇L_meta‖²", "scaled": "‖∇L_meta‖² / α²"}
+
+
+def rates(setting: str, horizon: int, shortest: int) -> tuple[float, float]:
+    """α, and the step size of guide and prior on the outer objective G/α, where β on G itself is β·α."""
+    alpha = ALPHA if setting == "constant rate" else min(1.0, ALPHA * shortest / horizon)
+    beta = C / horizon**0.5
+    return alpha, beta * alpha if setting == "as stated" else beta
+
+
+def strata(horizon: int, points: int, generator: np.random.Generator) -> list[int]:
+    """One step drawn from each of ``points`` equal stretches of 0..horizon-1; every step where there are no more."""
+    points = min(points, horizon)
+    edges = np.linspace(0, horizon, points + 1).round().astype(int)
+    draws = generator.random(points)
+    return [int(low + (high - low) * draw) for low, high, draw in zip(edges, edges[1:], draws, strict=False)]
+
+
+def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
+    """Take ``horizon`` steps, and measure at some; returns the steps, ‖∇L_meta‖² at them, α, and the test accuracy."""
+    torch.set_num_threads(1)
+    torch.manual_seed(experiment.seed)
+    arrays, split = experiment.prepare()
+    scale = mean_and_std(arrays.x_train)
+    train = DeviceData(split.inputs(arrays.x_train), split.labels(arrays.y_train), experiment.device, *scale)
+    test = DeviceData(arrays.x_test, arrays.y_test, experiment.device, *scale)
+    classifier = experiment.backbone(arrays.input_shape, arrays.num_classes).to(experiment.device)
+    algorithm = experiment.method.build(classifier, experiment.optimizer)
+    noisy, clean = split.noisy_indices, split.clean_indices
+    noisy_batch = train.sequence(BatchPlan(noisy, experiment.batch_size, experiment.seed, "noisy batches"))
+    clean_batch = train.sequence(BatchPlan(clean, experiment.clean_batch_size, experiment.seed, "clean batches"))
+    whole_clean = train.batch(clean)
+    generator = generator_for(experiment.seed, "measured batches")
+    chosen, norms = strata(horizon, POINTS, generator_for(experiment.seed, "measured steps")), []
+    for step in range(horizon):
+        if step in chosen:
+            draws = [noisy[permutation(generator, len(noisy))[: experiment.batch_size]] for _ in range(BATCHES)]
+            norms.append(meta_gradient_squared_norm(algorithm, [train.batch(draw) for draw in draws], whole_clean))
+        algorithm.step(noisy_batch(step), clean_batch(step))
+    return {
+        "steps": chosen,
+        "squared_norms": torch.stack(norms).tolist(),
+        "alpha": algorithm.classifier_optimizer.param_groups[0]["lr"],
+        "test_accuracy": evaluate(classifier, test)["accuracy"],
+    }
+
+
+class Measuring(Workshop):
+    """Does runs that stop at a number of steps, not of epochs, and are measured on their way."""
+
+    def perform(self, run: Run) -> Outcome:
+        """See :class:`Workshop`."""
+        *options, _, horizon = run.options
+        parser = build_parser()
+        experiment = build_experiment(
+            parser, parser.parse_args([*options, "--seed", str(run.seed), "--device", self.device])
+        )
+        measured = train_and_measure(experiment, int(horizon))
+        results = {"last": measured.pop("test_accuracy")}
+        self.store.write(run, {"results": results, "measured": measured, "made_by": provenance(experiment.device)})
+        return Outcome(0, results["last"])
+
+
+def cells(bench: Bench) -> list[Cell]:
+    """Every way to choose the rates at every horizon."""
+    shared = bench.setting(
+        *noise("Flip", 0.4),
+        *clean_labels(50),
+        *config("vri", "--method.outer_kl_weight", "0", "--method.clean_weight", "0", "--method.particles", "1"),
+        *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[64]"),
+        *("--optimizer", "torch.optim.SGD", "--method.outer_optimizer", "torch.optim.SGD"),
+    )
+    horizons = HORIZONS[bench.title]
+    return [
+        Cell(f"T = {horizon}", setting, (*shared, *_rates(setting, horizon, min(horizons)), "--horizon", str(horizon)))
+        for setting in RATES
+        for horizon in horizons
+    ]
+
+
+def _rates(setting: str, horizon: int, shortest: int) -> Options:
+    alpha, beta = rates(setting, horizon, shortest)
+    return ("--optimizer.lr", str(alpha), "--method.outer_optimizer.lr", str(beta))
+
+
+def averages(records: Records, method: str, setting: str, measure: str) -> list[float]:
+    """By seed, the mean over a run's steps of the squared norm, or of it over α²."""
+    return [_average(record, measure) for record in records.of(method, setting).values()]
+
+
+def _average(record: Record, measure: str) -> float:
+    measured = record["measured"]
+    return float(np.mean(measured["squared_norms"])) / (measured["alpha"] ** 2 if measure == "scaled" else 1)
+
+
+def slopes(records: Records, method: str, measure: str) -> Estimate:
+    """The slope of log average over log T: one a seed by least squares, their mean, and its interval over seeds."""
+    found = []
+    for seed in records.seeds:
+        runs = [of[seed] for setting in records.settings if seed in (of := records.of(method, setting))]
+        horizons = [_horizon(run["setting"]) for run in runs]
+        found.append(slope(np.log(horizons), np.log([_average(run, measure) for run in runs])).value)
+    return mean_of(found)
+
+
+def _horizon(setting: str) -> int:
+    return int(setting.removeprefix("T = "))
+
+
+def report(records: Records) -> Page:
+    """The averages over the horizon, their slopes, and the running mean along the longest runs."""
+    figure = Figure(figsize=(11, 3.8))
+    raw, scaled, running = figure.subplots(1, 3)
+    _draw_averages(raw, records, "raw")
+    _draw_averages(scaled, records, "scaled")
+    _draw_running_means(running, records)
+    raw.legend(fontsize=9)
+    rows = ([method, *(_interval(slopes(records, method, m)) for m in MEASURES)] for method in records.methods)
+    parts = [
+        __doc__.split("\n\n", 1)[1].strip(),
+        "Slope of the log of the mean over log T, with its 95% interval over seeds (Student's t); the bound's is -0.5:",
+        markdown_table(["rates", *MEASURES.values()], rows),
+    ]
+    for measure, label in MEASURES.items():
+        rows = (
+            [m, *(_scientific(averages(records, m, s, measure)) for s in records.settings)] for m in records.methods
+        )
+        parts += [f"Mean over the steps of {label}; mean ± standard deviation over seeds:"]
+        parts += [markdown_table(["rates", *records.settings], rows)]
+    return Page("Theorem 1: the mean squared gradient of the meta loss over the number of steps", parts, figure)
+
+
+def _draw_averages(axis: Axes, records: Records, measure: str) -> None:
+    horizons = [_horizon(setting) for setting in records.settings]
+    for method in records.methods:
+        values = [averages(records, method, setting, measure) for setting in records.settings]
+        means = np.array([np.mean(some) for some in values])
+        axis.errorbar(horizons, means, [np.std(some) for some in values], capsize=3, label=method)
+    start = max(line.get_ydata()[0] for line in axis.lines)
+    axis.plot(horizons, start * (np.array(horizons) / horizons[0]) ** -0.5, "k--", marker="", label="slope -1/2")
+    axis.set(xscale="log", yscale="log", xlabel="steps T", ylabel="mean of " + MEASURES[measure])
+
+
+def _draw_running_means(axis: Axes, records: Records) -> None:
+    longest = max(records.settings, key=_horizon)
+    for method in records.methods:
+        runs = list(records.of(method, longest).values())
+        norms = np.mean([np.array(r["measured"]["squared_norms"]) / r["measured"]["alpha"] ** 2 for r in runs], axis=0)
+        steps = 1 + np.mean([r["measured"]["steps"] for r in runs], axis=0)
+        axis.plot(steps, np.cumsum(norms) / np.arange(1, len(norms) + 1), label=method)
+    axis.set(
+        xscale="log",
+        yscale="log",
+        xlabel=f"steps of the runs with {longest}",
+        ylabel="running mean of " + MEASURES["scaled"],
+    )
+
+
+def _interval(estimate: Estimate) -> str:
+    interval = "" if np.isnan(estimate.error) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
+    return f"{estimate.value:.2f}{interval}"
+
+
+def _scientific(values: Sequence[float]) -> str:
+    return f"{np.mean(values):.1e}" if len(values) < 2 else f"{np.mean(values):.1e} ± {np.std(values, ddof=1):.0e}"
+
+
+STUDY = Study("convergence", __doc__, cells, report, seeds=range(5), workshop=Measuring)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))
