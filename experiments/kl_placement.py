@@ -77,7 +77,10 @@ def report(records: Records) -> Page:
             [placement, *(_numbers(_last(records, placement, weight, metric)) for weight in records.settings)]
             for placement in records.methods
         )
-        parts += [f"{label.capitalize()}, mean over the last epoch:", markdown_table(["", *records.settings], rows)]
+        parts += [
+            f"{label[0].upper()}{label[1:]}, mean over the last epoch:",
+            markdown_table(["", *records.settings], rows),
+        ]
     parts += ["\n".join(f"* {line}" for line in [*_structural_zeros(records), *_same_bits(records)])]
     return Page("Where the KL acts, and what it does there", parts, _figure(records))
 
@@ -131,15 +134,20 @@ def _figure(records: Records) -> Figure:
         for placement in records.methods:
             means = [np.mean(_last(records, placement, weight, metric)) for weight in records.settings]
             axis.plot(range(len(means)), means, label=placement)
-        axis.set_xticks(range(len(records.settings)), [f"{WEIGHTS[name]:g}" for name in records.settings])
+        axis.set_xticks(range(len(records.settings)), [_power_of_ten(WEIGHTS[name]) for name in records.settings])
         axis.set(xlabel="weight of the KL", ylabel=label)
         if metric == "kl":
             axis.set_yscale("log")
         if metric == "hypergradient_norm/model":
             axis.set_yscale("symlog", linthresh=1e-5)
+            axis.set_ylim(bottom=0)
         if metric == "test_accuracy":
             axis.legend(fontsize=8)
     return figure
+
+
+def _power_of_ten(weight: float) -> str:
+    return f"$10^{{{np.log10(weight):.0f}}}$" if weight else "0"
 
 
 STUDY = Study("kl_placement", __doc__, cells, report, curves=("test_accuracy", *MEASURES), measure=digest)

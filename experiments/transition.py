@@ -16,7 +16,6 @@ from __future__ import annotations
 import sys
 from typing import Any
 
-import numpy as np
 import torch
 from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, spread
@@ -54,7 +53,10 @@ def measure(folder: RunFolder) -> dict[str, Any]:
         name: float(torch.linalg.matrix_norm(matrix - true)) for name, matrix in matrices.items() if name != "true"
     }
     errors["identity"] = float(torch.linalg.matrix_norm(torch.eye(classes) - true))
-    return {"errors": errors, "matrices": {name: np.round(matrix, 4).tolist() for name, matrix in matrices.items()}}
+    return {
+        "errors": errors,
+        "matrices": {name: matrix.round(decimals=4).tolist() for name, matrix in matrices.items()},
+    }
 
 
 def estimates(run: TrainedRun) -> dict[str, torch.Tensor]:

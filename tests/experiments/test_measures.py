@@ -1,0 +1,175 @@
+"""What the studies measure, on cases whose answer is known."""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Iterator
+from pathlib import Path
+
+import collapse
+import convergence
+import kl_placement
+import loss_histogram
+import numpy as np
+import pytest
+import torch
+import transition
+from study import Records
+
+from vri_pyro.backbones import MLP
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.checkpoint import save_checkpoint
+from vri_pyro.cli import main
+from vri_pyro.data import generator_for
+from vri_pyro.elbo import RectificationELBO
+from vri_pyro.guides import DiagonalNormal
+from vri_pyro.labelled import Labelled
+from vri_pyro.models import Rectification
+from vri_pyro.run_folder import RunFolder
+from vri_pyro.trained_run import TrainedRun
+
+# ------------------------------------------------------------------------------------------------------ convergence
+
+
+@pytest.mark.parametrize(("horizon", "points"), [(100, 10), (103, 7), (5, 40)])
+def test_one_step_is_drawn_from_each_of_equal_stretches(horizon: int, points: int) -> None:
+    edges = np.linspace(0, horizon, min(points, horizon) + 1).round()
+    for seed in range(5):
+        steps = convergence.strata(horizon, points, generator_for(seed))
+        assert all(low <= step < high for step, low, high in zip(steps, edges, edges[1:], strict=False))
+        assert len(steps) == min(points, horizon)
+
+
+def test_mean_over_drawn_steps_estimates_the_mean_over_all() -> None:
+    values = np.arange(60.0) ** 2
+    means = [values[convergence.strata(60, 6, generator_for(seed))].mean() for seed in range(400)]
+    assert abs(np.mean(means) - values.mean()) < 4 * np.std(means) / 20
+
+
+def test_rates_are_those_of_the_theorem() -> None:
+    for setting, product in (("as stated", -1.5), ("scaled", -0.5), ("constant rate", -0.5)):
+        (alpha, step), (alpha4, step4) = (convergence.rates(setting, horizon, 100) for horizon in (200, 800))
+        assert alpha4 / alpha == pytest.approx(1 if setting == "constant rate" else 1 / 4)
+        assert step4 / step == pytest.approx(4**product)
+    alpha, step = convergence.rates("as stated", 400, 100)
+    assert step == pytest.approx(convergence.C / 20 * alpha)
+
+
+def test_slope_is_the_mean_of_the_seeds_exponents_with_students_interval() -> None:
+    def record(horizon: int, seed: int) -> dict:
+        # The gradient over α falls as T^-0.6, T^-0.7 or T^-0.8 in square, and α as 1/T.
+        norm = (20 / horizon) ** 2 * horizon ** (-0.6 - 0.1 * seed)
+        measured = {"squared_norms": [0.5 * norm, 1.5 * norm], "alpha": 20 / horizon, "steps": [0, 1]}
+        return {"method": "m", "setting": f"T = {horizon}", "seed": seed, "measured": measured}
+
+    records = Records(record(horizon, seed) for seed in range(3) for horizon in (100, 200, 400, 800))
+    for measure, exponent in (("raw", -2.7), ("scaled", -0.7)):
+        found = convergence.slopes(records, "m", measure)
+        assert found.value == pytest.approx(exponent)
+        assert found.high - found.value == pytest.approx(4.302653 * 0.1 / 3**0.5, rel=1e-6)  # t with 2 degrees
+
+
+# --------------------------------------------------------------------------------------------------------- collapse
+
+
+@pytest.fixture
+def double_precision() -> Iterator[None]:
+    torch.set_default_dtype(torch.float64)
+    yield
+    torch.set_default_dtype(torch.float32)
+
+
+@pytest.mark.usefixtures("double_precision")
+@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.parametrize("weight", [0.0, 0.3])
+def test_pull_is_the_slope_of_the_outer_objective_along_a_shift_of_log_variance(weight: float) -> None:
+    classifier = MLP((4,), 3, hidden=(5,))
+    model, guide = Rectification(5, 3), DiagonalNormal(5, 3, hidden=(4,))
+    algorithm = BilevelSVI(
+        classifier,
+        model,
+        guide,
+        torch.optim.SGD(classifier.parameters(), lr=0.3),
+        torch.optim.Adam([*model.parameters(), *guide.parameters()]),
+        elbo=RectificationELBO(),
+        outer_kl_weight=weight,
+    )
+    noisy, clean = (Labelled(torch.randn(6, 4), torch.randint(3, (6,))) for _ in range(2))
+
+    def objective(shift: float) -> float:
+        shifted = copy.deepcopy(algorithm)
+        with torch.no_grad():
+            shifted.guide.network.log_variance.bias += shift
+        torch.manual_seed(1)
+        metrics = shifted.step(noisy, clean)
+        return float(metrics["meta_loss"] / 0.3 + weight * metrics["kl"])
+
+    torch.manual_seed(1)
+    pull = collapse.pull_on_log_variance(algorithm, noisy, clean)
+    assert pull == pytest.approx((objective(1e-5) - objective(-1e-5)) / 2e-5, rel=1e-6)
+
+
+# ---------------------------------------------------------------------------------------------------- KL's placement
+
+
+def test_digest_changes_with_one_bit_of_classifier_model_or_guide_and_nothing_else(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.make()
+
+    def digest(**changed: float) -> str:
+        state = {part: {"w": torch.ones(3)} for part in ("classifier", "model", "guide", "inner_optimizer")}
+        for part, value in changed.items():
+            state[part]["w"][1] = value
+        save_checkpoint(folder.last, {"phases": [state]}, "")
+        return kl_placement.digest(folder)["digest"]
+
+    next_float = float(np.nextafter(np.float32(1), np.float32(2)))
+    assert digest() == digest() == digest(inner_optimizer=2.0)
+    assert len({digest(), *(digest(**{part: next_float}) for part in ("classifier", "model", "guide"))}) == 4
+
+
+# --------------------------------------------------------------------------------------------------- loss histogram
+
+
+def test_separation_of_losses_that_are_told_apart_and_of_those_that_are_not() -> None:
+    wrong = np.array([True, False, True, False])
+    losses = {"original": np.array([3.0, 1.0, 4.0, 2.0]), "rectified": np.array([1.0, 2.0, 4.0, 3.0])}
+    found = loss_histogram.separation(losses, wrong)
+    # reductions 2, -1, 0, -1: both wrong ones are above both right ones
+    assert found["auroc"] == {"original": 100.0, "rectified": 50.0, "reduction": 100.0}
+    assert found["mean"]["original"] == {"right": 1.5, "wrong": 3.5}
+    for shares in found["shares"].values():
+        assert [sum(shares[kind]) for kind in ("right", "wrong")] == pytest.approx([1, 1])
+        assert len(shares["right"]) == len(loss_histogram.EDGES) - 1
+
+
+# ------------------------------------------------------------------------------------------------------- transition
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
+    path = tmp_path_factory.mktemp("transition") / "run"
+    small = ["--epochs", "1", "--backbone", "vri_pyro.backbones.MLP", "--threads", "1", "--quiet", "true"]
+    assert main(["fit", *small, "--output", str(path)]) == 0
+    return RunFolder(path)
+
+
+def test_estimates_of_a_run_are_measured_against_the_realised_matrix(folder: RunFolder) -> None:
+    run = TrainedRun(folder.path)
+    found = transition.measure(folder)
+    truth = np.array(found["matrices"]["true"])
+    given, true = run.split.given_labels, run.split.true_labels
+    assert true is not None
+    wrong = int(given[true == 3][given[true == 3] != 3][0])
+    assert truth[3, wrong] == pytest.approx((given[true == 3] == wrong).mean(), abs=1e-4)
+    for name in ("counted", "rectified"):
+        matrix = np.array(found["matrices"][name])
+        assert matrix.sum(1) == pytest.approx(np.ones(10), abs=1e-3)
+        assert found["errors"][name] == pytest.approx(np.linalg.norm(matrix - truth), abs=1e-3)
+    assert set(found["errors"]) == {"counted", "rectified", "identity"}
+
+
+def test_matrix_that_a_model_keeps_is_one_of_the_estimates(folder: RunFolder) -> None:
+    run = TrainedRun(folder.path)
+    run.model.register_buffer("transition", torch.eye(10))
+    assert transition.estimates(run)["own"].equal(torch.eye(10))
