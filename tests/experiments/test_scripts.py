@@ -29,27 +29,21 @@ SMALLEST = {
 # Studies: what of them to run at the tiny scale, besides two seeds, and what their page must show.
 STUDIES = {
     "collapse.py": (
-        ["--settings", "whole run", "--methods", "no KL", "inner KL"],
+        ["--settings", "whole run", "--methods", "no KL"],
         ["‖σ²‖", "Pull of the meta loss alone on log σ²"],
     ),
-    "convergence.py": (["--methods", "scaled", "constant rate"], ["| scaled | ", "Student's t"]),
+    "convergence.py": (["--methods", "scaled"], ["| scaled | ", "Student's t"]),
     "kl_placement.py": (
-        ["--settings", "weight 0", "weight 0.1", "--methods", "released", "paper", "variational"],
+        ["--settings", "weight 0", "weight 0.1", "--methods", "released", "variational"],
         [
             "released: structurally without hypergradient: model (weight 0, weight 0.1)",
             "variational: structurally without hypergradient: model (weight 0); nothing (weight 0.1)",
             "released: 2 weights end in 1, 1 different sets of parameters",
-            "paper: 2 weights end in 2, 2 different sets of parameters",
+            "variational: 2 weights end in 2, 2 different sets of parameters",
         ],
     ),
-    "loss_histogram.py": (
-        ["--settings", "flip 40%", "--methods", "VRI", "MW-Net"],
-        ["AUROC of the rectified loss", "| MW-Net | "],
-    ),
-    "transition.py": (
-        ["--settings", "flip 40%", "--methods", "cross entropy", "VRI"],
-        ["| rectified predictions | ", "| no noise | "],
-    ),
+    "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
+    "transition.py": (["--settings", "flip 40%", "--methods", "VRI"], ["| rectified predictions |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "figure 5"]),
 }
 TINY = ["--scale", "tiny", "--seeds", "0", "1", "--results", "results", "--runs", "runs"]
