@@ -35,6 +35,7 @@ class Study:
         seeds: unless others are asked for.
         curves: metrics whose course over the epochs is kept.
         measure: what else is to be kept of a run, computed from its folder when it ends.
+        workshop: what does the runs.
     """
 
     name: str
@@ -45,6 +46,11 @@ class Study:
     seeds: Sequence[int] = (0, 1, 2)
     curves: Sequence[str] = ("test_accuracy",)
     measure: Callable[[RunFolder], dict[str, Any]] | None = None
+    workshop: type[Workshop] = Workshop
+
+    def named(self, scale: str) -> str:
+        """What its results are called: those of another scale than small are another study's."""
+        return self.name if scale == "small" else f"{self.name}_{scale}"
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
@@ -88,8 +94,7 @@ def parser(study: Study) -> argparse.ArgumentParser:
 
 
 def _main(study: Study, options: argparse.Namespace) -> int:
-    # Results of another scale are another study's.
-    name = study.name if options.scale == "small" else f"{study.name}_{options.scale}"
+    name = study.named(options.scale)
     benches = [
         bench.prepared(options.data, (options.runs / "data").absolute()) for bench in study.benches[options.scale]
     ]
@@ -98,7 +103,7 @@ def _main(study: Study, options: argparse.Namespace) -> int:
     store = Store(options.results / "runs" / name)
     failed = []
     if not options.report_only:
-        workshop = Workshop(
+        workshop = study.workshop(
             store, options.runs / name, study.curves, study.measure, keep=options.keep, device=options.device
         )
         failed = run_all(runs, workshop, options.jobs)

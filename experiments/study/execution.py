@@ -49,12 +49,13 @@ class Workshop:
     def do(self, run: Run) -> Outcome:
         """Do one run, or go on with it, and keep its record; what goes wrong is said on stderr."""
         try:
-            return self._do(run)
+            return self.perform(run)
         except Exception as error:
             print(f"error: {run.name}: {type(error).__name__}: {error}", file=sys.stderr)
             return Outcome(1, None)
 
-    def _do(self, run: Run) -> Outcome:
+    def perform(self, run: Run) -> Outcome:
+        """Do one run and keep its record; a study whose runs are no calls of ``vri-pyro fit`` has its own."""
         folder = RunFolder(self.scratch / run.place)
         resumed = folder.last.exists()
         began, began_cpu = time.perf_counter(), time.process_time()
