@@ -47,7 +47,7 @@ def report(records: Records) -> Page:
     axis = figure.subplots()
     dots(axis, records)
     axis.set_ylabel("test accuracy (%), last epoch")
-    axis.set_xticks(axis.get_xticks(), [setting.replace(", ", "\n") for setting in records.settings])
+    axis.set_xticks(axis.get_xticks(), [setting.replace(", ", "\n") for setting in records.settings], fontsize=9)
     axis.legend()
     head = [f"{BAYESIAN} − {TWIN}, points", "mean ± standard error", "95% interval"]  # noqa: RUF001
     about = "Clean labels are counted a class. The twin's vector is a function of the example, without KL or prior."

@@ -3,8 +3,8 @@
     python experiments/compare.py --tune --data DATA    # chooses each method's optimiser, on seeds of its own
     python experiments/compare.py --data DATA           # compares, with the optimisers chosen
 
-The choice is by validation accuracy under some of the settings, and stands in compare_optimizers.json; without that file
-every method trains with the bench's optimiser.
+The choice is by validation accuracy under some of the settings, and stands in compare_optimizers.json; without that
+file every method trains with the bench's optimiser.
 """
 
 from __future__ import annotations
@@ -117,8 +117,8 @@ def report(records: Records) -> Page:
     parts += [f"## {DEFAULT} against the others", standing(records)]
     about = (
         f"Accuracy: mean over settings and seeds. {DEFAULT} − other: paired by setting and seed, mean ± standard "  # noqa: RUF001
-        "error over all pairs, and its 95% interval. Rank: mean over settings. First: settings in which the method's mean is "
-        "the highest or within one standard deviation (of the first one's seeds) of it."
+        "error over all pairs, and its 95% interval. Rank: mean over settings. First: settings in which the method's "
+        "mean is the highest or within one standard deviation (of the first one's seeds) of it."
     )
     return Page("VRI and its peers: test accuracy (%), last epoch", [*parts, about], drawn(records))
 
@@ -206,7 +206,7 @@ def drawn(records: Records) -> Figure:
         )
     axis.axvline(0, color="black", linewidth=1)
     axis.set_yticks(range(len(order)), order)
-    axis.set_xlabel(f"{DEFAULT}'s lead in test accuracy (points), mean and 95% interval; right of 0 {DEFAULT} is ahead")
+    axis.set_xlabel(f"{DEFAULT} − other (points of test accuracy), mean and 95% interval")  # noqa: RUF001
     axis.legend(loc="lower right")
     return figure
 
@@ -244,7 +244,7 @@ def tuning_report(records: Records) -> Page:
             for method, found in means.items()
         ]
         parts += [f"## {title}", markdown_table(["method", *OPTIMIZERS, "chosen"], rows)]
-    parts.append("Mean of the last epoch's validation accuracy (%), over " + " and ".join(records.settings) + ".")
+    parts.append(f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}.")
     return Page("Optimisers, chosen on seeds of their own", parts, data=choice)
 
 
@@ -255,6 +255,7 @@ TUNING = Study(
     tuning_report,
     seeds=TUNING_SEEDS,
     curves=("test_accuracy", "validation_accuracy"),
+    script="compare.py --tune",
 )
 STUDY = Study("compare", __doc__, partial(cells, choice={}), report)
 BENCHES = {**SCALES, "small": (FASHION_MNIST_14, CIFAR10_16)}

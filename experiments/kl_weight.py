@@ -43,7 +43,7 @@ def report(records: Records) -> Page:
     for axis, (metric, label) in zip(axes[1:], CURVES.items(), strict=True):
         lines(axis, records, WEIGHTS, last_of_curve(records, metric))
         axis.set_ylabel(f"{label}, last epoch")
-    axes[1].set_yscale("symlog", linthresh=0.1)
+    axes[1].set_yscale("log")
     for axis in axes:
         axis.set_xscale("symlog", linthresh=1e-4, linscale=0.5)
         axis.set(xlabel="weight of the KL", xticks=list(WEIGHTS.values()))

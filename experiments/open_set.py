@@ -1,8 +1,8 @@
 """Images of no class among the noisy ones (paper, table 7).
 
-At the small scale digits of MNIST take the place of 40% of the images of clothes, and 20% with 20% of the labels flipped
-besides. At the paper's it is CIFAR-80N: the last twenty classes of CIFAR-100 under labels of the other eighty, and label
-noise on the rest.
+At the small scale digits of MNIST take the place of 40% of the images of clothes, or of 20%, with a further 20% of
+the labels redrawn. At the paper's it is CIFAR-80N: the last twenty classes of CIFAR-100 under labels of the other
+eighty, and label noise on the rest.
 """
 
 from __future__ import annotations

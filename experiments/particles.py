@@ -51,8 +51,8 @@ def report(records: Records) -> Page:
     time.set(xlabel="particles k", ylabel="seconds an epoch", xticks=list(PARTICLES.values()), ylim=(0, None))
     accuracy.legend()
     about = (
-        "Uniform noise of 40%. On a CPU the seconds are those of the process, which other processes do not lengthen; they "
-        "include the evaluation after each epoch."
+        "Uniform noise of 40%. On a CPU the seconds are those of the process, which other processes do not lengthen; "
+        "they include the evaluation after each epoch."
     )
     return Page("Particles: accuracy and time", [markdown_table(["", *records.settings], rows), about], figure, PAPERS)
 

@@ -18,7 +18,7 @@ class Bench:
         title: the data's name in tables.
         data: name of the .npz file without its ending; None for synthetic images.
         side: pixels to pool the images to.
-        foreign: name of the .npz file of images of no class, for open-set noise.
+        foreign: names of .npz files of images of no class, for open-set noise; the first that is there is taken.
         exclude: words in the names of its classes that are the data's own.
         options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
         optimizer: options of the classifier's optimiser, which come before those of the method.
@@ -28,7 +28,7 @@ class Bench:
     title: str
     data: str | None
     side: int
-    foreign: str
+    foreign: tuple[str, ...]
     options: Options
     optimizer: Options
     exclude: tuple[str, ...] = ()
@@ -48,21 +48,14 @@ class Bench:
         if self.data is None:
             path = synthetic(cache / "synthetic.npz")
             return replace(self, path=path, foreign_path=path)
-        foreign = find(self.foreign, given)
+        foreign = next((path for name in self.foreign if (path := find(name, given))), None)
         path = pooled(_needed(self.data, given), self.side, cache)
         return replace(self, path=path, foreign_path=foreign and pooled(foreign, self.side, cache))
 
     def setting(self, *options: str) -> Options:
         """The bench's options with those of a setting after them."""
-        return (
-            "--data",
-            "vri_pyro.data.NpzFile",
-            "--data.path",
-            str(self.path),
-            *self.options,
-            *self.optimizer,
-            *options,
-        )
+        data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
+        return (*data, *self.options, *self.optimizer, *options)
 
 
 def _needed(name: str, given: list[Path]) -> Path:
@@ -87,7 +80,7 @@ def foreign_images(bench: Bench) -> Options:
         UserError: they are in none of the places given.
     """
     if bench.foreign_path is None:
-        raise UserError(f"open-set noise on {bench.title} needs {bench.foreign}.npz; name it with --data")
+        raise UserError(f"open-set noise on {bench.title} needs {' or '.join(bench.foreign)}.npz; name it with --data")
     images = ("--noise.images", str(bench.foreign_path))
     return (*images, "--noise.exclude", f"[{','.join(bench.exclude)}]") if bench.exclude else images
 
@@ -118,7 +111,7 @@ SYNTHETIC = Bench(
     title="synthetic",
     data=None,
     side=8,
-    foreign="synthetic",
+    foreign=(),
     options=(
         *("--split.noisy_size", "200", "--split.validation_per_class", "2", "--epochs", "2"),
         *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]"),
@@ -129,7 +122,7 @@ FASHION_MNIST_14 = Bench(
     title="Fashion-MNIST",
     data="fashion_mnist",
     side=14,
-    foreign="mnist_ood",
+    foreign=("mnist", "mnist_ood"),
     options=(
         *("--split.noisy_size", "5000", "--split.validation_per_class", "20", "--epochs", "12"),
         *("--backbone", "vri_pyro.backbones.SmallCNN", "--backbone.channels", "[16,32]"),
@@ -141,7 +134,7 @@ CIFAR10_16 = Bench(
     title="CIFAR-10",
     data="cifar10",
     side=16,
-    foreign="tinyimagenet32_ood",
+    foreign=("tinyimagenet32_ood",),
     exclude=_LIKE_CIFAR10,
     options=(
         *("--split.noisy_size", "10000", "--split.validation_per_class", "20", "--epochs", "12"),
@@ -155,7 +148,7 @@ CIFAR10 = Bench(
     title="CIFAR-10",
     data="cifar10",
     side=32,
-    foreign="tinyimagenet32_ood",
+    foreign=("tinyimagenet32_ood",),
     exclude=_LIKE_CIFAR10,
     options=(
         *("--split.clean_per_class", "100", "--split.validation_per_class", "20", "--epochs", "160"),
