@@ -1,4 +1,4 @@
-"""Mixing each input with another of its batch."""
+"""Mixing each input with another of its batch: the one augmentation that looks at other images."""
 
 from __future__ import annotations
 
