@@ -7,8 +7,8 @@ does the same as this, in the folder of the file:
     vri-pyro fit --method.model.prior own_prior_and_guide.LaplacePrior --method.model.prior.scale 2 \\
         --method.guide own_prior_and_guide.AgreementGuide
 
-Both are built from (feature_dim, num_classes); further arguments with defaults are options. Distributions have the batch
-shape [batch] and the event shape [classes]. No closed form is needed: this KL is estimated by Monte Carlo.
+Both are built from (feature_dim, num_classes); further arguments with defaults are options. Distributions have the
+batch shape [batch] and the event shape [classes]. No closed form is needed: this KL is estimated by Monte Carlo.
 """
 
 from __future__ import annotations
@@ -45,7 +45,7 @@ class LaplacePrior(Prior):
 
 
 class AgreementGuide(Guide):
-    """q(v | x, y) = Normal(a_y + b_y log p(y | x), s_y²), with vectors a, b and s a class and the classifier's p(y | x).
+    """q(v | x, y) = Normal(a_y + b_y log p(y | x), s_y²): vectors a, b and s a class, and the classifier's p(y | x).
 
     Args:
         feature_dim: D; not used.

@@ -52,6 +52,11 @@ class Bench:
         path = pooled(_needed(self.data, given), self.side, cache)
         return replace(self, path=path, foreign_path=foreign and pooled(foreign, self.side, cache))
 
+    @property
+    def epochs(self) -> int:
+        """The length of training."""
+        return int(self.options[self.options.index("--epochs") + 1])
+
     def setting(self, *options: str) -> Options:
         """The bench's options with those of a setting after them."""
         data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
