@@ -74,7 +74,7 @@ class FoldDescent(CrossEntropyDescent):
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.number, self.folds, self.previous = number, folds, previous
-        self.initial = InitialState(classifier) if previous is None else previous.initial
+        self.initial: InitialState = InitialState(classifier) if previous is None else previous.initial
         self.probabilities: Tensor | None = None
 
     def begin_epoch(self, view: EpochView) -> Pools | None:

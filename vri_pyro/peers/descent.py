@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import ClassVar
+
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
 
@@ -22,7 +24,7 @@ class Descent(Algorithm):
         max_skipped: how many steps in a row may be skipped for not being finite.
     """
 
-    stateful = ("classifier", "optimizer", "guard")
+    stateful: ClassVar[tuple[str, ...]] = ("classifier", "optimizer", "guard")
 
     def __init__(
         self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
