@@ -16,6 +16,7 @@ from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.labelled import Labelled
 from vri_pyro.learner import Learner
+from vri_pyro.metrics import Metrics
 from vri_pyro.optimisation import apply_gradients
 
 
@@ -57,19 +58,33 @@ class Algorithm(Learner):
 
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """See :class:`~vri_pyro.learner.Learner`."""
-        weights, forward = list(parameters_of(self.classifier).values()), ReplayedForward(self.classifier, x)
-        value = loss(forward(weights).logits)
-        gradients = autograd.grad(value, weights, allow_unused=True)
-        found = {
-            "loss": value.detach(),
-            "gradient_norm": finite_norm(gradients, like=value),
-            "buffers": finite_norm(forward.buffers.values(), like=value),
-        }
-        if self.guard.admits(found, tuple(found)):
+        forward = ReplayedForward(self.classifier, x)
+        metrics, _ = self.descend(forward, loss(forward(list(parameters_of(self.classifier).values())).logits))
+        return metrics["loss"]
+
+    def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
+        """Move the classifier alone along the gradient of ``loss``, unless something is not finite.
+
+        Args:
+            forward: the forward pass behind the loss.
+            loss: a scalar, [].
+
+        Returns:
+            the scalars ``loss`` and ``gradient_norm``, and whether the classifier moved.
+
+        Raises:
+            NonFiniteError: after too many steps in a row that were not finite.
+        """
+        weights = list(parameters_of(self.classifier).values())
+        gradients = autograd.grad(loss, weights, allow_unused=True)
+        metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
+        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
+        moved = self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers"))
+        if moved:
             apply_gradients(self.classifier_optimizer, weights, gradients)
             commit_buffers(self.classifier, forward.buffers)
             self.guard.step_completed()
-        return value.detach()
+        return metrics, moved
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.learner.Learner`."""

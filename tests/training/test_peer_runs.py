@@ -15,10 +15,11 @@ import torch
 from vri_pyro.backbones import MLP
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.data import Split, UniformExclusive
+from vri_pyro.errors import UserError
 from vri_pyro.experiment import SplitSizes
 from vri_pyro.interruption import Interrupted
 from vri_pyro.methods import Method
-from vri_pyro.peers import ELR, GLC, ConfidentLearning
+from vri_pyro.peers import ELR, GLC, L2RW, ConfidentLearning, Mixup
 from vri_pyro.peers.descent import Descent
 
 Run = Callable[..., dict[str, Any]]
@@ -86,3 +87,24 @@ def test_run_is_resumed_to_the_same_numbers(
     whole, resumed = (load_checkpoint(one / "checkpoints/last.pt") for one in (tmp_path / "whole", folder))
     assert resumed["progress"]["rows"] == whole["progress"]["rows"]
     torch.testing.assert_close(resumed["phases"], whole["phases"], rtol=0, atol=0)
+
+
+def test_networks_of_an_ensemble_are_cross_validated_each_by_itself(run: Run, folder: Path) -> None:
+    run(method=ConfidentLearning(folds=2), epochs=1, networks=2)
+    phases = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
+    said = [[learner["probabilities"] for learner in phase["learners"]] for phase in phases[:2]]
+    assert [[tuple(p.shape) for p in fold] for fold in said] == [[(100, 10)] * 2] * 2
+    assert not torch.equal(said[0][0], said[0][1])
+
+
+@pytest.mark.parametrize("method", [Mixup, ELR, ConfidentLearning])
+def test_peer_that_looks_at_no_clean_label_runs_without_any(run: Run, method: Callable[[], Method]) -> None:
+    split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
+    assert run(method=method(), epochs=1, split=split)["split"]["clean"] == 0
+
+
+@pytest.mark.parametrize("method", [GLC(), L2RW(), ELR(clean_weight=1.0)], ids=["GLC", "L2RW", "clean weight"])
+def test_peer_that_learns_from_clean_labels_says_that_there_are_none(run: Run, method: Method) -> None:
+    split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
+    with pytest.raises(UserError, match="learns from clean examples and the split has none"):
+        run(method=method, epochs=1, split=split)

@@ -74,7 +74,7 @@ class FoldDescent(CrossEntropyDescent):
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.number, self.folds, self.previous = number, folds, previous
-        self.initial = InitialState(classifier) if previous is None else previous.initial
+        self.initial: InitialState = InitialState(classifier) if previous is None else previous.initial
         self.probabilities: Tensor | None = None
 
     def begin_epoch(self, view: EpochView) -> Pools | None:
@@ -174,22 +174,32 @@ class Fold(Method):
     pool: Pool = "noisy"
 
     def __init__(self, owner: ConfidentLearning, number: int) -> None:
-        self.owner, self.number = owner, number
-        self.algorithm: FoldDescent | None = None
+        self.owner, self.number, self.needs_clean = owner, number, owner.needs_clean
+        self._built: dict[int, FoldDescent] = {}
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> FoldDescent:
         """See :class:`~vri_pyro.methods.Method`."""
         owner = self.owner
-        self.algorithm = FoldDescent(
+        self._built[id(classifier)] = FoldDescent(
             classifier,
             optimizer(classifier.parameters()),
             self.number,
             len(owner.folds),
-            owner.folds[self.number - 1].algorithm if self.number else None,
+            owner.folds[self.number - 1].built_for(classifier) if self.number else None,
             clean_weight=owner.clean_weight,
             max_skipped=owner.max_skipped,
         )
-        return self.algorithm
+        return self._built[id(classifier)]
+
+    def built_for(self, classifier: Classifier) -> FoldDescent:
+        """What was built around ``classifier``, which may be one of several.
+
+        Raises:
+            UserError: nothing was.
+        """
+        if id(classifier) not in self._built:
+            raise UserError("ConfidentLearning prunes by its folds; build those of its stages(...) first")
+        return self._built[id(classifier)]
 
 
 class ConfidentLearning(Method):
@@ -220,6 +230,7 @@ class ConfidentLearning(Method):
             raise UserError(f"folds is {folds}; give at least 2")
         self.filter_by: Filter = filter_by
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
+        self.needs_clean = clean_weight > 0
         self.folds = [Fold(self, number) for number in range(folds)]
 
     def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
@@ -232,9 +243,7 @@ class ConfidentLearning(Method):
         Raises:
             UserError: the folds' stages are not built.
         """
-        folds = [fold.algorithm for fold in self.folds if fold.algorithm is not None]
-        if len(folds) < len(self.folds):
-            raise UserError("ConfidentLearning prunes by its folds; build those of its stages(...) first")
+        folds = [fold.built_for(classifier) for fold in self.folds]
         return PrunedDescent(
             classifier,
             optimizer(classifier.parameters()),

@@ -21,7 +21,7 @@ class CrossEntropyDescent(Descent):
             scalars on the batch's device: ``loss``, ``gradient_norm``.
         """
         forward = ReplayedForward(self.classifier, noisy.x)
-        return self.descend(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
+        return self.learn(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
 
 
 class NoisyCrossEntropy(Method):
@@ -36,6 +36,7 @@ class NoisyCrossEntropy(Method):
 
     def __init__(self, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
+        self.needs_clean = clean_weight > 0
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> CrossEntropyDescent:
         """See :class:`~vri_pyro.methods.Method`."""

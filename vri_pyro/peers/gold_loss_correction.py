@@ -73,7 +73,7 @@ class GLCDescent(Descent):
         logits = forward(self.weights).logits
         is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
         log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.matrix))
-        return self.descend(forward, F.nll_loss(log_p, noisy.y), clean)[0]
+        return self.learn(forward, F.nll_loss(log_p, noisy.y), clean)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
