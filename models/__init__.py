@@ -2,6 +2,7 @@
 
 from vri_pyro.models.corrected_cross_entropy import CorrectedCrossEntropy
 from vri_pyro.models.cross_entropy import CrossEntropy
+from vri_pyro.models.forward_correction import ForwardCorrection
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.learned_normal import LearnedNormal
 from vri_pyro.models.masked_guide import MaskedGuide
@@ -15,6 +16,7 @@ from vri_pyro.models.weighted_cross_entropy import WeightedCrossEntropy
 __all__ = [
     "CorrectedCrossEntropy",
     "CrossEntropy",
+    "ForwardCorrection",
     "GatedRectification",
     "LearnedNormal",
     "MaskedGuide",

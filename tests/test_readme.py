@@ -10,7 +10,7 @@ from types import ModuleType
 
 import pytest
 
-from vri_pyro import cli, data, guides, models
+from vri_pyro import cli, data, guides, models, peers
 
 ROOT = Path(__file__).parents[1]
 README = (ROOT / "README.md").read_text()
@@ -59,11 +59,19 @@ def test_every_class_that_comes_with_the_package_is_listed(kind: type) -> None:
     assert [name for name in classes if f"`{name}`" not in README and name != "CentreCrop"] == []
 
 
-@pytest.mark.parametrize("package", [guides, models])
-def test_every_model_prior_guide_and_input_is_listed(package: ModuleType) -> None:
+@pytest.mark.parametrize("package", [guides, models, peers])
+def test_every_model_prior_guide_input_and_peer_is_listed(package: ModuleType) -> None:
     assert [name for name in package.__all__ if f"`{name}`" not in README] == []
 
 
+def test_every_configuration_of_a_peer_is_listed() -> None:
+    configs = (ROOT / "experiments" / "configs").glob("*.yaml")
+    methods = [path.stem for path in configs if "\nmethod:" in path.read_text()]
+    peers = [name for name in methods if not name.startswith("vri")]
+    assert len(peers) >= 10
+    assert [name for name in peers if f"`{name}`" not in README] == []
+
+
 def test_every_linked_file_exists() -> None:
-    links = re.findall(r"\]\(((?!http)[^)]+)\)", README)
+    links = re.findall(r"\]\(((?!http|#)[^)]+)\)", README)
     assert [link for link in links if not (ROOT / link).exists()] == []

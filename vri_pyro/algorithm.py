@@ -2,25 +2,26 @@
 
 from __future__ import annotations
 
-from abc import ABC, abstractmethod
-from collections.abc import Iterable, Mapping
+from abc import abstractmethod
+from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vri_pyro.classifier import Classifier, call, cloned_buffers
-from vri_pyro.epoch_view import EpochView, Pools
+from vri_pyro.classifier import Classifier, ReplayedForward, call, cloned_buffers, commit_buffers, parameters_of
 from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.labelled import Labelled
+from vri_pyro.learner import Learner
 from vri_pyro.metrics import Metrics
+from vri_pyro.optimisation import apply_gradients
 
 
-class Algorithm(ABC):
-    """Trains ``classifier`` one step at a time on a batch of noisy and a batch of clean labels.
+class Algorithm(Learner):
+    """Trains a classifier, and whatever else the algorithm has, one step at a time.
 
     Attributes:
         classifier: what is trained in the end.
@@ -45,30 +46,52 @@ class Algorithm(ABC):
     def classifier_optimizer(self) -> Optimizer:
         """The optimiser of the classifier, whose learning rate a schedule moves."""
 
-    @abstractmethod
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
-        """Take one step and return its scalars, on the batch's device."""
+    @property
+    def param_groups(self) -> list[dict[str, Any]]:
+        """See :class:`~vri_pyro.learner.Learner`."""
+        return self.classifier_optimizer.param_groups
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Look at the run before the first step of an epoch, and choose what to draw batches from.
+    @property
+    def skipped(self) -> int:
+        """See :class:`~vri_pyro.learner.Learner`."""
+        return self.guard.skipped
 
-        It is not called again when a run resumes in mid-epoch: what it computes is kept in the attributes that
-        ``stateful`` names, and the pools are kept by the trainer.
+    def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
+        """See :class:`~vri_pyro.learner.Learner`."""
+        forward = ReplayedForward(self.classifier, x)
+        metrics, _ = self.descend(forward, loss(forward(list(parameters_of(self.classifier).values())).logits))
+        return metrics["loss"]
+
+    def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
+        """Move the classifier alone along the gradient of ``loss``, unless something is not finite.
 
         Args:
-            view: the run as it stands.
+            forward: the forward pass behind the loss.
+            loss: a scalar, [].
 
         Returns:
-            the pools of the following batches of the phase, until it returns others; None changes nothing.
+            the scalars ``loss`` and ``gradient_norm``, and whether the classifier moved.
+
+        Raises:
+            NonFiniteError: after too many steps in a row that were not finite.
         """
-        return None
+        weights = list(parameters_of(self.classifier).values())
+        gradients = autograd.grad(loss, weights, allow_unused=True)
+        metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
+        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
+        moved = self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers"))
+        if moved:
+            apply_gradients(self.classifier_optimizer, weights, gradients)
+            commit_buffers(self.classifier, forward.buffers)
+            self.guard.step_completed()
+        return metrics, moved
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step reads or changes, as tensors and plain values."""
+        """See :class:`~vri_pyro.learner.Learner`."""
         return {part: getattr(self, part).state_dict() for part in self.stateful}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a :meth:`state_dict`."""
+        """See :class:`~vri_pyro.learner.Learner`."""
         for part in self.stateful:
             getattr(self, part).load_state_dict(state[part])
 

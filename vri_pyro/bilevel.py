@@ -88,7 +88,6 @@ class BilevelSVI(Algorithm):
         self.detach_features, self.clean_weight = detach_features, clean_weight
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
         self.share_forward = share_forward
-        self.structural_zeros: tuple[str, ...] | None = None
 
         self._weights = list(parameters_of(classifier).values())
         self._hyper = hyperparameters_of(model, guide)

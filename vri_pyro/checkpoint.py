@@ -15,7 +15,7 @@ import yaml
 from vri_pyro.errors import UserError
 from vri_pyro.files import write_atomically
 
-FORMAT = 1
+FORMAT = 2
 # What PyTorch raises, by kind of damage, for bytes that are no sound checkpoint.
 _UNREADABLE = (
     RuntimeError,

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from collections.abc import Callable
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
 
@@ -15,6 +14,7 @@ from rich.console import Console
 
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
+from vri_pyro.clean_mixup import CleanMixup
 from vri_pyro.data import (
     Arrays,
     Augmentation,
@@ -30,14 +30,18 @@ from vri_pyro.data import (
     make_split,
     mean_and_std,
 )
-from vri_pyro.errors import UserError
-from vri_pyro.methods import Method, OptimizerFactory, Pool, Stage
-from vri_pyro.phase import Material, Phase
+from vri_pyro.ensemble import build_classifier
+from vri_pyro.errors import UserError, building
+from vri_pyro.methods import Method, OptimizerFactory, Stage
+from vri_pyro.phase import Material
+from vri_pyro.phases import CleanSource, build_phases
+from vri_pyro.predictor import check_decay
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.provenance import provenance
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.run_state import Rows
 from vri_pyro.schedules import Schedule
+from vri_pyro.selection import Selection
 from vri_pyro.training import Trainer
 
 
@@ -46,7 +50,8 @@ class SplitSizes:
     """How many training examples are trusted.
 
     Attributes:
-        clean_per_class: examples of the clean set a class; null, with given clean indices, takes them all.
+        clean_per_class: examples of the clean set a class; null, with given clean indices, takes them all; 0, for
+            methods that need none and with a selection, leaves the clean set empty.
         validation_per_class: further examples a class, held out to choose an epoch; data that name their validation
             examples have them whole.
         noisy_size: examples of the noisy part; null takes all the rest.
@@ -96,6 +101,10 @@ class Experiment:
         clean_augmentation: of the clean batches; the paper's is Weak.
         warm_up: a stage before the method's, if any, usually cross entropy on the noisy labels.
         fine_tuning: a stage after it, if any.
+        selection: chooses the clean set from the noisy part before each epoch of the method, for splits without one.
+        clean_mixup: passes of mixup over the clean set between the method's epochs, if any.
+        ema: decay of a moving average of the classifier, which is then tested and saved; 0.999 is usual.
+        networks: networks of different initialisation, each trained on the same batches; their logits are averaged.
         epochs: passes over the noisy part; other pools get the same number of steps.
         batch_size: examples of a noisy batch.
         clean_batch_size: examples of a clean batch; a smaller clean set is used whole.
@@ -121,6 +130,10 @@ class Experiment:
         clean_augmentation: Augmentation = NoAugmentation(),
         warm_up: Stage | None = None,
         fine_tuning: FineTuning | None = None,
+        selection: Selection | None = None,
+        clean_mixup: CleanMixup | None = None,
+        ema: float | None = None,
+        networks: int = 1,
         epochs: int = 60,
         batch_size: int = 100,
         clean_batch_size: int = 100,
@@ -132,11 +145,14 @@ class Experiment:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
-        _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size)
+        _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size, networks=networks)
         _check_at_least(0, threads=threads, workers=workers, seed=seed)
+        if ema is not None:
+            check_decay(ema)
         self.method, self.data, self.noise, self.backbone = method, data, noise, backbone
         self.optimizer, self.schedule, self.split = optimizer, schedule, split
         self.warm_up, self.fine_tuning = warm_up, fine_tuning
+        self.selection, self.clean_mixup, self.ema, self.networks = selection, clean_mixup, ema, networks
         self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
         self.augmentation, self.clean_augmentation = augmentation, clean_augmentation
         self.device, self.threads, self.workers = choose_device(device), threads, workers
@@ -238,12 +254,12 @@ class Experiment:
             augmentation=self.augmentation,
             clean_augmentation=self.clean_augmentation,
         )
-        with _building("the backbone"):
-            classifier = self.backbone(shape, arrays.num_classes)
+        with building("the backbone"):
+            classifier = build_classifier(self.backbone, shape, arrays.num_classes, self.networks)
         # The layout that convolutions and pooling are faster in.
         classifier = classifier.to(self.device).to(memory_format=torch.channels_last)
         return Trainer(
-            [self._phase(name, stage, classifier, split) for name, stage in self._stages()],
+            build_phases(self._stages(), classifier, split, self.epochs),
             material,
             self.folder,
             self.schedule,
@@ -252,6 +268,7 @@ class Experiment:
             clean_batch_size=self.clean_batch_size,
             seed=self.seed,
             config=identity,
+            ema=self.ema,
         )
 
     def _examples(self, inputs: Inputs, labels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Examples:
@@ -261,19 +278,14 @@ class Experiment:
             return StreamedData(inputs, labels, self.device, mean, std, crop, self.workers)
         return DeviceData(inputs, labels, self.device, mean, std, crop)
 
-    def _stages(self) -> Iterator[tuple[str, Stage]]:
-        """The stages of the run, in the order of training."""
-        main = Stage(self.method, self.optimizer)
-        for name, stage in (("warm-up", self.warm_up), ("training", main), ("fine-tuning", self.fine_tuning)):
-            if stage is not None:
-                yield from stage.method.stages(name, replace(stage, epochs=stage.epochs or self.epochs)).items()
-
-    def _phase(self, name: str, stage: Stage, classifier: Classifier, split: Split) -> Phase:
-        method = stage.method
-        with _building(f"the method of {name}"):
-            algorithm = method.build(classifier, stage.optimizer)
-        pool = _pool(method.pool, split)
-        return Phase(name, algorithm, pool, stage.epochs or self.epochs, method.views, stage.schedule)
+    def _stages(self) -> dict[str, tuple[Stage, CleanSource]]:
+        """The stages of the run, in the order of training; selection and mixup belong to the method's own."""
+        stages = {"training": (Stage(self.method, self.optimizer), CleanSource(self.selection, self.clean_mixup))}
+        if self.warm_up is not None:
+            stages = {"warm-up": (self.warm_up, CleanSource())} | stages
+        if self.fine_tuning is not None:
+            stages["fine-tuning"] = self.fine_tuning, CleanSource()
+        return stages
 
 
 def _fitting(split: Split, arrays: Arrays) -> Split:
@@ -282,27 +294,10 @@ def _fitting(split: Split, arrays: Arrays) -> Split:
     return split
 
 
-@contextmanager
-def _building(what: str) -> Iterator[None]:
-    """Take what a constructor refuses, PyTorch's included, for a value that the user can mend."""
-    try:
-        yield
-    except UserError:
-        raise
-    except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{what} cannot be built, change its options: {error}") from error
-
-
 def _check_at_least(least: int, **options: int) -> None:
     for name, value in options.items():
         if value < least:
             raise UserError(f"{name} is {value}; give at least {least}")
-
-
-def _pool(pool: Pool, split: Split) -> np.ndarray:
-    if pool == "noisy_and_clean":
-        return np.sort(np.concatenate([split.noisy_indices, split.clean_indices]))
-    return split.clean_indices if pool == "clean" else split.noisy_indices
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:

@@ -30,10 +30,12 @@ class Method(ABC):
     Attributes:
         pool: the examples that the first batch of a step is drawn from.
         views: how many augmented views of that batch the algorithm asks for, 1 or 2.
+        needs_clean: whether it cannot do without clean examples.
     """
 
     pool: Pool
     views: Literal[1, 2] = 1
+    needs_clean: bool = True
 
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:
@@ -160,6 +162,7 @@ class SingleLevel(Method):
         self.model, self.guide, self.pool = model, guide, pool
         self.particles, self.kl_weight = particles, kl_weight
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
+        self.needs_clean = pool != "noisy" or clean_weight > 0
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> SingleLevelSVI:
         """See :class:`Method`."""

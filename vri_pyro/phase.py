@@ -1,4 +1,4 @@
-"""A stretch of training with one algorithm, and what it learns from."""
+"""A stretch of training by one method, and what it learns from."""
 
 from __future__ import annotations
 
@@ -7,29 +7,35 @@ from typing import Literal, NamedTuple
 
 import numpy as np
 
-from vri_pyro.algorithm import Algorithm
+from vri_pyro.clean_mixup import CleanMixup
 from vri_pyro.data import Augmentation, Examples, NoAugmentation
+from vri_pyro.learner import Learner
 from vri_pyro.schedules import Schedule
+from vri_pyro.selection import Selection
 
 
 class Phase(NamedTuple):
-    """A stretch of training with one algorithm.
+    """A stretch of training by one method.
 
     Attributes:
         name: what the metrics call it.
-        algorithm: what takes the steps; all phases train the same classifier.
+        learner: what takes the steps; all phases train the same classifier.
         pool: the examples its first batch is drawn from.
         epochs: its length.
-        views: how many augmented views of the first batch the algorithm asks for.
+        views: how many augmented views of the first batch the learner asks for.
         schedule: its own, in place of the run's.
+        selection: what chooses a clean set from its pool before every epoch, if anything.
+        clean_mixup: mixup passes over the clean set between its epochs, if any.
     """
 
     name: str
-    algorithm: Algorithm
+    learner: Learner
     pool: np.ndarray
     epochs: int
     views: Literal[1, 2] = 1
     schedule: Schedule | None = None
+    selection: Selection | None = None
+    clean_mixup: CleanMixup | None = None
 
 
 @dataclass(frozen=True)
@@ -39,7 +45,7 @@ class Material:
     Attributes:
         train: all training inputs with the labels that training may see.
         test: test inputs and labels; they never choose anything.
-        clean: positions of the clean set in ``train``.
+        clean: positions of the clean set in ``train``, possibly none.
         validation: positions of the held-out examples in ``train``, possibly none.
         augmentation, clean_augmentation: of a step's first batch, and of its clean batch.
     """

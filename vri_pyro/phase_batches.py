@@ -1,4 +1,4 @@
-"""The batches of one phase, from pools that an algorithm may change before any epoch."""
+"""The batches of one phase, from pools that may change before any epoch."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vri_pyro.data import BatchPlan, BatchSequence
+from vri_pyro.data import BatchPlan
 from vri_pyro.epoch_view import Pools
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
@@ -18,6 +18,8 @@ from vri_pyro.phase import Material, Phase
 class PhaseBatches:
     """A noisy and a clean batch for each step: functions of the seed, the step and the current pools.
 
+    Without a clean set the clean batch holds no examples.
+
     Args:
         phase: whose pool and views they are of.
         material: the data and their augmentation.
@@ -26,18 +28,19 @@ class PhaseBatches:
 
     Attributes:
         own: the phase's own pools.
+        pools: what batches are drawn from now.
     """
 
     def __init__(self, phase: Phase, material: Material, batch_size: int, clean_batch_size: int, seed: int) -> None:
         self.own = Pools(phase.pool, material.clean)
         self._phase, self._material = phase, material
         self._batch_size, self._clean_batch_size, self._seed = batch_size, clean_batch_size, seed
-        self._changed: Pools | None = None
-        self._noisy, self._clean = self._sequences(self.own)
+        self._use(self.own)
 
     def __call__(self, step: int) -> tuple[Labelled, Labelled]:
         """The noisy and the clean batch of a step of the run."""
-        return self._noisy(step), self._clean(step)
+        noisy = self._noisy(step)
+        return noisy, Labelled(noisy.x[:0], noisy.y[:0]) if self._clean is None else self._clean(step)
 
     def draw_from(self, pools: Pools) -> None:
         """Draw the following batches from ``pools``.
@@ -47,22 +50,28 @@ class PhaseBatches:
         """
         if len(pools.noisy) == 0:
             raise UserError(f"{self._phase.name} has chosen no example to train on; loosen what the method asks of one")
-        self._changed = pools
-        self._noisy, self._clean = self._sequences(pools)
+        self._use(pools)
+
+    def clean_pass(self, purpose: str) -> BatchPlan:
+        """Batches of the current clean pool from step 0 on, in an order of their own."""
+        return BatchPlan(
+            self.pools.clean, self._clean_batch_size, self._seed, purpose, self._material.clean_augmentation
+        )
 
     def state_dict(self) -> dict[str, Tensor] | None:
         """The pools where they are no longer the phase's own."""
-        if self._changed is None:
+        if self.pools is self.own:
             return None
-        return {name: torch.from_numpy(np.array(pool)) for name, pool in self._changed._asdict().items()}
+        return {name: torch.from_numpy(np.array(pool)) for name, pool in self.pools._asdict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor] | None) -> None:
         """Take over the state of a :meth:`state_dict`."""
         if state is not None:
             self.draw_from(Pools(**{name: pool.numpy() for name, pool in state.items()}))
 
-    def _sequences(self, pools: Pools) -> tuple[BatchSequence, BatchSequence]:
-        material, views = self._material, self._phase.views
-        noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", material.augmentation, views)
-        clean = BatchPlan(pools.clean, self._clean_batch_size, self._seed, "clean batches", material.clean_augmentation)
-        return material.train.sequence(noisy), material.train.sequence(clean)
+    def _use(self, pools: Pools) -> None:
+        train, augmentation, views = self._material.train, self._material.augmentation, self._phase.views
+        noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", augmentation, views)
+        self.pools = pools
+        self._noisy = train.sequence(noisy)
+        self._clean = train.sequence(self.clean_pass("clean batches")) if len(pools.clean) else None

@@ -13,12 +13,15 @@ from vri_pyro.classifier import Classifier
 from vri_pyro.commands.fit import build_parser
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
+from vri_pyro.ensemble import build_classifier
 from vri_pyro.errors import UserError
 from vri_pyro.run_folder import RunFolder
 
 
 class TrainedClassifier:
     """A run's classifier with the standardisation that it was trained with.
+
+    It is what the run was tested by: the moving average where there was one, and all networks of an ensemble.
 
     Args:
         run: the run folder.
@@ -44,7 +47,7 @@ class TrainedClassifier:
         self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
         self.classifier = _build(folder, self.shape, len(self.classes))
         state = load_checkpoint(folder.best if which == "best" else folder.last)
-        self.classifier.load_state_dict(state["classifier"] if which == "best" else state["phases"][-1]["classifier"])
+        self.classifier.load_state_dict(state["classifier"])
         self.classifier.to(self.device).eval()
 
     @torch.no_grad()
@@ -77,4 +80,4 @@ class TrainedClassifier:
 def _build(folder: RunFolder, shape: tuple[int, ...], num_classes: int) -> Classifier:
     fit = build_parser()
     options = fit.instantiate(fit.parse_path(str(folder.config)))
-    return options.backbone(shape, num_classes)
+    return build_classifier(options.backbone, shape, num_classes, options.networks)

@@ -18,6 +18,7 @@ from vri_pyro.guard import NonFiniteError
 from vri_pyro.interruption import Interrupted, stop_request
 from vri_pyro.phase import Material, Phase
 from vri_pyro.phase_batches import PhaseBatches
+from vri_pyro.predictor import Predictor
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.run_state import Progress, Rows
@@ -40,6 +41,7 @@ class Trainer:
         batch_size, clean_batch_size: examples of the first and the clean batch of a step.
         seed: of the order of the batches.
         config: the configuration as text, kept with every checkpoint.
+        ema: decay of a moving average of the classifier, which then is what predicts.
     """
 
     def __init__(
@@ -53,14 +55,16 @@ class Trainer:
         clean_batch_size: int,
         seed: int,
         config: str,
+        ema: float | None = None,
     ) -> None:
         self.phases, self.material, self.folder, self.schedule = phases, material, folder, schedule
         self.steps_per_epoch, self.seed, self.config = steps_per_epoch, seed, config
         self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
-        self.classifier = phases[0].algorithm.classifier
+        self.classifier = phases[0].learner.classifier
+        self.predictor = Predictor(self.classifier, ema)
         self.progress = Progress()
         self._batches = self._batches_of(phases[0])
-        self._rates = [[group["lr"] for group in _optimizer(phase).param_groups] for phase in phases]
+        self._rates = [[group["lr"] for group in phase.learner.param_groups] for phase in phases]
 
     @property
     def epochs(self) -> int:
@@ -76,7 +80,9 @@ class Trainer:
         """Everything that the rest of the run depends on, as tensors and plain values."""
         state = {
             "progress": vars(self.progress),
-            "phases": [phase.algorithm.state_dict() for phase in self.phases],
+            "phases": [phase.learner.state_dict() for phase in self.phases],
+            "classifier": self.predictor.network.state_dict(),
+            "average": self.predictor.state_dict(),
             "pools": self._batches.state_dict(),
             "random": torch.get_rng_state(),
         }
@@ -91,7 +97,8 @@ class Trainer:
         for totals in (self.progress.sums, self.progress.counts):
             totals.update({name: value.to(device) for name, value in totals.items()})
         for phase, saved in zip(self.phases, state["phases"], strict=True):
-            phase.algorithm.load_state_dict(saved)
+            phase.learner.load_state_dict(saved)
+        self.predictor.load_state_dict(state["average"])
         if not self.finished:
             self._batches = self._batches_of(self._current_phase()[0])
             self._batches.load_state_dict(state["pools"])
@@ -127,19 +134,19 @@ class Trainer:
                     if stop.made:
                         self.save()
                         raise Interrupted
-                shown.epoch(self._end_epoch(phase, board))
+                shown.epoch(self._end_epoch(phase, started, board))
         self._check_skipped()
         return progress.rows
 
     @property
     def skipped(self) -> int:
         """Updates refused for not being finite, of all phases together."""
-        return sum(phase.algorithm.guard.skipped for phase in self.phases)
+        return sum(phase.learner.skipped for phase in self.phases)
 
     @property
     def structural_zeros(self) -> list[str]:
         """The parameter groups that no hypergradient reached, of all phases together."""
-        found = (getattr(phase.algorithm, "structural_zeros", None) or () for phase in self.phases)
+        found = (phase.learner.structural_zeros or () for phase in self.phases)
         return list(dict.fromkeys(name for names in found for name in names))
 
     def _check_skipped(self) -> None:
@@ -162,21 +169,18 @@ class Trainer:
         raise IndexError("the run is over")
 
     def _begin_epoch(self, phase: Phase, started: int) -> None:
-        """Let the algorithm look at the run and choose other pools, which hold until it chooses again."""
-        epoch = self.progress.epoch - started
+        """Settle what the epoch's batches are drawn from: the selection's clean set, and the learner's own choice."""
+        epoch, train = self.progress.epoch - started, self.material.train
         if epoch == 0:
             self._batches = self._batches_of(phase)
-        view = EpochView(
-            examples=self.material.train,
-            pools=self._batches.own,
-            epoch=epoch,
-            epochs=phase.epochs,
-            batch_size=self.batch_size,
-            num_classes=self.classifier.num_classes,
-            seed=self.seed,
-        )
-        if (pools := phase.algorithm.begin_epoch(view)) is not None:
-            self._batches.draw_from(pools)
+            self.predictor.begin_phase()
+        pools = self._batches.own
+        if phase.selection is not None:
+            pools = pools._replace(clean=phase.selection(self.predictor.network, train, pools.noisy))
+            self._batches.draw_from(self._batches.pools._replace(clean=pools.clean))
+        view = EpochView(train, pools, epoch, phase.epochs, self.batch_size, self.classifier.num_classes, self.seed)
+        if (chosen := phase.learner.begin_epoch(view)) is not None:
+            self._batches.draw_from(chosen)
 
     def _batches_of(self, phase: Phase) -> PhaseBatches:
         return PhaseBatches(phase, self.material, self.batch_size, self.clean_batch_size, self.seed)
@@ -185,41 +189,50 @@ class Trainer:
         progress = self.progress
         done = (progress.epoch - started) * self.steps_per_epoch + progress.step
         factor = (phase.schedule or self.schedule).factor(done / self.steps_per_epoch, phase.epochs)
-        for group, rate in zip(_optimizer(phase).param_groups, rates, strict=True):
+        for group, rate in zip(phase.learner.param_groups, rates, strict=True):
             group["lr"] = rate * factor
         step = progress.epoch * self.steps_per_epoch + progress.step
-        progress.add(phase.algorithm.step(*self._batches(step)))
+        progress.add(phase.learner.step(*self._batches(step)))
+        self.predictor.update()
         progress.step += 1
 
-    def _end_epoch(self, phase: Phase, board: SummaryWriter) -> dict[str, Any]:
-        """Evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
-        row = self._evaluated(phase)
+    def _end_epoch(self, phase: Phase, started: int, board: SummaryWriter) -> dict[str, Any]:
+        """Mix, evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
         progress = self.progress
+        mixed = self._mixed(phase, progress.epoch - started)
+        row = self._evaluated(phase) | mixed
         progress.rows.append(row)
         progress.epoch, progress.step = progress.epoch + 1, 0
         progress.sums, progress.counts = {}, {}
         if row.get("validation_accuracy", -math.inf) > progress.best:
             progress.best = row["validation_accuracy"]
-            best = {"classifier": self.classifier.state_dict(), "epoch": row["epoch"]}
+            best = {"classifier": self.predictor.network.state_dict(), "epoch": row["epoch"]}
             save_checkpoint(self.folder.best, best, self.config)
         self.folder.write_metrics(progress.rows)
         _log(board, row)
         self.save()
         return row
 
+    def _mixed(self, phase: Phase, epoch: int) -> dict[str, float]:
+        """The metrics of the mixup pass after an epoch of the phase, if one is due."""
+        if phase.clean_mixup is None or not phase.clean_mixup.due(epoch):
+            return {}
+        plan = self._batches.clean_pass(f"clean mixup after epoch {self.progress.epoch}")
+        loss = phase.clean_mixup.train(phase.learner, self.material.train, plan)
+        self.predictor.update()
+        return {"clean_mixup_loss": loss.item()}
+
     def _evaluated(self, phase: Phase) -> dict[str, Any]:
-        progress, material = self.progress, self.material
+        progress, material, network = self.progress, self.material, self.predictor.network
         row: dict[str, Any] = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
-        row["learning_rate"] = max(group["lr"] for group in _optimizer(phase).param_groups)
-        row["skipped"] = phase.algorithm.guard.skipped
+        row["learning_rate"] = max(group["lr"] for group in phase.learner.param_groups)
+        row["skipped"] = phase.learner.skipped
+        if phase.selection is not None:
+            row["selected"] = len(self._batches.pools.clean)
         if len(material.validation):
-            found = evaluate(self.classifier, material.train, material.validation)
+            found = evaluate(network, material.train, material.validation)
             row |= {f"validation_{name}": value for name, value in found.items()}
-        return row | {f"test_{name}": value for name, value in evaluate(self.classifier, material.test).items()}
-
-
-def _optimizer(phase: Phase) -> torch.optim.Optimizer:
-    return phase.algorithm.classifier_optimizer
+        return row | {f"test_{name}": value for name, value in evaluate(network, material.test).items()}
 
 
 def _log(board: SummaryWriter, row: dict[str, Any]) -> None:

@@ -4,8 +4,8 @@ A study's script says which runs it wants (:class:`Study`) and what becomes of t
 the rest.
 """
 
-from study.benches import CIFAR10, CIFAR10_16, FASHION_MNIST_14, SCALES, Bench, open_set
-from study.command import Study, main
+from study.benches import CIFAR10, CIFAR10_16, FASHION_MNIST_14, SCALES, Bench
+from study.command import Study, main, parser
 from study.execution import Workshop, run_all
 from study.page import Page
 from study.records import Record, Records, Store
@@ -35,8 +35,8 @@ __all__ = [
     "grid",
     "main",
     "markdown_table",
-    "open_set",
     "paired_difference",
+    "parser",
     "run_all",
     "runs_of",
     "slope",

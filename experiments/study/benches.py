@@ -18,16 +18,20 @@ class Bench:
         title: the data's name in tables.
         data: name of the .npz file without its ending; None for synthetic images.
         side: pixels to pool the images to.
-        foreign: name of the .npz file of images of no class, for open-set noise.
-        options: of ``vri-pyro fit``: the sizes of the parts, the classifier, its optimiser, the length of training.
+        foreign: names of .npz files of images of no class, for open-set noise; the first that is there is taken.
+        exclude: words in the names of its classes that are the data's own.
+        options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
+        optimizer: options of the classifier's optimiser, which come before those of the method.
         path, foreign_path: the pooled files, once :meth:`prepared`.
     """
 
     title: str
     data: str | None
     side: int
-    foreign: str
+    foreign: tuple[str, ...]
     options: Options
+    optimizer: Options
+    exclude: tuple[str, ...] = ()
     path: Path | None = None
     foreign_path: Path | None = None
 
@@ -42,18 +46,21 @@ class Bench:
             UserError: the data are in none of the places given.
         """
         if self.data is None:
-            return replace(self, path=synthetic(cache / "synthetic.npz"), foreign_path=cache / "synthetic.npz")
-        foreign = find(self.foreign, given)
-        return replace(
-            self,
-            path=pooled(_needed(self.data, given), self.side, cache),
-            foreign_path=foreign and pooled(foreign, self.side, cache),
-        )
+            path = synthetic(cache / "synthetic.npz")
+            return replace(self, path=path, foreign_path=path)
+        foreign = next((path for name in self.foreign if (path := find(name, given))), None)
+        path = pooled(_needed(self.data, given), self.side, cache)
+        return replace(self, path=path, foreign_path=foreign and pooled(foreign, self.side, cache))
 
-    def setting(self, *options: str, noisy: bool = True) -> Options:
+    @property
+    def epochs(self) -> int:
+        """The length of training."""
+        return int(self.options[self.options.index("--epochs") + 1])
+
+    def setting(self, *options: str) -> Options:
         """The bench's options with those of a setting after them."""
-        data = "NpzFile", "--data.path", str(self.path)
-        return ("--data", f"vri_pyro.data.{data[0]}", *data[1:], *self.options, *options)
+        data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
+        return (*data, *self.options, *self.optimizer, *options)
 
 
 def _needed(name: str, given: list[Path]) -> Path:
@@ -71,15 +78,21 @@ def noise(name: str, rate: float) -> Options:
     return ("--noise", f"vri_pyro.data.{name}", "--noise.rate", str(rate))
 
 
-def open_set(bench: Bench, rate: float) -> Options:
-    """The options of open-set noise by replacement with the bench's foreign images.
+def foreign_images(bench: Bench) -> Options:
+    """The options of open-set noise that say where its images are from.
 
     Raises:
         UserError: they are in none of the places given.
     """
     if bench.foreign_path is None:
-        raise UserError(f"open-set noise on {bench.title} needs {bench.foreign}.npz; name it with --data")
-    return (*noise("OpenSet", rate), "--noise.images", str(bench.foreign_path))
+        raise UserError(f"open-set noise on {bench.title} needs {' or '.join(bench.foreign)}.npz; name it with --data")
+    images = ("--noise.images", str(bench.foreign_path))
+    return (*images, "--noise.exclude", f"[{','.join(bench.exclude)}]") if bench.exclude else images
+
+
+def open_set(bench: Bench, rate: float) -> Options:
+    """The options of noise that replaces images by the bench's foreign ones."""
+    return (*noise("OpenSet", rate), *foreign_images(bench))
 
 
 def clean_labels(per_class: int) -> Options:
@@ -87,57 +100,66 @@ def clean_labels(per_class: int) -> Options:
     return ("--split.clean_per_class", str(per_class))
 
 
-def _sgd(lr: float, momentum: float) -> Options:
+def sgd(lr: float, momentum: float) -> Options:
+    """The options of the classifier's optimiser."""
     options = {"lr": lr, "momentum": momentum, "weight_decay": 5e-4}
     return ("--optimizer", "torch.optim.SGD", *(x for k, v in options.items() for x in (f"--optimizer.{k}", str(v))))
 
+
+# Of Tiny ImageNet's classes: those that are kinds of CIFAR-10's.
+_LIKE_CIFAR10 = (
+    *("cat", "Chihuahua", "terrier", "retriever", "shepherd", "poodle", "goose", "stork", "penguin", "albatross"),
+    *("frog", "bullfrog", "gazelle", "car", "limousine", "convertible", "wagon", "van", "lifeboat", "gondola"),
+)
 
 SYNTHETIC = Bench(
     title="synthetic",
     data=None,
     side=8,
-    foreign="synthetic",
+    foreign=(),
     options=(
         *("--split.noisy_size", "200", "--split.validation_per_class", "2", "--epochs", "2"),
         *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]"),
-        *_sgd(0.2, 0.0),
     ),
+    optimizer=sgd(0.2, 0.0),
 )
 FASHION_MNIST_14 = Bench(
     title="Fashion-MNIST",
     data="fashion_mnist",
     side=14,
-    foreign="mnist_ood",
+    foreign=("mnist", "mnist_ood"),
     options=(
         *("--split.noisy_size", "5000", "--split.validation_per_class", "20", "--epochs", "12"),
         *("--backbone", "vri_pyro.backbones.SmallCNN", "--backbone.channels", "[16,32]"),
         *("--backbone.feature_dim", "64"),
-        *_sgd(0.2, 0.0),
     ),
+    optimizer=sgd(0.2, 0.0),
 )
 CIFAR10_16 = Bench(
     title="CIFAR-10",
     data="cifar10",
     side=16,
-    foreign="tinyimagenet32_ood",
+    foreign=("tinyimagenet32_ood",),
+    exclude=_LIKE_CIFAR10,
     options=(
         *("--split.noisy_size", "10000", "--split.validation_per_class", "20", "--epochs", "12"),
         *("--backbone", "vri_pyro.backbones.CIFARResNet", "--backbone.depth", "8"),
         *("--augmentation", "vri_pyro.data.HorizontalFlip", "--clean_augmentation", "vri_pyro.data.HorizontalFlip"),
-        *_sgd(0.1, 0.9),
     ),
+    optimizer=sgd(0.1, 0.9),
 )
 # The paper's data, net, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
 CIFAR10 = Bench(
     title="CIFAR-10",
     data="cifar10",
     side=32,
-    foreign="tinyimagenet32_ood",
+    foreign=("tinyimagenet32_ood",),
+    exclude=_LIKE_CIFAR10,
     options=(
         *("--split.clean_per_class", "100", "--split.validation_per_class", "20", "--epochs", "160"),
         *("--backbone", "vri_pyro.backbones.ResNet32"),
         *("--augmentation", "vri_pyro.data.Strong", "--clean_augmentation", "vri_pyro.data.Weak"),
-        *_sgd(0.02, 0.9),
     ),
+    optimizer=sgd(0.02, 0.9),
 )
 SCALES = {"small": (FASHION_MNIST_14,), "paper": (CIFAR10,), "tiny": (SYNTHETIC,)}

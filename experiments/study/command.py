@@ -36,6 +36,7 @@ class Study:
         curves: metrics whose course over the epochs is kept.
         measure: what else is to be kept of a run, computed from its folder when it ends.
         workshop: what does the runs.
+        script: how the script is called, with options of its own; by the study's name when None.
     """
 
     name: str
@@ -47,6 +48,11 @@ class Study:
     curves: Sequence[str] = ("test_accuracy",)
     measure: Callable[[RunFolder], dict[str, Any]] | None = None
     workshop: type[Workshop] = Workshop
+    script: str | None = None
+
+    def named(self, scale: str) -> str:
+        """What its results are called: those of another scale than small are another study's."""
+        return self.name if scale == "small" else f"{self.name}_{scale}"
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
@@ -90,8 +96,7 @@ def parser(study: Study) -> argparse.ArgumentParser:
 
 
 def _main(study: Study, options: argparse.Namespace) -> int:
-    # Results of another scale are another study's.
-    name = study.name if options.scale == "small" else f"{study.name}_{options.scale}"
+    name = study.named(options.scale)
     benches = [
         bench.prepared(options.data, (options.runs / "data").absolute()) for bench in study.benches[options.scale]
     ]
@@ -109,7 +114,7 @@ def _main(study: Study, options: argparse.Namespace) -> int:
         raise UserError(f"no run of {name} is done, so there is nothing to report")
     with mpl.rc_context(STYLE):
         page = study.report(records)
-    command = f"python experiments/{study.name}.py --scale {options.scale}"
+    command = f"python experiments/{study.script or f'{study.name}.py'} --scale {options.scale}"
     print(page.write(options.results, name, records, f"{command} --seeds {' '.join(map(str, records.seeds))}"))
     for run in failed:
         print(f"failed: {run.name}; its message is above", file=sys.stderr)

@@ -70,13 +70,14 @@ def pool(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def synthetic(path: Path) -> Path:
-    """Grey 8x8 images of ten classes that a linear classifier tells apart, for trying a study out; made once."""
+    """Grey 8x8 images of ten classes, each a pattern with noise, for trying a study out; made once."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(0)
-        labels = np.arange(2000) % 10
-        images = 20 * labels[:, None, None] + generator.integers(0, 60, (2000, 8, 8))
-        images = images.astype(np.uint8)
-        arrays = {"x_train": images, "y_train": labels, "x_test": images[:100], "y_test": labels[:100]}
-        write_npz(path, arrays)
+        labels = np.arange(2100) % 10
+        patterns = generator.integers(0, 120, (10, 8, 8))
+        images = (patterns[labels] + generator.integers(0, 120, (len(labels), 8, 8))).astype(np.uint8)
+        train, test = slice(100, None), slice(100)
+        parts = {"x_train": images[train], "y_train": labels[train], "x_test": images[test], "y_test": labels[test]}
+        write_npz(path, parts)
     return path

@@ -8,6 +8,7 @@ import shutil
 import signal
 import sys
 import time
+import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
@@ -20,6 +21,7 @@ from rich.console import Console
 
 from study.records import Record, Store
 from study.runs import Run
+from vri_pyro.bilevel import StructuralZeroWarning
 from vri_pyro.cli import main
 from vri_pyro.run_folder import RunFolder
 
@@ -49,7 +51,9 @@ class Workshop:
     def do(self, run: Run) -> Outcome:
         """Do one run, or go on with it, and keep its record; what goes wrong is said on stderr."""
         try:
-            return self.perform(run)
+            with warnings.catch_warnings():
+                warnings.simplefilter("ignore", StructuralZeroWarning)  # the record has them
+                return self.perform(run)
         except Exception as error:
             print(f"error: {run.name}: {type(error).__name__}: {error}", file=sys.stderr)
             return Outcome(1, None)

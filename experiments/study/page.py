@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import json
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import matplotlib as mpl
 from matplotlib.figure import Figure
@@ -28,6 +30,8 @@ STYLE = {
     "lines.markersize": 5,
     "savefig.dpi": 110,
 }
+# Of the options of data, classifier and optimiser, those that a reader wants to know.
+_SHOWN = ("path", "channels", "hidden", "feature_dim", "depth", "lr", "momentum", "weight_decay")
 
 
 @dataclass(frozen=True)
@@ -38,14 +42,18 @@ class Page:
         title: of the page.
         parts: paragraphs and tables in Markdown.
         figure: what to draw, if anything; about 9 inches wide it is readable in a README.
+        papers: the paper's own figures, in Markdown, which stand apart because they were not measured here.
+        data: findings for other programs.
     """
 
     title: str
     parts: Sequence[str]
     figure: Figure | None = None
+    papers: str | None = None
+    data: Mapping[str, Any] | None = None
 
     def write(self, folder: Path, name: str, records: Records, command: str) -> str:
-        """Write ``<name>.md`` and ``<name>.png`` and return the page's text.
+        """Write ``<name>.md``, ``<name>.png`` and, of data, ``<name>.json``; return the page's text.
 
         Args:
             folder: where they go.
@@ -59,9 +67,38 @@ class Page:
             parts.append(f"![{self.title}]({name}.png)")
             with mpl.rc_context(STYLE):
                 self.figure.savefig(folder / f"{name}.png")
-        text = "\n\n".join([*parts, made_by(records, command)]) + "\n"
+        if self.data is not None:
+            write_atomically(folder / f"{name}.json", (json.dumps(self.data, indent=1) + "\n").encode())
+        if self.papers is not None:
+            parts += ["## The paper's own figures, not measured here", self.papers]
+        parts += ["## How it was made", what_was_run(records), made_by(records, command)]
+        text = "\n\n".join(parts) + "\n"
         write_atomically(folder / f"{name}.md", text.encode())
         return text
+
+
+def what_was_run(records: Records) -> str:
+    """Data, sizes, classifier, length and optimisers, from the records; what varies is listed."""
+    configs = [record["config"] for record in records]
+    listed = {
+        "data": [_shown(one["data"]) for one in configs],
+        "noisy labels": [record["split"]["noisy"] for record in records],
+        "clean labels": [record["split"]["clean"] for record in records],
+        "classifier": [_shown(one["backbone"]) for one in configs],
+        "augmentation": [_shown(one["augmentation"]) for one in configs],
+        "epochs": [one["epochs"] for one in configs],
+        "batch": [one["batch_size"] for one in configs],
+        "optimiser": [_shown(one["optimizer"]) for one in configs],
+    }
+    return "; ".join(f"{name}: {' or '.join(map(str, dict.fromkeys(some)))}" for name, some in listed.items()) + "."
+
+
+def _shown(part: dict[str, Any]) -> str:
+    """A part of a configuration as a call, without what only says where files are."""
+    name = part["class_path"].rpartition(".")[2]
+    options = {key: Path(value).name if key == "path" else value for key, value in part.get("init_args", {}).items()}
+    kept = {key: value for key, value in options.items() if value not in (None, False) and key in _SHOWN}
+    return f"{name}({', '.join(f'{key}={value}' for key, value in kept.items())})" if kept else name
 
 
 def made_by(records: Records, command: str) -> str:

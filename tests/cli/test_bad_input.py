@@ -9,6 +9,8 @@ import numpy as np
 import pytest
 import torch
 
+from vri_pyro.checkpoint import FORMAT
+
 from .conftest import Command, Result
 
 
@@ -306,7 +308,7 @@ def test_checkpoint_of_another_version(finished: Command, here: Path) -> None:
     last = here / "run" / "checkpoints" / "last.pt"
     torch.save(torch.load(last, weights_only=True) | {"format": 99}, last)
     found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
-    assert "has format 99, this version of vri_pyro reads 1; use the version that wrote it" in found
+    assert f"has format 99, this version of vri_pyro reads {FORMAT}; use the version that wrote it" in found
 
 
 def test_other_threads_and_device_and_folder_do_not_make_another_configuration(finished: Command, here: Path) -> None:

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from functools import partial
+from pathlib import Path
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -29,6 +31,7 @@ from vri_pyro.guides import (
 from vri_pyro.models import (
     CorrectedCrossEntropy,
     CrossEntropy,
+    ForwardCorrection,
     GatedRectification,
     LearnedNormal,
     MaskedGuide,
@@ -53,6 +56,8 @@ MODELS: dict[type, type] = {
     CorrectedCrossEntropy: LabelCorrection,
 }
 PRIORS: list[type] = [PriorNetwork, StandardNormal, LearnedNormal, MixtureOfNormals]
+# Models that have an option without a default; each has a contract of its own below.
+WITH_OPTIONS: list[type] = [ForwardCorrection]
 # Priors made of the guide they are paired with.
 BOUND: list[type] = [VampPrior, MaskedGuide]
 
@@ -112,8 +117,16 @@ class TestPriorNetworkWithoutHiddenLayers(PriorContract):
     make_prior = partial(PriorNetwork, hidden=())
 
 
+MATRIX = [[0.7, 0.3, 0.0, 0.0], [0.0, 0.7, 0.3, 0.0], [0.0, 0.0, 0.7, 0.3], [0.3, 0.0, 0.0, 0.7]]
+
+
+class TestForwardCorrection(ModelContract):
+    make_model = partial(ForwardCorrection, matrix=MATRIX)
+    make_guide = NoLatents
+
+
 def test_every_exported_class_is_under_contract() -> None:
-    assert untested(vri_pyro.models.__all__, MODELS, PRIORS, BOUND) == set()
+    assert untested(vri_pyro.models.__all__, MODELS, WITH_OPTIONS, PRIORS, BOUND) == set()
 
 
 def _output(batch: int = 5, features: int = 6, classes: int = 4) -> ClassifierOutput:
@@ -346,3 +359,21 @@ def test_soft_label_that_is_the_given_one_leaves_the_cross_entropy() -> None:
 
     terms = RectificationELBO().terms(CorrectedCrossEntropy(6, 4), believing, output, y)
     torch.testing.assert_close(terms.loss(kl_weight=0.0), F.cross_entropy(output.logits, y))
+
+
+def test_forward_correction_gives_labels_by_the_matrix_rows_of_the_true_class() -> None:
+    output, y = _output(), torch.tensor([0, 1, 2, 3, 0])
+    model = ForwardCorrection(6, 4, MATRIX)
+    terms = RectificationELBO().terms(model, NoLatents(6, 4), output, y)
+    expected = (output.logits.softmax(-1) @ torch.tensor(MATRIX)).gather(1, y[:, None]).log().squeeze(-1)
+    torch.testing.assert_close(terms.log_likelihood, expected)
+    assert "matrix" in model.state_dict()
+
+
+def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_what_is_none(tmp_path: Path) -> None:
+    np.save(tmp_path / "matrix.npy", np.array(MATRIX))
+    torch.testing.assert_close(ForwardCorrection(6, 4, tmp_path / "matrix.npy").matrix, torch.tensor(MATRIX))
+    with pytest.raises(UserError):
+        ForwardCorrection(6, 3, MATRIX)
+    with pytest.raises(UserError, match="not negative"):
+        ForwardCorrection(6, 2, [[1.2, -0.2], [0.0, 1.0]])

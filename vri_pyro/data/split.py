@@ -40,7 +40,7 @@ class Split:
 
     Attributes:
         noisy_indices: examples whose labels are not trusted [N].
-        clean_indices: the clean set (the meta-data), at least one example [M].
+        clean_indices: the clean set (the meta-data) [M]; may be empty.
         validation_indices: clean examples held out to choose an epoch [V]; may be empty.
         given_labels: the possibly wrong labels of the noisy part [N].
         true_labels: the true labels of the noisy part [N], where they are known; -1 for examples of no class.
@@ -59,8 +59,8 @@ class Split:
         validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
 
     Raises:
-        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy or clean part is
-            empty, or a replaced example has a class.
+        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy part is empty, or a
+            replaced example has a class.
     """
 
     noisy_indices: np.ndarray
@@ -85,9 +85,8 @@ class Split:
         parts = ("noisy_indices", "clean_indices", "validation_indices")
         for name in parts:
             object.__setattr__(self, name, check_indices(name, getattr(self, name), self.num_train))
-        for name in parts[:2]:
-            if len(getattr(self, name)) == 0:
-                raise UserError(f"{name} is empty; a split needs at least one noisy and one clean example.")
+        if len(self.noisy_indices) == 0:
+            raise UserError("noisy_indices is empty; a split needs at least one noisy example.")
         for first, second in (parts[:2], parts[::2], parts[1:]):
             check_disjoint(first, getattr(self, first), second, getattr(self, second))
         for name, part in _LABELS_OF.items():

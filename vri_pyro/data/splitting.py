@@ -45,8 +45,8 @@ def make_split(
     Args:
         arrays: the data set.
         noise: the recipe of the noise to inject.
-        clean_per_class: clean examples a class, at least 1; None, with ``clean_indices`` only, takes all
-            that the validation set leaves.
+        clean_per_class: clean examples a class; 0 for no clean set; None, with ``clean_indices`` only, takes all that
+            the validation set leaves.
         validation_per_class: held-out examples a class, at least 0.
         noisy_size: number of noisy examples, drawn at random; None takes all.
         seed: the seed of the split and the noise.
@@ -74,7 +74,8 @@ def make_split(
     validation, clean = _draw_trusted(arrays, truth, trusted, clean_per_class, from_clean, clean_size, seed)
     if arrays.validation_indices is not None:
         validation = np.sort(arrays.validation_indices)
-    _warn_of_missing_classes(arrays.classes, truth[clean])
+    if len(clean):
+        _warn_of_missing_classes(arrays.classes, truth[clean])
     reserved = [trusted if arrays.clean_indices is not None else clean, validation]
     noisy = _draw_noisy(np.setdiff1d(everything, np.concatenate(reserved)), noisy_size, seed)
 
@@ -151,11 +152,11 @@ def _check_request(
             "take NoNoise, or drop y_train_clean."
         )
     if clean_size is not None and clean_size < 1:
-        raise UserError(f"clean_size is {clean_size} and the clean set cannot be empty; give at least 1.")
+        raise UserError(f"clean_size is {clean_size}; give at least 1, or clean_per_class 0 for no clean set.")
     if clean_per_class is None and clean_size is None and arrays.clean_indices is None:
         raise UserError("clean_per_class is not set and the data name no clean_indices; say how many to take.")
-    if clean_per_class is not None and clean_per_class < 1:
-        raise UserError(f"clean_per_class is {clean_per_class} and the clean set cannot be empty; give at least 1.")
+    if clean_per_class is not None and clean_per_class < 0:
+        raise UserError(f"clean_per_class is {clean_per_class}; give 0 or more.")
     if validation_per_class < 0:
         raise UserError(f"validation_per_class is {validation_per_class}; give 0 or more.")
     if noisy_size is not None and noisy_size < 1:
@@ -194,7 +195,7 @@ def _draw_trusted(
         those[validation_per_class : None if count is None else validation_per_class + count]
         for those, count in zip(members, wanted, strict=True)
     ]
-    if not any(map(len, clean)):
+    if not any(map(len, clean)) and clean_per_class != 0:
         raise UserError(
             f"The {validation_per_class} validation examples a class leave none of the trusted ones for the "
             "clean set; ask for fewer."

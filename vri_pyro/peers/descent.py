@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
-from torch import Tensor, autograd, nn
+from typing import ClassVar
+
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite_norm
-from vri_pyro.classifier import Classifier, ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.algorithm import Algorithm, check_held, check_not_negative
+from vri_pyro.classifier import Classifier, ReplayedForward, parameters_of
 from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics
-from vri_pyro.optimisation import apply_gradients
 
 
 class Descent(Algorithm):
@@ -22,7 +23,7 @@ class Descent(Algorithm):
         max_skipped: how many steps in a row may be skipped for not being finite.
     """
 
-    stateful = ("classifier", "optimizer", "guard")
+    stateful: ClassVar[tuple[str, ...]] = ("classifier", "optimizer", "guard")
 
     def __init__(
         self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
@@ -38,28 +39,17 @@ class Descent(Algorithm):
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
         return self.optimizer
 
-    def descend(self, forward: ReplayedForward, loss: Tensor, clean: Labelled) -> tuple[Metrics, bool]:
-        """Move the classifier along the gradient of ``loss``, unless something is not finite.
+    def learn(self, forward: ReplayedForward, loss: Tensor, clean: Labelled) -> tuple[Metrics, bool]:
+        """Descend the loss of the noisy batch, and with a ``clean_weight`` that of the clean batch besides.
 
         Args:
             forward: the forward pass behind the loss.
             loss: of the noisy batch, [].
-            clean: a batch with trusted labels, used with a ``clean_weight`` only.
+            clean: a batch with trusted labels.
 
         Returns:
-            the scalars ``loss`` and ``gradient_norm``, and whether the classifier moved.
-
-        Raises:
-            NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
+            see :meth:`~vri_pyro.algorithm.Algorithm.descend`.
         """
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
-        gradients = autograd.grad(loss, self.weights, allow_unused=True)
-        metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
-        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
-        moved = self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers"))
-        if moved:
-            apply_gradients(self.optimizer, self.weights, gradients)
-            commit_buffers(self.classifier, forward.buffers)
-            self.guard.step_completed()
-        return metrics, moved
+        return self.descend(forward, loss)

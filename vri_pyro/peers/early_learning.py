@@ -77,7 +77,7 @@ class ELRDescent(Descent):
         targets = self.momentum * self._targets_of(noisy.index) + (1 - self.momentum) * p.detach()
         regulariser = (1 - (p * targets).sum(-1)).clamp_min(_LEAST_DISTANCE).log().mean()
         loss = F.cross_entropy(logits, noisy.y) + self.strength * regulariser
-        metrics, moved = self.descend(forward, loss, clean)
+        metrics, moved = self.learn(forward, loss, clean)
         if moved:
             self.targets[noisy.index] = targets
         return metrics | {"regulariser": regulariser.detach()}
@@ -118,6 +118,7 @@ class ELR(Method):
         max_skipped: int = 10,
     ) -> None:
         self.pool = pool
+        self.needs_clean = pool != "noisy" or clean_weight > 0
         self.options: dict[str, Any] = {
             "strength": strength,
             "momentum": momentum,

@@ -59,7 +59,7 @@ class MixupDescent(Descent):
         forward = ReplayedForward(self.classifier, share * noisy.x + (1 - share) * noisy.x[partner])
         logits = forward(self.weights).logits
         own, others = F.cross_entropy(logits, noisy.y), F.cross_entropy(logits, noisy.y[partner])
-        return self.descend(forward, share * own + (1 - share) * others, clean)[0]
+        return self.learn(forward, share * own + (1 - share) * others, clean)[0]
 
 
 class Mixup(Method):
@@ -76,6 +76,7 @@ class Mixup(Method):
         self, alpha: float = 1.0, pool: Pool = "noisy", clean_weight: float = 0.0, max_skipped: int = 10
     ) -> None:
         self.pool = pool
+        self.needs_clean = pool != "noisy" or clean_weight > 0
         self.options: dict[str, Any] = {"alpha": alpha, "clean_weight": clean_weight, "max_skipped": max_skipped}
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> MixupDescent:

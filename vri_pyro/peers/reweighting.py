@@ -62,7 +62,7 @@ class L2RWDescent(Descent):
         gradient = result.gradients[0]
         weights = epsilon.detach() if gradient is None else example_weights(gradient)
         loss = (weights * F.cross_entropy(result.output.logits, noisy.y, reduction="none")).sum()
-        metrics, _ = self.descend(forward, loss, clean)
+        metrics, _ = self.learn(forward, loss, clean)
         return metrics | {
             "meta_loss": result.meta_loss,
             "hypergradient_norm": finite_norm(result.gradients, like=loss),

@@ -4,6 +4,7 @@ from vri_pyro.data.augmentation.base import Augmentation, NoAugmentation
 from vri_pyro.data.augmentation.chain import Chain, Strong, Weak
 from vri_pyro.data.augmentation.cutout import Cutout
 from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
+from vri_pyro.data.augmentation.mixup import Mixup
 from vri_pyro.data.augmentation.pad_crop import PadCrop
 from vri_pyro.data.augmentation.rand_augment import RandAugment
 from vri_pyro.data.augmentation.random_crop import CentreCrop, RandomCrop
@@ -15,6 +16,7 @@ __all__ = [
     "Chain",
     "Cutout",
     "HorizontalFlip",
+    "Mixup",
     "NoAugmentation",
     "PadCrop",
     "RandAugment",

@@ -1,0 +1,282 @@
+"""VRI and its peers: methods, noises, rates, sizes of the clean set and data sets under one protocol.
+
+    python experiments/compare.py --tune --data DATA    # chooses each method's optimiser, on seeds of its own
+    python experiments/compare.py --data DATA           # compares, with the optimisers chosen
+
+The choice is by validation accuracy under some of the settings, and stands in compare_optimizers.json; without that
+file every method trains with the bench's optimiser.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from collections.abc import Mapping
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+
+import numpy as np
+from matplotlib.figure import Figure
+from scipy.stats import rankdata
+from study import (
+    CIFAR10_16,
+    FASHION_MNIST_14,
+    SCALES,
+    Bench,
+    Cell,
+    Options,
+    Page,
+    Records,
+    Study,
+    by_method,
+    config,
+    grid,
+    main,
+    markdown_table,
+    paired_difference,
+    parser,
+)
+from study.benches import clean_labels, noise, open_set, sgd
+
+CLEAN = ("--method.clean_weight", "1")
+PEERS = {
+    "cross entropy": config("cross_entropy"),
+    "mixup": config("mixup"),
+    "ELR": config("elr"),
+    "confident learning": config("confident_learning"),
+    "GLC": config("glc"),
+    "L2RW": config("l2rw"),
+    "MW-Net": config("mw_net"),
+    "MLC": config("mlc"),
+    "WarPI": config("warpi"),
+    "VRI, paper": config("vri_paper"),
+    "VRI, released": config("vri_released"),
+}
+DEFAULT = "VRI"
+METHODS: dict[str, Options] = {
+    DEFAULT: config("vri"),
+    "VRI, gated": config("vri_gated"),
+    "VRI, Dirac": config("vri_dirac"),
+    "clean-only": config("clean_only"),
+    "noisy and clean": config("noisy_and_clean"),
+    "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
+    **PEERS,
+    # What VRI's real step has, its peers may have too.
+    **{f"{name} + clean batch": (*options, *CLEAN) for name, options in PEERS.items()},
+}
+OPTIMIZERS = {
+    "SGD 0.1, momentum 0.9": sgd(0.1, 0.9),
+    "SGD 0.2": sgd(0.2, 0.0),
+    "SGD 0.02, momentum 0.9": sgd(0.02, 0.9),
+}
+SIZES = (10, 100)
+TUNED_UNDER = ("flip 40%", "uniform 60%")
+TUNING_SEEDS = (100,)
+Choice = Mapping[str, Mapping[str, str]]  # of an optimiser's name, by the data's title and the method
+
+
+def noises(bench: Bench) -> dict[str, Options]:
+    """The noises that a bench is tried under."""
+    return {
+        "flip 20%": noise("Flip", 0.2),
+        "flip 40%": noise("Flip", 0.4),
+        "uniform 40%": noise("UniformExclusive", 0.4),
+        "uniform 60%": noise("UniformExclusive", 0.6),
+        "instance 40%": noise("InstanceDependent", 0.4),
+        "open 40%": open_set(bench, 0.4),
+    }
+
+
+def settings(bench: Bench) -> dict[str, Options]:
+    """Every noise with every size of the clean set; what differs is in the name, between commas."""
+    return {
+        f"{bench.title}, {name}, {size} clean": bench.setting(*about, *clean_labels(size))
+        for size in SIZES
+        for name, about in noises(bench).items()
+    }
+
+
+def cells(bench: Bench, choice: Choice) -> list[Cell]:
+    """Every method in every setting, with the optimiser chosen for it."""
+    chosen = choice.get(bench.title, {})
+    methods = {
+        name: (*options, *(OPTIMIZERS[chosen[name]] if name in chosen else bench.optimizer))
+        for name, options in METHODS.items()
+    }
+    return grid(settings(bench), methods)
+
+
+def report(records: Records) -> Page:
+    """Tables by data set and size, and the default against every other method."""
+    parts = []
+    for group in dict.fromkeys((parts_of(setting)[0], parts_of(setting)[2]) for setting in records.settings):
+        columns = {s: parts_of(s)[1] for s in records.settings if (parts_of(s)[0], parts_of(s)[2]) == group}
+        parts += [f"## {group[0]}, {group[1]} labels a class", by_method(records, columns=columns)]
+    parts += [f"## {DEFAULT} against the others", standing(records)]
+    about = (
+        f"Accuracy: mean over settings and seeds. {DEFAULT} − other: paired by setting and seed, mean ± standard "  # noqa: RUF001
+        "error over all pairs, and its 95% interval. Rank: mean over settings. First: settings in which the method's "
+        "mean is the highest or within one standard deviation (of the first one's seeds) of it."
+    )
+    return Page("VRI and its peers: test accuracy (%), last epoch", [*parts, about], drawn(records))
+
+
+def parts_of(setting: str) -> tuple[str, str, str]:
+    """Data set, noise and clean set of a setting."""
+    data, about, clean = setting.split(", ")
+    return data, about, clean
+
+
+def pairs(records: Records, method: str) -> dict[tuple[str, int], float]:
+    """A method's last test accuracies, by setting and seed."""
+    return {(s, seed): value for s in records.settings for seed, value in records.accuracies(method, s).items()}
+
+
+def standing(records: Records) -> str:
+    """A row a method, the best mean first: mean accuracy, the default's lead, rank, and how often it is first."""
+    places = {method: ranks(records).get(method, []) for method in records.methods}
+    default, rows = pairs(records, DEFAULT), []
+    for method in sorted(records.methods, key=lambda name: -np.mean(list(pairs(records, name).values()))):
+        own = pairs(records, method)
+        lead = None if method == DEFAULT else paired_difference(default, own)
+        shown = ["–", "–"] if lead is None else [lead, f"{lead.low:.1f} to {lead.high:.1f}"]  # noqa: RUF001
+        first = [s for s in records.settings if method in leaders(records, s)]
+        there = [s for s in records.settings if records.of(method, s)]
+        mean = f"{np.mean(list(own.values())):.1f}"
+        rows.append([method, mean, *shown, f"{np.mean(places[method]):.1f}", f"{len(first)} of {len(there)}"])
+    head = ["method", "accuracy", f"{DEFAULT} − other", "95% interval", "rank", "first"]  # noqa: RUF001
+    return markdown_table(head, rows)
+
+
+def ranks(records: Records) -> dict[str, list[float]]:
+    """The methods' ranks by mean accuracy, setting by setting; 1 is the best."""
+    found: dict[str, list[float]] = {}
+    for setting in records.settings:
+        means = means_in(records, setting)
+        for method, rank in zip(means, rankdata([-mean for mean in means.values()]), strict=True):
+            found.setdefault(method, []).append(float(rank))
+    return found
+
+
+def means_in(records: Records, setting: str) -> dict[str, float]:
+    """Mean accuracy in a setting by method."""
+    found = {method: list(records.accuracies(method, setting).values()) for method in records.methods}
+    return {method: float(np.mean(values)) for method, values in found.items() if values}
+
+
+def leaders(records: Records, setting: str) -> list[str]:
+    """The method with the highest mean in a setting, and those within one standard deviation of it."""
+    means = means_in(records, setting)
+    best = max(means, key=means.__getitem__)
+    values = list(records.accuracies(best, setting).values())
+    within = means[best] - (np.std(values, ddof=1) if len(values) > 1 else 0.0)
+    return [method for method, mean in means.items() if mean >= within]
+
+
+def drawn(records: Records) -> Figure:
+    """The default's lead over every other method, with 95% intervals, by data set."""
+    others = [method for method in records.methods if method != DEFAULT]
+    figure = Figure(figsize=(9, 1.6 + 0.28 * len(others)))
+    axis = figure.subplots()
+    default = pairs(records, DEFAULT)
+    titles = list(dict.fromkeys(parts_of(setting)[0] for setting in records.settings))
+    leads = {
+        title: {
+            method: paired_difference(
+                {key: value for key, value in default.items() if parts_of(key[0])[0] == title}, pairs(records, method)
+            )
+            for method in others
+        }
+        for title in titles
+    }
+    order = sorted(others, key=lambda m: -np.mean([lead[m].value for lead in leads.values() if lead[m]] or [0]))
+    for number, (title, lead) in enumerate(leads.items()):
+        found = [(y, lead[method]) for y, method in enumerate(order) if lead[method]]
+        shift = 0.3 * (number - (len(titles) - 1) / 2)
+        reach = [[one.value - one.low for _, one in found], [one.high - one.value for _, one in found]]
+        axis.errorbar(
+            [one.value for _, one in found],
+            [y + shift for y, _ in found],
+            xerr=np.nan_to_num(reach),
+            linestyle="none",
+            capsize=2,
+            label=title,
+        )
+    axis.axvline(0, color="black", linewidth=1)
+    axis.set_yticks(range(len(order)), order)
+    axis.set_xlabel(f"{DEFAULT} − other (points of test accuracy), mean and 95% interval")  # noqa: RUF001
+    axis.legend(loc="lower right")
+    return figure
+
+
+def tuning_cells(bench: Bench) -> list[Cell]:
+    """Every method with every optimiser in some of the settings."""
+    some = {name: options for name, options in settings(bench).items() if parts_of(name)[1] in TUNED_UNDER}
+    methods = {
+        f"{method}; {optimizer}": (*how, *options)
+        for method, how in METHODS.items()
+        for optimizer, options in OPTIMIZERS.items()
+    }
+    return grid(some, methods)
+
+
+def tuning_report(records: Records) -> Page:
+    """Validation accuracy by method and optimiser, and the choice."""
+    choice: dict[str, dict[str, str]] = {}
+    parts = []
+    for title in dict.fromkeys(parts_of(setting)[0] for setting in records.settings):
+        means: dict[str, dict[str, float]] = {}
+        for name in records.methods:
+            method, _, optimizer = name.partition("; ")
+            values = [
+                record["curves"]["validation_accuracy"][-1]
+                for setting in records.settings
+                if parts_of(setting)[0] == title
+                for record in records.of(name, setting).values()
+            ]
+            if values:
+                means.setdefault(method, {})[optimizer] = float(np.mean(values))
+        choice[title] = {method: max(found, key=found.__getitem__) for method, found in means.items()}
+        rows = [
+            [method, *(f"{found[o]:.1f}" if o in found else "–" for o in OPTIMIZERS), choice[title][method]]  # noqa: RUF001
+            for method, found in means.items()
+        ]
+        parts += [f"## {title}", markdown_table(["method", *OPTIMIZERS, "chosen"], rows)]
+    parts.append(f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}.")
+    return Page("Optimisers, chosen on seeds of their own", parts, data=choice)
+
+
+TUNING = Study(
+    "compare_optimizers",
+    __doc__,
+    tuning_cells,
+    tuning_report,
+    seeds=TUNING_SEEDS,
+    curves=("test_accuracy", "validation_accuracy"),
+    script="compare.py --tune",
+)
+STUDY = Study("compare", __doc__, partial(cells, choice={}), report)
+BENCHES = {**SCALES, "small": (FASHION_MNIST_14, CIFAR10_16)}
+
+
+def chosen_optimizers(file: Path) -> Choice:
+    """What ``--tune`` has chosen; nothing where it was not run."""
+    return json.loads(file.read_text()) if file.exists() else {}
+
+
+def run(arguments: list[str]) -> int:
+    """Tune or compare."""
+    first = argparse.ArgumentParser(add_help=False)
+    first.add_argument("--tune", action="store_true")
+    tune, rest = first.parse_known_args(arguments)
+    if tune.tune:
+        return main(replace(TUNING, benches=BENCHES), rest)
+    options = parser(STUDY).parse_args(rest)
+    choice = chosen_optimizers(options.results / f"{TUNING.named(options.scale)}.json")
+    return main(replace(STUDY, cells=partial(cells, choice=choice), benches=BENCHES), rest)
+
+
+if __name__ == "__main__":
+    sys.exit(run(sys.argv[1:]))

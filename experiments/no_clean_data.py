@@ -1,0 +1,61 @@
+"""Learning without clean labels: VRI(-), VRI(+) and VRI(Aug) (paper, algorithm 2 and table 12).
+
+After a warm-up by cross entropy, examples of small loss take the place of the clean set, chosen anew before each epoch. The
+warm-up's epochs are taken off VRI's, so that all methods take the same number of steps.
+"""
+
+from __future__ import annotations
+
+import sys
+
+from matplotlib.figure import Figure
+from study import Bench, Cell, Options, Page, Records, Study, by_method, config, grid, main
+from study.benches import clean_labels, noise
+from study.figures import dots
+
+NOISES = {
+    "flip 40%": noise("Flip", 0.4),
+    "uniform 40%": noise("UniformExclusive", 0.4),
+    "uniform 60%": noise("UniformExclusive", 0.6),
+    "instance 40%": noise("InstanceDependent", 0.4),
+}
+WITHOUT = {"VRI(-)": "vri_no_clean_minus", "VRI(+)": "vri_no_clean_plus", "VRI(Aug)": "vri_no_clean_aug"}
+NO_CLEAN: Options = ("--split.clean_per_class", "0", "--split.validation_from", "noisy")
+LONGEST_WARM_UP = 10  # the paper's on CIFAR-10
+PAPERS = """\
+Table 12, ANIMAL-10N:
+
+| theirs | VRI(-) | VRI(+) |
+|---|---:|---:|
+| accuracy (%) | 81.4 | 85.8 |"""
+
+
+def cells(bench: Bench) -> list[Cell]:
+    """Every method under every noise; VRI with 100 clean labels a class for comparison."""
+    warm_up = min(LONGEST_WARM_UP, max(1, bench.epochs // 3))
+    lengths = ("--warm_up.epochs", str(warm_up), "--epochs", str(bench.epochs - warm_up))
+    optimizer = tuple(option.replace("--optimizer", "--warm_up.optimizer") for option in bench.optimizer)
+    methods = {
+        "cross entropy": config("cross_entropy", *NO_CLEAN),
+        "mixup": config("mixup", *NO_CLEAN),
+        "ELR": config("elr", *NO_CLEAN),
+        **{name: (*config("vri"), *config(file), *lengths, *optimizer) for name, file in WITHOUT.items()},
+        "VRI, 100 clean labels a class": config("vri", *clean_labels(100)),
+    }
+    return grid({name: bench.setting(*about) for name, about in NOISES.items()}, methods)
+
+
+def report(records: Records) -> Page:
+    """Accuracy by method and noise."""
+    figure = Figure(figsize=(9, 4.4))
+    axis = figure.subplots()
+    dots(axis, records)
+    axis.set_ylabel("test accuracy (%), last epoch")
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    return Page("Test accuracy (%) without clean labels", [by_method(records)], figure, PAPERS)
+
+
+STUDY = Study("no_clean_data", __doc__, cells, report)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

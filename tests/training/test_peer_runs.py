@@ -1,0 +1,110 @@
+"""Runs of the peers that are several stages, or remember something of each example."""
+
+from __future__ import annotations
+
+import csv
+import signal
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+
+from vri_pyro.backbones import MLP
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.data import Split, UniformExclusive
+from vri_pyro.errors import UserError
+from vri_pyro.experiment import SplitSizes
+from vri_pyro.interruption import Interrupted
+from vri_pyro.methods import Method
+from vri_pyro.peers import ELR, GLC, L2RW, ConfidentLearning, Mixup
+from vri_pyro.peers.descent import Descent
+
+Run = Callable[..., dict[str, Any]]
+
+
+def _rows(folder: Path) -> list[dict[str, str]]:
+    with open(folder / "metrics.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def test_glc_estimates_on_the_noisy_labels_and_trains_on_both(run: Run, folder: Path) -> None:
+    run(method=GLC(estimation_epochs=2), epochs=3)
+    assert [row["phase"] for row in _rows(folder)] == ["estimation"] * 2 + ["training"] * 3
+    state = load_checkpoint(folder / "checkpoints/last.pt")["phases"][1]
+    assert sorted(state["trusted"].tolist()) == sorted(Split.load(folder / "split.npz").clean_indices)
+    torch.testing.assert_close(state["matrix"].sum(-1), torch.ones(10))
+    assert not torch.equal(state["matrix"], torch.eye(10))
+
+
+def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, folder: Path) -> None:
+    run(
+        method=ConfidentLearning(folds=3),
+        epochs=15,
+        noise=UniformExclusive(0.3),
+        split=SplitSizes(clean_per_class=2, validation_per_class=2, noisy_size=600),
+        backbone=lambda shape, classes: MLP(shape, classes, hidden=(32,)),
+    )
+    rows = _rows(folder)
+    assert [row["phase"] for row in rows] == [f"fold {1 + n // 15}" for n in range(45)] + ["training"] * 15
+    split = Split.load(folder / "split.npz")
+    assert split.true_labels is not None
+    wrong = split.given_labels != split.true_labels
+    kept = np.isin(split.noisy_indices, load_checkpoint(folder / "checkpoints/last.pt")["pools"]["noisy"])
+    assert float(rows[-1]["kept"]) == pytest.approx(kept.mean())
+    assert 0.5 < kept.mean() < 0.9
+    assert wrong[kept].mean() < 0.1 < 0.7 < wrong[~kept].mean()
+
+
+@pytest.mark.parametrize(
+    ("method", "at"),
+    [(ELR, 6), *((GLC, at) for at in (3, 8, 9)), *((lambda: ConfidentLearning(folds=2), at) for at in (3, 8, 13, 18))],
+)
+def test_run_is_resumed_to_the_same_numbers(
+    run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[[], Method], at: int
+) -> None:
+    changes = {
+        "epochs": 2,
+        "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
+        "backbone": lambda shape, classes: MLP(shape, classes, hidden=(8,), dropout=0.2),
+    }
+    run(method=method(), output=tmp_path / "whole", **changes)
+    descend, taken = Descent.descend, iter(range(1, 1000))
+
+    def stopping(self: Descent, *arguments: Any) -> Any:
+        done = descend(self, *arguments)
+        if next(taken) == at:
+            signal.raise_signal(signal.SIGINT)
+        return done
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Descent, "descend", stopping)
+        with pytest.raises(Interrupted):
+            run(method=method(), **changes)
+    run(method=method(), resume=True, **changes)
+    whole, resumed = (load_checkpoint(one / "checkpoints/last.pt") for one in (tmp_path / "whole", folder))
+    assert resumed["progress"]["rows"] == whole["progress"]["rows"]
+    torch.testing.assert_close(resumed["phases"], whole["phases"], rtol=0, atol=0)
+
+
+def test_networks_of_an_ensemble_are_cross_validated_each_by_itself(run: Run, folder: Path) -> None:
+    run(method=ConfidentLearning(folds=2), epochs=1, networks=2)
+    phases = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
+    said = [[learner["probabilities"] for learner in phase["learners"]] for phase in phases[:2]]
+    assert [[tuple(p.shape) for p in fold] for fold in said] == [[(100, 10)] * 2] * 2
+    assert not torch.equal(said[0][0], said[0][1])
+
+
+@pytest.mark.parametrize("method", [Mixup, ELR, ConfidentLearning])
+def test_peer_that_looks_at_no_clean_label_runs_without_any(run: Run, method: Callable[[], Method]) -> None:
+    split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
+    assert run(method=method(), epochs=1, split=split)["split"]["clean"] == 0
+
+
+@pytest.mark.parametrize("method", [GLC(), L2RW(), ELR(clean_weight=1.0)], ids=["GLC", "L2RW", "clean weight"])
+def test_peer_that_learns_from_clean_labels_says_that_there_are_none(run: Run, method: Method) -> None:
+    split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
+    with pytest.raises(UserError, match="learns from clean examples and the split has none"):
+        run(method=method, epochs=1, split=split)

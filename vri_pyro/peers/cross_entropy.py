@@ -1,0 +1,48 @@
+"""Cross entropy, as the first part of peers that look at a classifier trained by it."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+from vri_pyro.classifier import Classifier, ReplayedForward
+from vri_pyro.labelled import Labelled
+from vri_pyro.methods import Method, OptimizerFactory, Pool
+from vri_pyro.metrics import Metrics
+from vri_pyro.peers.descent import Descent
+
+
+class CrossEntropyDescent(Descent):
+    """Minimises CE(F(x), y); see :class:`Descent`."""
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step; ``clean`` is used with a ``clean_weight`` only.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``gradient_norm``.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x)
+        return self.learn(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
+
+
+class NoisyCrossEntropy(Method):
+    """Cross entropy on the noisy labels, whose classifier another stage looks at.
+
+    Args:
+        clean_weight: weight of a clean batch's cross entropy, added to the loss.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(self, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
+        self.clean_weight, self.max_skipped = clean_weight, max_skipped
+        self.needs_clean = clean_weight > 0
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> CrossEntropyDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return CrossEntropyDescent(
+            classifier,
+            optimizer(classifier.parameters()),
+            clean_weight=self.clean_weight,
+            max_skipped=self.max_skipped,
+        )

@@ -1,0 +1,119 @@
+"""GLC: a transition matrix estimated on the clean set corrects the loss of the noisy labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from vri_pyro.classifier import Classifier, ReplayedForward
+from vri_pyro.epoch_view import EpochView
+from vri_pyro.errors import UserError
+from vri_pyro.initial_state import InitialState
+from vri_pyro.labelled import Labelled
+from vri_pyro.methods import Method, OptimizerFactory, Pool, Stage
+from vri_pyro.metrics import Metrics
+from vri_pyro.peers.cross_entropy import NoisyCrossEntropy
+from vri_pyro.peers.descent import Descent
+from vri_pyro.transition import glc_estimate, noisy_log_probabilities
+
+
+class GLCDescent(Descent):
+    """Minimises −log(softmax(F(x))ᵀ T̂)_y for noisy examples and −log softmax(F(x))_y for clean ones.
+
+    Before its first epoch it estimates T̂ by the classifier that it finds, trained on noisy labels, and puts that back
+    to its initial parameters: see :func:`~vri_pyro.transition.glc_estimate`.
+
+    Args:
+        classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
+
+    Attributes:
+        matrix: T̂ [K, K]; the identity before it is estimated. Part of the state.
+        trusted: positions of the clean examples, int64 [m]. Part of the state.
+
+    Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
+        NeurIPS 2018.
+    """
+
+    stateful = (*Descent.stateful, "initial")
+
+    def __init__(
+        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self.initial = InitialState(classifier)
+        like, classes = self.weights[0], classifier.num_classes
+        self.matrix = torch.eye(classes, dtype=like.dtype, device=like.device)
+        self.trusted = torch.zeros(0, dtype=torch.int64, device=like.device)
+
+    def begin_epoch(self, view: EpochView) -> None:
+        """Before the first epoch, estimate T̂ and restart the classifier."""
+        if view.epoch > 0:
+            return
+        self.matrix = glc_estimate(self.classifier, view.examples, view.pools.clean)
+        self.trusted = torch.tensor(view.pools.clean, device=self.trusted.device)
+        self.initial.restore(self.optimizer)
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step on a batch of noisy and clean examples.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``gradient_norm``.
+
+        Raises:
+            UserError: the batch does not say which examples it holds.
+        """
+        if noisy.index is None:
+            raise UserError("GLC must know which examples of a batch are clean; give the batch its index")
+        forward = ReplayedForward(self.classifier, noisy.x)
+        logits = forward(self.weights).logits
+        is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
+        log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.matrix))
+        return self.learn(forward, F.nll_loss(log_p, noisy.y), clean)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        return super().state_dict() | {"matrix": self.matrix, "trusted": self.trusted}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        device = self.matrix.device
+        self.matrix, self.trusted = state["matrix"].to(device), state["trusted"].to(device)
+
+
+class GLC(Method):
+    """Gold loss correction in two stages: cross entropy on the noisy labels, then :class:`GLCDescent` from scratch.
+
+    The second stage draws its batches from noisy and clean examples together, as the paper does.
+
+    Args:
+        estimation_epochs: length of the first stage; null for that of the second, as in the paper.
+        clean_weight: weight of a further clean batch's cross entropy in both stages; 0 in the paper.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy_and_clean"
+
+    def __init__(self, estimation_epochs: int | None = None, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
+        self.estimation_epochs = estimation_epochs
+        self.clean_weight, self.max_skipped = clean_weight, max_skipped
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """See :class:`~vri_pyro.methods.Method`."""
+        first = NoisyCrossEntropy(self.clean_weight, self.max_skipped)
+        epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
+        return {"estimation": replace(stage, method=first, epochs=epochs), name: stage}
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> GLCDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return GLCDescent(
+            classifier,
+            optimizer(classifier.parameters()),
+            clean_weight=self.clean_weight,
+            max_skipped=self.max_skipped,
+        )
