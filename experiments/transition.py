@@ -5,7 +5,7 @@ predicts:
 
 * counted: how often they are labelled j. Anybody with a classifier has this one;
 * rectified: the mean rectified prediction p(j | x, v), v drawn from the guide, which has seen the given label;
-* the model's own matrix, where it keeps one.
+* its own: the matrix that the method keeps, as GLC does.
 
 The error is the Frobenius norm ‖T̂ - T‖ against the realised matrix of the run's split; "no noise" is that of the
 identity.
@@ -32,9 +32,10 @@ METHODS = {
     "clean-only": config("clean_only"),
     "VRI": config("vri"),
     "VRI with a gate": config("vri_gated"),
+    "GLC": config("glc"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),
 }
-ESTIMATES = {"counted": "counted", "rectified": "rectified predictions", "own": "the model's own"}
+ESTIMATES = {"counted": "counted", "rectified": "rectified predictions", "own": "its own"}
 
 
 def cells(bench: Bench) -> list[Cell]:
@@ -66,14 +67,15 @@ def estimates(run: TrainedRun) -> dict[str, torch.Tensor]:
     for output, batch in run.outputs(run.split.noisy_indices):
         predicted.append(output.logits.argmax(-1))
         given.append(torch.nn.functional.one_hot(batch.y, run.split.num_classes).float())
-        rectified_predictions.append(rectified(run.model, run.guide, output, batch.y).probabilities)
+        if run.has_pair:
+            rectified_predictions.append(rectified(run.model, run.guide, output, batch.y).probabilities)
     decisions = torch.cat(predicted)
-    found = {
-        "counted": averaged_transition(decisions, torch.cat(given)),
-        "rectified": averaged_transition(decisions, torch.cat(rectified_predictions)),
-    }
-    own = learned_transition(run.model)
-    return found if own is None else found | {"own": own}
+    found = {"counted": averaged_transition(decisions, torch.cat(given))}
+    if rectified_predictions:
+        found["rectified"] = averaged_transition(decisions, torch.cat(rectified_predictions))
+    if (own := learned_transition(run.model, run.algorithm)) is not None:
+        found["own"] = own
+    return found
 
 
 def report(records: Records) -> Page:
@@ -91,7 +93,7 @@ def report(records: Records) -> Page:
 
 
 def _figure(records: Records) -> Figure:
-    """Rows of settings; the true matrix, then each method's rectified, or own, estimate of the first seed."""
+    """The true matrix, and each method's own, or rectified, estimate in the first seed's run; a row a setting."""
     figure = Figure(figsize=(2.1 * (len(records.methods) + 1), 2.5 * len(records.settings)))
     axes = figure.subplots(len(records.settings), len(records.methods) + 1, squeeze=False)
     for row, setting in zip(axes, records.settings, strict=True):
@@ -99,7 +101,7 @@ def _figure(records: Records) -> Figure:
         for method in records.methods:
             measured = next(iter(records.of(method, setting).values()))["measured"]
             shown["true"] = measured["matrices"]["true"]
-            shown[method] = measured["matrices"].get("own", measured["matrices"]["rectified"])
+            shown[method] = next(measured["matrices"][e] for e in reversed(ESTIMATES) if e in measured["matrices"])
         for axis, (name, matrix) in zip(row, shown.items(), strict=True):
             axis.imshow(matrix, vmin=0, vmax=1, cmap="Blues")
             axis.set_title(name, fontsize=9)

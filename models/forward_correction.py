@@ -32,15 +32,15 @@ class ForwardCorrection(Model):
         with a given matrix.
     """
 
-    matrix: Tensor
+    transition: Tensor
 
     def __init__(self, feature_dim: int, num_classes: int, matrix: Sequence[Sequence[float]] | str | Path) -> None:
         super().__init__()
         transition = TransitionMatrix(matrix).transition(num_classes, generator_for(0))  # which draws nothing
-        self.register_buffer("matrix", torch.tensor(transition, dtype=torch.get_default_dtype()))
+        self.register_buffer("transition", torch.tensor(transition, dtype=torch.get_default_dtype()))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.pairs.Model`."""
         with pyro.plate("data", output.logits.shape[0]):
-            logits = noisy_log_probabilities(output.logits, self.matrix)
+            logits = noisy_log_probabilities(output.logits, self.transition)
             return pyro.sample("y", dist.Categorical(logits=logits), obs=y)

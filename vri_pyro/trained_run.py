@@ -4,14 +4,19 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Literal, cast
 
 import numpy as np
 import torch
+from torch import nn
 
+from vri_pyro.algorithm import Algorithm
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.commands.fit import build_experiment, build_parser
+from vri_pyro.ensemble import EnsembleLearner
+from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
+from vri_pyro.learner import Learner
 from vri_pyro.run_folder import RunFolder
 
 
@@ -23,13 +28,16 @@ class TrainedRun:
 
     Args:
         folder: the run folder.
+        network: which of an ensemble's networks to look into, with its own model and guide.
         device: where to compute: "auto", "cpu" or "cuda".
 
     Attributes:
         algorithms: of each phase of the run, by its name, in the order of training.
         algorithm: the last one before any fine-tuning: that of the method itself, after a warm-up or earlier stages.
-        classifier: in evaluation mode, as it was after the last step of all phases.
-        model, guide: the algorithm's pair, in evaluation mode.
+        classifier: the algorithm's, which its guide knows, in evaluation mode, as the last step of all phases left it.
+        model, guide: the algorithm's pair, in evaluation mode; see :attr:`has_pair`.
+        predictor: what the run was tested by: the moving average of the classifier where there is one, all networks of
+            an ensemble, and otherwise the classifier itself.
         examples: the training inputs with the labels that training saw; positions are those of the split.
         test: test inputs and labels.
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
@@ -37,22 +45,27 @@ class TrainedRun:
         epochs: how many were done.
 
     Raises:
-        UserError: the folder holds no run, or its data are not there any more.
+        UserError: the folder holds no run, its data are not there any more, or there is no such network.
     """
 
-    def __init__(self, folder: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
+    def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
         self.folder = RunFolder(folder)
         self.classes = tuple(self.folder.read_inputs()["classes"])
         parser = build_parser()
         options = parser.parse_path(str(self.folder.config))
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()
-        self.algorithms = {phase.name: phase.algorithm for phase in trainer.phases}
+        self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
         self.algorithm = [one for name, one in self.algorithms.items() if not name.startswith("fine-tuning")][-1]
-        self.classifier = self.algorithm.classifier.eval()
+        self.classifier, self.predictor = self.algorithm.classifier.eval(), trainer.predictor.network.eval()
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test
         self.epochs = trainer.progress.epoch
+
+    @property
+    def has_pair(self) -> bool:
+        """Whether the method has a model and a guide to run; a peer such as ELR has none."""
+        return type(self.model) is not nn.Module
 
     @torch.no_grad()
     def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Labelled]]:
@@ -67,3 +80,10 @@ class TrainedRun:
         """
         for batch in self.examples.in_order(indices, batch_size):
             yield ClassifierOutput(*self.classifier(batch.x)), batch
+
+
+def _algorithm(learner: Learner, network: int) -> Algorithm:
+    learners = learner.learners if isinstance(learner, EnsembleLearner) else [learner]
+    if not 0 <= network < len(learners):
+        raise UserError(f"network is {network} but the run has {len(learners)}; give a number below that")
+    return cast(Algorithm, learners[network])

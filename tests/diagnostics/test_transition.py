@@ -40,11 +40,11 @@ class Own(nn.Module):
 
 
 def test_models_own_matrix_is_found_wherever_it_is_kept() -> None:
-    assert learned_transition(nn.Module()) is None
+    assert learned_transition(nn.Module(), object()) is None
     assert learned_transition(Own(nn.Parameter(TRUE))).equal(TRUE)  # type: ignore[union-attr]
     buffered = nn.Module()
     buffered.register_buffer("transition", TRUE)
-    assert learned_transition(buffered).equal(TRUE)  # type: ignore[union-attr]
+    assert learned_transition(nn.Module(), buffered, Own(TRUE.mT)).equal(TRUE)  # type: ignore[union-attr]
 
 
 @pytest.mark.parametrize(

@@ -367,7 +367,7 @@ def test_forward_correction_gives_labels_by_the_matrix_rows_of_the_true_class() 
     terms = RectificationELBO().terms(model, NoLatents(6, 4), output, y)
     expected = (output.logits.softmax(-1) @ torch.tensor(MATRIX)).gather(1, y[:, None]).log().squeeze(-1)
     torch.testing.assert_close(terms.log_likelihood, expected)
-    assert "matrix" in model.state_dict()
+    assert "transition" in model.state_dict()
 
 
 def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_what_is_none(tmp_path: Path) -> None:

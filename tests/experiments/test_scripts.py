@@ -43,7 +43,7 @@ STUDIES = {
         ],
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
-    "transition.py": (["--settings", "flip 40%", "--methods", "VRI"], ["| rectified predictions |", "| no noise | "]),
+    "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "figure 5"]),
 }
 TINY = ["--scale", "tiny", "--seeds", "0", "1", "--results", "results", "--runs", "runs"]

@@ -90,7 +90,7 @@ def test_step_corrects_noisy_examples_and_takes_clean_ones_at_their_word() -> No
 
     p = reference(noisy.x).logits.softmax(-1)
     clean = torch.tensor([True, True, False, False, True, False, False])
-    likelihood = torch.where(clean[:, None], p, p @ algorithm.matrix).gather(1, noisy.y[:, None])
+    likelihood = torch.where(clean[:, None], p, p @ algorithm.transition).gather(1, noisy.y[:, None])
     loss = -likelihood.log().mean()
     torch.testing.assert_close(metrics["loss"], loss.detach())
     gradients = torch.autograd.grad(loss, list(reference.parameters()))
@@ -109,14 +109,14 @@ def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
     pools = Pools(np.arange(len(LABELS)), clean)
     view = EpochView(_examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0)
     algorithm.begin_epoch(view)
-    torch.testing.assert_close(algorithm.matrix, expected, rtol=0, atol=0)
+    torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
 
     algorithm.step(batch(4)._replace(index=torch.arange(4)), batch(4))
     trained = copy.deepcopy(classifier.state_dict())
     algorithm.begin_epoch(EpochView(_examples(), pools, 1, 2, 4, CLASSES, 0))
     torch.testing.assert_close(classifier.state_dict(), trained, rtol=0, atol=0)
-    torch.testing.assert_close(algorithm.matrix, expected, rtol=0, atol=0)
+    torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
 
 
 def test_estimation_is_a_stage_of_its_own_as_long_as_the_other_unless_it_says_otherwise() -> None:

@@ -54,7 +54,8 @@ def test_every_state_is_the_checkpoints(run: TrainedRun, folder: Path) -> None:
 
 
 def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: Path) -> None:
-    found = evaluate(run.classifier, run.test)
+    assert run.predictor is run.classifier
+    found = evaluate(run.predictor, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
     assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
 
@@ -103,6 +104,28 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     assert run.epochs == 4
     found = evaluate(run.classifier, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
+
+
+def test_peer_without_latents_has_no_pair(tmp_path: Path, run: TrainedRun) -> None:
+    peer = TrainedRun(fit(tmp_path / "run", "--method", "vri_pyro.peers.GLC", "--method.estimation_epochs", "1"))
+    assert run.has_pair
+    assert not peer.has_pair
+    assert list(peer.algorithms) == ["estimation", "training"]
+    assert not peer.algorithm.transition.equal(torch.eye(10))  # type: ignore[attr-defined]
+
+
+def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_own_pair(tmp_path: Path) -> None:
+    folder = fit(tmp_path / "run", "--networks", "2", "--ema", "0.9")
+    first, second = (TrainedRun(folder, network) for network in range(2))
+    found = evaluate(first.predictor, first.test)
+    assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
+    weights = [[p.detach().flatten() for p in run.guide.parameters()] for run in (first, second)]
+    assert not torch.equal(torch.cat(weights[0]), torch.cat(weights[1]))
+    for run in (first, second):
+        output, batch = next(run.outputs(run.split.noisy_indices[:5]))
+        assert RectificationELBO().terms(run.model, run.guide, output, batch.y).log_likelihood.shape == (5,)
+    with pytest.raises(UserError, match="network is 2 but the run has 2"):
+        TrainedRun(folder, 2)
 
 
 def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path) -> None:

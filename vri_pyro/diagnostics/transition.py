@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor
 
 from vri_pyro.errors import UserError
 
@@ -27,22 +27,28 @@ def averaged_transition(predicted: Tensor, probabilities: Tensor) -> Tensor:
     return torch.where(counts > 0, sums / counts.clamp_min(1), torch.eye(num_classes).to(sums))
 
 
-def learned_transition(model: nn.Module) -> Tensor | None:
-    """The matrix that a model keeps as its own: ``model.transition`` [K, K], or None where it has none.
+def learned_transition(*holders: object) -> Tensor | None:
+    """The matrix that a model, or an algorithm such as GLC's, keeps as its own: its ``transition`` [K, K].
 
-    It may be a parameter, a buffer or a property.
+    Args:
+        holders: where to look, in this order; the attribute may be a parameter, a buffer or a property.
+
+    Returns:
+        the first one found, detached; None where nobody has one.
 
     Raises:
-        UserError: it is there and is no square matrix with rows that sum to 1.
+        UserError: it is no square matrix with rows that sum to 1.
     """
-    matrix = getattr(model, "transition", None)
-    if matrix is None:
-        return None
+    for holder in holders:
+        if (matrix := getattr(holder, "transition", None)) is not None:
+            return _checked(matrix, f"{type(holder).__name__}.transition")
+    return None
+
+
+def _checked(matrix: object, name: str) -> Tensor:
     if not isinstance(matrix, Tensor) or matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
-        shape = list(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-        raise UserError(f"{type(model).__name__}.transition is {shape}; make it a tensor of shape [K, K]")
+        found = list(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
+        raise UserError(f"{name} is {found}; make it a tensor of shape [K, K]")
     if not torch.allclose(matrix.sum(dim=1), matrix.new_ones(len(matrix)), atol=1e-4):
-        raise UserError(
-            f"the rows of {type(model).__name__}.transition do not sum to 1; let row i be p(given | true i)"
-        )
+        raise UserError(f"the rows of {name} do not sum to 1; let row i be p(given | i)")
     return matrix.detach()

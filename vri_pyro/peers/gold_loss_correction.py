@@ -32,7 +32,7 @@ class GLCDescent(Descent):
         classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
 
     Attributes:
-        matrix: T̂ [K, K]; the identity before it is estimated. Part of the state.
+        transition: T̂ [K, K]; the identity before it is estimated. Part of the state.
         trusted: positions of the clean examples, int64 [m]. Part of the state.
 
     Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
@@ -47,14 +47,14 @@ class GLCDescent(Descent):
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.initial = InitialState(classifier)
         like, classes = self.weights[0], classifier.num_classes
-        self.matrix = torch.eye(classes, dtype=like.dtype, device=like.device)
+        self.transition = torch.eye(classes, dtype=like.dtype, device=like.device)
         self.trusted = torch.zeros(0, dtype=torch.int64, device=like.device)
 
     def begin_epoch(self, view: EpochView) -> None:
         """Before the first epoch, estimate T̂ and restart the classifier."""
         if view.epoch > 0:
             return
-        self.matrix = glc_estimate(self.classifier, view.examples, view.pools.clean)
+        self.transition = glc_estimate(self.classifier, view.examples, view.pools.clean)
         self.trusted = torch.tensor(view.pools.clean, device=self.trusted.device)
         self.initial.restore(self.optimizer)
 
@@ -72,18 +72,18 @@ class GLCDescent(Descent):
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
         is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
-        log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.matrix))
+        log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.transition))
         return self.learn(forward, F.nll_loss(log_p, noisy.y), clean)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
-        return super().state_dict() | {"matrix": self.matrix, "trusted": self.trusted}
+        return super().state_dict() | {"transition": self.transition, "trusted": self.trusted}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
         super().load_state_dict(state)
-        device = self.matrix.device
-        self.matrix, self.trusted = state["matrix"].to(device), state["trusted"].to(device)
+        device = self.transition.device
+        self.transition, self.trusted = state["transition"].to(device), state["trusted"].to(device)
 
 
 class GLC(Method):
