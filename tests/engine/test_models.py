@@ -372,7 +372,7 @@ def test_forward_correction_gives_labels_by_the_matrix_rows_of_the_true_class() 
 
 def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_what_is_none(tmp_path: Path) -> None:
     np.save(tmp_path / "matrix.npy", np.array(MATRIX))
-    torch.testing.assert_close(ForwardCorrection(6, 4, tmp_path / "matrix.npy").matrix, torch.tensor(MATRIX))
+    torch.testing.assert_close(ForwardCorrection(6, 4, tmp_path / "matrix.npy").transition, torch.tensor(MATRIX))
     with pytest.raises(UserError):
         ForwardCorrection(6, 3, MATRIX)
     with pytest.raises(UserError, match="not negative"):
