@@ -62,12 +62,13 @@ SWAPS = [
     *(f"--method.model.link torch.nn.{link}" for link in ("Tanh", "Softplus", "Identity")),
     "--method.model vri_pyro.models.GatedRectification --method.guide vri_pyro.guides.Gated",
     "--method.model vri_pyro.models.WeightedCrossEntropy --method.guide vri_pyro.guides.ScalarWeight",
+    "--method ELR --method.strength 1",
     "--method.guide.inputs [vri_pyro.guides.Features,vri_pyro.guides.Loss,vri_pyro.guides.LabelOneHot]",
 ]
 
 
 @pytest.mark.parametrize("swap", SWAPS)
-def test_prior_guide_and_link_are_one_option_each(vri_pyro: Command, here: Path, swap: str) -> None:
+def test_method_prior_guide_and_link_are_one_option_each(vri_pyro: Command, here: Path, swap: str) -> None:
     result = vri_pyro("fit", "--config", "tiny.yaml", *SMALL, *swap.split(), "--output", "swapped")
     assert result.status == 0, result.stderr
     assert (here / "swapped" / "summary.json").is_file()
