@@ -1,4 +1,4 @@
-"""The sources, noises and augmentations that a command may name, with a line on each, for its help."""
+"""The sources, noises, augmentations and other choices that a command may name, with a line on each, for its help."""
 
 from __future__ import annotations
 
@@ -9,12 +9,15 @@ from argparse import RawDescriptionHelpFormatter
 from jsonargparse import DefaultHelpFormatter
 
 import vri_pyro.data
+from vri_pyro import schedules, selection
 
 # Class paths of one's own are as good; these are what the package brings.
 _KINDS = {
     "--data": vri_pyro.data.Source,
     "--noise": vri_pyro.data.LabelNoise,
     "--augmentation": vri_pyro.data.Augmentation,
+    "--schedule": schedules.Schedule,
+    "--selection": selection.Selection,
 }
 
 
@@ -28,7 +31,7 @@ def catalogue() -> str:
 
 
 def _lines(kind: type) -> list[str]:
-    found = {name: getattr(vri_pyro.data, name) for name in vri_pyro.data.__all__}
+    found = {name: getattr(vri_pyro.data, name) for name in vri_pyro.data.__all__} | vars(schedules) | vars(selection)
     classes = {
         name: item
         for name, item in found.items()
