@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn import mixture
 from torch.nn import functional as F
 
 from vri_pyro.classifier import Classifier
@@ -115,6 +114,8 @@ class GaussianMixture(Selection):
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """See :class:`Selection`."""
+        from sklearn import mixture  # takes seconds, which no other run should wait for
+
         spread = np.ptp(losses)
         if spread == 0:
             return np.arange(len(losses))

@@ -61,8 +61,8 @@ def test_summary_holds_plain_numbers(split: Split) -> None:
         (lambda s: {"true_labels": s.true_labels[1:]}, "true_labels has 44 labels for 45 examples"),
         (lambda s: {"clean_labels": s.clean_labels + 1}, r"clean_labels\[\d\] is 3; labels are 0 to 2"),
         (
-            lambda s: {"clean_indices": s.clean_indices[:0], "clean_labels": s.clean_labels[:0]},
-            "clean_indices is empty",
+            lambda s: {n: getattr(s, n)[:0] for n in ("noisy_indices", "given_labels", "true_labels")},
+            "noisy_indices is empty",
         ),
         (lambda s: {"transition": np.eye(4)}, r"transition has shape \(4, 4\)"),
         (lambda s: {"transition": np.eye(3) * np.array([1, 1, 2])}, "Row 2 of transition is no distribution"),

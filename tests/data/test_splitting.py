@@ -146,7 +146,7 @@ def test_class_without_trusted_examples_is_warned_of_by_name(arrays_of: Callable
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clean_per_class": 0}, "clean_per_class is 0 and the clean set cannot be empty"),
+        ({"clean_per_class": -1}, "clean_per_class is -1; give 0 or more"),
         ({"clean_per_class": None}, "clean_per_class is not set and the data name no clean_indices"),
         ({"validation_per_class": -1}, "validation_per_class is -1; give 0 or more"),
         ({"clean_per_class": 18}, "Class 'class 0' has 20 examples to draw from, but 18 clean and 3 valid"),
@@ -178,6 +178,13 @@ def test_class_with_too_few_trusted_examples_is_named(arrays_of: Callable[..., A
 def test_validation_set_that_leaves_no_clean_example_is_refused(arrays_of: Callable[..., Arrays]) -> None:
     with pytest.raises(UserError, match="3 validation examples a class leave none of the trusted ones"):
         _split(arrays_of(3, 20, clean_indices=np.arange(9)), clean_per_class=None)
+
+
+def test_clean_set_may_be_empty_and_leaves_its_examples_to_the_noisy_part(blobs: Arrays) -> None:
+    split = _split(blobs, clean_per_class=0)
+    assert len(split.clean_indices) == len(split.clean_labels) == 0
+    taken = np.concatenate([split.noisy_indices, split.validation_indices])
+    np.testing.assert_array_equal(np.sort(taken), np.arange(len(blobs.y_train)))
 
 
 def test_no_trusted_example_at_all_is_refused(arrays_of: Callable[..., Arrays]) -> None:

@@ -17,7 +17,6 @@ from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import DeviceData, Digits, Split, mean_and_std
 from vri_pyro.evaluation import evaluate
 from vri_pyro.experiment import results
-from vri_pyro.schedules import Constant, Cosine
 
 
 def _rows(test: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:
@@ -119,13 +118,3 @@ class _Overflowing(Classifier):
 
 def test_evaluation_of_a_broken_classifier_is_reported_not_raised(digits: DeviceData) -> None:
     assert math.isnan(evaluate(_Overflowing(), digits)["nll"])
-
-
-def test_schedules_begin_at_the_given_rate_and_cosine_falls_to_nothing() -> None:
-    times = [i / 10 for i in range(100)]
-    assert {Constant().factor(time, 10) for time in times} == {1.0}
-    factors = [Cosine().factor(time, 10) for time in times]
-    assert factors[0] == 1.0
-    assert factors[50] == pytest.approx(0.5)
-    assert factors == sorted(factors, reverse=True)
-    assert 0 < factors[-1] < 1e-3

@@ -1,4 +1,4 @@
-"""The methods, sources, noises and augmentations that a command may name, with a line on each, for its help."""
+"""The methods, sources, noises and other choices that a command may name, with a line on each, for its help."""
 
 from __future__ import annotations
 
@@ -12,13 +12,16 @@ from jsonargparse import DefaultHelpFormatter
 import vri_pyro.data
 import vri_pyro.methods
 import vri_pyro.peers
+from vri_pyro import schedules, selection
 
 # Class paths of one's own are as good; these are what the package brings.
-_KINDS = {
-    "--method": (vri_pyro.methods.Method, vri_pyro.methods, vri_pyro.peers),
-    "--data": (vri_pyro.data.Source, vri_pyro.data),
-    "--noise": (vri_pyro.data.LabelNoise, vri_pyro.data),
-    "--augmentation": (vri_pyro.data.Augmentation, vri_pyro.data),
+_KINDS: dict[str, tuple[type, list[ModuleType]]] = {
+    "--method": (vri_pyro.methods.Method, [vri_pyro.methods, vri_pyro.peers]),
+    "--data": (vri_pyro.data.Source, [vri_pyro.data]),
+    "--noise": (vri_pyro.data.LabelNoise, [vri_pyro.data]),
+    "--augmentation": (vri_pyro.data.Augmentation, [vri_pyro.data]),
+    "--schedule": (schedules.Schedule, [schedules]),
+    "--selection": (selection.Selection, [selection]),
 }
 
 
@@ -31,7 +34,7 @@ def catalogue() -> str:
     return "\n\n".join(f"{option} takes:\n" + "\n".join(_lines(*kind)) for option, kind in _KINDS.items())
 
 
-def _lines(kind: type, *packages: ModuleType) -> list[str]:
+def _lines(kind: type, packages: list[ModuleType]) -> list[str]:
     found = (named for package in packages for named in vars(package).items())
     classes = {
         name: item

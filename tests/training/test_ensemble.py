@@ -1,0 +1,133 @@
+"""Several networks: different from the start, on the same batches, tested by the average of their logits."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from vri_pyro.backbones import MLP
+from vri_pyro.checkpoint import load_checkpoint
+from vri_pyro.data import DeviceData, Digits, mean_and_std
+from vri_pyro.ensemble import Ensemble, EnsembleLearner, build_classifier
+from vri_pyro.evaluation import evaluate
+from vri_pyro.schedules import Cosine
+
+from .spies import Choosing, ChoosingSVI, Spy, Spying, sgd
+
+Run = Callable[..., dict[str, Any]]
+
+
+class SpyingOnAll(Spying):
+    """Keeps the spies of all networks."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.spies: list[Spy] = []
+
+    def build(self, *arguments: Any) -> Spy:
+        self.spies.append(super().build(*arguments))
+        return self.spies[-1]
+
+
+def test_logits_are_averaged_and_features_stand_side_by_side() -> None:
+    members = [MLP((4,), 3, hidden=(5,)), MLP((4,), 3, hidden=(5,))]
+    ensemble, x = Ensemble(members), torch.randn(6, 4)
+    outputs = [member(x) for member in members]
+    found = ensemble(x)
+    torch.testing.assert_close(found.logits, (outputs[0].logits + outputs[1].logits) / 2)
+    assert found.features.shape == (6, ensemble.feature_dim) == (6, 10)
+    assert ensemble.num_classes == 3
+
+
+def test_one_network_is_no_ensemble() -> None:
+    assert isinstance(build_classifier(lambda shape, classes: MLP(shape, classes), (4,), 3, networks=1), MLP)
+
+
+def test_networks_start_apart_and_see_the_same_batches_at_the_same_rates(run: Run) -> None:
+    method = SpyingOnAll()
+    run(method=method, networks=2, epochs=2, schedule=Cosine())
+    first, second = method.spies
+    assert not torch.equal(first.classifier.head.weight, second.classifier.head.weight)  # type: ignore[union-attr]
+    assert len(first.seen) == len(second.seen) == 8
+    for one, other in zip(first.seen, second.seen, strict=True):
+        assert torch.equal(one.noisy.x, other.noisy.x)
+        assert torch.equal(one.clean.x, other.clean.x)
+        assert one.rates == other.rates
+        assert one.training_mode
+        assert other.training_mode
+    assert first.seen[-1].rates[0] < first.seen[0].rates[0]
+
+
+def test_each_network_is_trained_as_it_would_be_alone(run: Run, folder: Path) -> None:
+    run(networks=2, epochs=2)
+    saved = load_checkpoint(folder / "checkpoints" / "last.pt")["phases"][0]["learners"]
+    weights = [member["classifier"]["head.weight"] for member in saved]
+    assert not torch.equal(*weights)
+    with open(folder / "metrics.csv", newline="") as file:
+        losses = [float(row["loss"]) for row in csv.DictReader(file)]
+    assert losses[1] < losses[0]
+
+
+def test_metrics_are_means_over_the_networks() -> None:
+    class Reporting(Spy):
+        def step(self, *batches: Any) -> dict[str, torch.Tensor]:
+            return {"loss": torch.tensor(self.loss), f"only/{self.loss}": torch.tensor(self.loss)}
+
+        def __init__(self, loss: float) -> None:
+            classifier = MLP((4,), 3, hidden=(5,))
+            super().__init__(classifier, torch.optim.SGD(classifier.parameters(), lr=0.1))
+            self.loss = loss
+
+    learners = [Reporting(1.0), Reporting(3.0)]
+    found = EnsembleLearner(Ensemble([one.classifier for one in learners]), learners).step(None, None)  # type: ignore[arg-type]
+    assert {name: value.item() for name, value in found.items()} == {"loss": 2.0, "only/1.0": 1.0, "only/3.0": 3.0}
+
+
+def test_run_is_judged_and_saved_by_the_averaged_logits(run: Run, folder: Path) -> None:
+    run(networks=2, epochs=3)
+    saved = load_checkpoint(folder / "checkpoints" / "last.pt")
+    arrays = Digits().load()
+    members = []
+    for part in saved["phases"][0]["learners"]:
+        member = MLP(arrays.input_shape, arrays.num_classes, hidden=(8,))
+        member.load_state_dict(part["classifier"])
+        members.append(member.eval())
+    data = DeviceData(arrays.x_test, arrays.y_test, "cpu", *mean_and_std(arrays.x_train))
+    batch = data.batch(torch.arange(len(data)))
+    logits = torch.stack([member(batch.x).logits for member in members]).mean(0)
+    with open(folder / "metrics.csv", newline="") as file:
+        reported = float(list(csv.DictReader(file))[-1]["test_accuracy"])
+    assert reported == pytest.approx(100 * (logits.argmax(-1) == batch.y).double().mean().item())
+    ensemble = Ensemble(members)
+    ensemble.load_state_dict(saved["classifier"])
+    assert evaluate(ensemble, data)["accuracy"] == reported
+
+
+class ChoosingApart(Choosing):
+    """Every network chooses at random, and so another pool than the others."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.algorithms: list[ChoosingSVI] = []
+
+    def build(self, *arguments: Any) -> Any:
+        self.algorithms.append(super().build(*arguments))  # type: ignore[arg-type]
+        return self.algorithms[-1]
+
+
+def test_networks_that_choose_pools_all_draw_from_the_firsts_choice(run: Run) -> None:
+    method = ChoosingApart()
+    run(method=method, networks=2, epochs=2)
+    first, second = method.algorithms
+    assert first.seen == second.seen
+    assert [view.epoch for view in first.views] == [view.epoch for view in second.views] == [0, 1]
+
+
+def test_networks_of_bad_number_are_refused(run: Run) -> None:
+    with pytest.raises(ValueError, match="networks is 0; give at least 1"):
+        run(networks=0, optimizer=sgd(0.1))
