@@ -120,7 +120,7 @@ class GaussianMixture(Selection):
         if spread == 0:
             return np.arange(len(losses))
         scaled = ((losses - losses.min()) / spread)[:, None]
-        # DivideMix's numbers: the floor keeps a component from shrinking onto equal losses.
+        # DivideMix's floor of the variance, which keeps a component from shrinking onto equal losses.
         fitted = mixture.GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0).fit(scaled)
         clean = fitted.predict_proba(scaled)[:, fitted.means_.argmin()]
         chosen = np.flatnonzero(clean > self.threshold)
