@@ -1,7 +1,7 @@
 """Learning without clean labels: VRI(-), VRI(+) and VRI(Aug) (paper, algorithm 2 and table 12).
 
-After a warm-up by cross entropy, examples of small loss take the place of the clean set, chosen anew before each epoch. The
-warm-up's epochs are taken off VRI's, so that all methods take the same number of steps.
+After a warm-up by cross entropy, examples of small loss take the place of the clean set, chosen anew before each
+epoch. The warm-up's epochs are taken off VRI's, so that all methods take the same number of steps.
 """
 
 from __future__ import annotations
@@ -19,9 +19,9 @@ NOISES = {
     "uniform 60%": noise("UniformExclusive", 0.6),
     "instance 40%": noise("InstanceDependent", 0.4),
 }
-WITHOUT = {"VRI(-)": "vri_no_clean_minus", "VRI(+)": "vri_no_clean_plus", "VRI(Aug)": "vri_no_clean_aug"}
-NO_CLEAN: Options = ("--split.clean_per_class", "0", "--split.validation_from", "noisy")
-LONGEST_WARM_UP = 10  # the paper's on CIFAR-10
+NO_CLEAN: Options = (*clean_labels(0), "--split.validation_from", "noisy", "--split.validation_per_class", "3")
+LONGEST_WARM_UP = 10  # epochs; the paper's on CIFAR-10
+SIZES = {"synthetic": "50"}  # of the selection, where it is not the configurations' and the paper's 1,000
 PAPERS = """\
 Table 12, ANIMAL-10N:
 
@@ -35,11 +35,15 @@ def cells(bench: Bench) -> list[Cell]:
     warm_up = min(LONGEST_WARM_UP, max(1, bench.epochs // 3))
     lengths = ("--warm_up.epochs", str(warm_up), "--epochs", str(bench.epochs - warm_up))
     optimizer = tuple(option.replace("--optimizer", "--warm_up.optimizer") for option in bench.optimizer)
+    own = (*lengths, *optimizer, *NO_CLEAN)
+    size = ("--selection.size", SIZES[bench.title]) if bench.title in SIZES else ()
     methods = {
         "cross entropy": config("cross_entropy", *NO_CLEAN),
         "mixup": config("mixup", *NO_CLEAN),
         "ELR": config("elr", *NO_CLEAN),
-        **{name: (*config("vri"), *config(file), *lengths, *optimizer) for name, file in WITHOUT.items()},
+        "VRI(-)": (*config("vri"), *config("vri_no_clean_minus"), *own, *size),
+        "VRI(+)": (*config("vri"), *config("vri_no_clean_plus"), *own, *size),
+        "VRI(Aug)": (*config("vri"), *config("vri_no_clean_aug"), *own),
         "VRI, 100 clean labels a class": config("vri", *clean_labels(100)),
     }
     return grid({name: bench.setting(*about) for name, about in NOISES.items()}, methods)

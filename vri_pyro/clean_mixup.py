@@ -6,11 +6,10 @@ import math
 from dataclasses import dataclass
 
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.data import BatchPlan, Examples, generator_for, permutation
+from vri_pyro.data import BatchPlan, Examples, beta, generator_for, permutation
 from vri_pyro.errors import UserError
 from vri_pyro.learner import Learner
 
@@ -61,7 +60,7 @@ class CleanMixup:
         steps = self.epochs * max(1, len(plan.pool) // plan.size)
         for step in range(steps):
             batch, generator = batches(step), generator_for(plan.seed, plan.purpose, "mixture", step)
-            weight = float(betaincinv(self.alpha, self.alpha, generator.random()))
+            weight = beta(generator, self.alpha, self.alpha, 1).item()
             other = torch.from_numpy(permutation(generator, len(batch.y))).to(batch.y.device)
             losses.append(_mixed_step(learner, batch.x, batch.y, other, weight))
         return torch.stack(losses).mean()

@@ -6,7 +6,6 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 import numpy as np
-from sklearn import mixture
 from torch.nn import functional as F
 
 from vri_pyro.classifier import Classifier
@@ -115,11 +114,13 @@ class GaussianMixture(Selection):
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """See :class:`Selection`."""
+        from sklearn import mixture  # takes seconds, which no other run should wait for
+
         spread = np.ptp(losses)
         if spread == 0:
             return np.arange(len(losses))
         scaled = ((losses - losses.min()) / spread)[:, None]
-        # DivideMix's numbers: the floor keeps a component from shrinking onto equal losses.
+        # DivideMix's floor of the variance, which keeps a component from shrinking onto equal losses.
         fitted = mixture.GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0).fit(scaled)
         clean = fitted.predict_proba(scaled)[:, fitted.means_.argmin()]
         chosen = np.flatnonzero(clean > self.threshold)

@@ -11,7 +11,7 @@ import torch
 
 from vri_pyro.checkpoint import FORMAT
 
-from .conftest import Command, Result
+from .conftest import FINE_TUNING, Command, Result
 
 
 def _complaint(result: Result) -> str:
@@ -45,8 +45,27 @@ def _complaint(result: Result) -> str:
         ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
-            "clean_per_class is 0 and the clean set cannot be empty; give at least 1.",
+            "training learns from clean examples and the split has none; give it some (split.clean_per_class), or the "
+            "method a selection such as SmallLoss",
         ),
+        ("--split.clean_per_class -1", "clean_per_class is -1; give 0 or more."),
+        (
+            "--selection SmallLoss",
+            "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or leave the",
+        ),
+        (
+            "--selection SmallLoss --selection.size 5000 --split.clean_per_class 0",
+            "selection.size is 5000 but there are 1370 noisy examples; choose fewer",
+        ),
+        ("--selection SmallLoss --selection.size 0", "selection.size is 0; give at least 1"),
+        ("--selection Nope", "--selection: 'Nope' is no class path; give one such as my_file.MyClass"),
+        ("--ema 2", "ema is 2.0; give a decay between 0 and 1, such as 0.999, or leave it out"),
+        ("--ema much", "--ema: expected is a number, not 'much'"),
+        ("--networks 0", "networks is 0; give at least 1"),
+        ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
+        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
+        ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; give at least 1 epoch"),
+        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; give more than 0."),
         (
             "--augmentation RandomCrop --augmentation.size 6",
             "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
@@ -77,6 +96,11 @@ def _complaint(result: Result) -> str:
         ),
         ("--data vri_pyro.data.NpzFile", "--data: set its options too that have no default: path"),
         ("--fine_tuning.epochs 3", "--fine_tuning: set its options too that have no default: method, optimizer"),
+        ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; give at least 1"),
+        (
+            "--config tuned.yaml --fine_tuning.schedule CyclicCosine --fine_tuning.schedule.half_period 0",
+            "schedule.half_period is 0",
+        ),
         ("--warm_up.epochs 3", "--warm_up: set its options too that have no default: method, optimizer"),
         (
             "--optimizer torch.optim.LBFGS",
@@ -87,6 +111,7 @@ def _complaint(result: Result) -> str:
     ],
 )
 def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str) -> None:
+    (here / "tuned.yaml").write_text(FINE_TUNING)
     assert _complaint(vri_pyro("fit", "--config", "tiny.yaml", *options.split())).startswith(
         complaint.replace("{here}", str(here))
     )

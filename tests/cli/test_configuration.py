@@ -45,10 +45,41 @@ def test_later_files_and_options_win(vri_pyro: Command, here: Path) -> None:
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_configuration_that_ships_runs_on_the_digits(vri_pyro: Command, here: Path, config: Path) -> None:
     fine_tuning = ("--fine_tuning.epochs", "1") if "fine_tuning" in config.read_text() else ()
-    digits = ("--data", "vri_pyro.data.Digits", "--split.clean_per_class", "3", "--split.validation_per_class", "3")
-    result = vri_pyro("fit", "--config", str(config), *SMALL, *digits, *fine_tuning, "--output", "shipped")
+    digits = ("--data", "vri_pyro.data.Digits", "--split.validation_per_class", "3")
+    clean = _without_clean_set(config) or ("--split.clean_per_class", "3")
+    result = vri_pyro("fit", "--config", str(config), *SMALL, *digits, *clean, *fine_tuning, "--output", "shipped")
     assert result.status == 0, result.stderr
     assert json.loads((here / "shipped" / "summary.json").read_text())["results"]["last"] > 0
+
+
+def _without_clean_set(config: Path) -> tuple[str, ...]:
+    """Smaller numbers for a configuration that has a selection in place of a clean set."""
+    selection = yaml.safe_load(config.read_text()).get("selection")
+    if selection is None:
+        return ()
+    size = ("--selection.size", "100") if "size" in selection["init_args"] else ()
+    return ("--warm_up.epochs", "1", *size)
+
+
+@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+def test_training_options_work_with_methods_of_every_kind(vri_pyro: Command, here: Path) -> None:
+    options = ("--ema", "0.9", "--networks", "2", "--clean_mixup.every", "1", "--schedule", "CyclicCosine")
+    for name in ("vri", "mw_net", "cross_entropy", "clean_only"):
+        config = next(path for path in CONFIGS if path.stem == name)
+        result = vri_pyro("fit", "--config", str(config), *SMALL, *options, "--output", name)
+        assert result.status == 0, result.stderr
+        assert "clean_mixup_loss" in (here / name / "metrics.csv").read_text()
+
+
+@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+def test_learning_without_clean_labels_takes_the_method_of_another_configuration(vri_pyro: Command, here: Path) -> None:
+    method, without = (next(path for path in CONFIGS if path.stem == stem) for stem in ("mw_net", "vri_no_clean_plus"))
+    files = ("--config", str(method), "--config", str(without))
+    result = vri_pyro("fit", *files, *SMALL, *_without_clean_set(without), "--output", "stacked")
+    assert result.status == 0, result.stderr
+    config = yaml.safe_load((here / "stacked" / "config.yaml").read_text())
+    assert config["method"]["init_args"]["guide"]["class_path"].endswith("ScalarWeight")
+    assert json.loads((here / "stacked" / "summary.json").read_text())["split"]["clean"] == 0
 
 
 def test_configurations_that_ship_are_found() -> None:
@@ -62,12 +93,13 @@ SWAPS = [
     *(f"--method.model.link torch.nn.{link}" for link in ("Tanh", "Softplus", "Identity")),
     "--method.model vri_pyro.models.GatedRectification --method.guide vri_pyro.guides.Gated",
     "--method.model vri_pyro.models.WeightedCrossEntropy --method.guide vri_pyro.guides.ScalarWeight",
+    "--method ELR --method.strength 1",
     "--method.guide.inputs [vri_pyro.guides.Features,vri_pyro.guides.Loss,vri_pyro.guides.LabelOneHot]",
 ]
 
 
 @pytest.mark.parametrize("swap", SWAPS)
-def test_prior_guide_and_link_are_one_option_each(vri_pyro: Command, here: Path, swap: str) -> None:
+def test_method_prior_guide_and_link_are_one_option_each(vri_pyro: Command, here: Path, swap: str) -> None:
     result = vri_pyro("fit", "--config", "tiny.yaml", *SMALL, *swap.split(), "--output", "swapped")
     assert result.status == 0, result.stderr
     assert (here / "swapped" / "summary.json").is_file()

@@ -17,6 +17,7 @@ FLOORS = (
     "commands.fit",
     "experiment",
     "training",
+    "phases",
     "peers",
     "methods",
     "bilevel",

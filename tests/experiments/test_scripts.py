@@ -20,12 +20,14 @@ SMALLEST = {
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0"],
     "prepare.py": ["cifar10"],
+    "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "loader_speed.py": [
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
+COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # Studies: what of them to run at the tiny scale, besides two seeds, and what their page must show.
 STUDIES = {
     "collapse.py": (
@@ -44,7 +46,20 @@ STUDIES = {
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
-    "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "figure 5"]),
+    "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
+    "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds an epoch | ", "2.17"]),
+    "kl_weight.py": (["--settings", "0", "0.1"], ["| paper's equations, inner λ, flip 40% | ", "KL (nats)"]),
+    "clean_size.py": (["--settings", "100 a class", "1 a class"], ["| clean-only | ", "91.07"]),
+    "guide_width.py": (["--methods", "32", "128-64"], ["| 128-64 | "]),
+    "link.py": (["--settings", "flip 40%"], ["| identity | ", "88.17"]),
+    "bayesian.py": (["--settings", "flip 40%, 10 clean"], ["| Dirac twin | ", "| flip 40%, 10 clean | ", "89.27"]),
+    "guides_and_priors.py": (["--settings", "MixtureOfNormals", "VampPrior"], ["| NormalisingFlow | "]),
+    "open_set.py": (["--settings", "open 40%, 10 clean", "open 20%, uniform 20%, 10 clean"], ["64.71"]),
+    "no_clean_data.py": (["--settings", "flip 40%", "uniform 60%"], ["| VRI(Aug) | ", "85.8"]),
+    "compare.py": (
+        [*("--settings", "synthetic, flip 40%, 10 clean", "--methods"), *COMPARED],
+        ["| GLC + clean batch | ", "| VRI − other |"],  # noqa: RUF001
+    ),
 }
 TINY = ["--scale", "tiny", "--seeds", "0", "1", "--results", "results", "--runs", "runs"]
 
@@ -103,6 +118,31 @@ def test_study_runs_and_reports(script: str, here: Path, monkeypatch: pytest.Mon
     assert (here / "results" / f"{name}.png").stat().st_size > 10_000
     assert list((here / "results" / "runs" / name).rglob("seed1.json"))
     assert not list((here / "runs").rglob("*.pt"))  # what is heavy is gone
+
+
+def test_optimisers_chosen_on_seeds_of_their_own_are_compared_with(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    optimizers = ("SGD 0.1, momentum 0.9", "SGD 0.2", "SGD 0.02, momentum 0.9")
+    tuned = [f"cross entropy; {optimizer}" for optimizer in optimizers]
+    place = TINY[5:]
+    assert run_here("compare.py", ["--tune", "--scale", "tiny", *place, "--methods", *tuned], monkeypatch) == 0
+    chosen = json.loads(Path("results/compare_optimizers_tiny.json").read_text())["synthetic"]["cross entropy"]
+    curves = {
+        optimizer: [
+            json.loads(file.read_text())["curves"]["validation_accuracy"][-1]
+            for file in Path("results/runs/compare_optimizers_tiny").rglob("*.json")
+            if json.loads(file.read_text())["method"].endswith(f"; {optimizer}")
+        ]
+        for optimizer in optimizers
+    }
+    assert {len(some) for some in curves.values()} == {4}
+    assert np.mean(curves[chosen]) == max(map(np.mean, curves.values()))
+
+    setting = "synthetic, flip 40%, 10 clean"
+    only = ["--settings", setting, "--methods", "cross entropy", "VRI"]
+    assert run_here("compare.py", ["--scale", "tiny", "--seeds", "0", *place, *only], monkeypatch) == 0
+    (file,) = Path("results/runs/compare_tiny").rglob("cross_entropy/seed0.json")
+    lr = json.loads(file.read_text())["config"]["optimizer"]["init_args"]["lr"]
+    assert f"SGD {lr}" == chosen.split(",")[0]
 
 
 def test_finished_study_is_not_run_again(tmp_path: Path) -> None:

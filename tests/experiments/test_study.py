@@ -221,6 +221,37 @@ def test_missing_data_are_named_with_the_remedy(
     assert "python experiments/prepare.py fashion_mnist" in capsys.readouterr().err
 
 
+def test_spread_is_the_samples_standard_deviation() -> None:
+    assert spread([1.0, 2.0, 4.0]) == "2.3 ± 1.5"
+    assert (spread([2.0]), spread([])) == ("2.0", "–")  # noqa: RUF001
+
+
+def test_difference_is_paired_and_its_interval_covers_at_the_rate_it_says() -> None:
+    assert paired_difference({0: 3.0, 1: 5.0, 2: 9.0}, {0: 1.0, 1: 2.0}) == paired_difference(
+        {0: 2.0, 1: 3.0}, {0: 0, 1: 0}
+    )
+    assert paired_difference({0: 1.0}, {1: 1.0}) is None
+    generator = np.random.default_rng(0)
+    samples = generator.normal(1.0, 2.0, (2000, 4))
+    found = [paired_difference(dict(enumerate(sample)), dict.fromkeys(range(4), 0.0)) for sample in samples]
+    assert np.mean([one.low < 1.0 < one.high for one in found]) == pytest.approx(0.95, abs=0.015)
+    assert str(paired_difference({0: 1.0}, {0: 0.5})) == "0.5"
+
+
+def test_slope_of_points_on_a_line_is_exact_and_noise_widens_its_interval() -> None:
+    x = np.arange(6.0)
+    exact = slope(x, 3 * x + 1)
+    assert (exact.value, exact.error) == (pytest.approx(3), pytest.approx(0, abs=1e-6))
+    noisy = slope(x, 3 * x + np.array([1, -1, 1, -1, 1, -1]))
+    assert noisy.low < 3 < noisy.high
+
+
+def test_curves_are_as_long_as_the_shortest_run() -> None:
+    records = Records({"method": "m", "setting": "s", "seed": k, "curves": {"kl": [1.0] * (2 + k)}} for k in range(3))
+    assert records.curves("m", "s", "kl").shape == (3, 2)
+    assert records.curves("m", "s", "loss").shape == (3, 0)
+
+
 def test_pooling_averages_squares_and_rounds() -> None:
     image = np.array([[0, 1, 255, 255], [1, 1, 255, 254], [9, 9, 0, 0], [9, 9, 0, 1]], dtype=np.uint8)
     assert pool(image[None], 2).tolist() == [[[1, 255], [9, 0]]]

@@ -17,6 +17,7 @@ from vri_pyro.epoch_view import EpochView, Pools
 from vri_pyro.errors import UserError
 from vri_pyro.methods import Stage
 from vri_pyro.peers import GLC
+from vri_pyro.peers.descent import Descent
 from vri_pyro.peers.gold_loss_correction import GLCDescent
 from vri_pyro.transition import glc_estimate, noisy_log_probabilities
 
@@ -125,6 +126,13 @@ def test_estimation_is_a_stage_of_its_own_as_long_as_the_other_unless_it_says_ot
         stages = method.stages("training", Stage(method, sgd, 7))
         assert {name: stage.epochs for name, stage in stages.items()} == {"estimation": expected, "training": 7}
         assert [stage.method.pool for stage in stages.values()] == ["noisy", "noisy_and_clean"]
+
+
+def test_matrix_is_estimated_by_a_classifier_that_has_not_seen_the_clean_labels() -> None:
+    method = GLC(clean_weight=1.0)
+    first, second = method.stages("training", Stage(method, sgd, 7)).values()
+    built = [stage.method.build(Dense(), sgd) for stage in (first, second)]
+    assert [algorithm.clean_weight for algorithm in built if isinstance(algorithm, Descent)] == [0.0, 1.0]
 
 
 def test_batch_without_an_index_is_refused() -> None:

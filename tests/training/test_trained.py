@@ -42,6 +42,21 @@ def test_best_classifier_has_the_accuracy_of_the_epoch_chosen_on_validation(run:
     assert accuracy(run, "best") == pytest.approx(float(best["test_accuracy"]))
 
 
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("averaged") / "run"
+    options = ("--ema", "0.95", "--networks", "2", "--backbone", "MLP", "--epochs", "4", "--threads", "1")
+    assert main(["fit", *options, "--quiet", "true", "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_averaged_weights_of_an_ensemble_predict_as_they_were_tested(averaged: Path, which: str) -> None:
+    found = rows(averaged)
+    row = found[-1] if which == "last" else max(found, key=lambda row: float(row["validation_accuracy"]))
+    assert accuracy(averaged, which) == pytest.approx(float(row["test_accuracy"]))
+
+
 def test_grey_images_need_no_channel(run: Path) -> None:
     images = Digits().load().x_test[:3]
     trained = TrainedClassifier(run)

@@ -13,6 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.commands.catalogue import catalogue
+from vri_pyro.errors import UserError
 from vri_pyro.experiment import Experiment
 from vri_pyro.interruption import Interrupted
 
@@ -57,8 +58,22 @@ def build_parser() -> ArgumentParser:
 
 
 def build_experiment(parser: ArgumentParser, options: Namespace) -> Experiment:
-    """The experiment that parsed options describe."""
-    return Experiment(**vars(without(parser.instantiate(options), ("config",))))
+    """The experiment that parsed options describe.
+
+    Raises:
+        UserError: a part of it refuses its options.
+    """
+    try:
+        return Experiment(**vars(without(parser.instantiate(options), ("config",))))
+    except ValueError as error:
+        raise _users_own(error) or error from None
+
+
+def _users_own(error: BaseException | None) -> UserError | None:
+    """The error that a part raised, which the parser wraps where the option may also be null."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:

@@ -41,7 +41,7 @@ from vri_pyro.data.noise import (
     UniformExclusive,
     UniformInclusive,
 )
-from vri_pyro.data.randomness import categorical, generator_for, permutation
+from vri_pyro.data.randomness import beta, categorical, generator_for, permutation
 from vri_pyro.data.resident import DeviceData
 from vri_pyro.data.sources import (
     CIFAR10,
@@ -135,6 +135,7 @@ __all__ = [
     "UniformInclusive",
     "Weak",
     "batch_indices",
+    "beta",
     "categorical",
     "damaged",
     "generator_for",

@@ -50,3 +50,16 @@ def categorical(generator: np.random.Generator, probabilities: np.ndarray) -> np
     cumulative = np.cumsum(probabilities, axis=1, dtype=np.float64)
     cumulative /= cumulative[:, -1:]
     return (generator.random(len(cumulative))[:, None] >= cumulative).sum(axis=1, dtype=np.int64)
+
+
+def beta(generator: np.random.Generator, a: float, b: float, count: int) -> np.ndarray:
+    """Draws from the beta distribution, by inversion: float64 [count].
+
+    Args:
+        generator: the source of one double a draw.
+        a, b: the distribution's parameters, above 0.
+        count: how many.
+    """
+    from scipy.special import betaincinv  # slow to import, and few runs need it
+
+    return betaincinv(a, b, generator.random(count))

@@ -28,21 +28,15 @@ class NoisyCrossEntropy(Method):
     """Cross entropy on the noisy labels, whose classifier another stage looks at.
 
     Args:
-        clean_weight: weight of a clean batch's cross entropy, added to the loss.
         max_skipped: non-finite steps in a row before the training stops.
     """
 
     pool: Pool = "noisy"
+    needs_clean = False
 
-    def __init__(self, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
-        self.clean_weight, self.max_skipped = clean_weight, max_skipped
-        self.needs_clean = clean_weight > 0
+    def __init__(self, max_skipped: int = 10) -> None:
+        self.max_skipped = max_skipped
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> CrossEntropyDescent:
         """See :class:`~vri_pyro.methods.Method`."""
-        return CrossEntropyDescent(
-            classifier,
-            optimizer(classifier.parameters()),
-            clean_weight=self.clean_weight,
-            max_skipped=self.max_skipped,
-        )
+        return CrossEntropyDescent(classifier, optimizer(classifier.parameters()), max_skipped=self.max_skipped)

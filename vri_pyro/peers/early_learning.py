@@ -99,7 +99,9 @@ class ELRDescent(Descent):
 
 
 class ELR(Method):
-    """Early-learning regularisation; see :class:`ELRDescent`.
+    """Early-learning regularisation: a pull towards what the classifier said early of each example.
+
+    See :class:`ELRDescent`.
 
     Args:
         strength: λ; 3 in the paper for CIFAR-10, 7 for CIFAR-100.

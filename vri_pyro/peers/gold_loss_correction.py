@@ -87,13 +87,15 @@ class GLCDescent(Descent):
 
 
 class GLC(Method):
-    """Gold loss correction in two stages: cross entropy on the noisy labels, then :class:`GLCDescent` from scratch.
+    """Gold loss correction: a transition matrix, estimated on the clean set, corrects the loss of noisy labels.
 
-    The second stage draws its batches from noisy and clean examples together, as the paper does.
+    Two stages: cross entropy on the noisy labels alone, then :class:`GLCDescent` from scratch, whose batches are drawn
+    from noisy and clean examples together, as in the paper.
 
     Args:
         estimation_epochs: length of the first stage; null for that of the second, as in the paper.
-        clean_weight: weight of a further clean batch's cross entropy in both stages; 0 in the paper.
+        clean_weight: weight of a further clean batch's cross entropy in the second stage; 0 in the paper. The first
+            has none: a classifier that has learned the clean labels says nothing of how they would be given.
         max_skipped: non-finite steps in a row before the training stops.
     """
 
@@ -105,7 +107,7 @@ class GLC(Method):
 
     def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
         """See :class:`~vri_pyro.methods.Method`."""
-        first = NoisyCrossEntropy(self.clean_weight, self.max_skipped)
+        first = NoisyCrossEntropy(self.max_skipped)
         epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
         return {"estimation": replace(stage, method=first, epochs=epochs), name: stage}
 

@@ -63,7 +63,9 @@ class MixupDescent(Descent):
 
 
 class Mixup(Method):
-    """Training on mixed pairs of examples; see :class:`MixupDescent`.
+    """mixup: training on convex combinations of pairs of examples and of their losses.
+
+    See :class:`MixupDescent`.
 
     Args:
         alpha: α of Beta(α, α); 1 is the paper's for CIFAR, and 8 to 32 where labels are noisy.

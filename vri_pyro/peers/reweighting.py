@@ -100,7 +100,9 @@ def example_weights(gradient: Tensor) -> Tensor:
 
 
 class L2RW(Method):
-    """Learning to reweight; see :class:`L2RWDescent`.
+    """Learning to reweight: each example counts as far as learning it would lower the clean loss.
+
+    See :class:`L2RWDescent`.
 
     Args:
         clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.

@@ -7,11 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.special import betaincinv
 from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, on_device_of
-from vri_pyro.data.randomness import permutation
+from vri_pyro.data.randomness import beta, permutation
 from vri_pyro.errors import UserError
 
 
@@ -41,7 +40,7 @@ class Mixup(Augmentation):
         """See :class:`Augmentation`; two numbers an image. Vectors [B, D] will do as well."""
         count = len(images)
         other = on_device_of(images, permutation(generator, count))
-        drawn = betaincinv(self.alpha + 1, self.alpha, generator.random(count)).astype(np.float32)
+        drawn = beta(generator, self.alpha + 1, self.alpha, count).astype(np.float32)
         weight = on_device_of(images, drawn).reshape(-1, *[1] * (images.dim() - 1))
         own = images.float()
         mixed = weight * own + (1 - weight) * own[other]
