@@ -25,8 +25,11 @@ from study import (
     execution,
     grid,
     main,
+    paired_difference,
     run_all,
     runs_of,
+    slope,
+    spread,
 )
 from study.data import find, pool, pooled
 
