@@ -35,8 +35,8 @@ def test_glc_estimates_on_the_noisy_labels_and_trains_on_both(run: Run, folder: 
     assert [row["phase"] for row in _rows(folder)] == ["estimation"] * 2 + ["training"] * 3
     state = load_checkpoint(folder / "checkpoints/last.pt")["phases"][1]
     assert sorted(state["trusted"].tolist()) == sorted(Split.load(folder / "split.npz").clean_indices)
-    torch.testing.assert_close(state["matrix"].sum(-1), torch.ones(10))
-    assert not torch.equal(state["matrix"], torch.eye(10))
+    torch.testing.assert_close(state["transition"].sum(-1), torch.ones(10))
+    assert not torch.equal(state["transition"], torch.eye(10))
 
 
 def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, folder: Path) -> None:
