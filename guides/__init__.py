@@ -3,6 +3,7 @@
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.dirac_vector import DiracVector
 from vri_pyro.guides.gated import Gated
+from vri_pyro.guides.hierarchical import Hierarchical
 from vri_pyro.guides.inputs import Features, LabelEmbedding, LabelOneHot, Logits, Loss
 from vri_pyro.guides.label_correction import LabelCorrection
 from vri_pyro.guides.low_rank_normal import LowRankNormal
@@ -15,6 +16,7 @@ __all__ = [
     "DiracVector",
     "Features",
     "Gated",
+    "Hierarchical",
     "LabelCorrection",
     "LabelEmbedding",
     "LabelOneHot",

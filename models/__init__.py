@@ -4,6 +4,7 @@ from vri_pyro.models.corrected_cross_entropy import CorrectedCrossEntropy
 from vri_pyro.models.cross_entropy import CrossEntropy
 from vri_pyro.models.forward_correction import ForwardCorrection
 from vri_pyro.models.gated_rectification import GatedRectification
+from vri_pyro.models.hierarchical_rectification import HierarchicalRectification
 from vri_pyro.models.learned_normal import LearnedNormal
 from vri_pyro.models.masked_guide import MaskedGuide
 from vri_pyro.models.mixture_of_normals import MixtureOfNormals
@@ -18,6 +19,7 @@ __all__ = [
     "CrossEntropy",
     "ForwardCorrection",
     "GatedRectification",
+    "HierarchicalRectification",
     "LearnedNormal",
     "MaskedGuide",
     "MixtureOfNormals",

@@ -27,10 +27,15 @@ class Gate(nn.Module):
         self.location = nn.Parameter(torch.tensor(location))
 
     @contextmanager
-    def scaled(self, size: int) -> Iterator[Tensor]:
-        """Sample the site ``gate`` [batch] inside the data plate, and scale the sites sampled within by it."""
+    def scaled(self, size: int, offset: Tensor | float = 0.0) -> Iterator[Tensor]:
+        """Sample the site ``gate`` [batch] inside the data plate, and scale the sites sampled within by it.
+
+        Args:
+            size: of the batch.
+            offset: what is added to each example's gate, [batch]: the weight's logit where the gate is 0.
+        """
         gate = pyro.sample("gate", dist.Normal(self.location.expand(size), 1.0))
-        weight = gate.sigmoid()
+        weight = (gate + offset).sigmoid()
         weight = pyro.deterministic("weight", weight / weight.mean(-1, keepdim=True), event_dim=0)
         with poutine.scale(scale=weight):
             yield weight

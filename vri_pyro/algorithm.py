@@ -6,18 +6,29 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import torch
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vri_pyro.classifier import Classifier, ReplayedForward, call, cloned_buffers, commit_buffers, parameters_of
+from vri_pyro.classifier import (
+    Classifier,
+    ClassifierOutput,
+    ReplayedForward,
+    call,
+    cloned_buffers,
+    commit_buffers,
+    parameters_of,
+)
+from vri_pyro.epoch_view import EpochView, Pools
 from vri_pyro.errors import UserError
 from vri_pyro.guard import FiniteGuard
 from vri_pyro.labelled import Labelled
 from vri_pyro.learner import Learner
 from vri_pyro.metrics import Metrics
 from vri_pyro.optimisation import apply_gradients
+from vri_pyro.pairs import Guide, Model
 
 
 class Algorithm(Learner):
@@ -61,6 +72,21 @@ class Algorithm(Learner):
         forward = ReplayedForward(self.classifier, x)
         metrics, _ = self.descend(forward, loss(forward(list(parameters_of(self.classifier).values())).logits))
         return metrics["loss"]
+
+    def begin_epoch(self, view: EpochView) -> Pools | None:
+        """Before the first epoch, let model and guide look at the run; see :class:`~vri_pyro.learner.Learner`."""
+        if view.epoch == 0:
+            if isinstance(self.model, Model):
+                self.model.begin_training(self.classifier, view)
+            if isinstance(self.guide, Guide):
+                self.guide.begin_training(self.model, view)
+        return None
+
+    def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
+        """Let the guide look at the batch of a step that was taken; see :meth:`vri_pyro.pairs.Guide.end_step`."""
+        if isinstance(self.guide, Guide):
+            with torch.no_grad():
+                self.guide.end_step(self.model, output, y)
 
     def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
         """Move the classifier alone along the gradient of ``loss``, unless something is not finite.

@@ -14,8 +14,10 @@ from torch.optim import Optimizer
 from vri_pyro.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
 from vri_pyro.classifier import Classifier, ClassifierOutput, ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.elbo import ELBOTerms, RectificationELBO
+from vri_pyro.epoch_view import EpochView
 from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient, Problem, Result, SplitJVP
+from vri_pyro.initial_state import InitialState
 from vri_pyro.labelled import Labelled
 from vri_pyro.metrics import Metrics, term_metrics
 from vri_pyro.optimisation import apply_gradients, learning_rate, virtual_step
@@ -50,6 +52,8 @@ class BilevelSVI(Algorithm):
         detach_features: whether guide and prior see the classifier's features as constants.
         clean_weight: weight of a clean batch's cross entropy in the classifier's real step. A classifier that fits
             the clean set leaves a clean loss near 0, from which guide and prior learn little more.
+        restart: whether the classifier goes back to its parameters of now when training begins, after the model has
+            looked at what earlier stages made of it.
         hypergradient: the strategy.
         share_forward: keep the noisy forward's graph for the real step: faster, at the price of its memory.
         max_skipped: how many steps in a row may be skipped for not being finite.
@@ -76,6 +80,7 @@ class BilevelSVI(Algorithm):
         outer_kl_weight: float = 1e-3,
         detach_features: bool = True,
         clean_weight: float = 0.0,
+        restart: bool = False,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
         max_skipped: int = 10,
@@ -88,6 +93,7 @@ class BilevelSVI(Algorithm):
         self.detach_features, self.clean_weight = detach_features, clean_weight
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
         self.share_forward = share_forward
+        self.initial = InitialState(classifier) if restart else None
 
         self._weights = list(parameters_of(classifier).values())
         self._hyper = hyperparameters_of(model, guide)
@@ -98,6 +104,12 @@ class BilevelSVI(Algorithm):
     def classifier_optimizer(self) -> Optimizer:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
         return self.inner_optimizer
+
+    def begin_epoch(self, view: EpochView) -> None:
+        """See :class:`~vri_pyro.algorithm.Algorithm`; with ``restart``, then put the classifier back."""
+        super().begin_epoch(view)
+        if view.epoch == 0 and self.initial is not None:
+            self.initial.restore(self.inner_optimizer)
 
     def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
         """Take one bi-level step.
@@ -134,6 +146,7 @@ class BilevelSVI(Algorithm):
         if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.inner_optimizer, self._weights, gradients)
             commit_buffers(self.classifier, forward.buffers)
+            self.end_step(output, noisy.y)
             self.guard.step_completed()
         return metrics
 
@@ -151,13 +164,16 @@ class BilevelSVI(Algorithm):
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
         zeros = None if self.structural_zeros is None else list(self.structural_zeros)
-        return super().state_dict() | {"structural_zeros": zeros}
+        initial = None if self.initial is None else self.initial.state_dict()
+        return super().state_dict() | {"structural_zeros": zeros, "initial": initial}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
         super().load_state_dict(state)
         zeros = state["structural_zeros"]
         self.structural_zeros = None if zeros is None else tuple(zeros)
+        if self.initial is not None:
+            self.initial.load_state_dict(state["initial"])
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
         names = forward.names

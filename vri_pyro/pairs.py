@@ -9,7 +9,8 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.epoch_view import EpochView
 
 
 class Model(nn.Module):
@@ -18,6 +19,13 @@ class Model(nn.Module):
     def bind(self, guide: Guide) -> None:
         """Meet the guide that the model is paired with, before training; for priors made of the guide's parts."""
 
+    def begin_training(self, classifier: Classifier, view: EpochView) -> None:
+        """Look at the run before the first step of training, with the classifier as earlier stages left it.
+
+        For what a model learns of the data as a whole. It is kept in the state of model and guide: a resumed run does
+        not begin again.
+        """
+
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Any:
         """Sample the latents and observe ``y`` [batch] inside ``pyro.plate("data")``; sample it when None."""
         raise NotImplementedError
@@ -25,6 +33,18 @@ class Model(nn.Module):
 
 class Guide(nn.Module):
     """An amortised posterior, as a Pyro guide; built as ``Guide(feature_dim, num_classes, ...)``."""
+
+    def begin_training(self, model: Model, view: EpochView) -> None:
+        """Look at the run before the first step of training, after the model did; see :meth:`Model.begin_training`."""
+
+    def end_step(self, model: Model, output: ClassifierOutput, y: Tensor) -> None:
+        """Look at a batch after the step on it, without a graph; for what follows the bound and not a gradient.
+
+        Args:
+            model: the guide's.
+            output: the classifier's, as the step saw it.
+            y: the given labels, int64 [batch].
+        """
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Any:
         """Sample every latent of the model, reparameterised, given ``y`` [batch]."""

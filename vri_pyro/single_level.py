@@ -62,7 +62,8 @@ class SingleLevelSVI(Algorithm):
             scalars on the batch's device: ``loss``, ``kl``, ``gradient_norm``, and the latent sites' statistics.
         """
         forward = ReplayedForward(self.classifier, noisy.x)
-        terms = self.elbo.terms(self.model, self.guide, forward(self._weights), noisy.y)
+        output = forward(self._weights)
+        terms = self.elbo.terms(self.model, self.guide, output, noisy.y)
         loss = terms.loss(self.elbo.kl_weight)
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
@@ -73,5 +74,6 @@ class SingleLevelSVI(Algorithm):
         if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.optimizer, self._all, gradients)
             commit_buffers(self.classifier, forward.buffers)
+            self.end_step(output, noisy.y)
             self.guard.step_completed()
         return metrics

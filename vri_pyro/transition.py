@@ -21,7 +21,7 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
 
     Args:
         logits: of the true class, [..., K].
-        transition: T[c, k], the probability that a label of class c is given as k, [K, K].
+        transition: T[c, k], the probability that a label of class c is given as k, [..., K, K].
 
     Returns:
         log-probabilities of the given label, [..., K], computed as logarithms, so that a label which the classifier
@@ -29,8 +29,28 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
 
     Reference: Patrini et al., Making deep neural networks robust to label noise: a loss correction approach, CVPR 2017.
     """
-    log_transition = transition.log().clamp_min(_LEAST_LOG)
-    return torch.logsumexp(logits.log_softmax(-1).unsqueeze(-1) + log_transition, dim=-2)
+    return _joint(logits, transition).logsumexp(dim=-2)
+
+
+def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
+    """p(c | x, y) ∝ softmax(F(x))_c T[c, y]: which class an example is of, given its label.
+
+    Args:
+        logits: of the true class, [..., batch, K].
+        transition: T, [K, K], or several with a dimension of one for the batch, [..., 1, K, K].
+        y: the given labels, int64 [..., batch].
+
+    Returns:
+        probabilities [..., batch, K].
+    """
+    joint = _joint(logits, transition)
+    index = y.expand(joint.shape[:-2])[..., None, None].expand(*joint.shape[:-1], 1)
+    return joint.gather(-1, index).squeeze(-1).softmax(-1)
+
+
+def _joint(logits: Tensor, transition: Tensor) -> Tensor:
+    """Log p(c, ỹ | x), [..., K, K]."""
+    return logits.log_softmax(-1).unsqueeze(-1) + transition.log().clamp_min(_LEAST_LOG)
 
 
 def glc_estimate(classifier: Classifier, examples: Examples, clean: np.ndarray) -> Tensor:

@@ -21,6 +21,7 @@ from vri_pyro.guides import (
     DiracVector,
     Features,
     Gated,
+    Hierarchical,
     LabelCorrection,
     LabelEmbedding,
     LabelOneHot,
@@ -159,6 +160,10 @@ GUIDES: dict[str, Callable[[int, int], Guide]] = {
 }
 PAIRS: dict[str, tuple[Callable[[int, int], Model], Callable[[int, int], Guide]]] = {
     "library's gate": (vri_pyro.models.GatedRectification, partial(Gated, vector=partial(DiagonalNormal, **SMALL))),
+    "hierarchical": (
+        vri_pyro.models.HierarchicalRectification,
+        partial(Hierarchical, vector=partial(DiagonalNormal, **SMALL)),
+    ),
     "scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,))),
     "uncertain scalar weight": (WeightedCrossEntropy, partial(ScalarWeight, hidden=(4,), dirac=False)),
     "label correction": (CorrectedCrossEntropy, partial(LabelCorrection, **SMALL)),

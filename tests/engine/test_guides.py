@@ -17,6 +17,7 @@ from vri_pyro.guides import (
     DiracVector,
     Features,
     Gated,
+    Hierarchical,
     LabelCorrection,
     LabelEmbedding,
     LabelOneHot,
@@ -27,7 +28,14 @@ from vri_pyro.guides import (
     NormalisingFlow,
     ScalarWeight,
 )
-from vri_pyro.models import CorrectedCrossEntropy, CrossEntropy, GatedRectification, Rectification, WeightedCrossEntropy
+from vri_pyro.models import (
+    CorrectedCrossEntropy,
+    CrossEntropy,
+    GatedRectification,
+    HierarchicalRectification,
+    Rectification,
+    WeightedCrossEntropy,
+)
 from vri_pyro.pairs import Guide
 
 from .contracts import GuideContract, untested
@@ -39,6 +47,7 @@ GUIDES: dict[type, type] = {
     NormalisingFlow: Rectification,
     DiracVector: Rectification,
     Gated: GatedRectification,
+    Hierarchical: HierarchicalRectification,
     ScalarWeight: WeightedCrossEntropy,
     LabelCorrection: CorrectedCrossEntropy,
     NoLatents: CrossEntropy,

@@ -23,6 +23,7 @@ from vri_pyro.guides import (
     DiagonalNormal,
     DiracVector,
     Gated,
+    Hierarchical,
     LabelCorrection,
     LowRankNormal,
     NoLatents,
@@ -33,6 +34,7 @@ from vri_pyro.models import (
     CrossEntropy,
     ForwardCorrection,
     GatedRectification,
+    HierarchicalRectification,
     LearnedNormal,
     MaskedGuide,
     MixtureOfNormals,
@@ -52,6 +54,7 @@ MODELS: dict[type, type] = {
     CrossEntropy: NoLatents,
     Rectification: DiagonalNormal,
     GatedRectification: Gated,
+    HierarchicalRectification: Hierarchical,
     WeightedCrossEntropy: ScalarWeight,
     CorrectedCrossEntropy: LabelCorrection,
 }

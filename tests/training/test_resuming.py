@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -15,10 +16,11 @@ from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.clean_mixup import CleanMixup
 from vri_pyro.data import Mixup
 from vri_pyro.experiment import SplitSizes
-from vri_pyro.guides import DiagonalNormal
+from vri_pyro.guides import DiagonalNormal, Hierarchical
 from vri_pyro.interruption import Interrupted
 from vri_pyro.methods import Bilevel, Stage
-from vri_pyro.models import Rectification, StandardNormal
+from vri_pyro.models import HierarchicalRectification, Rectification, StandardNormal
+from vri_pyro.peers import NoisyCrossEntropy
 from vri_pyro.schedules import Constant, CyclicCosine, LinearWarmUp
 from vri_pyro.selection import GaussianMixture, SmallLoss
 from vri_pyro.training import Trainer
@@ -31,8 +33,29 @@ NO_CLEAN: dict[str, Any] = {
     "split": SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200),
     "warm_up": Stage(cross_entropy(), sgd(0.3), epochs=1),
 }
+
+
+def _vri() -> Bilevel:
+    return Bilevel(
+        lambda features, classes: Rectification(features, classes, StandardNormal),
+        lambda features, classes: DiagonalNormal(features, classes, hidden=(8,)),
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+    )
+
+
+def _hierarchical() -> Bilevel:
+    return Bilevel(
+        lambda features, classes: HierarchicalRectification(features, classes, StandardNormal),
+        lambda features, classes: Hierarchical(features, classes, partial(DiagonalNormal, hidden=(8,))),
+        lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
+        estimation=NoisyCrossEntropy(),
+        estimation_epochs=1,
+    )
+
+
 OPTIONS: dict[str, dict[str, Any]] = {
     "averaged": {"ema": 0.9},
+    "estimation": {"method": _hierarchical()},
     "two networks": {"networks": 2},
     "clean mixup": {"clean_mixup": CleanMixup(every=1, epochs=2), "clean_batch_size": 8},
     "schedule": {"schedule": LinearWarmUp(CyclicCosine(2), epochs=1.5)},
@@ -47,14 +70,6 @@ OPTIONS: dict[str, dict[str, Any]] = {
         "clean_augmentation": Mixup(),
     },
 }
-
-
-def _vri() -> Bilevel:
-    return Bilevel(
-        lambda features, classes: Rectification(features, classes, StandardNormal),
-        lambda features, classes: DiagonalNormal(features, classes, hidden=(8,)),
-        lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
-    )
 
 
 def _assert_same(one: Any, other: Any) -> None:
@@ -77,12 +92,13 @@ def test_stopped_run_goes_on_bit_for_bit(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     changes = {
+        "method": _vri(),
         "epochs": 3,
         "optimizer": lambda parameters: torch.optim.SGD(parameters, lr=0.1, momentum=0.9),
         "backbone": lambda shape, classes: MLP(shape, classes, hidden=(8,), dropout=0.2),
         "schedule": Constant(),
     } | options
-    run(method=_vri(), output=tmp_path / "whole", **changes)
+    run(output=tmp_path / "whole", **changes)
     step, taken = Trainer._step, []
 
     def stopping(self: Trainer, *arguments: Any) -> None:
@@ -94,8 +110,8 @@ def test_stopped_run_goes_on_bit_for_bit(
     monkeypatch.setattr(Trainer, "_step", stopping)
     for _ in range(4):
         with pytest.raises(Interrupted):
-            run(method=_vri(), resume=True, **changes)
-    run(method=_vri(), resume=True, **changes)
+            run(resume=True, **changes)
+    run(resume=True, **changes)
     for name in ("last.pt", *(["best.pt"] if (folder / "checkpoints" / "best.pt").exists() else [])):
         _assert_same(*(load_checkpoint(one / "checkpoints" / name) for one in (tmp_path / "whole", folder)))
     assert (folder / "metrics.csv").read_bytes() == (tmp_path / "whole" / "metrics.csv").read_bytes()

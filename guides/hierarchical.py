@@ -1,0 +1,88 @@
+"""The guide of the hierarchical model: a Dirichlet for the transition, beside vector and gate."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyro
+import pyro.distributions as dist
+import torch
+from torch import Tensor
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.data_plate import DataPlate
+from vri_pyro.epoch_view import EpochView
+from vri_pyro.errors import UserError
+from vri_pyro.guides.amortised import AmortisedVector
+from vri_pyro.guides.diagonal_normal import DiagonalNormal
+from vri_pyro.guides.gated import Gated
+from vri_pyro.guides.inputs import InputFactory
+from vri_pyro.models.hierarchical_rectification import HierarchicalRectification
+from vri_pyro.transition import clean_posterior
+
+
+class Hierarchical(Gated):
+    """q(T) q(v | x, y) q(g | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
+
+    Vector and gate are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets that
+    follow the bound instead: after each step their concentrations go a share ρ of the way to what would be optimal if
+    all data were like the batch, the prior's plus the expected counts of (true, given) labels, a step along the natural
+    gradient.
+
+    Args:
+        feature_dim: D.
+        num_classes: K.
+        vector: builds the vector's guide from (feature_dim, num_classes).
+        gate_hidden: widths of the tanh layers of the gate's network.
+        gate_inputs: what the gate sees of an example; the loss and the label when None.
+        rate: ρ, in (0, 1].
+
+    Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34, with a constant step size.
+
+    Raises:
+        UserError: the rate is out of range.
+    """
+
+    concentration: Tensor
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        vector: Callable[[int, int], AmortisedVector] = DiagonalNormal,
+        gate_hidden: Sequence[int] = (32,),
+        gate_inputs: Sequence[InputFactory] | None = None,
+        rate: float = 0.02,
+    ) -> None:
+        super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
+        if not 0 < rate <= 1:
+            raise UserError(f"rate is {rate}; give one above 0 and up to 1, such as 0.02")
+        self.rate = rate
+        self.data = DataPlate()
+        self.register_buffer("concentration", torch.eye(num_classes) + 1 / num_classes)
+
+    @property
+    def transition(self) -> Tensor:
+        """The posterior mean of T, [K, K]."""
+        return self.concentration / self.concentration.sum(-1, keepdim=True)
+
+    def begin_training(self, model: HierarchicalRectification, view: EpochView) -> None:  # type: ignore[override]
+        """See :class:`~vri_pyro.pairs.Guide`; q(T) begins at the prior."""
+        self.concentration.copy_(model.concentration)
+        self.data.size = model.data.size
+
+    def end_step(self, model: HierarchicalRectification, output: ClassifierOutput, y: Tensor) -> None:  # type: ignore[override]
+        """See :class:`~vri_pyro.pairs.Guide`; a step of q(T)."""
+        expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
+        true = clean_posterior(output.logits, expected_log.exp(), y)
+        counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)
+        all_like_these = (self.data.size or len(y)) / len(y) * model.share * counts
+        self.concentration.lerp_(model.concentration + all_like_these, self.rate)
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+        """See :class:`~vri_pyro.pairs.Guide`. Sites: ``transition`` [K, K], ``v`` [batch, K] and ``gate`` [batch]."""
+        pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
+        vector, gate = self.vector.posterior(output, y), self.gate(output, y)
+        with self.data(y.shape[0]):
+            pyro.sample("v", vector)
+            pyro.sample("gate", gate)

@@ -1,0 +1,104 @@
+"""A hierarchical model of all labels: one transition matrix, and a rectifying vector and a gate per example."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pyro
+import pyro.distributions as dist
+import torch
+from pyro import poutine
+from torch import Tensor, nn
+
+from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.data_plate import DataPlate
+from vri_pyro.epoch_view import EpochView
+from vri_pyro.errors import UserError
+from vri_pyro.models.gated_rectification import GatedRectification
+from vri_pyro.models.prior_network import PriorNetwork
+from vri_pyro.pairs import Prior
+from vri_pyro.transition import clean_posterior, glc_estimate, noisy_log_probabilities
+
+_LEAST = 1e-4  # of a probability that a gate is to move
+
+
+class HierarchicalRectification(GatedRectification):
+    """Rectification whose gate knows how labels go wrong.
+
+    For all examples together, and then for each of them::
+
+        T_c ~ Dirichlet(s · T̂_c + 1/K)                       how labels of class c are given
+        v ~ p(v | z),  g ~ Normal(μ, 1)
+        y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
+        y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α
+
+    with the weight w = sigmoid(g + logit p(c = y | x, y, T)) over its mean in the batch: where the gate says nothing,
+    an example counts as much as the transition believes its label. The two likelihoods look at one label, so their
+    product is a composite likelihood, and α shares it out. What the weight sees of T and F(x) is cut off from learning
+    them: only the second likelihood informs T. T̂ is estimated on the clean examples when training begins, by a
+    classifier that was trained on noisy labels until then (``estimation_epochs`` of ``Bilevel``).
+
+    Pairs with :class:`vri_pyro.guides.Hierarchical`.
+
+    Args:
+        feature_dim: D, width of the classifier's features z.
+        num_classes: K.
+        prior: builds the vector's prior from (feature_dim, num_classes).
+        link: π; see :class:`~vri_pyro.models.Rectification`.
+        strength: s, how many labels of a class the estimate counts for.
+        share: α, of the transition in the likelihood, in (0, 1).
+
+    Reference: the rows' prior is GLC's estimate (Hendrycks et al., NeurIPS 2018); composite likelihoods: Varin et al.,
+        Statistica Sinica 2011; cutting feedback: Plummer, Statistics and Computing 2015. Their combination with VRI's
+        vector and MW-Net's weight is ours.
+
+    Raises:
+        UserError: strength or share is out of range.
+    """
+
+    concentration: Tensor
+
+    def __init__(
+        self,
+        feature_dim: int,
+        num_classes: int,
+        prior: Callable[[int, int], Prior] = PriorNetwork,
+        link: nn.Module | None = None,
+        strength: float = 100.0,
+        share: float = 0.5,
+    ) -> None:
+        super().__init__(feature_dim, num_classes, prior, link)
+        if not strength > 0:
+            raise UserError(f"strength is {strength}; give a number of labels above 0, such as 100")
+        if not 0 < share < 1:
+            raise UserError(f"share is {share}; give one between 0 and 1, such as 0.5")
+        self.strength, self.share = strength, share
+        self.data = DataPlate()
+        self.register_buffer("concentration", self._around(torch.eye(num_classes)))
+
+    def begin_training(self, classifier: Classifier, view: EpochView) -> None:
+        """See :class:`~vri_pyro.pairs.Model`."""
+        self.concentration.copy_(self._around(glc_estimate(classifier, view.examples, view.pools.clean)))
+        self.data.size = len(view.pools.noisy)
+
+    def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
+        """See :class:`~vri_pyro.pairs.Model`.
+
+        Sites: latents ``transition`` [K, K] outside the data plate, ``v`` [batch, K] and ``gate`` [batch] in it; the
+        label as ``y``, rectified, and as ``y_by_transition``.
+        """
+        size, logits = output.logits.shape[0], output.logits
+        transition = pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
+        with self.data(size):
+            v = pyro.sample("v", self.prior(output.features))
+            rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
+            with poutine.scale(scale=self.share):
+                corrected = dist.Categorical(logits=noisy_log_probabilities(logits, transition))
+                given = pyro.sample("y_by_transition", corrected, obs=y)
+            true = clean_posterior(logits.detach(), transition, given)
+            right = true.gather(-1, given.expand(true.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+            with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.share):
+                return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)
+
+    def _around(self, transition: Tensor) -> Tensor:
+        return self.strength * transition + 1 / len(transition)

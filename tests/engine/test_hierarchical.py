@@ -1,0 +1,239 @@
+"""The hierarchical pair: what it infers of the transition, what it makes of a label, and how training begins."""
+
+from __future__ import annotations
+
+from functools import partial
+from itertools import pairwise
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.data import DeviceData
+from vri_pyro.elbo import RectificationELBO
+from vri_pyro.epoch_view import EpochView, Pools
+from vri_pyro.errors import UserError
+from vri_pyro.guides import DiagonalNormal, Hierarchical
+from vri_pyro.labelled import Labelled
+from vri_pyro.models import HierarchicalRectification
+from vri_pyro.single_level import SingleLevelSVI
+from vri_pyro.transition import clean_posterior, glc_estimate, noisy_log_probabilities
+
+from .toys import CLASSES, INPUTS, Dense
+
+TRANSITION = torch.tensor([[0.6, 0.4, 0.0], [0.1, 0.7, 0.2], [0.0, 0.3, 0.7]], dtype=torch.float64)
+COUNT, CLEAN = 300, 30
+
+
+def _pair(features: int = 4, **options: Any) -> tuple[HierarchicalRectification, Hierarchical]:
+    rate = options.pop("rate", 0.02)
+    guide = Hierarchical(features, CLASSES, partial(DiagonalNormal, hidden=(4,)), rate=rate)
+    return HierarchicalRectification(features, CLASSES, **options), guide
+
+
+def _view(epoch: int = 0) -> EpochView:
+    generator = np.random.default_rng(0)
+    x, y = generator.normal(size=(COUNT + CLEAN, INPUTS)), generator.integers(CLASSES, size=COUNT + CLEAN)
+    y[COUNT:] = np.arange(CLEAN) % CLASSES
+    examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+    return EpochView(examples, Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN)), epoch, 2, 10, CLASSES, 0)
+
+
+def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> BilevelSVI:
+    model, guide = _pair(classifier.feature_dim, **options)
+    inner = torch.optim.SGD(classifier.parameters(), lr=0.1, momentum=0.9)
+    outer = torch.optim.Adam([*model.parameters(), *guide.parameters()])
+    return BilevelSVI(classifier, model, guide, inner, outer, restart=restart)
+
+
+def test_clean_posterior_is_bayes_rule() -> None:
+    logits, y = torch.randn(5, CLASSES), torch.tensor([0, 1, 2, 0, 2])
+    joint = logits.softmax(-1) * TRANSITION[:, y].mT
+    torch.testing.assert_close(clean_posterior(logits, TRANSITION, y), joint / joint.sum(-1, keepdim=True))
+
+
+def test_clean_posterior_takes_a_transition_a_particle() -> None:
+    logits, y = torch.randn(5, CLASSES), torch.tensor([0, 1, 2, 0, 2])
+    several = torch.stack([TRANSITION, TRANSITION.mT.softmax(-1)]).unsqueeze(1)
+    found = clean_posterior(logits, several, y)
+    assert found.shape == (2, 5, CLASSES)
+    for each, matrix in zip(found, several.squeeze(1), strict=True):
+        torch.testing.assert_close(each, clean_posterior(logits, matrix, y))
+
+
+def test_bound_counts_the_transition_once_in_all_data() -> None:
+    model, guide = _pair()
+    model.data.size = guide.data.size = 1000
+    guide.concentration += torch.rand(CLASSES, CLASSES)
+    output, y = ClassifierOutput(torch.randn(8, CLASSES), torch.randn(8, 4)), torch.arange(8) % CLASSES
+    terms = RectificationELBO(num_particles=2).terms(model, guide, output, y)
+    expected = kl_divergence(dist.Dirichlet(guide.concentration), dist.Dirichlet(model.concentration)).sum()
+    torch.testing.assert_close(terms.kl["transition"], expected)
+    assert terms.estimator["transition"] == "analytic"
+    assert terms.plate_size == 1000
+    others = sum(kl.sum() / 1000 for name, kl in terms.kl.items() if name != "transition")
+    torch.testing.assert_close(terms.mean_kl(), others + expected / 1000)
+
+
+@pytest.mark.parametrize("share", [0.3, 0.5])
+def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float) -> None:
+    model, guide = _pair(share=share)
+    output, y = ClassifierOutput(torch.randn(8, CLASSES), torch.randn(8, 4)), torch.arange(8) % CLASSES
+    drawn = poutine.trace(guide).get_trace(output, y)
+    trace = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(output, y)
+    trace.compute_log_prob()
+    transition, gate = trace.nodes["transition"]["value"], trace.nodes["gate"]["value"]
+    right = clean_posterior(output.logits, transition, y)[torch.arange(8), y]
+    weight = (gate + right.logit()).sigmoid()
+    rectified = (trace.nodes["rectifier"]["value"] * output.logits).log_softmax(-1)[torch.arange(8), y]
+    torch.testing.assert_close(trace.nodes["y"]["log_prob"], (1 - share) * weight / weight.mean() * rectified)
+    corrected = noisy_log_probabilities(output.logits, transition)[torch.arange(8), y]
+    torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * corrected)
+
+
+def test_transition_is_not_informed_by_the_weight_and_logits_not_pushed_by_it() -> None:
+    model, _ = _pair()
+    logits = torch.randn(8, CLASSES, requires_grad=True)
+    trace = poutine.trace(model).get_trace(ClassifierOutput(logits, torch.randn(8, 4)), torch.arange(8) % CLASSES)
+    assert torch.autograd.grad(trace.nodes["weight"]["value"].square().sum(), logits, allow_unused=True) == (None,)
+
+
+def _given(true: Tensor) -> Tensor:
+    return torch.multinomial(TRANSITION[true], 1).squeeze(-1)
+
+
+def test_transition_is_recovered_with_the_uncertainty_of_its_counts() -> None:
+    torch.manual_seed(0)
+    model, guide = _pair(rate=0.1, strength=1e-3, share=0.999)
+    true = torch.arange(3000) % CLASSES
+    given = _given(true)
+    sure = ClassifierOutput(50.0 * torch.eye(CLASSES)[true], torch.zeros(len(true), 4))
+    for _ in range(200):
+        guide.end_step(model, sure, given)
+    counts = torch.zeros(CLASSES, CLASSES).index_put_((true, given), torch.ones(len(true)), accumulate=True)
+    torch.testing.assert_close(guide.concentration, model.concentration + 0.999 * counts, atol=1e-3, rtol=1e-4)
+    error = (guide.transition - TRANSITION).abs() / dist.Dirichlet(guide.concentration).variance.sqrt()
+    assert error[TRANSITION > 0].max() < 4
+
+
+def test_step_of_the_transition_ascends_the_bound_to_its_optimum() -> None:
+    torch.manual_seed(1)
+    model, guide = _pair(rate=0.3, strength=5.0, share=0.5)
+    y = torch.randint(CLASSES, (60,))
+    output = ClassifierOutput(2 * torch.randn(60, CLASSES), torch.zeros(60, 4))
+    log_p = output.logits.log_softmax(-1)
+
+    def bound(concentration: Tensor) -> Tensor:
+        """Of the transition's part, each true class at its best posterior."""
+        q = dist.Dirichlet(concentration)
+        expected = concentration.digamma() - concentration.sum(-1, keepdim=True).digamma()
+        fit = torch.logsumexp(log_p + expected[:, y].mT, -1).sum()
+        return 0.5 * fit - kl_divergence(q, dist.Dirichlet(model.concentration)).sum()
+
+    values = [bound(guide.concentration)]
+    for _ in range(500):
+        guide.end_step(model, output, y)
+        values.append(bound(guide.concentration))
+    assert all(after >= before - 1e-9 for before, after in pairwise(values))
+    found = guide.concentration.clone().requires_grad_()
+    (slope,) = torch.autograd.grad(bound(found), found)
+    assert slope.abs().max() < 1e-5
+
+
+def test_batch_stands_for_all_data_in_the_step_of_the_transition() -> None:
+    model, guide = _pair(rate=1.0)
+    model.data.size = guide.data.size = 600
+    y = torch.arange(6) % CLASSES
+    guide.end_step(model, ClassifierOutput(torch.randn(6, CLASSES), torch.zeros(6, 4)), y)
+    torch.testing.assert_close((guide.concentration - model.concentration).sum(0), 0.5 * torch.full((CLASSES,), 200.0))
+
+
+def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() -> None:
+    classifier = Dense()
+    algorithm = _algorithm(classifier, strength=7.0)
+    for parameter in classifier.parameters():
+        parameter.data.add_(0.1)
+    expected = glc_estimate(classifier, _view().examples, _view().pools.clean)
+    algorithm.begin_epoch(_view())
+    torch.testing.assert_close(algorithm.model.concentration, 7.0 * expected + 1 / CLASSES)
+    assert torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
+    assert algorithm.model.data.size == algorithm.guide.data.size == COUNT
+    algorithm.guide.concentration += 1
+    algorithm.begin_epoch(_view(epoch=1))  # only the first epoch begins training
+    assert not torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
+
+
+def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
+    classifier = Dense()
+    built = [p.detach().clone() for p in classifier.parameters()]
+    algorithm = _algorithm(classifier, restart=True)
+    for parameter in classifier.parameters():
+        parameter.data.add_(torch.randn_like(parameter))
+    expected = glc_estimate(classifier, _view().examples, _view().pools.clean)
+    algorithm.begin_epoch(_view())
+    for parameter, initial in zip(classifier.parameters(), built, strict=True):
+        assert torch.equal(parameter, initial)
+    torch.testing.assert_close(algorithm.model.concentration, 100 * expected + 1 / CLASSES)
+
+
+@pytest.mark.parametrize("single_level", [False, True])
+def test_steps_move_the_transition(single_level: bool) -> None:
+    classifier = Dense()
+    algorithm: Any = _algorithm(classifier)
+    if single_level:
+        model, guide = algorithm.model, algorithm.guide
+        everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
+        algorithm = SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
+    view = _view()
+    algorithm.begin_epoch(view)
+    before = algorithm.guide.concentration.clone()
+    algorithm.step(view.examples.batch(np.arange(10)), view.examples.batch(view.pools.clean))
+    expected = before.lerp(algorithm.model.concentration, 0.02)
+    assert (algorithm.guide.concentration - expected).sum() == pytest.approx(0.02 * 0.5 * COUNT)
+
+
+def test_refused_step_leaves_the_transition() -> None:
+    algorithm = _algorithm(Dense())
+    algorithm.begin_epoch(_view())
+    before = algorithm.guide.concentration.clone()
+    x = torch.full((4, INPUTS), torch.nan)
+    with pyro.validation_enabled(False):  # as a run has it
+        algorithm.step(Labelled(x, torch.zeros(4, dtype=torch.int64)), _view().examples.batch(_view().pools.clean))
+    assert torch.equal(algorithm.guide.concentration, before)
+
+
+def test_state_keeps_the_size_and_the_initial_parameters() -> None:
+    algorithm = _algorithm(Dense(), restart=True)
+    algorithm.begin_epoch(_view())
+    torch.manual_seed(5)
+    other = _algorithm(Dense(), restart=True)
+    other.load_state_dict(algorithm.state_dict())
+    assert other.model.data.size == other.guide.data.size == COUNT
+    for parameter in other.classifier.parameters():
+        parameter.data.zero_()
+    other.begin_epoch(_view())
+    for one, two in zip(other.classifier.parameters(), algorithm.classifier.parameters(), strict=True):
+        assert torch.equal(one, two)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"strength": 0.0}, "strength is 0.0; give a number of labels above 0"),
+        ({"strength": float("nan")}, "strength is nan"),
+        ({"share": 1.0}, "share is 1.0; give one between 0 and 1"),
+        ({"rate": 0.0}, "rate is 0.0; give one above 0 and up to 1"),
+        ({"rate": 1.5}, "rate is 1.5"),
+    ],
+)
+def test_options_out_of_range_are_refused(options: dict[str, float], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        _pair(**options)
