@@ -16,7 +16,7 @@ NOISES = {
     "instance 40%": noise("InstanceDependent", 0.4),
 }
 BAYESIAN, TWIN = "VRI", "Dirac twin"
-METHODS = {BAYESIAN: config("vri"), TWIN: config("vri_dirac")}
+METHODS = {BAYESIAN: config("vri_vector"), TWIN: config("vri_dirac")}
 SIZES = (10, 100)
 PAPERS = """\
 Table 11, CIFAR-10, uniform 40%:

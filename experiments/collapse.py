@@ -52,11 +52,11 @@ WEIGHT = "1e-3"  # λ and β
 # The paper's configuration with all of the library's but the prior's free variance.
 FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 METHODS = {
-    "no KL": config("vri", "--method.outer_kl_weight", "0"),
+    "no KL": config("vri_vector", "--method.outer_kl_weight", "0"),
     "inner KL": (*FREE_PRIOR, "--method.inner_kl_weight", WEIGHT),
-    "outer KL": config("vri", "--method.outer_kl_weight", WEIGHT),
+    "outer KL": config("vri_vector", "--method.outer_kl_weight", WEIGHT),
     "outer KL, fixed prior": config(
-        "vri", "--method.outer_kl_weight", WEIGHT, "--method.model.prior", "vri_pyro.models.StandardNormal"
+        "vri_vector", "--method.outer_kl_weight", WEIGHT, "--method.model.prior", "vri_pyro.models.StandardNormal"
     ),
 }
 START = "after two epochs"

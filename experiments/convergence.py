@@ -134,7 +134,7 @@ def cells(bench: Bench) -> list[Cell]:
     shared = bench.setting(
         *noise("Flip", 0.4),
         *clean_labels(50),
-        *config("vri", "--method.outer_kl_weight", "0", "--method.clean_weight", "0", "--method.particles", "1"),
+        *config("vri_vector", "--method.outer_kl_weight", "0", "--method.clean_weight", "0", "--method.particles", "1"),
         *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[64]"),
         *("--optimizer.momentum", "0", "--optimizer.weight_decay", "0"),
         *("--method.outer_optimizer", "torch.optim.SGD"),

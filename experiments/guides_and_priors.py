@@ -23,7 +23,7 @@ GUIDES = ("DiagonalNormal", "LowRankNormal", "NormalisingFlow")
 
 def cells(bench: Bench) -> list[Cell]:
     """All pairs under flip noise, but for VampPrior's: its components are diagonal normals."""
-    shared = bench.setting(*noise("Flip", 0.4), *clean_labels(100), *config("vri"))
+    shared = bench.setting(*noise("Flip", 0.4), *clean_labels(100), *config("vri_vector"))
     settings = {
         prior: (*shared, "--method.model.prior", f"vri_pyro.models.{prior}", *further)
         for prior, further in PRIORS.items()

@@ -35,10 +35,10 @@ ATTACHED: Options = ("--method.detach_features", "false")
 # The paper's configuration with all of the library's but the prior's free variance.
 FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 PLACEMENTS: dict[str, tuple[str, str, Options]] = {
-    "released": (INNER, OUTER, config("vri")),
-    "paper": (INNER, OUTER, config("vri", *ATTACHED)),
+    "released": (INNER, OUTER, config("vri_vector")),
+    "paper": (INNER, OUTER, config("vri_vector", *ATTACHED)),
     "paper, free prior": (INNER, OUTER, FREE_PRIOR),
-    "variational": (OUTER, INNER, config("vri")),
+    "variational": (OUTER, INNER, config("vri_vector")),
 }
 MEASURES = {
     "posterior_std/v": "posterior's standard deviation",

@@ -11,7 +11,7 @@ from study.figures import last_of_curve, lines
 
 WEIGHTS = {f"{weight:g}": weight for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)}
 METHODS = {
-    "VRI, outer β": (config("vri"), "--method.outer_kl_weight"),
+    "VRI, outer β": (config("vri_vector"), "--method.outer_kl_weight"),
     "paper's equations, inner λ": (config("vri_paper"), "--method.inner_kl_weight"),
 }
 NOISES = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}

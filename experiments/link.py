@@ -15,7 +15,7 @@ NOISES = {
     "uniform 60%": noise("UniformExclusive", 0.6),
 }
 METHODS = {
-    link.lower(): config("vri", "--method.model.link", f"torch.nn.{link}")
+    link.lower(): config("vri_vector", "--method.model.link", f"torch.nn.{link}")
     for link in ("Sigmoid", "Tanh", "Softplus", "Identity")
 }
 PAPERS = """\

@@ -41,10 +41,10 @@ def cells(bench: Bench) -> list[Cell]:
         "cross entropy": config("cross_entropy", *NO_CLEAN),
         "mixup": config("mixup", *NO_CLEAN),
         "ELR": config("elr", *NO_CLEAN),
-        "VRI(-)": (*config("vri"), *config("vri_no_clean_minus"), *own, *size),
-        "VRI(+)": (*config("vri"), *config("vri_no_clean_plus"), *own, *size),
-        "VRI(Aug)": (*config("vri"), *config("vri_no_clean_aug"), *own),
-        "VRI, 100 clean labels a class": config("vri", *clean_labels(100)),
+        "VRI(-)": (*config("vri_vector"), *config("vri_no_clean_minus"), *own, *size),
+        "VRI(+)": (*config("vri_vector"), *config("vri_no_clean_plus"), *own, *size),
+        "VRI(Aug)": (*config("vri_vector"), *config("vri_no_clean_aug"), *own),
+        "VRI, 100 clean labels a class": config("vri_vector", *clean_labels(100)),
     }
     return grid({name: bench.setting(*about) for name, about in NOISES.items()}, methods)
 

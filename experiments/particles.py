@@ -24,7 +24,7 @@ Table 8, CIFAR-10 on the authors' GPU; VRI is the one with the KL.
 
 def cells(bench: Bench) -> list[Cell]:
     """Both with every number of particles."""
-    shared = bench.setting(*noise("UniformExclusive", 0.4), *clean_labels(100), *config("vri"))
+    shared = bench.setting(*noise("UniformExclusive", 0.4), *clean_labels(100), *config("vri_vector"))
     return [
         Cell(setting, method, (*shared, "--method.particles", str(k), "--method.outer_kl_weight", weight))
         for setting, k in PARTICLES.items()

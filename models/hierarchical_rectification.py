@@ -10,7 +10,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data_plate import DataPlate
 from vri_pyro.epoch_view import EpochView
 from vri_pyro.errors import UserError
@@ -76,9 +76,9 @@ class HierarchicalRectification(GatedRectification):
         self.data = DataPlate()
         self.register_buffer("concentration", self._around(torch.eye(num_classes)))
 
-    def begin_training(self, classifier: Classifier, view: EpochView) -> None:
+    def begin_training(self, view: EpochView) -> None:
         """See :class:`~vri_pyro.pairs.Model`."""
-        self.concentration.copy_(self._around(glc_estimate(classifier, view.examples, view.pools.clean)))
+        self.concentration.copy_(self._around(glc_estimate(view.predictor, view.examples, view.pools.clean)))
         self.data.size = len(view.pools.noisy)
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:

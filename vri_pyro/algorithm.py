@@ -77,7 +77,7 @@ class Algorithm(Learner):
         """Before the first epoch, let model and guide look at the run; see :class:`~vri_pyro.learner.Learner`."""
         if view.epoch == 0:
             if isinstance(self.model, Model):
-                self.model.begin_training(self.classifier, view)
+                self.model.begin_training(view)
             if isinstance(self.guide, Guide):
                 self.guide.begin_training(self.model, view)
         return None

@@ -7,6 +7,7 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vri_pyro.classifier import Classifier
 from vri_pyro.data import Examples
 
 
@@ -34,6 +35,8 @@ class EpochView:
         batch_size: examples of a first batch.
         num_classes: number of classes K.
         seed: the run's seed.
+        predictor: what the run would predict with: the classifier as earlier stages and epochs left it, or the moving
+            average of it that the run keeps.
     """
 
     examples: Examples
@@ -43,3 +46,4 @@ class EpochView:
     batch_size: int
     num_classes: int
     seed: int
+    predictor: Classifier

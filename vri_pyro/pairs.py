@@ -9,7 +9,7 @@ from typing import Any
 
 from torch import Tensor, nn
 
-from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.epoch_view import EpochView
 
 
@@ -19,8 +19,8 @@ class Model(nn.Module):
     def bind(self, guide: Guide) -> None:
         """Meet the guide that the model is paired with, before training; for priors made of the guide's parts."""
 
-    def begin_training(self, classifier: Classifier, view: EpochView) -> None:
-        """Look at the run before the first step of training, with the classifier as earlier stages left it.
+    def begin_training(self, view: EpochView) -> None:
+        """Look at the run, as earlier stages left it, before the first step of training.
 
         For what a model learns of the data as a whole. It is kept in the state of model and guide: a resumed run does
         not begin again.

@@ -178,7 +178,16 @@ class Trainer:
         if phase.selection is not None:
             pools = pools._replace(clean=phase.selection(self.predictor.network, train, pools.noisy))
             self._batches.draw_from(self._batches.pools._replace(clean=pools.clean))
-        view = EpochView(train, pools, epoch, phase.epochs, self.batch_size, self.classifier.num_classes, self.seed)
+        view = EpochView(
+            train,
+            pools,
+            epoch,
+            phase.epochs,
+            self.batch_size,
+            self.classifier.num_classes,
+            self.seed,
+            self.predictor.network,
+        )
         if (chosen := phase.learner.begin_epoch(view)) is not None:
             self._batches.draw_from(chosen)
 

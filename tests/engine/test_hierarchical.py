@@ -39,12 +39,13 @@ def _pair(features: int = 4, **options: Any) -> tuple[HierarchicalRectification,
     return HierarchicalRectification(features, CLASSES, **options), guide
 
 
-def _view(epoch: int = 0) -> EpochView:
+def _view(classifier: Dense, epoch: int = 0) -> EpochView:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(COUNT + CLEAN, INPUTS)), generator.integers(CLASSES, size=COUNT + CLEAN)
     y[COUNT:] = np.arange(CLEAN) % CLASSES
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return EpochView(examples, Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN)), epoch, 2, 10, CLASSES, 0)
+    pools = Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN))
+    return EpochView(examples, pools, epoch, 2, 10, CLASSES, 0, classifier)
 
 
 def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> BilevelSVI:
@@ -161,13 +162,13 @@ def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() ->
     algorithm = _algorithm(classifier, strength=7.0)
     for parameter in classifier.parameters():
         parameter.data.add_(0.1)
-    expected = glc_estimate(classifier, _view().examples, _view().pools.clean)
-    algorithm.begin_epoch(_view())
+    expected = glc_estimate(classifier, _view(classifier).examples, _view(classifier).pools.clean)
+    algorithm.begin_epoch(_view(algorithm.classifier))
     torch.testing.assert_close(algorithm.model.concentration, 7.0 * expected + 1 / CLASSES)
     assert torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
     assert algorithm.model.data.size == algorithm.guide.data.size == COUNT
     algorithm.guide.concentration += 1
-    algorithm.begin_epoch(_view(epoch=1))  # only the first epoch begins training
+    algorithm.begin_epoch(_view(classifier, epoch=1))  # only the first epoch begins training
     assert not torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
 
 
@@ -177,8 +178,8 @@ def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
     algorithm = _algorithm(classifier, restart=True)
     for parameter in classifier.parameters():
         parameter.data.add_(torch.randn_like(parameter))
-    expected = glc_estimate(classifier, _view().examples, _view().pools.clean)
-    algorithm.begin_epoch(_view())
+    expected = glc_estimate(classifier, _view(classifier).examples, _view(classifier).pools.clean)
+    algorithm.begin_epoch(_view(algorithm.classifier))
     for parameter, initial in zip(classifier.parameters(), built, strict=True):
         assert torch.equal(parameter, initial)
     torch.testing.assert_close(algorithm.model.concentration, 100 * expected + 1 / CLASSES)
@@ -192,7 +193,7 @@ def test_steps_move_the_transition(single_level: bool) -> None:
         model, guide = algorithm.model, algorithm.guide
         everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
         algorithm = SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
-    view = _view()
+    view = _view(classifier)
     algorithm.begin_epoch(view)
     before = algorithm.guide.concentration.clone()
     algorithm.step(view.examples.batch(np.arange(10)), view.examples.batch(view.pools.clean))
@@ -202,24 +203,25 @@ def test_steps_move_the_transition(single_level: bool) -> None:
 
 def test_refused_step_leaves_the_transition() -> None:
     algorithm = _algorithm(Dense())
-    algorithm.begin_epoch(_view())
+    view = _view(algorithm.classifier)
+    algorithm.begin_epoch(view)
     before = algorithm.guide.concentration.clone()
     x = torch.full((4, INPUTS), torch.nan)
     with pyro.validation_enabled(False):  # as a run has it
-        algorithm.step(Labelled(x, torch.zeros(4, dtype=torch.int64)), _view().examples.batch(_view().pools.clean))
+        algorithm.step(Labelled(x, torch.zeros(4, dtype=torch.int64)), view.examples.batch(view.pools.clean))
     assert torch.equal(algorithm.guide.concentration, before)
 
 
 def test_state_keeps_the_size_and_the_initial_parameters() -> None:
     algorithm = _algorithm(Dense(), restart=True)
-    algorithm.begin_epoch(_view())
+    algorithm.begin_epoch(_view(algorithm.classifier))
     torch.manual_seed(5)
     other = _algorithm(Dense(), restart=True)
     other.load_state_dict(algorithm.state_dict())
     assert other.model.data.size == other.guide.data.size == COUNT
     for parameter in other.classifier.parameters():
         parameter.data.zero_()
-    other.begin_epoch(_view())
+    other.begin_epoch(_view(other.classifier))
     for one, two in zip(other.classifier.parameters(), algorithm.classifier.parameters(), strict=True):
         assert torch.equal(one, two)
 

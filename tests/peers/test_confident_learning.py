@@ -53,7 +53,7 @@ def _view(noisy: np.ndarray, epoch: int = 0) -> EpochView:
     y = np.zeros(100, dtype=np.int64)
     x[noisy, TRUE], y[noisy] = 5.0, GIVEN
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0)
+    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=Dense())
 
 
 def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:

@@ -78,7 +78,9 @@ def test_class_without_clean_examples_keeps_its_labels() -> None:
 def _begun(classifier: Dense, clean: np.ndarray) -> GLCDescent:
     algorithm = GLC().build(classifier, sgd)
     pools = Pools(np.arange(len(LABELS)), clean)
-    view = EpochView(_examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0)
+    view = EpochView(
+        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
+    )
     algorithm.begin_epoch(view)
     return algorithm
 
@@ -108,14 +110,16 @@ def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
             p.add_(torch.randn_like(p))
     expected = glc_estimate(classifier, _examples(), clean)
     pools = Pools(np.arange(len(LABELS)), clean)
-    view = EpochView(_examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0)
+    view = EpochView(
+        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
+    )
     algorithm.begin_epoch(view)
     torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
 
     algorithm.step(batch(4)._replace(index=torch.arange(4)), batch(4))
     trained = copy.deepcopy(classifier.state_dict())
-    algorithm.begin_epoch(EpochView(_examples(), pools, 1, 2, 4, CLASSES, 0))
+    algorithm.begin_epoch(EpochView(_examples(), pools, 1, 2, 4, CLASSES, 0, classifier))
     torch.testing.assert_close(classifier.state_dict(), trained, rtol=0, atol=0)
     torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
 

@@ -25,7 +25,7 @@ from vri_pyro.transition import glc_estimate, noisy_log_probabilities
 class GLCDescent(Descent):
     """Minimises −log(softmax(F(x))ᵀ T̂)_y for noisy examples and −log softmax(F(x))_y for clean ones.
 
-    Before its first epoch it estimates T̂ by the classifier that it finds, trained on noisy labels, and puts that back
+    Before its first epoch it estimates T̂ by what earlier stages trained on noisy labels, and puts the classifier back
     to its initial parameters: see :func:`~vri_pyro.transition.glc_estimate`.
 
     Args:
@@ -54,7 +54,7 @@ class GLCDescent(Descent):
         """Before the first epoch, estimate T̂ and restart the classifier."""
         if view.epoch > 0:
             return
-        self.transition = glc_estimate(self.classifier, view.examples, view.pools.clean)
+        self.transition = glc_estimate(view.predictor, view.examples, view.pools.clean)
         self.trusted = torch.tensor(view.pools.clean, device=self.trusted.device)
         self.initial.restore(self.optimizer)
 
