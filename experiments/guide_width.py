@@ -11,7 +11,9 @@ from study.figures import dots
 
 HIDDEN = ("[32]", "[128]", "[1024]", "[128,64]", "[512,256]", "[1024,512]")
 NOISES = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
-METHODS = {hidden.strip("[]").replace(",", "-"): config("vri_vector", "--method.guide.hidden", hidden) for hidden in HIDDEN}
+METHODS = {
+    hidden.strip("[]").replace(",", "-"): config("vri_vector", "--method.guide.hidden", hidden) for hidden in HIDDEN
+}
 
 
 def cells(bench: Bench) -> list[Cell]:

@@ -1,4 +1,4 @@
-"""The guide of the hierarchical model: a Dirichlet for the transition, beside vector and gate."""
+"""The guide of the hierarchical model: a Dirichlet for the transition, beside vector and gates."""
 
 from __future__ import annotations
 
@@ -17,14 +17,15 @@ from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.gated import Gated
 from vri_pyro.guides.inputs import InputFactory
+from vri_pyro.guides.scalar_weight import GateNetwork
 from vri_pyro.models.hierarchical_rectification import HierarchicalRectification
 from vri_pyro.transition import clean_posterior
 
 
 class Hierarchical(Gated):
-    """q(T) q(v | x, y) q(g | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
+    """q(T) q(v | x, y) q(g | x, y) q(h | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
 
-    Vector and gate are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets that
+    Vector and gates are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets that
     follow the bound instead: after each step their concentrations go a share ρ of the way to what would be optimal if
     all data were like the batch, the prior's plus the expected counts of (true, given) labels, a step along the natural
     gradient.
@@ -33,8 +34,8 @@ class Hierarchical(Gated):
         feature_dim: D.
         num_classes: K.
         vector: builds the vector's guide from (feature_dim, num_classes).
-        gate_hidden: widths of the tanh layers of the gate's network.
-        gate_inputs: what the gate sees of an example; the loss and the label when None.
+        gate_hidden: widths of the tanh layers of each gate's network.
+        gate_inputs: what the gates see of an example; the loss and the label when None.
         rate: ρ, in (0, 1].
 
     Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34, with a constant step size.
@@ -57,6 +58,7 @@ class Hierarchical(Gated):
         super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
         if not 0 < rate <= 1:
             raise UserError(f"rate is {rate}; give one above 0 and up to 1, such as 0.02")
+        self.transition_gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
         self.rate = rate
         self.data = DataPlate()
         self.register_buffer("concentration", torch.eye(num_classes) + 1 / num_classes)
@@ -80,9 +82,13 @@ class Hierarchical(Gated):
         self.concentration.lerp_(model.concentration + all_like_these, self.rate)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`. Sites: ``transition`` [K, K], ``v`` [batch, K] and ``gate`` [batch]."""
+        """See :class:`~vri_pyro.pairs.Guide`.
+
+        Sites: ``transition`` [K, K]; ``v`` [batch, K], ``gate`` and ``transition_gate`` [batch].
+        """
         pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
-        vector, gate = self.vector.posterior(output, y), self.gate(output, y)
+        sites = {"v": self.vector.posterior, "gate": self.gate, "transition_gate": self.transition_gate}
+        posteriors = {name: posterior(output, y) for name, posterior in sites.items()}
         with self.data(y.shape[0]):
-            pyro.sample("v", vector)
-            pyro.sample("gate", gate)
+            for name, posterior in posteriors.items():
+                pyro.sample(name, posterior)

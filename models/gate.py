@@ -20,22 +20,26 @@ class Gate(nn.Module):
 
     Args:
         location: what μ begins at; 0 means a weight of one half, before normalisation.
+        name: of the latent site; the weight's is "weight", after the same prefix if it has one.
     """
 
-    def __init__(self, location: float = 0.0) -> None:
+    def __init__(self, location: float = 0.0, name: str = "gate") -> None:
         super().__init__()
+        self.name = name
         self.location = nn.Parameter(torch.tensor(location))
 
     @contextmanager
     def scaled(self, size: int, offset: Tensor | float = 0.0) -> Iterator[Tensor]:
-        """Sample the site ``gate`` [batch] inside the data plate, and scale the sites sampled within by it.
+        """Sample the latent site [batch] inside the data plate, and scale the sites sampled within by it.
 
         Args:
             size: of the batch.
             offset: what is added to each example's gate, [batch]: the weight's logit where the gate is 0.
         """
-        gate = pyro.sample("gate", dist.Normal(self.location.expand(size), 1.0))
+        gate = pyro.sample(self.name, dist.Normal(self.location.expand(size), 1.0))
         weight = (gate + offset).sigmoid()
-        weight = pyro.deterministic("weight", weight / weight.mean(-1, keepdim=True), event_dim=0)
+        weight = pyro.deterministic(
+            self.name.replace("gate", "weight"), weight / weight.mean(-1, keepdim=True), event_dim=0
+        )
         with poutine.scale(scale=weight):
             yield weight

@@ -1,4 +1,4 @@
-"""A hierarchical model of all labels: one transition matrix, and a rectifying vector and a gate per example."""
+"""A hierarchical model of all labels: one transition matrix, and a rectifying vector and two gates per example."""
 
 from __future__ import annotations
 
@@ -14,6 +14,7 @@ from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data_plate import DataPlate
 from vri_pyro.epoch_view import EpochView
 from vri_pyro.errors import UserError
+from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.pairs import Prior
@@ -23,20 +24,24 @@ _LEAST = 1e-4  # of a probability that a gate is to move
 
 
 class HierarchicalRectification(GatedRectification):
-    """Rectification whose gate knows how labels go wrong.
+    """Two accounts of a label, rectified and by a transition, each with a gate that says how much it counts.
 
     For all examples together, and then for each of them::
 
         T_c ~ Dirichlet(s · T̂_c + 1/K)                       how labels of class c are given
-        v ~ p(v | z),  g ~ Normal(μ, 1)
+        v ~ p(v | z),  g ~ Normal(μ, 1),  h ~ Normal(ν, 1)
         y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
-        y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α
+        y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α · u
 
-    with the weight w = sigmoid(g + logit p(c = y | x, y, T)) over its mean in the batch: where the gate says nothing,
-    an example counts as much as the transition believes its label. The two likelihoods look at one label, so their
-    product is a composite likelihood, and α shares it out. What the weight sees of T and F(x) is cut off from learning
-    them: only the second likelihood informs T. T̂ is estimated on the clean examples when training begins, by a
-    classifier that was trained on noisy labels until then (``estimation_epochs`` of ``Bilevel``).
+    with the weights w = sigmoid(g + logit p(c = y | x, y, T)) and u = sigmoid(h), each over its mean in the batch.
+    Where the gate g says nothing, the rectified account of an example counts as much as the transition believes its
+    label. Noise without structure, and images of no class, are for the gates; noise that confuses certain classes, for
+    the transition; and the vector reshapes what depends on the example.
+
+    The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
+    of T and F(x) is cut off from learning them: only the second likelihood informs T. T̂ is estimated on the clean
+    examples when training begins, by a classifier that was trained on noisy labels until then (``estimation`` of
+    ``Bilevel``).
 
     Pairs with :class:`vri_pyro.guides.Hierarchical`.
 
@@ -73,6 +78,7 @@ class HierarchicalRectification(GatedRectification):
         if not 0 < share < 1:
             raise UserError(f"share is {share}; give one between 0 and 1, such as 0.5")
         self.strength, self.share = strength, share
+        self.transition_gate = Gate(name="transition_gate")
         self.data = DataPlate()
         self.register_buffer("concentration", self._around(torch.eye(num_classes)))
 
@@ -84,15 +90,15 @@ class HierarchicalRectification(GatedRectification):
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.pairs.Model`.
 
-        Sites: latents ``transition`` [K, K] outside the data plate, ``v`` [batch, K] and ``gate`` [batch] in it; the
-        label as ``y``, rectified, and as ``y_by_transition``.
+        Sites: latents ``transition`` [K, K] outside the data plate; ``v`` [batch, K], ``gate`` and ``transition_gate``
+        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``.
         """
         size, logits = output.logits.shape[0], output.logits
         transition = pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
         with self.data(size):
             v = pyro.sample("v", self.prior(output.features))
             rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
-            with poutine.scale(scale=self.share):
+            with self.transition_gate.scaled(size), poutine.scale(scale=self.share):
                 corrected = dist.Categorical(logits=noisy_log_probabilities(logits, transition))
                 given = pyro.sample("y_by_transition", corrected, obs=y)
             true = clean_posterior(logits.detach(), transition, given)

@@ -97,7 +97,8 @@ def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float)
     rectified = (trace.nodes["rectifier"]["value"] * output.logits).log_softmax(-1)[torch.arange(8), y]
     torch.testing.assert_close(trace.nodes["y"]["log_prob"], (1 - share) * weight / weight.mean() * rectified)
     corrected = noisy_log_probabilities(output.logits, transition)[torch.arange(8), y]
-    torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * corrected)
+    weight = trace.nodes["transition_gate"]["value"].sigmoid()
+    torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * weight / weight.mean() * corrected)
 
 
 def test_transition_is_not_informed_by_the_weight_and_logits_not_pushed_by_it() -> None:
