@@ -25,10 +25,11 @@ from vri_pyro.transition import clean_posterior
 class Hierarchical(Gated):
     """q(T) q(v | x, y) q(g | x, y) q(h | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
 
-    Vector and gates are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets that
-    follow the bound instead: after each step their concentrations go a share ρ of the way to what would be optimal if
-    all data were like the batch, the prior's plus the expected counts of (true, given) labels, a step along the natural
-    gradient.
+    Vector and gates are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets
+    that follow the bound instead: after each step their concentrations go a share ρ of the way to what would be optimal
+    if all data were like the batch, the prior's plus the expected counts of (true, given) labels, a step along the
+    natural gradient. All labels count alike there, whatever their gates: a gate says how an example serves the
+    classifier, and not how its label came about.
 
     Args:
         feature_dim: D.
