@@ -15,7 +15,7 @@ NOISES = {
     "uniform 60%": noise("UniformExclusive", 0.6),
     "instance 40%": noise("InstanceDependent", 0.4),
 }
-BAYESIAN, TWIN = "VRI", "Dirac twin"
+BAYESIAN, TWIN = "VRI, vector", "Dirac twin"
 METHODS = {BAYESIAN: config("vri_vector"), TWIN: config("vri_dirac")}
 SIZES = (10, 100)
 PAPERS = """\

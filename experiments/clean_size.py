@@ -15,6 +15,7 @@ METHODS = {
     "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
     "MW-Net": config("mw_net"),
     "VRI": config("vri"),
+    "VRI, vector": config("vri_vector"),
     "VRI, gated": config("vri_gated"),
 }
 

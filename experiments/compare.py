@@ -1,10 +1,11 @@
 """VRI and its peers: methods, noises, rates, sizes of the clean set and data sets under one protocol.
 
-    python experiments/compare.py --tune --data DATA    # chooses each method's optimiser, on seeds of its own
-    python experiments/compare.py --data DATA           # compares, with the optimisers chosen
+    python experiments/compare.py --tune --data DATA    # chooses how each method trains, on a seed of its own
+    python experiments/compare.py --data DATA           # compares, each method trained as chosen
 
-The choice is by validation accuracy under some of the settings, and stands in compare_optimizers.json; without that
-file every method trains with the bench's optimiser.
+What is chosen is the regime: optimiser, schedule, and whether the weights are averaged. The choice is by validation
+accuracy under some of the settings, and stands in compare_regimes.json; without that file every method trains as the
+bench has it.
 """
 
 from __future__ import annotations
@@ -38,9 +39,9 @@ from study import (
     paired_difference,
     parser,
 )
-from study.benches import clean_labels, noise, open_set, sgd
+from study.benches import AVERAGED, COSINE, clean_labels, noise, open_set, sgd
 
-CLEAN = ("--method.clean_weight", "1")
+CLEAN = ("--method.clean_weight", "0.2")  # as the library's VRI has it
 PEERS = {
     "cross entropy": config("cross_entropy"),
     "mixup": config("mixup"),
@@ -57,8 +58,9 @@ PEERS = {
 DEFAULT = "VRI"
 METHODS: dict[str, Options] = {
     DEFAULT: config("vri"),
-    "VRI, gated": config("vri_gated"),
-    "VRI, Dirac": config("vri_dirac"),
+    "VRI, vector": config("vri_vector", *CLEAN),
+    "VRI, gated": config("vri_gated", *CLEAN),
+    "VRI, Dirac": config("vri_dirac", *CLEAN),
     "clean-only": config("clean_only"),
     "noisy and clean": config("noisy_and_clean"),
     "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
@@ -66,15 +68,25 @@ METHODS: dict[str, Options] = {
     # What VRI's real step has, its peers may have too.
     **{f"{name} + clean batch": (*options, *CLEAN) for name, options in PEERS.items()},
 }
-OPTIMIZERS = {
-    "SGD 0.1, momentum 0.9": sgd(0.1, 0.9),
-    "SGD 0.2": sgd(0.2, 0.0),
-    "SGD 0.02, momentum 0.9": sgd(0.02, 0.9),
+REGIMES = {
+    "SGD 0.1, momentum 0.9, averaged": (*sgd(0.1, 0.9), *AVERAGED),
+    "SGD 0.1, momentum 0.9, cosine": (*sgd(0.1, 0.9), *COSINE),
+    "SGD 0.2, cosine": (*sgd(0.2, 0.0), *COSINE),
 }
+# What is tried where a run takes minutes.
+ESSENTIAL = (
+    *(DEFAULT, "VRI, vector", "cross entropy", "noisy and clean", "fine-tuned", "ELR + clean batch"),
+    *("GLC + clean batch", "MW-Net + clean batch"),
+)
 SIZES = (10, 100)
-TUNED_UNDER = ("flip 40%", "uniform 60%")
+TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
-Choice = Mapping[str, Mapping[str, str]]  # of an optimiser's name, by the data's title and the method
+Choice = Mapping[str, Mapping[str, str]]  # of a regime's name, by the data's title and the method
+
+
+def methods_on(bench: Bench) -> dict[str, Options]:
+    """The methods that are tried on a bench: all, or where a run takes minutes, those that matter most."""
+    return {name: METHODS[name] for name in ESSENTIAL} if bench.slow else METHODS
 
 
 def noises(bench: Bench) -> dict[str, Options]:
@@ -99,11 +111,11 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 
 def cells(bench: Bench, choice: Choice) -> list[Cell]:
-    """Every method in every setting, with the optimiser chosen for it."""
+    """Every method in every setting, trained as chosen for it."""
     chosen = choice.get(bench.title, {})
     methods = {
-        name: (*options, *(OPTIMIZERS[chosen[name]] if name in chosen else bench.optimizer))
-        for name, options in METHODS.items()
+        name: (*options, *(REGIMES[chosen[name]] if name in chosen else (*bench.optimizer, *bench.schedule)))
+        for name, options in methods_on(bench).items()
     }
     return grid(settings(bench), methods)
 
@@ -212,24 +224,24 @@ def drawn(records: Records) -> Figure:
 
 
 def tuning_cells(bench: Bench) -> list[Cell]:
-    """Every method with every optimiser in some of the settings."""
-    some = {name: options for name, options in settings(bench).items() if parts_of(name)[1] in TUNED_UNDER}
+    """Every method in every regime, in some of the settings."""
+    some = {name: options for name, options in settings(bench).items() if ", ".join(parts_of(name)[1:]) in TUNED_UNDER}
     methods = {
-        f"{method}; {optimizer}": (*how, *options)
-        for method, how in METHODS.items()
-        for optimizer, options in OPTIMIZERS.items()
+        f"{method}; {regime}": (*how, *options)
+        for method, how in methods_on(bench).items()
+        for regime, options in REGIMES.items()
     }
     return grid(some, methods)
 
 
 def tuning_report(records: Records) -> Page:
-    """Validation accuracy by method and optimiser, and the choice."""
+    """Validation accuracy by method and regime, and the choice."""
     choice: dict[str, dict[str, str]] = {}
     parts = []
     for title in dict.fromkeys(parts_of(setting)[0] for setting in records.settings):
         means: dict[str, dict[str, float]] = {}
         for name in records.methods:
-            method, _, optimizer = name.partition("; ")
+            method, _, regime = name.partition("; ")
             values = [
                 record["curves"]["validation_accuracy"][-1]
                 for setting in records.settings
@@ -237,19 +249,19 @@ def tuning_report(records: Records) -> Page:
                 for record in records.of(name, setting).values()
             ]
             if values:
-                means.setdefault(method, {})[optimizer] = float(np.mean(values))
+                means.setdefault(method, {})[regime] = float(np.mean(values))
         choice[title] = {method: max(found, key=found.__getitem__) for method, found in means.items()}
         rows = [
-            [method, *(f"{found[o]:.1f}" if o in found else "–" for o in OPTIMIZERS), choice[title][method]]  # noqa: RUF001
+            [method, *(f"{found[r]:.1f}" if r in found else "–" for r in REGIMES), choice[title][method]]  # noqa: RUF001
             for method, found in means.items()
         ]
-        parts += [f"## {title}", markdown_table(["method", *OPTIMIZERS, "chosen"], rows)]
+        parts += [f"## {title}", markdown_table(["method", *REGIMES, "chosen"], rows)]
     parts.append(f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}.")
-    return Page("Optimisers, chosen on seeds of their own", parts, data=choice)
+    return Page("Regimes, chosen on a seed of their own", parts, data=choice)
 
 
 TUNING = Study(
-    "compare_optimizers",
+    "compare_regimes",
     __doc__,
     tuning_cells,
     tuning_report,
@@ -261,7 +273,7 @@ STUDY = Study("compare", __doc__, partial(cells, choice={}), report)
 BENCHES = {**SCALES, "small": (FASHION_MNIST_14, CIFAR10_16)}
 
 
-def chosen_optimizers(file: Path) -> Choice:
+def chosen_regimes(file: Path) -> Choice:
     """What ``--tune`` has chosen; nothing where it was not run."""
     return json.loads(file.read_text()) if file.exists() else {}
 
@@ -274,7 +286,7 @@ def run(arguments: list[str]) -> int:
     if tune.tune:
         return main(replace(TUNING, benches=BENCHES), rest)
     options = parser(STUDY).parse_args(rest)
-    choice = chosen_optimizers(options.results / f"{TUNING.named(options.scale)}.json")
+    choice = chosen_regimes(options.results / f"{TUNING.named(options.scale)}.json")
     return main(replace(STUDY, cells=partial(cells, choice=choice), benches=BENCHES), rest)
 
 

@@ -26,7 +26,8 @@ from vri_pyro.trained_run import TrainedRun
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
 METHODS = {
     "VRI": config("vri"),
-    "VRI with a gate": config("vri_gated"),
+    "VRI, vector": config("vri_vector"),
+    "VRI, gated": config("vri_gated"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),
 }
 EDGES = np.concatenate([[0.0], np.geomspace(1e-3, 10, 41), [np.inf]])  # of the histogram's bins, nats

@@ -31,7 +31,8 @@ METHODS = {
     "cross entropy": config("cross_entropy"),
     "clean-only": config("clean_only"),
     "VRI": config("vri"),
-    "VRI with a gate": config("vri_gated"),
+    "VRI, vector": config("vri_vector"),
+    "VRI, gated": config("vri_gated"),
     "GLC": config("glc"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),
 }
@@ -73,7 +74,7 @@ def estimates(run: TrainedRun) -> dict[str, torch.Tensor]:
     found = {"counted": averaged_transition(decisions, torch.cat(given))}
     if rectified_predictions:
         found["rectified"] = averaged_transition(decisions, torch.cat(rectified_predictions))
-    if (own := learned_transition(run.model, run.algorithm)) is not None:
+    if (own := learned_transition(run.guide, run.model, run.algorithm)) is not None:
         found["own"] = own
     return found
 

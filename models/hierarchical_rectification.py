@@ -40,8 +40,8 @@ class HierarchicalRectification(GatedRectification):
 
     The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
     of T and F(x) is cut off from learning them: only the second likelihood informs T. T̂ is estimated on the clean
-    examples when training begins, by a classifier that was trained on noisy labels until then (``estimation`` of
-    ``Bilevel``).
+    examples when training begins, by what was trained on noisy labels until then: see
+    :class:`~vri_pyro.methods.EstimatedBilevel`.
 
     Pairs with :class:`vri_pyro.guides.Hierarchical`.
 

@@ -89,9 +89,6 @@ class Bilevel(Method):
         outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
         detach_features: whether guide and prior see the features as constants.
         clean_weight: weight of a clean batch's cross entropy in the classifier's real step; 0 in the paper.
-        estimation: trains the classifier in a stage before, for a model that looks at it when training begins, as
-            HierarchicalRectification does at one trained on noisy labels; then the classifier begins anew.
-        estimation_epochs: length of that stage; null for that of the main one.
         hypergradient: the strategy; SplitJVP when none is given.
         share_forward: keep the noisy forward's graph for the real step: faster, more memory.
         max_skipped: non-finite steps in a row before the training stops.
@@ -109,32 +106,21 @@ class Bilevel(Method):
         outer_kl_weight: float = 1e-3,
         detach_features: bool = True,
         clean_weight: float = 1.0,
-        estimation: Method | None = None,
-        estimation_epochs: int | None = None,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
         max_skipped: int = 10,
     ) -> None:
         self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
         self.particles = particles
-        self.estimation, self.estimation_epochs = estimation, estimation_epochs
         self.options: dict[str, Any] = {
             "inner_kl_weight": inner_kl_weight,
             "outer_kl_weight": outer_kl_weight,
             "detach_features": detach_features,
             "clean_weight": clean_weight,
-            "restart": estimation is not None,
             "hypergradient": hypergradient,
             "share_forward": share_forward,
             "max_skipped": max_skipped,
         }
-
-    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
-        """See :class:`Method`."""
-        if self.estimation is None:
-            return {name: stage}
-        epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
-        return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> BilevelSVI:
         """See :class:`Method`."""
@@ -148,6 +134,29 @@ class Bilevel(Method):
             elbo=RectificationELBO(self.particles),
             **self.options,
         )
+
+
+class EstimatedBilevel(Bilevel):
+    """Bi-level inference after a stage that the model learns from: how a classifier does that was trained otherwise.
+
+    For a model that looks at the run when training begins, as HierarchicalRectification does at what learned from the
+    noisy labels alone. The classifier then begins anew.
+
+    Args:
+        estimation: trains the classifier in the first stage, such as NoisyCrossEntropy.
+        estimation_epochs: length of that stage; null for that of the second.
+        args, kwargs: see :class:`Bilevel`.
+    """
+
+    def __init__(self, *args: Any, estimation: Method, estimation_epochs: int | None = None, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.estimation, self.estimation_epochs = estimation, estimation_epochs
+        self.options["restart"] = True
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """See :class:`Method`."""
+        epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
+        return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}
 
 
 class SingleLevel(Method):

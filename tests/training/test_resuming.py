@@ -18,7 +18,7 @@ from vri_pyro.data import Mixup
 from vri_pyro.experiment import SplitSizes
 from vri_pyro.guides import DiagonalNormal, Hierarchical
 from vri_pyro.interruption import Interrupted
-from vri_pyro.methods import Bilevel, Stage
+from vri_pyro.methods import Bilevel, EstimatedBilevel, Stage
 from vri_pyro.models import HierarchicalRectification, Rectification, StandardNormal
 from vri_pyro.peers import NoisyCrossEntropy
 from vri_pyro.schedules import Constant, CyclicCosine, LinearWarmUp
@@ -44,7 +44,7 @@ def _vri() -> Bilevel:
 
 
 def _hierarchical() -> Bilevel:
-    return Bilevel(
+    return EstimatedBilevel(
         lambda features, classes: HierarchicalRectification(features, classes, StandardNormal),
         lambda features, classes: Hierarchical(features, classes, partial(DiagonalNormal, hidden=(8,))),
         lambda parameters: torch.optim.Adam(parameters, lr=1e-3),

@@ -21,23 +21,31 @@ HELP = "train a classifier on noisy labels"
 # The engine imports no model or guide; what runs when nothing is asked for is named here.
 DEFAULTS: dict[str, Any] = {
     "method": {
-        "class_path": "vri_pyro.methods.Bilevel",
+        "class_path": "vri_pyro.methods.EstimatedBilevel",
         "init_args": {
             "model": {
-                "class_path": "vri_pyro.models.Rectification",
+                "class_path": "vri_pyro.models.HierarchicalRectification",
                 "init_args": {
                     "prior": {"class_path": "vri_pyro.models.PriorNetwork", "init_args": {"hidden": [128, 64]}}
                 },
             },
-            "guide": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}},
+            "guide": {
+                "class_path": "vri_pyro.guides.Hierarchical",
+                "init_args": {
+                    "vector": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}}
+                },
+            },
             "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
+            "estimation": {"class_path": "vri_pyro.peers.NoisyCrossEntropy"},
+            "clean_weight": 0.2,
         },
     },
     "data": {"class_path": "vri_pyro.data.Digits"},
     "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
     "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
-    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
-    "schedule": {"class_path": "vri_pyro.schedules.Cosine"},
+    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.1, "momentum": 0.9, "weight_decay": 5e-4}},
+    "schedule": {"class_path": "vri_pyro.schedules.Constant"},
+    "ema": 0.99,
 }
 # Where and how a run is shown and stored does not make it another run.
 PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers")
