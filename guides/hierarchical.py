@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -69,12 +70,12 @@ class Hierarchical(Gated):
         """The posterior mean of T, [K, K]."""
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
-    def begin_training(self, model: HierarchicalRectification, view: EpochView) -> None:  # type: ignore[override]
+    def begin_training(self, model: HierarchicalRectification, view: EpochView) -> None:
         """See :class:`~vri_pyro.pairs.Guide`; q(T) begins at the prior."""
         self.concentration.copy_(model.concentration)
         self.data.size = model.data.size
 
-    def end_step(self, model: HierarchicalRectification, output: ClassifierOutput, y: Tensor) -> None:  # type: ignore[override]
+    def end_step(self, model: HierarchicalRectification, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.pairs.Guide`; a step of q(T)."""
         expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
         true = clean_posterior(output.logits, expected_log.exp(), y)
@@ -88,7 +89,11 @@ class Hierarchical(Gated):
         Sites: ``transition`` [K, K]; ``v`` [batch, K], ``gate`` and ``transition_gate`` [batch].
         """
         pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
-        sites = {"v": self.vector.posterior, "gate": self.gate, "transition_gate": self.transition_gate}
+        sites: dict[str, Callable[..., Any]] = {
+            "v": self.vector.posterior,
+            "gate": self.gate,
+            "transition_gate": self.transition_gate,
+        }
         posteriors = {name: posterior(output, y) for name, posterior in sites.items()}
         with self.data(y.shape[0]):
             for name, posterior in posteriors.items():

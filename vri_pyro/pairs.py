@@ -34,10 +34,10 @@ class Model(nn.Module):
 class Guide(nn.Module):
     """An amortised posterior, as a Pyro guide; built as ``Guide(feature_dim, num_classes, ...)``."""
 
-    def begin_training(self, model: Model, view: EpochView) -> None:
+    def begin_training(self, model: Any, view: EpochView) -> None:
         """Look at the run before the first step of training, after the model did; see :meth:`Model.begin_training`."""
 
-    def end_step(self, model: Model, output: ClassifierOutput, y: Tensor) -> None:
+    def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
         """Look at a batch after the step on it, without a graph; for what follows the bound and not a gradient.
 
         Args:
