@@ -4,16 +4,18 @@
 
 does the same as this, in the folder of the file:
 
-    vri-pyro fit --method.model.prior own_prior_and_guide.LaplacePrior --method.model.prior.scale 2 \\
+    vri-pyro fit --config configs/vri_vector.yaml \\
+        --method.model.prior own_prior_and_guide.LaplacePrior --method.model.prior.scale 2 \\
         --method.guide own_prior_and_guide.AgreementGuide
 
-Both are built from (feature_dim, num_classes); further arguments with defaults are options. Distributions have the
+That configuration's model has the vector alone, and so has this guide. Both are built from (feature_dim, num_classes); further arguments with defaults are options. Distributions have the
 batch shape [batch] and the event shape [classes]. No closed form is needed: this KL is estimated by Monte Carlo.
 """
 
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 import pyro
 import pyro.distributions as dist
@@ -68,6 +70,7 @@ class AgreementGuide(Guide):
 
 
 OPTIONS = (
+    *("--config", str(Path(__file__).parent / "configs" / "vri_vector.yaml")),
     *("--method.model.prior", "own_prior_and_guide.LaplacePrior", "--method.model.prior.scale", "2"),
     *("--method.guide", "own_prior_and_guide.AgreementGuide"),
 )

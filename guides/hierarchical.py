@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -89,12 +88,9 @@ class Hierarchical(Gated):
         Sites: ``transition`` [K, K]; ``v`` [batch, K], ``gate`` and ``transition_gate`` [batch].
         """
         pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
-        sites: dict[str, Callable[..., Any]] = {
-            "v": self.vector.posterior,
-            "gate": self.gate,
-            "transition_gate": self.transition_gate,
-        }
-        posteriors = {name: posterior(output, y) for name, posterior in sites.items()}
+        vector = self.vector.posterior(output, y)
+        gate, transition_gate = self.gate(output, y), self.transition_gate(output, y)
         with self.data(y.shape[0]):
-            for name, posterior in posteriors.items():
-                pyro.sample(name, posterior)
+            pyro.sample("v", vector)
+            pyro.sample("gate", gate)
+            pyro.sample("transition_gate", transition_gate)
