@@ -8,8 +8,9 @@ does the same as this, in the folder of the file:
         --method.model.prior own_prior_and_guide.LaplacePrior --method.model.prior.scale 2 \\
         --method.guide own_prior_and_guide.AgreementGuide
 
-That configuration's model has the vector alone, and so has this guide. Both are built from (feature_dim, num_classes); further arguments with defaults are options. Distributions have the
-batch shape [batch] and the event shape [classes]. No closed form is needed: this KL is estimated by Monte Carlo.
+That configuration's model has the vector alone, and so has this guide. Both are built from (feature_dim, num_classes);
+further arguments with defaults are options. Distributions have the batch shape [batch] and the event shape [classes].
+No closed form is needed: this KL is estimated by Monte Carlo.
 """
 
 from __future__ import annotations
