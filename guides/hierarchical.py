@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyro
 import pyro.distributions as dist
@@ -18,7 +19,6 @@ from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.gated import Gated
 from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.guides.scalar_weight import GateNetwork
-from vri_pyro.models.hierarchical_rectification import HierarchicalRectification
 from vri_pyro.transition import clean_posterior
 
 
@@ -69,12 +69,12 @@ class Hierarchical(Gated):
         """The posterior mean of T, [K, K]."""
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
-    def begin_training(self, model: HierarchicalRectification, view: EpochView) -> None:
+    def begin_training(self, model: Any, view: EpochView) -> None:
         """See :class:`~vri_pyro.pairs.Guide`; q(T) begins at the prior."""
         self.concentration.copy_(model.concentration)
         self.data.size = model.data.size
 
-    def end_step(self, model: HierarchicalRectification, output: ClassifierOutput, y: Tensor) -> None:
+    def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.pairs.Guide`; a step of q(T)."""
         expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
         true = clean_posterior(output.logits, expected_log.exp(), y)

@@ -17,9 +17,11 @@ from vri_pyro.data import Digits, Split
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.evaluation import evaluate
-from vri_pyro.guides import DiagonalNormal
+from vri_pyro.guides import DiagonalNormal, Hierarchical
 from vri_pyro.models import Rectification
 from vri_pyro.trained_run import TrainedRun
+
+VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
 
 
 def fit(folder: Path, *options: str) -> Path:
@@ -30,7 +32,7 @@ def fit(folder: Path, *options: str) -> Path:
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return fit(tmp_path_factory.mktemp("trained") / "run", "--seed", "3")
+    return fit(tmp_path_factory.mktemp("trained") / "run", "--config", str(VECTOR), "--ema", "null", "--seed", "3")
 
 
 @pytest.fixture(scope="module")
@@ -98,11 +100,12 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     stage = f"{{method: {plain}, optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.01}}}}, epochs: 1}}"
     folder = fit(tmp_path / "run", "--warm_up", stage, "--fine_tuning", stage)
     run = TrainedRun(folder)
-    assert list(run.algorithms) == ["warm-up", "training", "fine-tuning"]
+    assert list(run.algorithms) == ["warm-up", "estimation", "training", "fine-tuning"]
     assert run.algorithm is run.algorithms["training"]
-    assert isinstance(run.guide, DiagonalNormal)
-    assert run.epochs == 4
-    found = evaluate(run.classifier, run.test)
+    assert isinstance(run.guide, Hierarchical)
+    assert run.guide.data.size == len(run.split.noisy_indices)
+    assert run.epochs == 6
+    found = evaluate(run.predictor, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
 
 
