@@ -166,7 +166,8 @@ def test_classes_of_the_users_own_file_are_found_in_the_working_directory(own_pr
     (here / "mine.py").write_text(OWN_CLASSES)
     guide = ("--method.guide", "mine.MyGuide", "--method.guide.start", "0.5", "--method.model.prior", "mine.MyPrior")
     data = ("--data", "mine.MyData", "--noise", "mine.MyNoise", "--noise.wrong", "24", "--batch_size", "20")
-    result = own_process("fit", *guide, *data, "--backbone", "mine.MyBackbone", "--epochs", "1", "--output", "run")
+    own = (*guide, *data, "--backbone", "mine.MyBackbone")
+    result = own_process("fit", "--config", "tiny.yaml", *own)
     assert (result.status, result.stderr) == (0, "")
     assert json.loads((here / "run" / "summary.json").read_text())["split"]["realised_rate"] == 0.25
     config = yaml.safe_load((here / "run" / "config.yaml").read_text())
