@@ -44,6 +44,10 @@ STUDIES = {
             "variational: 2 weights end in 2, 2 different sets of parameters",
         ],
     ),
+    "label_issues.py": (
+        ["--settings", "flip 40%", "--methods", "VRI", "cross-validated cross entropy"],
+        ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval"],
+    ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
