@@ -113,6 +113,7 @@ def test_few_examples_have_few_neighbours(output: ClassifierOutput) -> None:
     p = output.logits.softmax(-1)
     torch.testing.assert_close(smoothed(p[:2], output.features[:2]), p[:2].flip(0))
     assert torch.equal(smoothed(p[:1], output.features[:1]), p[:1])
+    assert torch.equal(smoothed(p, output.features, neighbours=0), p)
     torch.testing.assert_close(
         mean_over_nearest(output.features[:4], output.features[4:9], p[4:9]), p[4:9].mean(0).expand(4, -1)
     )

@@ -23,7 +23,7 @@ def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most
     Args:
         probabilities: [N, K].
         features: [N, D].
-        neighbours: how many; all others where there are fewer.
+        neighbours: how many; all others where there are fewer. With 0 each example keeps its own.
         most: neighbours are looked for among so many examples, drawn at random where there are more.
         seed: of that draw.
 
@@ -32,7 +32,7 @@ def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most
 
     Reference: Bahri et al., Deep k-NN for noisy labels, ICML 2020, whose neighbours vote with their given labels.
     """
-    if len(features) < 2:
+    if len(features) < 2 or neighbours == 0:
         return probabilities
     pool = torch.arange(len(features), device=features.device)
     if len(pool) > most:

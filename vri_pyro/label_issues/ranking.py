@@ -67,7 +67,7 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
 
     Args:
         evidence: about the examples.
-        neighbours: to average over.
+        neighbours: to average over; with 0 each example's own prediction stands.
         draws: of the transition matrix.
         seed: of everything random.
 
@@ -118,11 +118,13 @@ def _temperature(trusted: Trusted | None) -> float:
 
 
 def _decisions_held_out(evidence: Evidence, probabilities: Tensor, neighbours: int) -> tuple[Tensor, Tensor] | None:
-    """What the neighbours among the noisy examples decide on those held out, and the truth."""
+    """What the neighbours among the noisy examples decide on those held out, or they themselves, and the truth."""
     trusted = evidence.trusted
     if trusted is None or trusted.held_out == 0:
         return None
     some = slice(trusted.held_out)
+    if neighbours == 0:
+        return trusted.logits[some].argmax(-1), trusted.labels[some]
     averaged = mean_over_nearest(trusted.features[some], evidence.features, probabilities, neighbours)
     return averaged.argmax(-1), trusted.labels[some]
 
