@@ -14,6 +14,10 @@ area under precision over recall; chance is the share of wrong labels, 40%.
   best of them in each run by its AUROC, which a user could not know), on the same probabilities, and on cross-validated
   ones of cross entropy on the noisy labels, as it recommends.
 
+What the combination owes to its parts is measured by leaving them out: the averaging over neighbours, the labels held
+out of training, which fit the temperature and say how far the trusted examples lie from one another, and all trusted
+labels, without which there is no class for what fits none.
+
 ``find_label_issues`` gives a set, not a ranking; its precision and recall stand beside those of as many labels of the
 highest combined score.
 """
@@ -21,6 +25,7 @@ highest combined score.
 from __future__ import annotations
 
 import sys
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -33,7 +38,7 @@ from study.benches import clean_labels, noise, open_set
 from torch import Tensor
 
 from vri_pyro.data.noise.transition import realised_transition
-from vri_pyro.label_issues import LabelIssues, detection, evidence_of, rank
+from vri_pyro.label_issues import Evidence, LabelIssues, detection, evidence_of, rank
 from vri_pyro.peers.confident_learning import FoldDescent, fold_of
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.trained_run import TrainedRun
@@ -55,6 +60,8 @@ SCORES = {
     "combined": "combined",
     "cleanlab": "cleanlab, best",
 }
+WHOLE = "combined"
+PARTS = ("the neighbours", "the labels held out", "all trusted labels")
 # Methods of get_label_quality_scores, and whether it allows adjusting the probabilities for class thresholds.
 CLEANLAB = {"self_confidence": True, "normalized_margin": True, "confidence_weighted_entropy": False}
 
@@ -85,7 +92,21 @@ def measure(folder: RunFolder) -> dict[str, Any]:
     count = theirs["filter"]["count"]
     chosen = wrong[issues.order()[:count]]
     own = {"precision": float(chosen.double().mean()), "recall": float(chosen.sum() / wrong.sum())} if count else {}
-    return {"scores": found | theirs["scores"], "filter": theirs["filter"], "as many": own} | estimated(issues, run)
+    without = {part: judged(score, wrong) for part, score in left_out(evidence, split.seed).items()}
+    measured = {"scores": found | theirs["scores"], "without": without, "filter": theirs["filter"], "as many": own}
+    return measured | estimated(issues, run)
+
+
+def left_out(evidence: Evidence, seed: int) -> dict[str, Tensor]:
+    """The combined score without each of its parts."""
+    assert evidence.trusted is not None
+    neighbours, held_out, trusted = PARTS
+    found = {
+        neighbours: rank(evidence, neighbours=0, seed=seed),
+        held_out: rank(replace(evidence, trusted=replace(evidence.trusted, held_out=0)), seed=seed),
+        trusted: rank(replace(evidence, trusted=None), seed=seed),
+    }
+    return {part: issues.score for part, issues in found.items()}
 
 
 def estimated(issues: LabelIssues, run: TrainedRun) -> dict[str, Any]:
@@ -153,7 +174,7 @@ def report(records: Records) -> Page:
                 for method in records.methods
             ]
             parts.append(markdown_table([f"{title}, {setting}", *SCORES.values()], rows))
-    parts += [filters(records), noises(records)]
+    parts += [without(records), filters(records), noises(records)]
     return Page("Which labels are wrong?", parts, drawn(records))
 
 
@@ -161,6 +182,24 @@ def values(records: Records, method: str, setting: str, score: str, metric: str)
     """A score's metric by seed; nothing where the method has no such score."""
     found = (record["measured"]["scores"] for record in records.of(method, setting).values())
     return [scores[score][metric] for scores in found if score in scores]
+
+
+def without(records: Records) -> str:
+    """AUROC and AP of the combined score, whole and without each of its parts."""
+    rows = []
+    for setting in records.settings:
+        for method in records.methods:
+            found = [record["measured"] for record in records.of(method, setting).values()]
+            found = [one for one in found if "without" in one]
+            if not found:
+                continue
+            scores = [{"": one["scores"][WHOLE]} | one["without"] for one in found]
+            shown = (
+                " · ".join(spread([one[part][metric] for one in scores], 2) for metric in ("auroc", "ap"))
+                for part in ("", *PARTS)
+            )
+            rows.append([f"{setting}, {method}", *shown])
+    return markdown_table(["combined, AUROC · AP (%)", "whole", *(f"without {part}" for part in PARTS)], rows)
 
 
 def filters(records: Records) -> str:

@@ -46,7 +46,7 @@ STUDIES = {
     ),
     "label_issues.py": (
         ["--settings", "flip 40%", "--methods", "VRI", "cross-validated cross entropy"],
-        ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval"],
+        ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval", "without the neighbours"],
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
