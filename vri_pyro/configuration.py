@@ -38,6 +38,7 @@ def experiment_parser(description: str | None = None, epilog: str | None = None)
     parser = ArgumentParser(description=description, epilog=epilog, exit_on_error=False)
     parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
     parser.add_class_arguments(Experiment)
+    parser.add_argument("--report", type=bool, default=True, help="leave a page about the run in its folder (fit only)")
     parser.set_defaults(DEFAULTS)
     return parser
 
@@ -49,7 +50,7 @@ def build_experiment(parser: ArgumentParser, options: Namespace) -> Experiment:
         UserError: a part of it refuses its options.
     """
     try:
-        return Experiment(**vars(without(parser.instantiate(options), ("config",))))
+        return Experiment(**vars(without(parser.instantiate(options), ("config", "report"))))
     except ValueError as error:
         raise _users_own(error) or error from None
 

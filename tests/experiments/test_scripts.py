@@ -20,7 +20,7 @@ SMALLEST = {
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0"],
     "prepare.py": ["cifar10"],
-    "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
+    "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),

@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import math
 import shlex
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
@@ -13,11 +14,13 @@ from rich.table import Column, Table
 
 from vri_pyro.commands.catalogue import catalogue
 from vri_pyro.configuration import build_experiment, experiment_parser, without
+from vri_pyro.errors import UserError
 from vri_pyro.interruption import Interrupted
+from vri_pyro.run_folder import RunFolder
 
 HELP = "train a classifier on noisy labels"
 # Where and how a run is shown and stored does not make it another run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers")
+PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report")
 
 
 def build_parser() -> ArgumentParser:
@@ -37,9 +40,35 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     except Interrupted:
         file = shlex.quote(str(experiment.folder.config))
         raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
+    page = leave_page(experiment.folder, options.device) if options.report else False
     if not options.quiet:
         _show(summary, experiment.folder.path)
+        if page:
+            Console().print(
+                f"page: {experiment.folder.report.absolute()}", highlight=False, markup=False, soft_wrap=True
+            )
     return 0
+
+
+def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> bool:
+    """Make the page about a run that has ended, unless that was done; what hinders it is a warning, not an error.
+
+    Returns:
+        whether the page is there.
+    """
+    if folder.report.exists() and folder.report.stat().st_mtime >= folder.summary.stat().st_mtime:
+        return True
+    # What takes seconds to import, no other command should wait for.
+    from vri_pyro.report import SeenRun, record, write_page
+
+    try:
+        seen = SeenRun(folder.path, device=device)
+        record(seen)
+        write_page([seen], folder.report)
+    except UserError as error:
+        again = f"vri-pyro report {shlex.quote(str(folder.path))}"
+        warnings.warn(f"the run is complete, but there is no page about it: {error}; then: {again}", stacklevel=2)
+    return folder.report.exists()
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:

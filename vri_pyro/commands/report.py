@@ -36,8 +36,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     seen = [SeenRun(folder, device=options.device) for folder in options.runs]
     path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
-    write_page(seen, path)
     for one in seen:
         record(one)
+    write_page(seen, path)
     Console().print(f"page: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0
