@@ -58,6 +58,16 @@ def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
     assert aurocs["combined"] > 0.9
 
 
+def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
+    run = TrainedRun(folder)
+    some = run.split.noisy_indices[:10]
+    assert evidence_of(run, some, draws=1).transition is None
+    run.guide.transition = torch.full((10, 10), 0.1)
+    found = evidence_of(run, some, draws=1).transition
+    assert found is not None
+    assert torch.equal(found, torch.full((10, 10), 0.1))
+
+
 def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:
     method = ["--method", "vri_pyro.methods.SingleLevel", "--method.model", "vri_pyro.models.CrossEntropy"]
     method += ["--method.guide", "vri_pyro.guides.NoLatents", "--method.pool", "noisy", "--method.clean_weight", "0"]

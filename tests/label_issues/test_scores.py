@@ -89,6 +89,19 @@ def test_surprise_is_the_closed_form_and_what_all_examples_share_is_no_part_of_i
     assert torch.equal(nothing, torch.zeros(SIZE))
 
 
+def test_surprise_is_an_examples_own_whatever_the_batch_stands_for(output: ClassifierOutput, given: Tensor) -> None:
+    def model(output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", 10 * SIZE, subsample=range(SIZE)):
+            pyro.sample("v", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Categorical(logits=output.logits), obs=y)
+
+    def guide(output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", 10 * SIZE, subsample=range(SIZE)):
+            pyro.sample("v", dist.Normal(output.logits[:, 0], 1.0))
+
+    torch.testing.assert_close(surprise(model, guide, output, given), output.logits[:, 0] ** 2 / 2)
+
+
 def test_effect_of_rectification_is_the_loss_that_it_takes_away(output: ClassifierOutput, given: Tensor) -> None:
     seen = rectified(Rectification(FEATURES, CLASSES), DiagonalNormal(FEATURES, CLASSES, hidden=(6,)), output, given)
     torch.testing.assert_close(rectification_effect(seen), loss(output.logits, given) - seen.loss)

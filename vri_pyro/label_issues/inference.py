@@ -39,4 +39,6 @@ def surprise(
     """
     terms = RectificationELBO(draws).terms(model, guide, output, y)
     local = [kl for kl in terms.kl.values() if kl.shape == y.shape]
-    return torch.stack(local).sum(0) if local else torch.zeros_like(output.logits[:, 0])
+    # A plate that subsamples scales a batch up to all data.
+    scale = terms.plate_size / len(y)
+    return torch.stack(local).sum(0) / scale if local else torch.zeros_like(output.logits[:, 0])
