@@ -37,12 +37,12 @@ def test_curve_is_what_the_expected_calibration_error_is_made_of() -> None:
     logits, labels = drawn(500, temperature=3.0)
     found = calibration(logits.softmax(-1), labels, bins=7)
     curve = found.reliability
-    assert int(curve.count.sum()) == 500
-    gaps = (curve.accuracy - curve.confidence).abs().nan_to_num() * curve.count / 500
+    assert int(curve.counts.sum()) == 500
+    gaps = (curve.accuracy - curve.confidence).abs().nan_to_num() * curve.counts / 500
     assert found.ece == pytest.approx(float(gaps.sum()))
     assert found.confidence > found.accuracy
     for number in range(7):
-        if curve.count[number]:
+        if curve.counts[number]:
             assert number / 7 <= curve.confidence[number] <= (number + 1) / 7
         else:
             assert math.isnan(curve.confidence[number])

@@ -25,12 +25,12 @@ class Reliability(NamedTuple):
     Attributes:
         confidence: mean confidence in each bin, [bins]; not a number in an empty one.
         accuracy: share of right predictions in each, [bins].
-        count: predictions in each, int64 [bins].
+        counts: predictions in each, int64 [bins].
     """
 
     confidence: Tensor
     accuracy: Tensor
-    count: Tensor
+    counts: Tensor
 
 
 class Calibration(NamedTuple):
@@ -94,10 +94,10 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Cali
 
 def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
     place = (confidence * bins).long().clamp_max(bins - 1)
-    count = torch.bincount(place, minlength=bins)
+    counts = torch.bincount(place, minlength=bins)
     sums = [torch.bincount(place, weights=values.double(), minlength=bins) for values in (confidence, right)]
-    means = [torch.where(count > 0, total / count, torch.nan) for total in sums]
-    return Reliability(*means, count)
+    confidences, accuracies = (torch.where(counts > 0, total / counts, torch.nan) for total in sums)
+    return Reliability(confidences, accuracies, counts)
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:

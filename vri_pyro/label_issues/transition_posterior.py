@@ -80,7 +80,7 @@ def transition_posterior(
     np.add.at(table, (decided[inside], labels[inside]), 1)
     confusion = _confusions(p[inside], decided[inside], held_out)
     rows, columns = np.nonzero(table)
-    counts = table[rows, columns]
+    counts, total = table[rows, columns], int(table.sum())
     share = _normalised(p[inside].sum(0) + _LEAST)
     transition = np.full((classes, classes), 0.5 / (classes - 1))
     np.fill_diagonal(transition, 0.5)
@@ -90,10 +90,9 @@ def transition_posterior(
         for _ in range(_SWEEPS):
             responsibilities = _normalised(share[:, None] * m[:, rows] * transition[:, columns], axis=0).T
             of_class = generator.multinomial(counts, responsibilities)  # a row a cell of the table, a column a class
-            labelled = np.zeros((classes, classes))
-            np.add.at(labelled, (slice(None), columns), of_class.T)
-            kept = np.trace(labelled) / max(1, counts.sum())
-            transition = _dirichlet(generator, _prior(kept, counts.sum(), classes) + labelled)
+            labelled = _summed(of_class.T, columns, classes)
+            kept = np.trace(labelled) / max(1, total)
+            transition = _dirichlet(generator, _prior(kept, total, classes) + labelled)
             share = _dirichlet(generator, 1 + labelled.sum(1))
         if draw >= _BURN_IN:
             matrices.append(transition)
@@ -104,13 +103,16 @@ def transition_posterior(
 def _confusions(p: np.ndarray, decided: np.ndarray, held_out: tuple[Tensor, Tensor] | None) -> np.ndarray:
     """Parameters of the Dirichlet of M[c, ·], [K, K]."""
     classes = p.shape[1]
-    expected = np.zeros((classes, classes))
-    np.add.at(expected, (slice(None), decided), p.T)
-    counts = _OWN_WORD * _normalised(expected + _LEAST * np.eye(classes))
+    counts = _OWN_WORD * _normalised(_summed(p.T, decided, classes) + _LEAST * np.eye(classes))
     if held_out is not None:
         decisions, truth = (part.cpu().numpy() for part in held_out)
         np.add.at(counts, (truth, decisions), 1)
     return counts + _LEAST / classes
+
+
+def _summed(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:
+    """Each row's sums over the entries of a group, [R, count], from values [R, n] and their groups, int64 [n]."""
+    return np.stack([np.bincount(groups, weights=row, minlength=count) for row in values])
 
 
 def _prior(kept: float, size: int, classes: int) -> np.ndarray:

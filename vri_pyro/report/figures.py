@@ -8,6 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from vri_pyro.calibration import Calibration
 from vri_pyro.report.part import Drawing
@@ -45,7 +46,7 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
                 va="top",
             )
         axis.set(xlabel="epoch", ylabel=label)
-        axis.xaxis.get_major_locator().set_params(integer=True)
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if len(shown) > 1:
             figure.legend(loc="outside upper left", ncols=2 if max(map(len, shown)) > 14 else 3)
         return drawing(figure, caption)
@@ -92,10 +93,10 @@ def reliability(shown: Mapping[str, Calibration], caption: str) -> Drawing:
         above.plot([0, 1], [0, 1], color="#cccccc", marker="", linewidth=1.2)
         for number, (name, found) in enumerate(shown.items()):
             curve = found.reliability
-            there = curve.count > 0
+            there = curve.counts > 0
             above.plot(curve.confidence[there], curve.accuracy[there], color=SERIES[number], label=name)
-            edges = np.linspace(0, 1, len(curve.count) + 1)
-            below.stairs(curve.count / curve.count.sum(), edges, color=SERIES[number], fill=number == 0, alpha=0.8)
+            edges = np.linspace(0, 1, len(curve.counts) + 1)
+            below.stairs(curve.counts / curve.counts.sum(), edges, color=SERIES[number], fill=number == 0, alpha=0.8)
         above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
         below.set(xlabel="confidence", ylabel="share")
         if len(shown) > 1:

@@ -89,7 +89,8 @@ def _detections(seen: SeenRun) -> Drawing:
 
 def suspects(seen: SeenRun) -> list[Suspect]:
     """The most suspect examples, with their pictures where inputs are images; few of each pair of classes."""
-    issues, pairs, chosen = seen.issues, Counter[tuple[int, int]](), []
+    issues, pairs = seen.issues, Counter[tuple[int, int]]()
+    chosen: list[int] = []
     for row in issues.order().tolist():
         pair = int(issues.given[row]), int(issues.suggested[row])
         if pair[0] != pair[1] and pairs[pair] < _OF_A_PAIR and len(chosen) < _SHOWN:

@@ -5,8 +5,11 @@ from __future__ import annotations
 import io
 import itertools
 import re
+from contextlib import AbstractContextManager
+from typing import Any
 
 import matplotlib as mpl
+from cycler import cycler
 from matplotlib.figure import Figure
 
 from vri_pyro.report.part import Drawing
@@ -19,13 +22,13 @@ _INK, _GRID, _PAPER = "#111111", "#cccccc", "#fefefe"
 _VARIABLES = {_INK: "--ink", _GRID: "--line", _PAPER: "--paper"} | {
     colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)
 }
-_STYLE = {
+_STYLE: dict[Any, Any] = {
     "axes.axisbelow": True,
     "axes.edgecolor": _GRID,
     "axes.facecolor": "none",
     "axes.grid": True,
     "axes.labelcolor": _INK,
-    "axes.prop_cycle": mpl.cycler(color=SERIES, marker=MARKS),
+    "axes.prop_cycle": cycler(color=SERIES, marker=MARKS),
     "axes.spines.right": False,
     "axes.spines.top": False,
     "axes.titlecolor": _INK,
@@ -49,9 +52,9 @@ _STYLE = {
 _numbers = itertools.count()
 
 
-def style() -> mpl.RcParams:
+def style() -> AbstractContextManager[None]:
     """The style that figures of the page are made and drawn in, as a context."""
-    return mpl.rc_context(_STYLE)  # type: ignore[return-value]
+    return mpl.rc_context(_STYLE)
 
 
 def drawing(figure: Figure, caption: str) -> Drawing:
