@@ -12,7 +12,7 @@ area under precision over recall; chance is the share of wrong labels, 40%.
 * combined: the clean class with p averaged over nearest neighbours, T estimated, and a class for what fits none;
 * cleanlab: the best of its scores (``get_label_quality_scores`` with each of its three methods, plain and adjusted, the
   best of them in each run by its AUROC, which a user could not know), on the same probabilities, and on cross-validated
-  ones of cross entropy on the noisy labels, as it recommends.
+  ones of cross entropy on the noisy labels, as it recommends, and with a clean batch's cross entropy beside it.
 
 What the combination owes to its parts is measured by leaving them out: the averaging over neighbours, the labels held
 out of training, which fit the temperature and say how far the trusted examples lie from one another, and all trusted
@@ -43,12 +43,14 @@ from vri_pyro.peers.confident_learning import FoldDescent, fold_of
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.trained_run import TrainedRun
 
+CLEAN = ("--method.clean_weight", "1")
 CROSS_VALIDATED = "cross-validated cross entropy"
 METHODS = {
     "VRI": config("vri"),
     "VRI, gated": config("vri_gated"),
-    "GLC + clean batch": config("glc", "--method.clean_weight", "1"),
+    "GLC + clean batch": config("glc", *CLEAN),
     CROSS_VALIDATED: config("confident_learning"),
+    f"{CROSS_VALIDATED} + clean batch": config("confident_learning", *CLEAN),
 }
 SCORES = {
     "self_confidence": "self-confidence",
@@ -256,7 +258,7 @@ def noises(records: Records) -> str:
 
 def drawn(records: Records) -> Figure:
     """AUROC of every score of every method, a panel a setting."""
-    figure = Figure(figsize=(3.4 * len(records.settings), 3.8))
+    figure = Figure(figsize=(3.4 * len(records.settings), 4.2))
     axes = figure.subplots(1, len(records.settings), sharey=True, squeeze=False)[0]
     for axis, setting in zip(axes, records.settings, strict=True):
         for number, method in enumerate(records.methods):
@@ -270,8 +272,8 @@ def drawn(records: Records) -> Figure:
             )
         axis.set(title=setting, xlabel="AUROC (%)")
         axis.set_yticks(range(len(SCORES)), SCORES.values())
-        axis.invert_yaxis()
-    axes[0].legend(fontsize=8, loc="lower left")
+    axes[0].invert_yaxis()  # of all, since they share it
+    figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 
 
