@@ -8,8 +8,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 
 from vri_pyro.cli import main
+from vri_pyro.data import Digits
 from vri_pyro.label_issues import detection, evidence_of, rank
 from vri_pyro.trained_run import TrainedRun
 
@@ -66,6 +68,28 @@ def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
     found = evidence_of(run, some, draws=1).transition
     assert found is not None
     assert torch.equal(found, torch.full((10, 10), 0.1))
+
+
+def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:
+    digits = Digits().load()
+    for part, images, labels in (
+        ("noisy", digits.x_train[:120], digits.y_train[:120]),
+        ("clean", digits.x_train[120:160], digits.y_train[120:160]),
+        ("test", digits.x_test[:20], digits.y_test[:20]),
+    ):
+        for number, (image, label) in enumerate(zip(images[..., 0], labels, strict=True)):
+            (tmp_path / part / f"digit {label % 3}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).convert("RGB").save(tmp_path / part / f"digit {label % 3}" / f"{number}.png")
+    data = ["--data", "vri_pyro.data.ImageFolder", "--data.root", str(tmp_path), "--data.size", "8", "--workers", "0"]
+    folder = fit(tmp_path / "run", *data, "--epochs", "1", "--noise.rate", "0.3")
+    assert main(["report", str(folder), "--device", "cpu"]) == 0
+    assert str(tmp_path / "noisy") in (folder / "report.html").read_text()
+    assert main(["issues", str(folder), "--device", "cpu"]) == 0
+    with (folder / "label_issues.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert Path(row["path"]).is_file()
+        assert Path(row["path"]).parent.name == row["true"]
 
 
 def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:
