@@ -40,13 +40,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     except Interrupted:
         file = shlex.quote(str(experiment.folder.config))
         raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
-    page = leave_page(experiment.folder, options.device) if options.report else False
+    # The page takes seconds to make; the results do not wait for it.
     if not options.quiet:
         _show(summary, experiment.folder.path)
-        if page:
-            Console().print(
-                f"page: {experiment.folder.report.absolute()}", highlight=False, markup=False, soft_wrap=True
-            )
+    if options.report and leave_page(experiment.folder, options.device) and not options.quiet:
+        page = experiment.folder.report.absolute()
+        Console().print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
