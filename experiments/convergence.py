@@ -51,7 +51,7 @@ from study.benches import clean_labels, noise
 from study.execution import Outcome
 from study.statistics import mean_of
 
-from vri_pyro.commands.fit import build_experiment, build_parser
+from vri_pyro.configuration import build_experiment, experiment_parser
 from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
 from vri_pyro.diagnostics import meta_gradient_squared_norm
 from vri_pyro.evaluation import evaluate
@@ -121,7 +121,7 @@ class Measuring(Workshop):
     def perform(self, run: Run) -> Outcome:
         """See :class:`Workshop`."""
         *options, _, horizon = run.options
-        parser = build_parser()
+        parser = experiment_parser()
         parsed = parser.parse_args([*options, "--seed", str(run.seed), "--device", self.device])
         config = yaml.safe_load(parser.dump(parsed, skip_unset=False))
         record = train_and_measure(build_experiment(parser, parsed), int(horizon))

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+
 import pyro
 import pytest
 import torch
@@ -20,3 +22,11 @@ def pytest_runtest_setup(item: pytest.Item) -> None:
 def _fixed_seed_and_empty_parameter_store() -> None:
     pyro.set_rng_seed(0)
     pyro.clear_param_store()
+
+
+@pytest.fixture(scope="session", autouse=True)
+def _no_pages() -> Iterator[None]:
+    """Runs of this process leave no page, which takes longer to make than most of them to train."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("vri_pyro.commands.fit.leave_page", lambda folder, device: False)
+        yield

@@ -8,19 +8,20 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.commands import data, fit, noise
+from vri_pyro.commands import data, fit, issues, noise, report
 from vri_pyro.commands.catalogue import Catalogued
 from vri_pyro.errors import UserError
 from vri_pyro.interruption import Interrupted
 from vri_pyro.option_errors import one_sentence
 
 # Each has HELP, build_parser() and run(parser, options).
-COMMANDS = {"fit": fit, "data": data, "noise": noise}
+COMMANDS: dict[str, Any] = {"fit": fit, "data": data, "noise": noise, "issues": issues, "report": report}
 
 
 def build_parser() -> ArgumentParser:

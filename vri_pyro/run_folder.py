@@ -31,6 +31,8 @@ class RunFolder:
         self.split = self.path / "split.npz"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
+        self.label_issues = self.path / "label_issues.csv"
+        self.report = self.path / "report.html"
         self.tensorboard = self.path / "tensorboard"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"

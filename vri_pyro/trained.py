@@ -10,7 +10,7 @@ import torch
 
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
-from vri_pyro.commands.fit import build_parser
+from vri_pyro.configuration import experiment_parser
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
 from vri_pyro.ensemble import build_classifier
@@ -78,6 +78,6 @@ class TrainedClassifier:
 
 
 def _build(folder: RunFolder, shape: tuple[int, ...], num_classes: int) -> Classifier:
-    fit = build_parser()
+    fit = experiment_parser()
     options = fit.instantiate(fit.parse_path(str(folder.config)))
     return build_classifier(options.backbone, shape, num_classes, options.networks)

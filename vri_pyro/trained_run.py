@@ -12,7 +12,7 @@ from torch import nn
 
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.commands.fit import build_experiment, build_parser
+from vri_pyro.configuration import build_experiment, experiment_parser
 from vri_pyro.ensemble import EnsembleLearner
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
@@ -51,7 +51,7 @@ class TrainedRun:
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
         self.folder = RunFolder(folder)
         self.classes = tuple(self.folder.read_inputs()["classes"])
-        parser = build_parser()
+        parser = experiment_parser()
         options = parser.parse_path(str(self.folder.config))
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()

@@ -64,6 +64,7 @@ class Workshop:
         resumed = folder.last.exists()
         began, began_cpu = time.perf_counter(), time.process_time()
         fixed = ["--seed", str(run.seed), "--output", str(folder.path), "--resume", "true", "--quiet", "true"]
+        fixed += ["--report", "false"]
         status = main(["fit", *run.options, *fixed, "--threads", "1", "--device", self.device])
         if status:
             return Outcome(status, None)

@@ -29,6 +29,7 @@ backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16], dropout
 epochs: 1
 device: cpu
 threads: 1
+report: false
 output: run
 """
 FINE_TUNING = """\

@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from vri_pyro.checkpoint import FORMAT
+from vri_pyro.cli import COMMANDS
 
 from .conftest import FINE_TUNING, Command, Result
 
@@ -138,8 +139,8 @@ def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: st
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "name a command: fit,data,noise"),
-        (["train"], "there is no command 'train'; choose from 'fit', 'data', 'noise'"),
+        ([], f"name a command: {','.join(COMMANDS)}"),
+        (["train"], f"there is no command 'train'; choose from {', '.join(map(repr, COMMANDS))}"),
         (["--nonsense"], "unrecognised: --nonsense; vri-pyro fit --help lists the options"),
     ],
 )

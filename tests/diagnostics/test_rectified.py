@@ -72,3 +72,12 @@ def test_model_without_a_label_site_is_refused(output: ClassifierOutput, y: torc
 
     with pytest.raises(UserError, match="no categorical site 'y'; observe the labels"):
         rectified(model, NoLatents(FEATURES, CLASSES), output, y)
+
+
+def test_a_plate_that_subsamples_does_not_scale_the_loss(output: ClassifierOutput, y: torch.Tensor) -> None:
+    def model(output: ClassifierOutput, y: torch.Tensor) -> None:
+        with pyro.plate("data", 60, subsample=range(6)):
+            pyro.sample("y", dist.Categorical(logits=output.logits), obs=y)
+
+    found = rectified(model, lambda output, y: None, output, y)
+    torch.testing.assert_close(found.loss, found.original_loss)

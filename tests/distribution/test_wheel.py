@@ -63,7 +63,7 @@ def test_wheel_installs_nothing_but_vri_pyro(names: set[str]) -> None:
 
 
 def test_wheel_holds_every_module_and_the_type_marker(names: set[str]) -> None:
-    expected = {"vri_pyro/py.typed"}
+    expected = {"vri_pyro/py.typed", "vri_pyro/report/page.html", "vri_pyro/report/page.css"}
     for folder, package in FOLDERS.items():
         place = package.replace(".", "/")
         expected |= {f"{place}/{m.relative_to(ROOT / folder).as_posix()}" for m in (ROOT / folder).rglob("*.py")}
@@ -100,3 +100,4 @@ def test_installed_wheel_runs_beside_other_packages_called_models_and_guides(whe
     assert done.returncode == 0, done.stderr
     assert all(Path(file).is_relative_to(target) for file in done.stderr.split())
     assert (here / "run" / "summary.json").exists()
+    assert "</html>" in (here / "run" / "report.html").read_text()

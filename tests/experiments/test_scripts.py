@@ -20,7 +20,7 @@ SMALLEST = {
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0"],
     "prepare.py": ["cifar10"],
-    "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
+    "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
@@ -43,6 +43,10 @@ STUDIES = {
             "released: 2 weights end in 1, 1 different sets of parameters",
             "variational: 2 weights end in 2, 2 different sets of parameters",
         ],
+    ),
+    "label_issues.py": (
+        ["--settings", "flip 40%", "--methods", "VRI", "cross-validated cross entropy"],
+        ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval", "without the neighbours"],
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),

@@ -7,7 +7,8 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vri_pyro.commands.fit import build_experiment, experiment_parser, without
+from vri_pyro.commands.catalogue import catalogue
+from vri_pyro.configuration import build_experiment, experiment_parser, without
 from vri_pyro.data import Streamed, damaged
 from vri_pyro.errors import UserError
 
@@ -19,7 +20,8 @@ def build_parser() -> ArgumentParser:
     """The command's parser: the options of ``fit``, and its own."""
     parser = experiment_parser(
         "Show what `vri-pyro fit` with the same options would see: sizes, class counts, the realised noise, and a "
-        "picture of examples with given and true labels and of the transition matrix."
+        "picture of examples with given and true labels and of the transition matrix.",
+        catalogue(),
     )
     parser.add_argument("--picture", type=Path, default=Path("data.png"), help="where the picture goes")
     parser.add_argument(

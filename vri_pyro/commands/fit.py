@@ -4,84 +4,28 @@ from __future__ import annotations
 
 import math
 import shlex
-from collections.abc import Sequence
+import warnings
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.commands.catalogue import catalogue
+from vri_pyro.configuration import build_experiment, experiment_parser, without
 from vri_pyro.errors import UserError
-from vri_pyro.experiment import Experiment
 from vri_pyro.interruption import Interrupted
+from vri_pyro.run_folder import RunFolder
 
 HELP = "train a classifier on noisy labels"
-# The engine imports no model or guide; what runs when nothing is asked for is named here.
-DEFAULTS: dict[str, Any] = {
-    "method": {
-        "class_path": "vri_pyro.methods.EstimatedBilevel",
-        "init_args": {
-            "model": {
-                "class_path": "vri_pyro.models.HierarchicalRectification",
-                "init_args": {
-                    "prior": {"class_path": "vri_pyro.models.PriorNetwork", "init_args": {"hidden": [128, 64]}}
-                },
-            },
-            "guide": {
-                "class_path": "vri_pyro.guides.Hierarchical",
-                "init_args": {
-                    "vector": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}}
-                },
-            },
-            "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
-            "estimation": {"class_path": "vri_pyro.peers.NoisyCrossEntropy"},
-            "clean_weight": 0.2,
-        },
-    },
-    "data": {"class_path": "vri_pyro.data.Digits"},
-    "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
-    "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
-    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
-    "schedule": {"class_path": "vri_pyro.schedules.Constant"},
-    "ema": 0.99,
-}
 # Where and how a run is shown and stored does not make it another run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers")
-
-
-def experiment_parser(description: str) -> ArgumentParser:
-    """A parser of everything that makes up an experiment."""
-    parser = ArgumentParser(description=description, epilog=catalogue(), exit_on_error=False)
-    parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
-    parser.add_class_arguments(Experiment)
-    parser.set_defaults(DEFAULTS)
-    return parser
+PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report")
 
 
 def build_parser() -> ArgumentParser:
     """The command's parser."""
-    return experiment_parser("Train a classifier on noisy labels and leave a run folder.")
-
-
-def build_experiment(parser: ArgumentParser, options: Namespace) -> Experiment:
-    """The experiment that parsed options describe.
-
-    Raises:
-        UserError: a part of it refuses its options.
-    """
-    try:
-        return Experiment(**vars(without(parser.instantiate(options), ("config",))))
-    except ValueError as error:
-        raise _users_own(error) or error from None
-
-
-def _users_own(error: BaseException | None) -> UserError | None:
-    """The error that a part raised, which the parser wraps where the option may also be null."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
+    return experiment_parser("Train a classifier on noisy labels and leave a run folder.", catalogue())
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
@@ -96,14 +40,34 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     except Interrupted:
         file = shlex.quote(str(experiment.folder.config))
         raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
+    # The page takes seconds to make; the results do not wait for it.
     if not options.quiet:
         _show(summary, experiment.folder.path)
+    if options.report and leave_page(experiment.folder, options.device) and not options.quiet:
+        page = experiment.folder.report.absolute()
+        Console().print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def without(options: Namespace, names: Sequence[str]) -> Namespace:
-    """The options but for some."""
-    return Namespace(**{name: value for name, value in vars(options).items() if name not in names})
+def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> bool:
+    """Make the page about a run that has ended, unless that was done; what hinders it is a warning, not an error.
+
+    Returns:
+        whether the page is there.
+    """
+    if folder.report.exists() and folder.report.stat().st_mtime >= folder.summary.stat().st_mtime:
+        return True
+    # What takes seconds to import, no other command should wait for.
+    from vri_pyro.report import SeenRun, record, write_page
+
+    try:
+        seen = SeenRun(folder.path, device=device)
+        record(seen)
+        write_page([seen], folder.report)
+    except UserError as error:
+        again = f"vri-pyro report {shlex.quote(str(folder.path))}"
+        warnings.warn(f"the run is complete, but there is no page about it: {error}; then: {again}", stacklevel=2)
+    return folder.report.exists()
 
 
 def _show(summary: dict[str, Any], folder: Path) -> None:

@@ -10,7 +10,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
 from vri_pyro.commands.catalogue import catalogue
-from vri_pyro.commands.fit import DEFAULTS
+from vri_pyro.configuration import DEFAULTS
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.errors import UserError

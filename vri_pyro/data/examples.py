@@ -69,6 +69,14 @@ class Examples(ABC):
     def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
         """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
 
+    def name(self, index: int) -> str | None:
+        """What a person would look an input up by, such as its path; None for inputs in memory."""
+        return None
+
+    def original(self, x: Tensor) -> Tensor:
+        """A batch's inputs [B, ...] as they were before they were standardised; in units of [0, 1] for uint8."""
+        return x * self._std + self._mean
+
     def _labelled(self, views: Sequence[Tensor], index: Tensor) -> Labelled:
         """A batch of one or two views of inputs that lie on the device as they are held, like their positions."""
         standardised = [self._standardised(view) for view in views]

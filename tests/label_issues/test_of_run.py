@@ -1,0 +1,109 @@
+"""``vri-pyro issues`` on a run that was trained a moment ago."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vri_pyro.cli import main
+from vri_pyro.data import Digits
+from vri_pyro.label_issues import detection, evidence_of, rank
+from vri_pyro.trained_run import TrainedRun
+
+
+def fit(folder: Path, *options: str) -> Path:
+    shared = ["--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[32]", "--threads", "1", "--device", "cpu"]
+    assert main(["fit", *shared, "--quiet", "true", "--output", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return fit(tmp_path_factory.mktemp("issues") / "run", "--epochs", "30", "--split.clean_per_class", "10")
+
+
+def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["issues", str(folder), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "95% interval" in shown
+    assert "AUROC" in shown
+    with (folder / "label_issues.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    run = TrainedRun(folder)
+    assert list(rows[0])[:6] == ["index", "path", "given", "suggested", "score", "uncertainty"]
+    assert sorted(int(row["index"]) for row in rows) == sorted(run.split.noisy_indices.tolist())
+    scores = [float(row["score"]) for row in rows]
+    assert scores == sorted(scores, reverse=True)
+    given = dict(zip(run.split.noisy_indices.tolist(), run.split.given_labels.tolist(), strict=True))
+    assert all(run.classes[given[int(row["index"])]] == row["given"] for row in rows)
+    top = rows[:100]
+    assert np.mean([row["given"] != row["true"] for row in top]) > 0.9
+    assert np.mean([row["suggested"] == row["true"] for row in top]) > 0.7
+
+
+def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
+    run = TrainedRun(folder)
+    torch.manual_seed(9)
+    before = torch.get_rng_state()
+    issues = rank(evidence_of(run, run.split.noisy_indices))
+    assert torch.equal(torch.get_rng_state(), before)
+    assert run.split.true_labels is not None
+    wrong = torch.from_numpy(run.split.given_labels != run.split.true_labels)
+    aurocs = {name: detection(score, wrong).auroc for name, score in issues.scores.items()}  # type: ignore[union-attr]
+    assert {"rectification", "surprise", "open_set", "clean_class"} < set(aurocs)
+    assert aurocs["combined"] > aurocs["self_confidence"]
+    assert aurocs["combined"] > 0.9
+
+
+def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
+    run = TrainedRun(folder)
+    some = run.split.noisy_indices[:10]
+    assert evidence_of(run, some, draws=1).transition is None
+    run.guide.transition = torch.full((10, 10), 0.1)
+    found = evidence_of(run, some, draws=1).transition
+    assert found is not None
+    assert torch.equal(found, torch.full((10, 10), 0.1))
+
+
+def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:
+    digits = Digits().load()
+    for part, images, labels in (
+        ("noisy", digits.x_train[:120], digits.y_train[:120]),
+        ("clean", digits.x_train[120:160], digits.y_train[120:160]),
+        ("test", digits.x_test[:20], digits.y_test[:20]),
+    ):
+        for number, (image, label) in enumerate(zip(images[..., 0], labels, strict=True)):
+            (tmp_path / part / f"digit {label % 3}").mkdir(parents=True, exist_ok=True)
+            Image.fromarray(image).convert("RGB").save(tmp_path / part / f"digit {label % 3}" / f"{number}.png")
+    data = ["--data", "vri_pyro.data.ImageFolder", "--data.root", str(tmp_path), "--data.size", "8", "--workers", "0"]
+    folder = fit(tmp_path / "run", *data, "--epochs", "1", "--noise.rate", "0.3")
+    assert main(["report", str(folder), "--device", "cpu"]) == 0
+    assert str(tmp_path / "noisy") in (folder / "report.html").read_text()
+    assert main(["issues", str(folder), "--device", "cpu"]) == 0
+    with (folder / "label_issues.csv").open(newline="") as file:
+        rows = list(csv.DictReader(file))
+    for row in rows:
+        assert Path(row["path"]).is_file()
+        assert Path(row["path"]).parent.name == row["true"]
+
+
+def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:
+    method = ["--method", "vri_pyro.methods.SingleLevel", "--method.model", "vri_pyro.models.CrossEntropy"]
+    method += ["--method.guide", "vri_pyro.guides.NoLatents", "--method.pool", "noisy", "--method.clean_weight", "0"]
+    sizes = ["--split.clean_per_class", "0", "--split.validation_per_class", "0"]
+    folder = fit(tmp_path / "run", *method, *sizes, "--epochs", "1")
+    assert main(["issues", str(folder), "--output", str(tmp_path / "own.csv"), "--device", "cpu"]) == 0
+    header = (tmp_path / "own.csv").read_text().splitlines()[0]
+    assert "open_set" not in header
+    assert "combined" not in header
+    assert "rectification" not in header  # there is none
+
+
+def test_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["issues", str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err

@@ -1,0 +1,185 @@
+"""Scores of labels against their definitions, and against what other implementations make of them."""
+
+from __future__ import annotations
+
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from sklearn.metrics import average_precision_score, roc_auc_score
+from torch import Tensor
+from torch.distributions import kl_divergence
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.diagnostics import rectified
+from vri_pyro.errors import UserError
+from vri_pyro.guides import DiagonalNormal, NoLatents
+from vri_pyro.label_issues import (
+    clean_class_posterior,
+    conformal_p_values,
+    detection,
+    distance_to_nearest,
+    loss,
+    margin,
+    mean_over_nearest,
+    probability_of_no_class,
+    rectification_effect,
+    self_confidence,
+    smoothed,
+    surprise,
+)
+from vri_pyro.models import CrossEntropy, Rectification
+
+FEATURES, CLASSES, SIZE = 5, 4, 30
+
+
+@pytest.fixture
+def output() -> ClassifierOutput:
+    return ClassifierOutput(2 * torch.randn(SIZE, CLASSES), torch.randn(SIZE, FEATURES))
+
+
+@pytest.fixture
+def given() -> Tensor:
+    return torch.arange(SIZE) % CLASSES
+
+
+def test_scores_of_predictions_are_cleanlabs_qualities_turned_round(output: ClassifierOutput, given: Tensor) -> None:
+    rank = pytest.importorskip("cleanlab.rank")
+    p = output.logits.double().softmax(-1)
+    for score, method in ((self_confidence, "self_confidence"), (margin, "normalized_margin")):
+        quality = rank.get_label_quality_scores(given.numpy(), p.numpy(), method=method)
+        torch.testing.assert_close(score(p, given), 1 - torch.from_numpy(quality))
+    torch.testing.assert_close(loss(output.logits.double(), given).exp(), 1 / (1 - self_confidence(p, given)))
+
+
+def test_clean_class_posterior_is_bayes_rule(output: ClassifierOutput, given: Tensor) -> None:
+    p, transition = output.logits.double().softmax(-1), torch.rand(CLASSES, CLASSES).double()
+    transition /= transition.sum(-1, keepdim=True)
+    found = clean_class_posterior(p, given, transition)
+    for row in range(SIZE):
+        joint = torch.stack([p[row, c] * transition[c, given[row]] for c in range(CLASSES)])
+        torch.testing.assert_close(found[row], joint / joint.sum())
+    certain = torch.eye(CLASSES).double()
+    torch.testing.assert_close(clean_class_posterior(p, given, certain), certain[given])
+
+
+def test_where_no_class_is_possible_the_prediction_stays() -> None:
+    p = torch.tensor([[1.0, 0.0], [0.4, 0.6]])
+    found = clean_class_posterior(p, torch.tensor([1, 1]), torch.eye(2))
+    torch.testing.assert_close(found, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
+
+
+def test_surprise_is_the_closed_form_and_what_all_examples_share_is_no_part_of_it(
+    output: ClassifierOutput, given: Tensor
+) -> None:
+    model, guide = Rectification(FEATURES, CLASSES), DiagonalNormal(FEATURES, CLASSES, hidden=(6,))
+    expected = kl_divergence(guide.posterior(output, given), model.prior(output.features)).detach()
+    torch.testing.assert_close(surprise(model, guide, output, given, draws=3), expected)
+
+    def with_global(output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
+        pyro.sample("everyones", dist.Normal(0.0, 1.0))
+        return model(output, y)
+
+    def guide_with_global(output: ClassifierOutput, y: Tensor) -> None:
+        pyro.sample("everyones", dist.Normal(5.0, 1.0))
+        guide(output, y)
+
+    torch.testing.assert_close(surprise(with_global, guide_with_global, output, given), expected)
+    nothing = surprise(CrossEntropy(FEATURES, CLASSES), NoLatents(FEATURES, CLASSES), output, given)
+    assert torch.equal(nothing, torch.zeros(SIZE))
+
+
+def test_surprise_is_an_examples_own_whatever_the_batch_stands_for(output: ClassifierOutput, given: Tensor) -> None:
+    def model(output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", 10 * SIZE, subsample=range(SIZE)):
+            pyro.sample("v", dist.Normal(0.0, 1.0))
+            pyro.sample("y", dist.Categorical(logits=output.logits), obs=y)
+
+    def guide(output: ClassifierOutput, y: Tensor) -> None:
+        with pyro.plate("data", 10 * SIZE, subsample=range(SIZE)):
+            pyro.sample("v", dist.Normal(output.logits[:, 0], 1.0))
+
+    torch.testing.assert_close(surprise(model, guide, output, given), output.logits[:, 0] ** 2 / 2)
+
+
+def test_effect_of_rectification_is_the_loss_that_it_takes_away(output: ClassifierOutput, given: Tensor) -> None:
+    seen = rectified(Rectification(FEATURES, CLASSES), DiagonalNormal(FEATURES, CLASSES, hidden=(6,)), output, given)
+    torch.testing.assert_close(rectification_effect(seen), loss(output.logits, given) - seen.loss)
+
+
+@pytest.mark.parametrize("most", [SIZE, 12])
+def test_neighbours_leave_the_example_out(output: ClassifierOutput, most: int) -> None:
+    marks = torch.eye(SIZE)
+    weights = smoothed(marks, output.features, neighbours=3, most=most)
+    torch.testing.assert_close(weights.sum(-1), torch.ones(SIZE))
+    assert torch.equal(weights.diagonal(), torch.zeros(SIZE))
+    assert (weights > 0).sum(-1).tolist() == [3] * SIZE
+    assert int((weights > 0).any(0).sum()) <= most
+    if most == SIZE:
+        cosines = torch.nn.functional.cosine_similarity(output.features[:, None], output.features[None], dim=-1)
+        cosines.fill_diagonal_(-2)
+        for row in range(SIZE):
+            assert set(weights[row].nonzero().flatten().tolist()) == set(cosines[row].topk(3).indices.tolist())
+
+
+def test_few_examples_have_few_neighbours(output: ClassifierOutput) -> None:
+    p = output.logits.softmax(-1)
+    torch.testing.assert_close(smoothed(p[:2], output.features[:2]), p[:2].flip(0))
+    assert torch.equal(smoothed(p[:1], output.features[:1]), p[:1])
+    assert torch.equal(smoothed(p, output.features, neighbours=0), p)
+    torch.testing.assert_close(
+        mean_over_nearest(output.features[:4], output.features[4:9], p[4:9]), p[4:9].mean(0).expand(4, -1)
+    )
+
+
+def test_distance_leaves_the_example_out_where_it_is_among_the_others() -> None:
+    features = torch.randn(8, FEATURES, dtype=torch.float64)
+    own = distance_to_nearest(features[:3], features, neighbours=1)
+    torch.testing.assert_close(own, torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
+    others = distance_to_nearest(features[:3], features, neighbours=1, themselves=True)
+    for row in range(3):
+        rest = torch.cat([features[:row], features[row + 1 :]])
+        expected = 1 - torch.nn.functional.cosine_similarity(features[row], rest, dim=-1).max()
+        torch.testing.assert_close(others[row], expected)
+
+
+def test_p_values_of_exchangeable_examples_are_uniform_and_no_class_is_found_among_them() -> None:
+    trusted, alike = torch.randn(300), torch.randn(3000)
+    p = conformal_p_values(alike, trusted)
+    assert (p > 0).all()
+    assert (p <= 1).all()
+    assert abs(float((p <= 0.1).float().mean()) - 0.1) < 0.06
+    assert float(probability_of_no_class(p).mean()) < 0.01
+    torch.testing.assert_close(
+        conformal_p_values(torch.tensor([-9.0, 0.5, 9.0]), torch.tensor([0.0, 1.0, 0.5])),
+        torch.tensor([1.0, 3 / 4, 1 / 4]),
+    )
+
+
+def test_a_group_far_from_everything_is_of_no_class() -> None:
+    distances = torch.cat([torch.randn(1200), 8 + torch.randn(800)])
+    none = probability_of_no_class(conformal_p_values(distances, torch.randn(200)))
+    assert float(none[1200:].mean()) > 0.9
+    assert float(none[:1200].mean()) < 0.02
+
+
+def test_detection_is_that_of_scikit_learn_for_scores_of_any_size() -> None:
+    score, wrong = 1e3 * torch.randn(200).double(), torch.rand(200) < 0.3
+    score[wrong] += 800
+    score[::7] = score[0]  # ties
+    found = detection(score, wrong, at=(5, 60, 300))
+    assert found is not None
+    assert found.auroc == pytest.approx(roc_auc_score(wrong, score))
+    assert found.average_precision == pytest.approx(average_precision_score(wrong, score))
+    assert set(found.precision_at) == {5, 60}
+    top = score.argsort(descending=True)[:5]
+    assert found.precision_at[5] == pytest.approx(float(wrong[top].float().mean()))
+
+
+def test_nothing_to_detect_is_none_and_bad_questions_are_refused() -> None:
+    assert detection(torch.randn(5), torch.zeros(5, dtype=torch.bool)) is None
+    assert detection(torch.randn(5), torch.ones(5, dtype=torch.bool)) is None
+    with pytest.raises(UserError, match=r"score has shape \[5\] and wrong \[4\]"):
+        detection(torch.randn(5), torch.zeros(4, dtype=torch.bool))
+    with pytest.raises(UserError, match="precision at 0 is asked for"):
+        detection(torch.randn(4), torch.tensor([True, False, True, False]), at=(0,))

@@ -1,0 +1,130 @@
+"""The posterior of the transition matrix on data drawn from the model, where the truth is known."""
+
+from __future__ import annotations
+
+import pytest
+import torch
+from torch import Tensor
+
+from vri_pyro.label_issues import Evidence, LabelIssues, Trusted, detection, rank, transition_posterior
+
+CLASSES = 4
+
+
+def flip(rate: float) -> Tensor:
+    """Every class becomes the next one."""
+    kept = (1 - rate) * torch.eye(CLASSES, dtype=torch.float64)
+    return kept + rate * torch.eye(CLASSES, dtype=torch.float64).roll(1, dims=1)
+
+
+def drawn(transition: Tensor, size: int, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
+    """Probabilities that are right on average, the classes drawn from them, and the labels given."""
+    p = (sharpness * torch.randn(size, CLASSES, dtype=torch.float64)).softmax(-1)
+    classes = torch.multinomial(p, 1).squeeze(-1)
+    return p, classes, torch.multinomial(transition[classes], 1).squeeze(-1)
+
+
+def realised(classes: Tensor, given: Tensor) -> Tensor:
+    counts = torch.bincount(classes * CLASSES + given, minlength=CLASSES**2).reshape(CLASSES, CLASSES).double()
+    return counts / counts.sum(1, keepdim=True)
+
+
+@pytest.mark.parametrize("rate", [0.0, 0.4])
+def test_matrix_and_noise_rate_are_found(rate: float) -> None:
+    p, classes, given = drawn(flip(rate), 4000, sharpness=4.0)
+    held, truth, _ = drawn(flip(rate), 400, sharpness=4.0)
+    found = transition_posterior(p, given, held_out=(held.argmax(-1), truth), draws=60)
+    assert found.transition.shape == (60, CLASSES, CLASSES)
+    torch.testing.assert_close(found.transition.sum(-1), torch.ones(60, CLASSES, dtype=torch.float64))
+    assert (found.transition.mean(0) - realised(classes, given)).abs().max() < 0.07
+    low, high = found.noise_rate_interval()
+    assert low - 0.02 < float((classes != given).double().mean()) < high + 0.02
+    assert high - low < 0.12
+
+
+def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
+    covered = []
+    for trial in range(12):
+        torch.manual_seed(trial)
+        p, classes, given = drawn(flip(0.3), 1000, sharpness=3.0)
+        held, truth, _ = drawn(flip(0.3), 100, sharpness=3.0)
+        found = transition_posterior(p, given, held_out=(held.argmax(-1), truth), draws=60)
+        low, high = found.noise_rate_interval()
+        covered.append(low <= float((classes != given).double().mean()) <= high)
+    assert sum(covered) >= 9
+
+
+def test_less_trusted_data_make_wider_intervals() -> None:
+    p, _, given = drawn(flip(0.3), 3000, sharpness=3.0)
+    held, truth, _ = drawn(flip(0.3), 2000, sharpness=3.0)
+
+    def width(count: int) -> float:
+        some = (held.argmax(-1)[:count], truth[:count]) if count else None
+        low, high = transition_posterior(p, given, held_out=some, draws=60).noise_rate_interval()
+        return high - low
+
+    assert width(0) > 1.5 * width(2000)
+
+
+def test_same_seed_same_draws_and_examples_of_no_class_are_wrongly_labelled() -> None:
+    p, _, given = drawn(flip(0.0), 1000, sharpness=6.0)
+    first, second = (transition_posterior(p, given, draws=10, seed=3) for _ in range(2))
+    assert torch.equal(first.transition, second.transition)
+    assert not torch.equal(first.transition, transition_posterior(p, given, draws=10, seed=4).transition)
+    half = transition_posterior(p, given, torch.cat([torch.zeros(500), torch.ones(500)]), draws=10)
+    assert float(half.noise_rate.mean() - first.noise_rate.mean()) == pytest.approx(0.5, abs=0.1)
+
+
+def evidence(trusted: int = 60, foreign: int = 0, own: Tensor | None = None) -> tuple[Evidence, Tensor]:
+    """Classes in directions of their own, labels of which 40% are flipped, and images far from every class."""
+    centres = torch.eye(CLASSES, CLASSES + 1)
+    classes = torch.arange(400) % CLASSES
+    given = torch.multinomial(flip(0.4)[classes], 1).squeeze(-1)
+    features = torch.cat([centres[classes], torch.eye(CLASSES + 1)[-1].expand(foreign, -1)])
+    features = features + 0.2 * torch.randn(features.shape)
+    logits = 6 * features[:, :CLASSES]
+    known = torch.arange(trusted) % CLASSES
+    held = centres[known] + 0.2 * torch.randn(trusted, CLASSES + 1)
+    some = Trusted(6 * held[:, :CLASSES], held, known, held_out=trusted // 2) if trusted else None
+    given = torch.cat([given, torch.arange(foreign) % CLASSES])
+    wrong = given != torch.cat([classes, torch.full((foreign,), -1)])
+    return Evidence(given, logits, features, some, own), wrong
+
+
+def aurocs(issues: LabelIssues, wrong: Tensor) -> dict[str, float]:
+    found = {name: detection(score, wrong) for name, score in issues.scores.items()}
+    return {name: one.auroc for name, one in found.items() if one is not None}
+
+
+def test_combination_finds_flips_and_images_of_no_class_alike() -> None:
+    known, wrong = evidence(foreign=150)
+    issues = rank(known, draws=20)
+    found = aurocs(issues, wrong)
+    assert found["combined"] > 0.98
+    assert found["combined"] > max(found["self_confidence"], found["open_set"], found["clean_class"])
+    assert float((issues.suggested[400:] == -1).float().mean()) > 0.9
+    assert float((issues.suggested[:400] == -1).float().mean()) < 0.02
+    torch.testing.assert_close(issues.posterior.sum(-1), torch.ones(550, dtype=torch.float64))
+    assert issues.score[issues.order()].diff().max() <= 0
+    assert ((issues.uncertainty >= 0) & (issues.uncertainty <= 1)).all()
+    torch.testing.assert_close(issues.score, 1 - issues.posterior[torch.arange(550), issues.given], check_dtype=False)
+
+
+def test_without_trusted_examples_there_is_no_open_set_score_and_no_temperature() -> None:
+    known, wrong = evidence(trusted=0)
+    issues = rank(known, draws=20)
+    assert "open_set" not in issues.scores
+    assert issues.temperature == 1.0
+    assert torch.equal(issues.posterior[:, -1], torch.zeros(400, dtype=torch.float64))
+    assert aurocs(issues, wrong)["combined"] > 0.95
+
+
+def test_clean_class_takes_the_matrix_that_the_method_has_learned() -> None:
+    torch.manual_seed(0)
+    known, _ = evidence(own=torch.eye(CLASSES))
+    believing = rank(known, draws=20)
+    torch.testing.assert_close(believing.scores["clean_class"], torch.zeros(400, dtype=torch.float64))
+    torch.manual_seed(0)
+    estimated = rank(evidence()[0], draws=20)
+    torch.testing.assert_close(believing.score, estimated.score)
+    assert estimated.scores["clean_class"].max() > 0.9

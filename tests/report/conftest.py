@@ -1,0 +1,30 @@
+"""Runs that pages are about, trained a moment ago on the digits."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from vri_pyro.cli import main
+
+SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--threads", "1", "--device", "cpu")
+
+
+def fit(folder: Path, *options: str) -> Path:
+    """A short run in a folder."""
+    assert main(["fit", *SMALL, "--quiet", "true", "--output", str(folder), *options]) == 0
+    return folder
+
+
+@pytest.fixture(scope="session")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of VRI."""
+    return fit(tmp_path_factory.mktemp("pages") / "first & <second>", "--epochs", "12")
+
+
+@pytest.fixture(scope="session")
+def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A run of a method in two stages, without a pair and with a matrix of its own."""
+    options = ("--method", "vri_pyro.peers.GLC", "--method.estimation_epochs", "2", "--epochs", "3")
+    return fit(tmp_path_factory.mktemp("pages") / "peer", *options)

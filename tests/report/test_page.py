@@ -1,0 +1,210 @@
+"""What a page says is what the run's files say, it needs nothing but itself, and it is made when a run ends."""
+
+from __future__ import annotations
+
+import base64
+import io
+import json
+import re
+import xml.etree.ElementTree as ElementTree
+from html.parser import HTMLParser
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+from PIL import Image
+
+from vri_pyro.cli import main
+from vri_pyro.commands import fit as fit_command
+from vri_pyro.errors import UserError
+from vri_pyro.report import PARTS, SeenRun, render, write_page
+from vri_pyro.report.pictures import data_uri
+from vri_pyro.run_folder import RunFolder
+
+from .conftest import SMALL
+
+REAL_LEAVE_PAGE = fit_command.leave_page  # before the session's fixture replaces it
+
+
+class Outline(HTMLParser):
+    """The page's elements and its text."""
+
+    def __init__(self, page: str) -> None:
+        super().__init__()
+        self.open: list[str] = []
+        self.seen: list[tuple[str, dict[str, str | None]]] = []
+        self.words: list[str] = []
+        self.feed(page)
+
+    def handle_starttag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attributes)))
+        if tag not in ("meta", "link", "img", "br"):
+            self.open.append(tag)
+
+    def handle_startendtag(self, tag: str, attributes: list[tuple[str, str | None]]) -> None:
+        self.seen.append((tag, dict(attributes)))
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if self.open and self.open[-1] not in ("style", "pre"):
+            self.words.append(data)
+
+    @property
+    def text(self) -> str:
+        return " ".join(" ".join(self.words).split())
+
+
+@pytest.fixture(scope="module")
+def page(folder: Path) -> str:
+    return render([SeenRun(folder)])
+
+
+def test_page_is_well_formed_and_names_every_part(page: str) -> None:
+    outline = Outline(page)
+    assert outline.open == []
+    for title in ("Training", "Wrong labels", "Transition matrices", "Posterior", "Predictions", "Configuration"):
+        assert title in outline.text
+    assert "first & <second>" in outline.text  # escaped, not swallowed
+    assert len(PARTS) == 6
+
+
+def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
+    text, seen = Outline(page).text, SeenRun(folder)
+    assert f"test accuracy, last epoch {seen.summary['results']['last']:.1f}%" in text
+    assert f"in truth {100 * seen.run.split.realised_rate:.1f}%" in text
+    assert f"{seen.detections['combined'].auroc:.3f}" in text
+    assert "expected calibration error" in text
+    assert "Bilevel: Rectification, DiagonalNormal" in text
+    assert "outer_kl_weight: 0.001" in page
+
+
+def test_page_fetches_nothing(page: str) -> None:
+    for _, attributes in Outline(page).seen:
+        for name in ("src", "href", "xlink:href"):
+            assert (attributes.get(name) or "data:").startswith(("data:", "#"))
+    style = page[page.index("<style>") : page.index("</style>")]
+    assert not re.findall(r"url\(|@import|https?://", style)
+    assert not re.findall(r"<script|@font-face", page)
+
+
+def test_every_drawing_is_svg_in_the_pages_colours(page: str) -> None:
+    drawings = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)
+    assert len(drawings) >= 9
+    identifiers = []
+    for drawing in drawings:
+        root = ElementTree.fromstring(drawing)
+        identifiers += [element.get("id") for element in root.iter() if element.tag.endswith("clipPath")]
+        assert "viewBox" in root.attrib
+        assert "var(--ink)" in drawing
+        assert not re.findall(r"#111111|#0072b2|#000000", drawing, flags=re.IGNORECASE)
+    assert len(identifiers) == len(set(identifiers))
+
+
+def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> None:
+    seen = SeenRun(folder)
+    labels = PARTS[1](seen)
+    assert labels is not None
+    assert 5 <= len(labels.suspects) <= 24
+    scores = [int(suspect.score.rstrip("%")) for suspect in labels.suspects]
+    assert scores == sorted(scores, reverse=True)
+    pairs = [(suspect.given, suspect.suggested) for suspect in labels.suspects]
+    assert max(pairs.count(pair) for pair in pairs) <= 3
+    assert all(given != suggested for given, suggested in pairs)
+    from sklearn.datasets import load_digits
+
+    suspect = labels.suspects[0]
+    assert suspect.image is not None
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(suspect.image.partition(",")[2]))))
+    index = int(suspect.name.removeprefix("example "))
+    batch = next(seen.run.examples.in_order(np.array([index]), 1))
+    original = (255 * seen.run.examples.original(batch.x)).round().numpy()[0, 0]
+    assert np.abs(shown.astype(int) - original).max() <= 1
+    assert shown.shape == load_digits().images[0].shape
+
+
+def test_several_runs_stand_side_by_side_and_lacking_parts_are_named(folder: Path, peer: Path) -> None:
+    text = Outline(render([SeenRun(folder), SeenRun(peer)])).text
+    assert "2 runs" in text
+    assert "Side by side" in text
+    assert "This method has none." in text  # no posterior
+    assert "Learned by the method." in text
+    assert "estimation" in text
+
+
+def test_runs_of_the_same_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+    seen, other = SeenRun(folder), SeenRun(folder)
+    other.run.folder = RunFolder(tmp_path / folder.name)
+    text = Outline(render([seen])).text
+    assert str(folder) not in text
+    seen.rows = other.rows = seen.rows[:1]
+    for one in (seen, other):
+        one.run.folder.config = folder / "config.yaml"
+    both = Outline(render([seen, other])).text
+    assert str(folder) in both
+    assert str(tmp_path) in both
+
+
+def test_command_writes_the_page_and_the_summary(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["report", str(folder), "--output", str(tmp_path / "new" / "page.html"), "--device", "cpu"]) == 0
+    assert "page:" in capsys.readouterr().out
+    assert "</html>" in (tmp_path / "new" / "page.html").read_text()
+    summary = json.loads((folder / "summary.json").read_text())
+    assert set(summary["calibration"]) == {"classifier", "under the prior p(v | x)"}
+    assert 0 <= summary["calibration"]["classifier"]["ece"] <= 1
+    low, high = summary["label_noise"]["interval"]
+    assert low <= summary["label_noise"]["rate"] <= high
+    assert summary["results"]["last"] > 0
+
+
+def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(fit_command, "leave_page", REAL_LEAVE_PAGE)
+    command = ["fit", *SMALL, "--epochs", "1", "--quiet", "true", "--output", str(tmp_path / "run")]
+    assert main(command) == 0
+    page = tmp_path / "run" / "report.html"
+    made = page.stat().st_mtime_ns
+    assert main([*command, "--resume", "true"]) == 0
+    assert page.stat().st_mtime_ns == made
+    assert "report: true" in (tmp_path / "run" / "config.yaml").read_text()
+
+
+def test_a_page_that_cannot_be_made_is_a_warning(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(*_: object, **__: object) -> None:
+        raise UserError("the disk is full")
+
+    monkeypatch.setattr("vri_pyro.report.SeenRun", refuse)
+    gone = RunFolder(tmp_path)
+    with pytest.warns(UserWarning, match="the run is complete, but there is no page about it: the disk is full"):
+        assert REAL_LEAVE_PAGE(gone, "cpu") is False
+
+
+def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(UserError, match="no run is named"):
+        write_page([], tmp_path / "page.html")
+    assert main(["report", str(tmp_path)]) == 2
+    assert "is no run folder" in capsys.readouterr().err
+
+
+def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> None:
+    seen = SeenRun(folder, most=300)
+    assert len(seen.issues.score) == 300
+    labels = PARTS[1](seen)
+    assert labels is not None
+    assert ("of these judged, drawn at random", "300") in labels.facts
+
+
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pictures_are_the_images(channels: int) -> None:
+    image = torch.rand(channels, 5, 7)
+    uri = data_uri(image)
+    shown = np.asarray(Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))))
+    expected = (255 * image).round().permute(1, 2, 0).numpy()
+    assert np.array_equal(shown.reshape(5, 7, channels), expected)
+    stretched = np.asarray(Image.open(io.BytesIO(base64.b64decode(data_uri(8 * image - 4).partition(",")[2]))))
+    assert (stretched.min(), stretched.max()) == (0, 255)

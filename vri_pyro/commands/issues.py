@@ -1,0 +1,62 @@
+"""``vri-pyro issues``: which labels of a run are probably wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Column, Table
+
+HELP = "rank a run's labels by how probably they are wrong"
+_SHOWN = 10
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser."""
+    parser = ArgumentParser(
+        description="Rank the noisy labels of a finished run, the most suspicious first, and write them to "
+        "label_issues.csv: index, path, given and suggested class, the probability that the label is wrong, the "
+        "suggestion's uncertainty, and the scores behind it.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("--output", type=Path | None, default=None, help="the table; in the run folder when null")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Rank, write and show."""
+    # What takes seconds to import, no other command should wait for.
+    from vri_pyro.label_issues import BEST, class_name, detection, evidence_of, rank, write_table
+    from vri_pyro.trained_run import TrainedRun
+
+    trained = TrainedRun(options.run, device=options.device)
+    split, path = trained.split, options.output or trained.folder.label_issues
+    issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
+    write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
+    console = Console()
+    shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
+    for row in issues.order()[:_SHOWN].tolist():
+        names = (class_name(trained.classes, int(labels[row])) for labels in (issues.given, issues.suggested))
+        shown.add_row(str(split.noisy_indices[row]), *names, f"{issues.score[row]:.3f}")
+    console.print(shown)
+    low, high = issues.transition.noise_rate_interval()
+    truth = "" if split.true_labels is None else f"; in truth {split.realised_rate:.1%}"
+    console.print(
+        f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
+        highlight=False,
+    )
+    if split.true_labels is not None:
+        wrong = torch.from_numpy(split.given_labels != split.true_labels)
+        if (found := detection(issues.scores[BEST], wrong)) is not None:
+            at = ", ".join(f"precision at {k} {value:.3f}" for k, value in found.precision_at.items())
+            console.print(
+                f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, {at}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    console.print(f"table: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0

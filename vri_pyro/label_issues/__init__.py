@@ -1,0 +1,39 @@
+"""Which labels of a run are wrong: scores an example, their best combination, and how well each finds wrong labels."""
+
+from vri_pyro.label_issues.clean_class import clean_class_posterior
+from vri_pyro.label_issues.detection import Detection, detection
+from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
+from vri_pyro.label_issues.inference import rectification_effect, surprise
+from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
+from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
+from vri_pyro.label_issues.prediction import loss, margin, self_confidence
+from vri_pyro.label_issues.ranking import BEST, LabelIssues, rank
+from vri_pyro.label_issues.table import NONE, class_name, write_table
+from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
+
+__all__ = [
+    "BEST",
+    "NONE",
+    "Detection",
+    "Evidence",
+    "LabelIssues",
+    "TransitionPosterior",
+    "Trusted",
+    "class_name",
+    "clean_class_posterior",
+    "conformal_p_values",
+    "detection",
+    "distance_to_nearest",
+    "evidence_of",
+    "loss",
+    "margin",
+    "mean_over_nearest",
+    "probability_of_no_class",
+    "rank",
+    "rectification_effect",
+    "self_confidence",
+    "smoothed",
+    "surprise",
+    "transition_posterior",
+    "write_table",
+]

@@ -1,0 +1,101 @@
+"""What a trained run makes of its noisy examples, and of the trusted ones that they are held against."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.diagnostics import learned_transition, rectified
+from vri_pyro.label_issues.inference import rectification_effect, surprise
+from vri_pyro.trained_run import TrainedRun
+
+_NOTHING = 1e-4  # nats: what a model without latents rectifies, but for rounding
+
+
+@dataclass(frozen=True)
+class Trusted:
+    """Examples whose labels are known to be right.
+
+    Attributes:
+        logits, features, labels: [M, K], [M, D] and int64 [M]; those held out of training come first.
+        held_out: how many those are.
+    """
+
+    logits: Tensor
+    features: Tensor
+    labels: Tensor
+    held_out: int
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """What is known about the examples whose labels are to be judged.
+
+    Attributes:
+        given: the labels, int64 [N].
+        logits, features: of the classifier, [N, K] and [N, D].
+        trusted: examples to hold them against; None where the run has none.
+        transition: the matrix that the method has learned, [K, K], where it has one.
+        rectification, surprise: by model and guide, [N], in nats, where the method has a pair with latents; see
+            :mod:`~vri_pyro.label_issues.inference`.
+    """
+
+    given: Tensor
+    logits: Tensor
+    features: Tensor
+    trusted: Trusted | None = None
+    transition: Tensor | None = None
+    rectification: Tensor | None = None
+    surprise: Tensor | None = None
+
+
+def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Evidence:
+    """Ask a run's classifier, model and guide about training examples.
+
+    Args:
+        run: the run; PyTorch's random state is left as it was.
+        indices: positions of the examples, int64 [N], at least one; such as ``run.split.noisy_indices``.
+        draws: of the latents.
+
+    Returns:
+        everything on the CPU.
+    """
+    with torch.random.fork_rng(devices=[run.examples.device] if run.examples.device.type == "cuda" else []):
+        torch.manual_seed(run.split.seed)
+        logits, features, given = _predicted(run, indices)
+        by_inference = _by_inference(run, indices, draws) if run.has_pair else {}
+    transition = learned_transition(run.model, run.guide, run.algorithm)
+    own = None if transition is None else transition.cpu()
+    return Evidence(given, logits, features, _trusted(run), own, **by_inference)
+
+
+@torch.no_grad()
+def _predicted(run: TrainedRun, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+    """Logits, features and labels, by what the run is tested by."""
+    found = []
+    for batch in run.examples.in_order(indices, 1000):
+        output = run.predictor(batch.x)
+        found.append((output.logits.cpu(), output.features.cpu(), batch.y.cpu()))
+    logits, features, labels = zip(*found, strict=True)
+    return torch.cat(logits), torch.cat(features), torch.cat(labels)
+
+
+def _by_inference(run: TrainedRun, indices: np.ndarray, draws: int) -> dict[str, Tensor]:
+    found: dict[str, list[Tensor]] = {"rectification": [], "surprise": []}
+    for output, batch in run.outputs(indices):
+        effect = rectification_effect(rectified(run.model, run.guide, output, batch.y, draws))
+        found["rectification"].append(effect.cpu())
+        found["surprise"].append(surprise(run.model, run.guide, output, batch.y, draws).cpu())
+    scores = {name: torch.cat(parts) for name, parts in found.items()}
+    return {name: score for name, score in scores.items() if score.abs().max() > _NOTHING}
+
+
+def _trusted(run: TrainedRun) -> Trusted | None:
+    """Validation and clean set; a validation set with noisy labels is not trusted."""
+    split = run.split
+    held_out = split.validation_indices if split.validation_from == "clean" else split.validation_indices[:0]
+    indices = np.concatenate([held_out, split.clean_indices])
+    return Trusted(*_predicted(run, indices), held_out=len(held_out)) if len(indices) else None

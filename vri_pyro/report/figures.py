@@ -1,0 +1,133 @@
+"""The kinds of figures that a page has."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+from matplotlib.axes import Axes
+from matplotlib.colors import to_rgb
+from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
+
+from vri_pyro.calibration import Calibration
+from vri_pyro.report.part import Drawing
+from vri_pyro.report.svg import SERIES, drawing, style
+
+_WIDTH = 4.6
+# Class names stay readable up to here, numbers in cells up to there.
+_NAMED, _NUMBERED = 30, 12
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name → (epochs, values)
+
+
+def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] | None = None) -> Drawing:
+    """Lines over the epochs.
+
+    Args:
+        shown: at least one line.
+        label: of the vertical axis.
+        caption: of the drawing.
+        starts: where phases begin, by their names, if there are several.
+    """
+    with style():
+        figure = Figure(figsize=(_WIDTH, 2.8))
+        axis = figure.subplots()
+        for name, (epochs, values) in shown.items():
+            axis.plot(epochs, values, label=name, markevery=max(1, len(epochs) // 12))
+        for name, start in (starts or {}).items():
+            axis.axvline(start, color="#cccccc", linewidth=1)
+            axis.annotate(
+                name,
+                (start, 1),
+                (2, -2),
+                xycoords=("data", "axes fraction"),
+                textcoords="offset points",
+                fontsize=7,
+                va="top",
+            )
+        axis.set(xlabel="epoch", ylabel=label)
+        axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
+        if len(shown) > 1:
+            figure.legend(loc="outside upper left", ncols=2 if max(map(len, shown)) > 14 else 3)
+        return drawing(figure, caption)
+
+
+def histogram(values: Mapping[str, np.ndarray], label: str, caption: str) -> Drawing:
+    """Counts of numbers in [0, 1], group upon group."""
+    with style():
+        figure = Figure(figsize=(_WIDTH, 2.6))
+        axis = figure.subplots()
+        colours = SERIES if len(values) > 1 else SERIES[:1]
+        axis.hist(
+            [*values.values()],
+            bins=np.linspace(0, 1, 31).tolist(),
+            stacked=True,
+            label=[*values],
+            color=colours[: len(values)],
+        )
+        axis.set(xlabel=label, ylabel="examples")
+        if len(values) > 1:
+            figure.legend(loc="outside upper left", ncols=3)
+        return drawing(figure, caption)
+
+
+def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -> Drawing:
+    """Horizontal bars of numbers up to 1, each with its number; what chance gives is a line."""
+    with style():
+        figure = Figure(figsize=(_WIDTH, 0.9 + 0.3 * len(values)))
+        axis = figure.subplots()
+        shown = axis.barh([*values], [*values.values()], height=0.62, color=SERIES[0])
+        axis.bar_label(shown, fmt="%.3f", padding=3, fontsize=8)
+        axis.axvline(chance, color="#111111", linewidth=1, linestyle=":")
+        axis.set(xlabel=label, xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
+        axis.grid(axis="y", visible=False)
+        axis.invert_yaxis()
+        return drawing(figure, caption)
+
+
+def reliability(shown: Mapping[str, Calibration], caption: str) -> Drawing:
+    """Accuracy over confidence, and how many predictions have it."""
+    with style():
+        figure = Figure(figsize=(_WIDTH, 3.6))
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        above.plot([0, 1], [0, 1], color="#cccccc", marker="", linewidth=1.2)
+        for number, (name, found) in enumerate(shown.items()):
+            curve = found.reliability
+            there = curve.counts > 0
+            above.plot(curve.confidence[there], curve.accuracy[there], color=SERIES[number], label=name)
+            edges = np.linspace(0, 1, len(curve.counts) + 1)
+            below.stairs(curve.counts / curve.counts.sum(), edges, color=SERIES[number], fill=number == 0, alpha=0.8)
+        above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
+        below.set(xlabel="confidence", ylabel="share")
+        if len(shown) > 1:
+            figure.legend(loc="outside upper left", ncols=2)
+        return drawing(figure, caption)
+
+
+def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, caption: str) -> Drawing:
+    """A matrix of shares from 0 to 1, darker for more; [K, K]."""
+    count = len(classes)
+    with style():
+        figure = Figure(figsize=(_WIDTH, _WIDTH * 0.92))
+        axis = figure.subplots()
+        # Through what is empty the page shows, whatever its colour.
+        cells = np.empty((*values.shape, 4))
+        cells[..., :3] = to_rgb(SERIES[0])
+        cells[..., 3] = np.nan_to_num(values).clip(0, 1)
+        axis.imshow(cells, interpolation="none")
+        axis.set(xlabel=columns, ylabel=rows)
+        axis.grid(False)
+        if count <= _NAMED:
+            axis.set_xticks(range(count), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
+            axis.set_yticks(range(count), classes, fontsize=8)
+        if count <= _NUMBERED:
+            _write(axis, values)
+        return drawing(figure, caption)
+
+
+def _write(axis: Axes, values: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(values):
+        if value >= 0.005:
+            colour = "white" if value > 0.55 else "#111111"
+            text = f"{value:.2f}".removeprefix("0")
+            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)

@@ -1,0 +1,123 @@
+"""A run as the page sees it: everything that several parts ask of it, computed once."""
+
+from __future__ import annotations
+
+import csv
+from functools import cached_property
+from pathlib import Path
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.calibration import prior_predictive
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.data import generator_for, permutation
+from vri_pyro.evaluation import predict
+from vri_pyro.experiment import results
+from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
+from vri_pyro.run_state import Rows
+from vri_pyro.trained_run import TrainedRun
+
+MOST = 20_000
+
+
+class SeenRun:
+    """A run and what was found out about it.
+
+    Args:
+        folder: the run folder.
+        device: where to compute.
+        most: labels are judged of so many noisy examples, drawn at random where there are more.
+
+    Attributes:
+        run: the run, restored.
+        name: of its folder.
+        rows: its metrics, a row an epoch.
+        summary: its ``summary.json``; empty for a run that has not ended.
+        results: test accuracies, as in the summary.
+        judged: positions among the noisy examples of those whose labels are judged, int64 [N].
+    """
+
+    def __init__(self, folder: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu", most: int = MOST) -> None:
+        self.run = TrainedRun(folder, device=device)
+        self.name = self.run.folder.path.resolve().name
+        self.rows = _rows(self.run.folder.metrics)
+        self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
+        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows)
+        count = len(self.run.split.noisy_indices)
+        self.judged = np.arange(count)
+        if count > most:
+            self.judged = np.sort(permutation(generator_for(self.run.split.seed, "page"), count)[:most])
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+        return self.run.classes
+
+    @property
+    def indices(self) -> np.ndarray:
+        """Positions in the training set of the examples whose labels are judged, int64 [N]."""
+        return self.run.split.noisy_indices[self.judged]
+
+    @property
+    def true_labels(self) -> np.ndarray | None:
+        """Their true labels, where they are known."""
+        return None if self.run.split.true_labels is None else self.run.split.true_labels[self.judged]
+
+    @cached_property
+    def wrong(self) -> np.ndarray:
+        """Which of their labels are wrong, bool [N]; only where the truth is known."""
+        assert self.true_labels is not None
+        return self.true_labels != self.run.split.given_labels[self.judged]
+
+    @cached_property
+    def evidence(self) -> Evidence:
+        """What is known about those examples."""
+        return evidence_of(self.run, self.indices)
+
+    @cached_property
+    def issues(self) -> LabelIssues:
+        """How probably each of their labels is wrong."""
+        return rank(self.evidence, seed=self.run.split.seed)
+
+    @cached_property
+    def detections(self) -> dict[str, Detection]:
+        """How well each score finds the wrong labels; empty where the truth is unknown or there is nothing to find."""
+        if self.true_labels is None:
+            return {}
+        wrong = torch.from_numpy(self.wrong)
+        found = {name: detection(score, wrong) for name, score in self.issues.scores.items()}
+        return {name: one for name, one in found.items() if one is not None}
+
+    @cached_property
+    def test(self) -> tuple[Tensor, Tensor]:
+        """Probabilities [M, K] of the test examples, and their labels, int64 [M]."""
+        logits, labels = predict(self.run.predictor, self.run.test, np.arange(len(self.run.test)))
+        return logits.softmax(-1).cpu(), labels.cpu()
+
+    @cached_property
+    def test_under_prior(self) -> Tensor | None:
+        """Probabilities [M, K] with the latents drawn from the prior; None where the method has none."""
+        if not self.run.has_pair:
+            return None
+        devices = [self.run.test.device] if self.run.test.device.type == "cuda" else []
+        with torch.random.fork_rng(devices=devices), torch.no_grad():
+            torch.manual_seed(self.run.split.seed)
+            found = []
+            for batch in self.run.test.in_order(np.arange(len(self.run.test)), 1000):
+                predicted = prior_predictive(self.run.model, ClassifierOutput(*self.run.classifier(batch.x)))
+                if predicted is None:
+                    return None
+                found.append(predicted.cpu())
+        return torch.cat(found)
+
+
+def _rows(metrics: Path) -> Rows:
+    """``metrics.csv``, numbers as numbers; what a phase has not is left out."""
+    with metrics.open(newline="") as file:
+        return [
+            {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
+            for row in csv.DictReader(file)
+        ]

@@ -1,0 +1,73 @@
+"""Figures as inline SVG that takes its colours from the page, so that it is right in light and in dark."""
+
+from __future__ import annotations
+
+import io
+import itertools
+import re
+from contextlib import AbstractContextManager
+from typing import Any
+
+import matplotlib as mpl
+from cycler import cycler
+from matplotlib.figure import Figure
+
+from vri_pyro.report.part import Drawing
+
+# Okabe & Ito's colours, which people with any kind of colour vision tell apart, in the order of use; the page has a
+# lighter one of each for the dark.
+SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+MARKS = ("o", "s", "^", "D", "v", "P")
+_INK, _GRID, _PAPER = "#111111", "#cccccc", "#fefefe"
+_VARIABLES = {_INK: "--ink", _GRID: "--line", _PAPER: "--paper"} | {
+    colour: f"--series-{number}" for number, colour in enumerate(SERIES, 1)
+}
+_STYLE: dict[Any, Any] = {
+    "axes.axisbelow": True,
+    "axes.edgecolor": _GRID,
+    "axes.facecolor": "none",
+    "axes.grid": True,
+    "axes.labelcolor": _INK,
+    "axes.prop_cycle": cycler(color=SERIES, marker=MARKS),
+    "axes.spines.right": False,
+    "axes.spines.top": False,
+    "axes.titlecolor": _INK,
+    "axes.titlesize": 10,
+    "figure.constrained_layout.use": True,
+    "figure.facecolor": "none",
+    "font.size": 9,
+    "grid.color": _GRID,
+    "grid.linewidth": 0.6,
+    "legend.frameon": False,
+    "legend.labelcolor": _INK,
+    "lines.linewidth": 1.8,
+    "lines.markersize": 4,
+    "svg.fonttype": "none",
+    "text.color": _INK,
+    "xtick.color": _INK,
+    "xtick.labelcolor": _INK,
+    "ytick.color": _INK,
+    "ytick.labelcolor": _INK,
+}
+_numbers = itertools.count()
+
+
+def style() -> AbstractContextManager[None]:
+    """The style that figures of the page are made and drawn in, as a context."""
+    return mpl.rc_context(_STYLE)
+
+
+def drawing(figure: Figure, caption: str) -> Drawing:
+    """A figure, made within :func:`style`, as a drawing of the page."""
+    text = io.StringIO()
+    # Different in every figure of a page, since they end up in one document.
+    with mpl.rc_context(_STYLE | {"svg.hashsalt": f"figure {next(_numbers)}"}):
+        figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
+    svg = text.getvalue()
+    svg = svg[svg.index("<svg") :]
+    for colour, variable in _VARIABLES.items():
+        svg = re.sub(re.escape(colour), f"var({variable})", svg, flags=re.IGNORECASE)
+    # The size comes from the page; the ratio from the view box.
+    svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg, count=1)
+    svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg, count=1)
+    return Drawing(svg.strip(), caption)

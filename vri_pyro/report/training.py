@@ -1,0 +1,75 @@
+"""The part of a page about training: accuracies, and the curves behind them."""
+
+from __future__ import annotations
+
+from vri_pyro.report.figures import Curves, curves
+from vri_pyro.report.part import Fact, Part, Verdict
+from vri_pyro.report.seen import SeenRun
+from vri_pyro.run_state import Rows
+
+_LOST = 2.0  # points of accuracy by which the last epoch may stay behind the chosen one
+
+
+def training(seen: SeenRun) -> Part:
+    """Accuracies under the three ways to choose an epoch that do not look at the test set, and how they came about."""
+    found, rows = seen.results, seen.rows
+    headline = [Fact("test accuracy, last epoch", f"{found['last']:.1f}%")]
+    if found["chosen"] is not None:
+        headline.append(Fact("at the epoch chosen by validation", f"{found['chosen']:.1f}%"))
+    facts = [
+        Fact("mean of the last ten epochs", f"{found['last_10']:.1f}%"),
+        Fact("epochs", str(len(rows))),
+        *([Fact("chosen epoch", str(int(found["chosen_epoch"]) + 1))] if found["chosen"] is not None else []),
+    ]
+    accuracies = {"test": "test_accuracy", "validation": "validation_accuracy"}
+    losses = {"noisy batch": "loss", "clean batch, after the virtual step": "meta_loss"}
+    starts = _starts(rows)
+    drawings = [curves(of(rows, accuracies), "accuracy (%)", "Accuracy after each epoch.", starts)]
+    if some := of(rows, losses):
+        drawings.append(curves(some, "loss (nats)", "Mean loss of each epoch's steps.", starts))
+    return Part(
+        "Training",
+        "The test set never chooses an epoch: the last one counts, or the one that is best on held-out clean examples.",
+        headline,
+        _verdicts(seen),
+        facts,
+        drawings,
+    )
+
+
+def _verdicts(seen: SeenRun) -> list[Verdict]:
+    found, summary = seen.results, seen.summary
+    verdicts = [Verdict("note", f"After the last epoch {found['last']:.1f}% of the test set is classified rightly.")]
+    if not summary:
+        verdicts.append(Verdict("fair", f"The run has not ended; this is how it stood after {len(seen.rows)} epochs."))
+    if found["chosen"] is not None and found["chosen"] - found["last"] > _LOST:
+        verdicts.append(
+            Verdict(
+                "fair",
+                f"The last epoch is {found['chosen'] - found['last']:.1f} points behind epoch "
+                f"{int(found['chosen_epoch']) + 1}, which validation chooses: use the best checkpoint.",
+            )
+        )
+    if summary.get("skipped"):
+        verdicts.append(Verdict("poor", f"{summary['skipped']} updates were skipped because they were not finite."))
+    if summary.get("structural_zeros"):
+        names = ", ".join(summary["structural_zeros"])
+        verdicts.append(Verdict("note", f"No hypergradient can reach {names} in this configuration."))
+    return verdicts
+
+
+def of(rows: Rows, metrics: dict[str, str]) -> Curves:
+    """The metrics that were recorded as curves over epochs, which count from 1; by their names in the figure."""
+    found = {
+        name: ([row["epoch"] + 1 for row in rows if metric in row], [row[metric] for row in rows if metric in row])
+        for name, metric in metrics.items()
+    }
+    return {name: curve for name, curve in found.items() if curve[0]}
+
+
+def _starts(rows: Rows) -> dict[str, float]:
+    """Where each phase begins; nothing for a single one."""
+    starts: dict[str, float] = {}
+    for row in rows:
+        starts.setdefault(row["phase"], row["epoch"] + 0.5)
+    return starts if len(starts) > 1 else {}
