@@ -169,7 +169,7 @@ class _Variables:
         self._names = AxisNames(modelled, {*_SAMPLE_DIMS, *_DENSITIES, *sites}, events)
         self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
         self._log_axes = {
-            name: self._names.of(name, site, traces.log_prob(site), event_dim=0)
+            name: self._names.of_log_prob(name, site)
             for name, site in traces.observed(modelled).items()
         }
 

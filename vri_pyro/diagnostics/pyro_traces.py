@@ -87,9 +87,8 @@ def choose_data_plate(trace: Any, asked: str | None) -> Any:
     frames = {frame.name: frame for site in stochastic(trace).values() for frame in plates(site)}
     if asked is not None:
         if asked not in frames:
-            raise UserError(
-                f"there is no plate '{asked}' (plates: {', '.join(sorted(frames)) or 'none'}); name another"
-            )
+            there = ", ".join(sorted(frames)) or "none"
+            raise UserError(f"the model has no plate '{asked}' (its plates: {there}); name one of those")
         return frames[asked]
     sites = list(observed(trace).values())
     for frame in plates(sites[0]) if sites else []:
@@ -140,37 +139,39 @@ class AxisNames:
         self.coordinates[name] = np.arange(frame.size) if indices is None else np.asarray(indices).reshape(-1)
         return name
 
-    def of(self, name: str, site: Site, value: Tensor, event_dim: int) -> Axes:
-        """The axes of a site's values with ``event_dim`` event dimensions; of its log density with none.
+    def of_log_prob(self, name: str, site: Site) -> Axes:
+        """The axes of a site's log density."""
+        return Axes(tuple(self._batch(name, site, log_prob(site).shape)))
+
+    def of_values(self, name: str, site: Site) -> Axes:
+        """The axes of a site's values.
 
         Raises:
             UserError: another number of names was given for the event dimensions.
         """
-        frames = {frame.dim: frame for frame in plates(site)}
-        batch, names = value.dim() - event_dim, list[str | None]()
-        for axis in range(batch):
-            frame = frames.get(axis - batch)
-            if frame is not None and value.shape[axis] == frame.size:
-                names.append(self.plate(frame))
-            else:
-                names.append(None if value.shape[axis] == 1 else f"{name}_dim_{axis}")
-        given = self._events.get(name, ())
-        if event_dim and given and len(given) != event_dim:
-            raise UserError(
-                f"dims names {len(given)} dimensions of '{name}' ({', '.join(given)}) but its events have {event_dim}; "
-                "name as many, and leave plates out"
-            )
-        unnamed = sum(each is not None and each.startswith(f"{name}_dim_") for each in names)
-        names += given or [f"{name}_dim_{unnamed + axis}" for axis in range(event_dim)]
-        return Axes(tuple(names))
-
-    def of_values(self, name: str, site: Site) -> Axes:
-        """The axes of a site's values."""
-        value, fn = site["value"], site["fn"]
-        event_dim = len(fn.event_shape)
+        value, event_dim = site["value"], len(site["fn"].event_shape)
         if site["infer"].get("_deterministic") and event_dim >= value.dim():
             event_dim = self._undeclared_event_dim(site)
-        return self.of(name, site, value, event_dim)
+        batch = self._batch(name, site, value.shape[: value.dim() - event_dim])
+        unnamed = sum(each == f"{name}_dim_{axis}" for axis, each in enumerate(batch))
+        events = self._events.get(name, [f"{name}_dim_{unnamed + axis}" for axis in range(event_dim)])
+        if len(events) != event_dim:
+            raise UserError(
+                f"dims names {len(events)} dimensions of '{name}' ({', '.join(events)}) but its events have "
+                f"{event_dim}; name as many, and leave plates out"
+            )
+        return Axes((*batch, *events))
+
+    def _batch(self, name: str, site: Site, shape: Sequence[int]) -> list[str | None]:
+        frames = {frame.dim: frame for frame in plates(site)}
+        names: list[str | None] = []
+        for axis, size in enumerate(shape):
+            frame = frames.get(axis - len(shape))
+            if frame is not None and size == frame.size:
+                names.append(self.plate(frame))
+            else:
+                names.append(None if size == 1 else f"{name}_dim_{axis}")
+        return names
 
     def _undeclared_event_dim(self, site: Site) -> int:
         """That of a deterministic value whose author gave none: the least under which all its plates fit."""
