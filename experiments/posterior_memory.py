@@ -1,6 +1,6 @@
 """What a posterior of many draws takes: peak memory and time of ``from_pyro_svi`` on VRI's pair.
 
-    python experiments/posterior_memory.py [--draws 1000] [--examples 5000] [--classes 10]
+    python experiments/posterior_memory.py [--draws 1000] [--examples 5000] [--classes 10] [--chunk 20]
 
 All groups are made: latent vector and rectifier under posterior and prior, both predictives, log-likelihoods and
 densities. The peak is that of the whole process, PyTorch and Pyro included; beside it stand what the process held
@@ -35,7 +35,7 @@ def peak() -> float:
     return used / (MIB if sys.platform == "darwin" else 2**10)
 
 
-def measure(draws: int, examples: int, classes: int) -> dict[str, float]:
+def measure(draws: int, examples: int, classes: int, chunk: int) -> dict[str, float]:
     """Convert once and say what it took."""
     import arviz  # noqa: F401  # so that it counts as held before
 
@@ -44,7 +44,7 @@ def measure(draws: int, examples: int, classes: int) -> dict[str, float]:
     pair = Rectification(FEATURES, classes), DiagonalNormal(FEATURES, classes)
     from_pyro_svi(*pair, output, y, num_draws=1)
     before, started = peak(), time.perf_counter()
-    tree = from_pyro_svi(*pair, output, y, num_draws=draws)
+    tree = from_pyro_svi(*pair, output, y, num_draws=draws, chunk_size=chunk)
     seconds = time.perf_counter() - started
     return {
         "seconds": round(seconds, 1),
@@ -57,12 +57,12 @@ def measure(draws: int, examples: int, classes: int) -> dict[str, float]:
 def main() -> int:
     """Measure, print and write the result; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    for name, usual in (("draws", 1000), ("examples", 5000), ("classes", 10)):
+    for name, usual in (("draws", 1000), ("examples", 5000), ("classes", 10), ("chunk", 20)):
         parser.add_argument(f"--{name}", type=int, default=usual)
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.manual_seed(0)
-    sizes = {name: getattr(options, name) for name in ("draws", "examples", "classes")}
+    sizes = {name: getattr(options, name) for name in ("draws", "examples", "classes", "chunk")}
     found = measure(**sizes)
     print(json.dumps(sizes | found))
     made_by = provenance(torch.device("cpu"))

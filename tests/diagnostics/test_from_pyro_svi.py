@@ -60,12 +60,6 @@ def y() -> Tensor:
     return torch.tensor([-1.0, 0.0, 2.5])
 
 
-def total(tree: Any, name: str) -> np.ndarray:
-    """A log density over all data and globals, [draw]."""
-    inside, outside = tree.sample_stats[name], tree.sample_stats.get(f"{name}_global", 0)
-    return (inside.sum([d for d in inside.dims if d not in ("chain", "draw")]) + outside).values[0]
-
-
 def test_axes_are_named_after_plates_and_events(xy: tuple[Tensor, Tensor]) -> None:
     tree = from_pyro_svi(
         regression,
@@ -118,8 +112,24 @@ def test_exact_posterior_makes_the_ratio_the_evidence(y: Tensor) -> None:
     assert tree.sample_stats.attrs["point_masses"] == []
 
 
+@pytest.mark.parametrize("chunk_size", [1, 7, 100])
+def test_chunks_change_no_density(xy: tuple[Tensor, Tensor], chunk_size: int) -> None:
+    tree = from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=20, chunk_size=chunk_size)
+    assert tree.posterior["shares"].shape == tree.prior["shares"].shape == (1, 20, 2, 3)
+    centre, spread, slope = (tree.posterior[name].values[0] for name in ("centre", "spread", "slope"))
+    assert len(np.unique(centre)) == len(np.unique(tree.prior.centre)) == 20
+    np.testing.assert_allclose(tree.posterior["mean"].values[0], slope[..., None] * xy[0].numpy())
+    likelihood = stats.norm.logpdf(xy[1].numpy(), slope[..., None] * xy[0].numpy(), NOISE)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
+    of_a_group = likelihood.sum(-1) + stats.norm.logpdf(slope, centre[:, None], spread[:, None])
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], of_a_group)
+    of_globals = stats.norm.logpdf(centre, 0, 2) + stats.lognorm.logpdf(spread, 1) + 2 * math.log(2)
+    np.testing.assert_allclose(tree.sample_stats.log_p_global[0], of_globals)
+    assert tree.prior_predictive.y.values.std(axis=1).min() > 0
+
+
 def test_predictions_have_the_moments_of_posterior_and_prior(y: Tensor) -> None:
-    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=4000)
+    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=4000, chunk_size=1000)
     precision = 1 + 1 / NOISE**2
     for group, mean, variance in (
         ("posterior_predictive", y.numpy() / NOISE**2 / precision, 1 / precision + NOISE**2),
@@ -241,7 +251,9 @@ def test_discrete_latents_are_drawn_by_the_guide_or_refused() -> None:
     kind = tree.posterior.kind.values[0]
     assert set(np.unique(kind)) == {0, 1}
     np.testing.assert_allclose(tree.sample_stats.log_q[0], np.where(kind == 1, math.log(0.9), math.log(0.1)))
-    with pytest.raises(UserError, match="'kind' is not in the guide; draw it in the guide \\(a latent that enumeration"):
+    with pytest.raises(
+        UserError, match="'kind' is not in the guide; draw it in the guide \\(a latent that enumeration"
+    ):
         from_pyro_svi(model, lambda: None, num_draws=2)
 
 

@@ -32,6 +32,7 @@ def from_pyro_svi(
     guide: Callable[..., Any],
     *args: Any,
     num_draws: int = 1000,
+    chunk_size: int = 1,
     groups: Collection[str] = GROUPS,
     dims: Mapping[str, Sequence[str]] | None = None,
     coords: Mapping[str, Any] | None = None,
@@ -42,14 +43,16 @@ def from_pyro_svi(
     """Draw from a guide and tell ArviZ what it is: the converter for Pyro's variational inference.
 
     Dimensions are named after the plates that a site is in, and after its event dimensions; a plate that works on a
-    subsample has that subsample's indices for coordinates, and works on the same one in every draw. Draws are made one
-    by one and written in place: beside the result, memory is needed for a single pass of guide and model. Pyro's random
-    state moves on.
+    subsample has that subsample's indices for coordinates, and works on the same one in every draw. Draws are written
+    in place: beside the result, memory is needed for one chunk. Pyro's random state moves on.
 
     Args:
         model, guide: Pyro callables of ``(*args, **kwargs)``. Sites that the model observes are data; for predictions
             they are sampled instead, whatever values were given.
         num_draws: from the guide, and from the prior.
+        chunk_size: how many draws to make in one pass of guide and model, in a plate left of theirs. One by one is slow
+            for large networks but right for any pair; more take a pair whose computations broadcast over a plate to
+            the left, as for an ELBO with vectorised particles.
         groups: what to compute, besides the data: any of :data:`GROUPS`.
         dims: names of the dimensions that no plate names: those of a site's events, by site, and all of those of
             constant data.
@@ -72,33 +75,35 @@ def from_pyro_svi(
 
     Raises:
         UserError: guide and model have different latents, a site or its shape differs between draws, a group or plate
-            is unknown, or ``num_draws`` is below 1.
+            is unknown, or ``num_draws`` or ``chunk_size`` is below 1.
     """
-    if num_draws < 1:
-        raise UserError(f"num_draws is {num_draws}; draw at least once")
+    for name, number in (("num_draws", num_draws), ("chunk_size", chunk_size)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; draw at least once")
     if strangers := [group for group in groups if group not in GROUPS]:
         raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
     pair = _Pair(model, guide, args, kwargs)
     guided, modelled = pair.posterior()
     variables = _Variables(modelled, dims or {})
     plate = _factorising_plate(guided, modelled, data_plate)
+    densities = _Densities(guided, modelled, plate)
     kept = _Kept(groups, num_draws)
-    for draw in range(num_draws):
+    for start in range(0, num_draws, chunk_size):
+        pair.draws = count = min(chunk_size, num_draws - start)
         if set(groups) - {"prior", "prior_predictive"}:
-            guided, modelled = pair.posterior()
-            kept.write("posterior", draw, variables.values(traces.latent(modelled) | traces.deterministic(modelled)))
-            kept.write("log_likelihood", draw, variables.log_likelihoods(modelled))
-            kept.write("sample_stats", draw, _densities(guided, modelled, plate))
-        if "posterior_predictive" in groups:
-            _, predictions = pair.predicted(guided)
-            kept.write("posterior_predictive", draw, variables.values(predictions))
+            drawn, run = pair.posterior()
+            kept.write("posterior", start, variables.values(traces.latent(run) | traces.deterministic(run), count))
+            kept.write("log_likelihood", start, variables.log_likelihoods(run, count))
+            kept.write("sample_stats", start, densities(drawn, run, count))
+            if "posterior_predictive" in groups:
+                kept.write("posterior_predictive", start, variables.values(pair.predicted(drawn)[1], count))
         if "prior" in groups or "prior_predictive" in groups:
             latents, predictions = pair.predicted()
-            kept.write("prior", draw, variables.values(latents))
-            kept.write("prior_predictive", draw, variables.values(predictions))
+            kept.write("prior", start, variables.values(latents, count))
+            kept.write("prior_predictive", start, variables.values(predictions, count))
     data: dict[str, dict[str, Any]] = {group: kept.groups[group] for group in GROUPS if kept.groups.get(group)}
     if found := traces.observed(modelled):
-        data["observed_data"] = variables.values(found)
+        data["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
     if constant_data:
         data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
     attributes = {"sample_stats": {POINT_MASSES: _points(guided)}} if "sample_stats" in data else {}
@@ -122,13 +127,20 @@ def _tree(
 
 
 class _Pair:
-    """Guide and model, run on the same arguments and, where their plates work on subsamples, on the same ones."""
+    """Guide and model, run on the same arguments and, where their plates work on subsamples, on the same ones.
+
+    Attributes:
+        draws: how many to make in a run.
+    """
 
     def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
         self._model, self._guide, self._args, self._kwargs = model, guide, args, kwargs
         self._subsamples: dict[str, Any] = {}
+        self.draws = 1
         guided, modelled = self.posterior()
         _check_latents(guided, modelled)
+        sites = (traces.stochastic(guided) | traces.stochastic(modelled)).values()
+        self._nesting = max((-frame.dim for site in sites for frame in traces.plates(site)), default=0)
         self._subsamples = traces.subsamples(guided) | traces.subsamples(modelled)
 
     def posterior(self) -> tuple[Any, Any]:
@@ -146,6 +158,8 @@ class _Pair:
         return latents | traces.deterministic(drawn), data
 
     def _run(self, function: Callable) -> Any:
+        if self.draws > 1:
+            function = pyro.plate("draws_vectorized", self.draws, dim=-self._nesting - 1)(function)
         return poutine.trace(function).get_trace(*self._args, **self._kwargs)
 
     def _on_subsamples(self, function: Callable) -> Callable:
@@ -168,19 +182,16 @@ class _Variables:
         sites = traces.stochastic(modelled) | traces.deterministic(modelled)
         self._names = AxisNames(modelled, {*_SAMPLE_DIMS, *_DENSITIES, *sites}, events)
         self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
-        self._log_axes = {
-            name: self._names.of_log_prob(name, site)
-            for name, site in traces.observed(modelled).items()
-        }
+        self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in traces.observed(modelled).items()}
 
-    def values(self, sites: Mapping[str, Site]) -> dict[str, np.ndarray]:
-        """What was drawn."""
-        return {name: _on(self._axes, name, site["value"]) for name, site in sites.items()}
+    def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
+        """What was drawn, [count, ...]."""
+        return {name: _on(self._axes, name, site["value"], count) for name, site in sites.items()}
 
-    def log_likelihoods(self, modelled: Any) -> dict[str, np.ndarray]:
-        """Of each observed site, unscaled."""
+    def log_likelihoods(self, modelled: Any, count: int) -> dict[str, np.ndarray]:
+        """Of each observed site, unscaled, [count, ...]."""
         sites = traces.observed(modelled).items()
-        return {name: _on(self._log_axes, name, traces.log_prob(site)) for name, site in sites}
+        return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites}
 
     def dims(self, plate: Any, constant_data: Mapping[str, Any]) -> dict[str, list[str]]:
         """The dimensions of every variable, but for chain and draw."""
@@ -197,30 +208,42 @@ class _Variables:
 
 
 class _Kept:
-    """Arrays [1, draws, ...] by group and variable, filled draw by draw; of the groups asked for."""
+    """Arrays [1, draws, ...] by group and variable, filled chunk by chunk; of the groups asked for."""
 
     def __init__(self, groups: Collection[str], num_draws: int) -> None:
         self._asked, self._num_draws = groups, num_draws
         self.groups: dict[str, dict[str, np.ndarray]] = {}
 
-    def write(self, group: str, draw: int, values: Mapping[str, np.ndarray]) -> None:
-        """Keep the values of one draw."""
+    def write(self, group: str, start: int, values: Mapping[str, np.ndarray]) -> None:
+        """Keep the values [count, ...] of the draws from ``start`` on."""
         if group not in self._asked:
             return
-        if draw == 0:
-            shapes = {name: (1, self._num_draws, *value.shape) for name, value in values.items()}
+        if start == 0:
+            shapes = {name: (1, self._num_draws, *value.shape[1:]) for name, value in values.items()}
             self.groups[group] = {name: np.empty(shapes[name], value.dtype) for name, value in values.items()}
         kept = self.groups[group]
         for name in kept.keys() | values.keys():
-            if name not in kept or name not in values or kept[name].shape[2:] != values[name].shape:
+            if name not in kept or name not in values or kept[name].shape[2:] != values[name].shape[1:]:
                 raise _changing(name)
-            kept[name][0, draw] = values[name]
+            kept[name][0, start : start + len(values[name])] = values[name]
 
 
-def _on(axes: Mapping[str, Axes], name: str, value: Tensor) -> np.ndarray:
-    if name not in axes or value.dim() != len(axes[name].names):
+def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.ndarray:
+    if name not in axes:
         raise _changing(name)
-    return axes[name].values(value)
+    return axes[name].values(_by_draw(name, value, len(axes[name].names), count))
+
+
+def _by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
+    """Values, with so many axes a draw, of some draws that were made at once, [count, ...]."""
+    if value.dim() < axes or (count == 1 and value.dim() > axes):
+        raise _changing(name)
+    own = value.shape[value.dim() - axes :]
+    if value.dim() == axes:  # the same in every draw
+        return value.expand(count, *own)
+    if value.numel() != count * own.numel():
+        raise _changing(name)
+    return value.reshape(count, *own)
 
 
 def _changing(name: str) -> UserError:
@@ -265,21 +288,33 @@ def _points(guided: Any) -> list[str]:
     return [name for name, site in traces.latent(guided).items() if traces.is_point(site)]
 
 
-def _densities(guided: Any, modelled: Any, plate: Any) -> dict[str, np.ndarray]:
+class _Densities:
     """Unscaled log p and log q: a datum, where there is a plate of them, and of what is outside it."""
-    inside: dict[str, Any] = dict.fromkeys(("log_p", "log_q"), 0.0)
-    outside: dict[str, Any] = {}
-    for name, trace in (("log_p", modelled), ("log_q", guided)):
-        for site in traces.stochastic(trace).values():
-            value = traces.log_prob(site)
-            if plate is None:
-                inside[name] = inside[name] + value.sum()
-            elif (of_a_datum := traces.by_plate(value, site, plate)) is not None:
-                inside[name] = inside[name] + of_a_datum
-            else:
-                outside[f"{name}_global"] = outside.get(f"{name}_global", 0.0) + value.sum()
-    if outside:
-        outside = dict.fromkeys(("log_p_global", "log_q_global"), 0.0) | outside
-    shape = () if plate is None else (plate.size,)
-    found = {name: np.broadcast_to(torch.as_tensor(value).cpu().numpy(), shape) for name, value in inside.items()}
-    return found | {name: torch.as_tensor(value).cpu().numpy() for name, value in outside.items()}
+
+    def __init__(self, guided: Any, modelled: Any, plate: Any) -> None:
+        self._plate = plate
+        self._axes = {
+            name: {n: traces.log_prob(site).dim() for n, site in traces.stochastic(trace).items()}
+            for name, trace in (("log_p", modelled), ("log_q", guided))
+        }
+
+    def __call__(self, guided: Any, modelled: Any, count: int) -> dict[str, np.ndarray]:
+        """Of some draws, [count] or [count, plate's size]."""
+        inside: dict[str, Any] = dict.fromkeys(("log_p", "log_q"), torch.zeros(()))
+        outside: dict[str, Any] = {}
+        for name, trace in (("log_p", modelled), ("log_q", guided)):
+            for site_name, site in traces.stochastic(trace).items():
+                if site_name not in self._axes[name]:
+                    raise _changing(site_name)
+                value = _by_draw(site_name, traces.log_prob(site), self._axes[name][site_name], count)
+                frame = next((f for f in traces.plates(site) if self._plate and f.name == self._plate.name), None)
+                term = value.flatten(1).sum(1) if frame is None else traces.over_all_but(frame, value)
+                if self._plate is None or frame is not None:
+                    inside[name] = inside[name] + term
+                else:
+                    outside[f"{name}_global"] = outside.get(f"{name}_global", 0.0) + term
+        if outside:
+            outside = dict.fromkeys(("log_p_global", "log_q_global"), torch.zeros(())) | outside
+        shape = (count,) if self._plate is None else (count, self._plate.size)
+        arrays = {name: np.broadcast_to(value.cpu().numpy(), shape) for name, value in inside.items()}
+        return arrays | {n: np.broadcast_to(value.cpu().numpy(), (count,)) for n, value in outside.items()}

@@ -68,14 +68,14 @@ def plates(site: Site) -> list[Any]:
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
-def by_plate(value: Tensor, site: Site, plate: Any) -> Tensor | None:
-    """A log density summed over everything but a plate, [plate's size]; None where the site is not in it."""
-    frame = next((frame for frame in plates(site) if frame.name == plate.name), None)
-    if frame is None:
-        return None
-    value = value.expand(torch.broadcast_shapes(value.shape, (frame.size, *[1] * (-frame.dim - 1))))
-    others = [axis for axis in range(-value.dim(), 0) if axis != frame.dim]
-    return value.sum(others) if others else value
+def over_all_but(frame: Any, log_probs: Tensor) -> Tensor:
+    """Log densities [draws, batch shape] summed over everything but the draws and a plate, [draws, plate's size]."""
+    lead, batch = log_probs.shape[0], log_probs.shape[1:]
+    batch = torch.broadcast_shapes(batch, (frame.size, *[1] * (-frame.dim - 1)))
+    log_probs = log_probs.reshape(lead, *[1] * (len(batch) - log_probs.dim() + 1), *log_probs.shape[1:])
+    log_probs = log_probs.expand(lead, *batch)
+    others = [axis for axis in range(-len(batch), 0) if axis != frame.dim]
+    return log_probs.sum(others) if others else log_probs
 
 
 def choose_data_plate(trace: Any, asked: str | None) -> Any:
@@ -113,8 +113,8 @@ class Axes:
         return [name for name in self.names if name is not None]
 
     def values(self, value: Tensor) -> np.ndarray:
-        """The values on the axes that stay, as an array."""
-        dropped = tuple(axis for axis, name in enumerate(self.names) if name is None)
+        """The values [draws, these axes] on those that stay, [draws, ...], as an array."""
+        dropped = tuple(axis + 1 for axis, name in enumerate(self.names) if name is None)
         return value.detach().cpu().squeeze(dropped).numpy()
 
 
