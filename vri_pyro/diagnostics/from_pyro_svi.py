@@ -308,7 +308,7 @@ class _Densities:
                     raise _changing(site_name)
                 value = _by_draw(site_name, traces.log_prob(site), self._axes[name][site_name], count)
                 frame = next((f for f in traces.plates(site) if self._plate and f.name == self._plate.name), None)
-                term = value.flatten(1).sum(1) if frame is None else traces.over_all_but(frame, value)
+                term = value.reshape(count, -1).sum(1) if frame is None else traces.over_all_but(frame, value)
                 if self._plate is None or frame is not None:
                     inside[name] = inside[name] + term
                 else:
