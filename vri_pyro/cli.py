@@ -13,14 +13,14 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.commands import data, fit, noise
+from vri_pyro.commands import data, diagnose, fit, noise
 from vri_pyro.commands.catalogue import Catalogued
 from vri_pyro.errors import UserError
 from vri_pyro.interruption import Interrupted
 from vri_pyro.option_errors import one_sentence
 
 # Each has HELP, build_parser() and run(parser, options).
-COMMANDS = {"fit": fit, "data": data, "noise": noise}
+COMMANDS = {"fit": fit, "diagnose": diagnose, "data": data, "noise": noise}
 
 
 def build_parser() -> ArgumentParser:

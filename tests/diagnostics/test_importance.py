@@ -16,7 +16,7 @@ from torch import Tensor
 from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k
 from vri_pyro.errors import UserError
 
-Y = torch.tensor([-1.0, 0.5, 2.0, 0.0])
+Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
 PRECISION = 5.0  # of the posterior of a unit prior and noise 0.5
 
 

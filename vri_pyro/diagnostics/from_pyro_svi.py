@@ -71,7 +71,7 @@ def from_pyro_svi(
           latents under the guide, [chain, draw, data plate], neither scaled; where something is outside the data plate,
           ``log_p_global`` and ``log_q_global`` [chain, draw]. All four together are the density ratio. Where the guide
           does not factorise over the data as the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
-          The attribute ``point_masses`` names the latents that the guide gives a point and no density.
+          The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
 
     Raises:
         UserError: guide and model have different latents, a site or its shape differs between draws, a group or plate
@@ -106,7 +106,7 @@ def from_pyro_svi(
         data["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
     if constant_data:
         data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
-    attributes = {"sample_stats": {POINT_MASSES: _points(guided)}} if "sample_stats" in data else {}
+    attributes = {"sample_stats": {POINT_MASSES: " ".join(_points(guided))}} if "sample_stats" in data else {}
     return _tree(data, variables.dims(plate, constant_data or {}), variables.coordinates(coords or {}), attributes)
 
 
@@ -150,7 +150,7 @@ class _Pair:
 
     def predicted(self, guided: Any = None) -> tuple[dict[str, Site], dict[str, Site]]:
         """The model's latents, drawn from the prior unless the guide drew them, and data drawn given them."""
-        model = self._on_subsamples(_Unobserved()(self._model))
+        model = self._on_subsamples(Unobserved()(self._model))
         drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
         sites = traces.latent(drawn)
         data = {n: s for n, s in sites.items() if s["infer"].get("was_observed")}
@@ -166,7 +166,7 @@ class _Pair:
         return poutine.condition(function, data=self._subsamples) if self._subsamples else function
 
 
-class _Unobserved(UnconditionMessenger):
+class Unobserved(UnconditionMessenger):
     """Has observed data sampled; factors and deterministic values stay as they are."""
 
     def _pyro_sample(self, msg: Any) -> None:

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from xarray import DataArray, DataTree
 
 UNRELIABLE = 0.7  # k-hat above it: no practical number of draws makes importance sampling work (Vehtari et al. 2024)
+UNRELIABLE_SHARE = 0.05  # of the data, up to which a guide passes
 FEWEST_DRAWS = 25  # below it PSIS has fewer than five draws for a tail
 _SAMPLE_DIMS = ("chain", "draw")
 
@@ -116,3 +117,14 @@ def bounds(tree: DataTree, joint: bool = False) -> Bounds:
     evidence = logsumexp(weights.values, axis=axis) - np.log(weights.sizes["sample"])
     elbo = weights.mean("sample")
     return Bounds(elbo, elbo.copy(data=evidence))
+
+
+def rightness(k_hat: DataArray) -> str:
+    """One verdict on a guide as its model's posterior, by the share of data whose k-hat is above 0.7."""
+    share = float((k_hat > UNRELIABLE).mean())
+    if share <= UNRELIABLE_SHARE:
+        return f"close to the model's posterior: k-hat is above {UNRELIABLE} for {share:.0%} of the examples"
+    return (
+        f"not the model's posterior: k-hat is above {UNRELIABLE} for {share:.0%} of the examples, so that its draws "
+        "cannot be corrected by weights"
+    )

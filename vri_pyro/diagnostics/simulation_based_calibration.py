@@ -1,0 +1,105 @@
+"""Is an amortised guide right on average over data? Ranks of true latents among a guide's draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.from_pyro_svi import Unobserved
+from vri_pyro.errors import UserError
+
+SIGNIFICANCE = 0.01
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability integral transforms of the true latents: uniform where the guide is the posterior.
+
+    Attributes:
+        transforms: share of the guide's draws below the truth, [simulations, ...], in (0, 1).
+        p_value: of ArviZ's test of uniformity for each scalar coordinate, the least times their number.
+    """
+
+    transforms: np.ndarray
+    p_value: float
+
+    @property
+    def coverage(self) -> float:
+        """Share of truths inside the guide's central 90% interval."""
+        return float(((self.transforms > 0.05) & (self.transforms < 0.95)).mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the transforms over that of a uniform: above 1 the guide is too sure of itself."""
+        return float(self.transforms.std() * np.sqrt(12))
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.p_value >= SIGNIFICANCE:
+            return f"calibrated, as far as {len(self.transforms)} simulations tell (p = {self.p_value:.2g})"
+        bias = self.transforms.mean() - 0.5
+        how = "too narrow" if self.spread > 1.05 else "too wide" if self.spread < 0.95 else "misplaced"
+        return f"not calibrated: {how}, truths {abs(bias):.2f} {'above' if bias > 0 else 'below'} the middle on average"
+
+
+@torch.no_grad()
+def simulation_based_calibration(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *args: Any,
+    given: Callable[[dict[str, Tensor]], tuple],
+    simulations: int = 200,
+    draws: int = 99,
+) -> dict[str, Calibration]:
+    """Draw latents and data from the model, let the guide infer, and rank the truth among its draws.
+
+    Args:
+        model: a Pyro callable of ``args``, whose observed sites are sampled instead.
+        guide: a Pyro callable, amortised over data.
+        args: of the model.
+        given: from simulated data, by site, to the guide's arguments.
+        simulations: how many; data of a plate are simulated together, each a simulation of its own for a latent in it.
+        draws: of the guide a simulation.
+
+    Returns:
+        by latent site; sites in a plate have it among the simulations.
+
+    Raises:
+        UserError: a latent that the model draws is not in the guide.
+
+    Reference: Talts et al., Validating Bayesian inference algorithms with simulation-based calibration, 2018.
+    """
+    transforms: dict[str, list[Tensor]] = {}
+    for _ in range(simulations):
+        trace = poutine.trace(Unobserved()(model)).get_trace(*args)
+        sites = traces.latent(trace)
+        data = {name: site["value"] for name, site in sites.items() if site["infer"].get("was_observed")}
+        truth = {name: site for name, site in sites.items() if name not in data}
+        below = {name: torch.zeros_like(site["value"]) for name, site in truth.items()}
+        inputs = given(data)
+        for _ in range(draws):
+            inferred = traces.latent(poutine.trace(guide).get_trace(*inputs))
+            for name, site in truth.items():
+                if name not in inferred:
+                    raise UserError(f"the model's latent '{name}' is not in the guide; draw it there")
+                below[name] += inferred[name]["value"] < site["value"]
+        for name, site in truth.items():
+            events = max(1, site["fn"].event_shape.numel())
+            # Half a rank off either end, so that no transform is 0 or 1.
+            transforms.setdefault(name, []).append((below[name].reshape(-1, events) + 0.5) / (draws + 1))
+    return {name: _calibration(torch.cat(parts).cpu().numpy()) for name, parts in transforms.items()}
+
+
+def _calibration(transforms: np.ndarray) -> Calibration:
+    from arviz_stats.base import array_stats  # takes seconds to import
+
+    p_values, *_ = array_stats.uniformity_test(transforms, axis=0)
+    return Calibration(transforms, float(min(1.0, p_values.min() * p_values.size)))
