@@ -5,7 +5,7 @@ from vri_pyro.diagnostics.elbo_trained import elbo_trained
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.diagnostics.importance import Bounds, bounds, log_weights, pareto_k, rightness
 from vri_pyro.diagnostics.meta_gradient import meta_gradient_squared_norm, squared_norm_of_mean
-from vri_pyro.diagnostics.nuts_agreement import Agreement, nuts_agreement
+from vri_pyro.diagnostics.nuts_agreement import Agreement, nuts_agreement, nuts_draws
 from vri_pyro.diagnostics.posterior_curves import posterior_curves
 from vri_pyro.diagnostics.rectified import Rectified, rectified
 from vri_pyro.diagnostics.run_posterior import choose_examples, outputs_of, run_posterior, true_labels
@@ -28,6 +28,7 @@ __all__ = [
     "log_weights",
     "meta_gradient_squared_norm",
     "nuts_agreement",
+    "nuts_draws",
     "outputs_of",
     "pareto_k",
     "posterior_curves",

@@ -31,33 +31,39 @@ class Agreement:
     coverage: Tensor
 
 
-def nuts_agreement(
-    model: Callable[..., Any],
-    guide: Callable[..., Any],
-    *args: Any,
-    num_draws: int = 2000,
-    warmup: int = 500,
-) -> dict[str, Agreement]:
-    """Sample a small problem's posterior by Pyro's NUTS and compare a guide with it.
+def nuts_draws(model: Callable[..., Any], *args: Any, num_draws: int = 2000, warmup: int = 500) -> dict[str, Tensor]:
+    """Sample a small problem's posterior by Pyro's NUTS.
 
     Args:
-        model, guide: Pyro callables of ``args``; the model has no plate that subsamples, no scale and no discrete latent.
-        num_draws: of NUTS, and of the guide.
-        warmup: steps of NUTS before.
+        model: a Pyro callable of ``args``, without subsamples, scales and discrete latents.
+        num_draws: of one chain.
+        warmup: steps before.
 
     Returns:
-        by latent site.
+        draws [num_draws, ...] by latent site.
 
     Reference: Hoffman and Gelman, The No-U-Turn sampler, JMLR 2014.
     """
     sampler = MCMC(NUTS(model), num_samples=num_draws, warmup_steps=warmup, disable_progbar=True)
     sampler.run(*args)
-    exact = sampler.get_samples()
+    return {name: values.detach() for name, values in sampler.get_samples().items()}
+
+
+def nuts_agreement(exact: dict[str, Tensor], guide: Callable[..., Any], *args: Any) -> dict[str, Agreement]:
+    """Compare a guide with draws of NUTS.
+
+    Args:
+        exact: of :func:`nuts_draws`.
+        guide: a Pyro callable of ``args``; it is drawn from as often.
+
+    Returns:
+        by latent site.
+    """
+    number = len(next(iter(exact.values())))
     with torch.no_grad():
-        drawn = [traces.latent(poutine.trace(guide).get_trace(*args)) for _ in range(num_draws)]
+        drawn = [traces.latent(poutine.trace(guide).get_trace(*args)) for _ in range(number)]
     return {
-        name: compare(torch.stack([sites[name]["value"] for sites in drawn]), values.detach())
-        for name, values in exact.items()
+        name: compare(torch.stack([sites[name]["value"] for sites in drawn]), values) for name, values in exact.items()
     }
 
 

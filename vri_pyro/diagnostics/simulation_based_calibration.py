@@ -62,10 +62,10 @@ def simulation_based_calibration(
     """Draw latents and data from the model, let the guide infer, and rank the truth among its draws.
 
     Args:
-        model: a Pyro callable of ``args``, whose observed sites are sampled instead.
+        model: a Pyro callable of ``args``, whose observed sites are sampled instead; what the guide draws is latent.
         guide: a Pyro callable, amortised over data.
         args: of the model.
-        given: from simulated data, by site, to the guide's arguments.
+        given: from what was simulated, by site, to the guide's arguments.
         simulations: how many; data of a plate are simulated together, each a simulation of its own for a latent in it.
         draws: of the guide a simulation.
 
@@ -73,28 +73,25 @@ def simulation_based_calibration(
         by latent site; sites in a plate have it among the simulations.
 
     Raises:
-        UserError: a latent that the model draws is not in the guide.
+        UserError: the guide draws something that the model does not.
 
     Reference: Talts et al., Validating Bayesian inference algorithms with simulation-based calibration, 2018.
     """
     transforms: dict[str, list[Tensor]] = {}
     for _ in range(simulations):
-        trace = poutine.trace(Unobserved()(model)).get_trace(*args)
-        sites = traces.latent(trace)
-        data = {name: site["value"] for name, site in sites.items() if site["infer"].get("was_observed")}
-        truth = {name: site for name, site in sites.items() if name not in data}
-        below = {name: torch.zeros_like(site["value"]) for name, site in truth.items()}
-        inputs = given(data)
+        simulated = traces.latent(poutine.trace(Unobserved()(model)).get_trace(*args))
+        inputs = given({name: site["value"] for name, site in simulated.items()})
+        below: dict[str, Tensor] = {}
         for _ in range(draws):
-            inferred = traces.latent(poutine.trace(guide).get_trace(*inputs))
-            for name, site in truth.items():
-                if name not in inferred:
-                    raise UserError(f"the model's latent '{name}' is not in the guide; draw it there")
-                below[name] += inferred[name]["value"] < site["value"]
-        for name, site in truth.items():
-            events = max(1, site["fn"].event_shape.numel())
+            for name, site in traces.latent(poutine.trace(guide).get_trace(*inputs)).items():
+                if name not in simulated:
+                    raise UserError(f"the guide draws '{name}', which the model does not; give both the same latents")
+                lower = (site["value"] < simulated[name]["value"]).to(site["value"])
+                below[name] = below[name] + lower if name in below else lower
+        for name, ranks in below.items():
+            events = max(1, simulated[name]["fn"].event_shape.numel())
             # Half a rank off either end, so that no transform is 0 or 1.
-            transforms.setdefault(name, []).append((below[name].reshape(-1, events) + 0.5) / (draws + 1))
+            transforms.setdefault(name, []).append((ranks.reshape(-1, events) + 0.5) / (draws + 1))
     return {name: _calibration(torch.cat(parts).cpu().numpy()) for name, parts in transforms.items()}
 
 
