@@ -51,11 +51,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)
+    k_hat = diagnostics.pareto_k(tree)
     path = options.output or options.run / "posterior.nc"
     _write(tree, path)
     console = Console()
     console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
-    k_hat = diagnostics.pareto_k(tree)
     console.print(_rightness(k_hat, diagnostics.bounds(tree)))
     console.print(f"The guide is {diagnostics.rightness(k_hat)}.\n", highlight=False)
     outputs = diagnostics.outputs_of(trained, chosen)
