@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 from scipy.special import logsumexp
@@ -34,11 +34,12 @@ def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
     stats = tree.children.get("sample_stats")
     if stats is None or "log_q" not in stats:
         raise UserError("the tree has no sample_stats with log_p and log_q; ask from_pyro_svi for that group")
-    weights = stats["log_p"] - stats["log_q"]
+    densities = stats.to_dataset()
+    weights = densities["log_p"] - densities["log_q"]
     if joint:
         weights = weights.sum([dim for dim in weights.dims if dim not in _SAMPLE_DIMS])
-        if "log_p_global" in stats:
-            weights = weights + stats["log_p_global"] - stats["log_q_global"]
+        if "log_p_global" in densities:
+            weights = weights + densities["log_p_global"] - densities["log_q_global"]
     return weights
 
 
@@ -69,14 +70,11 @@ def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     spread = weights.max(_SAMPLE_DIMS) - weights.min(_SAMPLE_DIMS)
     # Rounding alone makes the posterior's own weights differ; PSIS has nothing to fit there.
     alike = spread <= 1e3 * np.finfo(weights.dtype).eps * (1 + abs(weights).max(_SAMPLE_DIMS))
-    noise = np.random.default_rng(0).normal(size=(weights.sizes["chain"], weights.sizes["draw"]))
-    fitted = weights.where(~alike, weights.dtype.type(0) + _like(weights, noise))
-    _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # it takes the logarithms of the ratios' inverses
+    # ArviZ refuses a tail of equal values, so such data get any other weights, whose result is not used.
+    fitted = weights.where(~alike, np.log1p(weights["draw"].astype(weights.dtype)))
+    with np.errstate(over="ignore"):  # in smoothed weights of a very heavy tail, which are not used
+        _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # it takes the logarithms of the ratios' inverses
     return found.where(~alike, -np.inf).rename("pareto_k")
-
-
-def _like(weights: DataArray, values: np.ndarray) -> Any:
-    return weights.isel({dim: 0 for dim in weights.dims if dim not in _SAMPLE_DIMS}, drop=True).copy(data=values)
 
 
 @dataclass(frozen=True)
