@@ -79,7 +79,7 @@ def test_exact_posterior_is_calibrated() -> None:
     [
         ((0.0, 0.6), "not calibrated: too narrow"),
         ((0.0, 1.6), "not calibrated: too wide"),
-        ((-0.2, 1.0), "above the middle"),
+        ((-0.2, 1.0), "not calibrated: misplaced"),
     ],
 )
 def test_wrong_guides_are_found_out(guide: tuple[float, float], verdict: str) -> None:

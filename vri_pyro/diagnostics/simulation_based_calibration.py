@@ -16,6 +16,7 @@ from vri_pyro.diagnostics.from_pyro_svi import Unobserved
 from vri_pyro.errors import UserError
 
 SIGNIFICANCE = 0.01
+SLIGHT = 0.05  # of the spread, and of the mean transform
 
 
 @dataclass(frozen=True)
@@ -45,9 +46,13 @@ class Calibration:
         """In words."""
         if self.p_value >= SIGNIFICANCE:
             return f"calibrated, as far as {len(self.transforms)} simulations tell (p = {self.p_value:.2g})"
-        bias = self.transforms.mean() - 0.5
-        how = "too narrow" if self.spread > 1.05 else "too wide" if self.spread < 0.95 else "misplaced"
-        return f"not calibrated: {how}, truths {abs(bias):.2f} {'above' if bias > 0 else 'below'} the middle on average"
+        bias = float(self.transforms.mean()) - 0.5
+        if abs(self.spread - 1) > SLIGHT:
+            how = "too narrow" if self.spread > 1 else "too wide"
+        else:
+            how = "misplaced" if abs(bias) > SLIGHT else "off by a little that many simulations show"
+        side = "above" if bias > 0 else "below"
+        return f"not calibrated: {how} (spread {self.spread:.2f}, truths {abs(bias):.2f} {side} the middle on average)"
 
 
 @torch.no_grad()
