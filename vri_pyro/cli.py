@@ -14,14 +14,21 @@ from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.commands import data, fit, issues, noise, report
+from vri_pyro.commands import data, diagnose, fit, issues, noise, report
 from vri_pyro.commands.catalogue import Catalogued
 from vri_pyro.errors import UserError
 from vri_pyro.interruption import Interrupted
 from vri_pyro.option_errors import one_sentence
 
 # Each has HELP, build_parser() and run(parser, options).
-COMMANDS: dict[str, Any] = {"fit": fit, "data": data, "noise": noise, "issues": issues, "report": report}
+COMMANDS: dict[str, Any] = {
+    "fit": fit,
+    "report": report,
+    "issues": issues,
+    "diagnose": diagnose,
+    "data": data,
+    "noise": noise,
+}
 
 
 def build_parser() -> ArgumentParser:

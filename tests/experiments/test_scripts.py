@@ -19,6 +19,9 @@ EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SMALLEST = {
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0"],
+    "posterior_memory.py": [
+        *("--draws", "3", "--examples", "20", "--classes", "3", "--chunk", "2", "--output", "memory.json"),
+    ],
     "prepare.py": ["cifar10"],
     "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [
@@ -49,6 +52,10 @@ STUDIES = {
         ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval", "without the neighbours"],
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
+    "posterior.py": (
+        ["--methods", "VRI", "Dirac twin"],
+        ["| VRI, trained on the ELBO | ", "truths in 90% intervals", "| Dirac twin | ", "collapsed to a point"],
+    ),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
     "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds an epoch | ", "2.17"]),

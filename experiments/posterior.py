@@ -1,0 +1,202 @@
+"""Is the posterior right, and did it collapse? Meta-learned guides, and the same guides trained on the ELBO.
+
+Of every run's guide, and of a copy of it that was trained afterwards to maximise the ELBO of the same model (classifier
+and prior as the run left them), on some noisy examples:
+
+* Pareto k-hat an example, its quantiles and the share above 0.7, from unscaled importance weights, by ArviZ's PSIS;
+* the ELBO and the importance-weighted bound of the same draws;
+* simulation-based calibration, where the copy is trained on labels drawn from the model: truths in 90% intervals;
+* agreement with NUTS on a few of the examples: shift of the means in posterior standard deviations, ratio of the
+  standard deviations, coverage of NUTS's draws by the guide's 90% intervals.
+
+The outer objective of a meta-learned guide is the clean loss after a virtual step; nothing in it asks for the posterior
+of the model. How far from it such a guide ends is what the first rows of each table say. A guide that is a point has
+no density, so that there is nothing to weight.
+"""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.figure import Figure
+from pyro import poutine
+from study import Bench, Cell, Page, Records, Study, config, main, markdown_table, spread
+from study.benches import clean_labels, noise
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.diagnostics import (
+    bounds,
+    choose_examples,
+    collapse,
+    elbo_trained,
+    from_pyro_svi,
+    nuts_agreement,
+    nuts_draws,
+    outputs_of,
+    pareto_k,
+    simulation_based_calibration,
+)
+from vri_pyro.run_folder import RunFolder
+from vri_pyro.trained_run import TrainedRun
+
+METHODS = {
+    "VRI": config("vri"),
+    "VRI, no KL": config("vri", "--method.outer_kl_weight", "0"),
+    "WarPI": config("warpi"),
+    "Dirac twin": config("vri_dirac"),
+}
+SETTING = "flip 40%"
+# On 5,000 noisy examples; smaller runs get proportionally less of all.
+EXAMPLES, DRAWS, STEPS, SIMULATIONS, FEW, NUTS_DRAWS = 300, 1000, 1500, 10, 5, 1500
+FULL = 5000
+GUIDES = ("meta-learned", "trained on the ELBO")
+Pair = tuple[Callable[..., Any], Callable[..., Any]]
+
+
+def cells(bench: Bench) -> list[Cell]:
+    """Every method under one noise."""
+    shared = bench.setting(*noise("Flip", 0.4), *clean_labels(10))
+    return [Cell(SETTING, method, (*how, *shared)) for method, how in METHODS.items()]
+
+
+def measure(folder: RunFolder) -> dict[str, Any]:
+    """Everything about the run's guide, and about its copy trained on the ELBO."""
+    run = TrainedRun(folder.path)
+    share = min(1.0, len(run.split.noisy_indices) / FULL)
+    torch.manual_seed(0)
+    output, y = outputs_of(run, choose_examples(run.split, max(20, int(share * EXAMPLES))))
+    found: dict[str, Any] = {"collapse": _collapse(run, output, y)}
+    if isinstance(found["collapse"]["std"], float) and found["collapse"]["std"] == 0:
+        return found
+    steps = max(20, int(share * STEPS))
+    trained = elbo_trained(run.model, run.guide, lambda: (output, y), steps)
+    simulated = elbo_trained(run.model, run.guide, lambda: (output, _labels(run.model, output)), steps)
+    few = max(2, int(share * FEW))
+    small = ClassifierOutput(output.logits[:few], output.features[:few]), y[:few]
+    exact = nuts_draws(
+        run.model, *small, num_draws=max(100, int(share * NUTS_DRAWS)), warmup=max(100, int(share * 400))
+    )
+    fitted = elbo_trained(run.model, run.guide, lambda: small, steps)
+    for name, guide, calibrated, close in zip(
+        GUIDES, (run.guide, trained), (run.guide, simulated), (run.guide, fitted), strict=True
+    ):
+        found[name] = {
+            **_weights((run.model, guide), output, y, max(100, int(share * DRAWS))),
+            **_calibration((run.model, calibrated), output, max(2, int(share * SIMULATIONS))),
+            **_agreement(exact, close, *small),
+        }
+    return found
+
+
+@torch.no_grad()
+def _labels(model: Callable[..., Any], output: ClassifierOutput) -> torch.Tensor:
+    return poutine.trace(model).get_trace(output).nodes["y"]["value"]
+
+
+def _collapse(run: TrainedRun, output: ClassifierOutput, y: torch.Tensor) -> dict[str, Any]:
+    found = collapse(run.model, run.guide, [(output, y)])["v"]
+    return {
+        "verdict": found.verdict,
+        "std": found.posterior_std,
+        "norm": found.variance_norm,
+        "kl": found.kl,
+        "active": found.active_units,
+        "label": found.label_share,
+        "shift": found.shift,
+    }
+
+
+def _weights(pair: Pair, output: ClassifierOutput, y: torch.Tensor, draws: int) -> dict[str, Any]:
+    tree = from_pyro_svi(*pair, output, y, num_draws=draws, chunk_size=50, groups=["sample_stats"])
+    k_hat, two = pareto_k(tree).values, bounds(tree)
+    return {
+        "k_hat": np.sort(k_hat).tolist(),
+        "above": float((k_hat > 0.7).mean()),
+        "elbo": float(two.elbo.mean()),
+        "bound": float(two.importance_weighted.mean()),
+    }
+
+
+def _calibration(pair: Pair, output: ClassifierOutput, simulations: int) -> dict[str, Any]:
+    found = simulation_based_calibration(
+        *pair, output, given=lambda drawn: (output, drawn["y"]), simulations=simulations
+    )["v"]
+    return {"truths": found.coverage, "spread": found.spread, "calibration": found.verdict}
+
+
+def _agreement(
+    exact: dict[str, torch.Tensor], guide: Callable[..., Any], output: ClassifierOutput, y: torch.Tensor
+) -> dict[str, float]:
+    found = nuts_agreement(exact, guide, output, y)["v"]
+    return {
+        "shift": float(found.shift.abs().mean()),
+        "largest_shift": float(found.shift.abs().max()),
+        "scale": float(found.scale.mean()),
+        "smallest_scale": float(found.scale.min()),
+        "largest_scale": float(found.scale.max()),
+        "covered": float(found.coverage.mean()),
+        "least_covered": float(found.coverage.min()),
+        "most_covered": float(found.coverage.max()),
+    }
+
+
+def report(records: Records) -> Page:
+    """The tables: importance weights, calibration, NUTS, collapse."""
+    measured = {
+        (method, name): [r["measured"][name] for r in records.of(method, SETTING).values() if name in r["measured"]]
+        for method in records.methods
+        for name in GUIDES
+    }
+    rows = {key: values for key, values in measured.items() if values}
+
+    def table(head: list[str], *columns: tuple[str, int]) -> str:
+        cells = (
+            [f"{method}, {name}", *(spread([one[column] for one in values], digits) for column, digits in columns)]
+            for (method, name), values in rows.items()
+        )
+        return markdown_table(["guide", *head], cells)
+
+    parts = [__doc__.split("\n\n", 1)[1].strip(), "Importance weights, nats an example:"]
+    parts += [table(["k-hat above 0.7", "ELBO", "importance-weighted bound"], ("above", 2), ("elbo", 3), ("bound", 3))]
+    parts += ["Simulation-based calibration; 0.90 and 1 are right, and a spread above 1 is a guide too sure of itself:"]
+    parts += [table(["truths in 90% intervals", "spread of the ranks"], ("truths", 3), ("spread", 2))]
+    parts += ["Against NUTS; means over the coordinates, and the extreme ones:"]
+    head = ["shift", "largest", "std ratio", "smallest", "largest", "covered", "least", "most"]
+    names = ("shift", "largest_shift", "scale", "smallest_scale", "largest_scale", "covered", "least_covered")
+    parts += [table(head, *((name, 2) for name in names), ("most_covered", 2))]
+    parts += ["Collapse, the verdict being that of the first seed:", _collapse_table(records)]
+    return Page("Is the posterior right, and did it collapse?", parts, _figure(rows))
+
+
+def _collapse_table(records: Records) -> str:
+    rows = []
+    for method in records.methods:
+        found = [record["measured"]["collapse"] for record in records.of(method, SETTING).values()]
+        columns = (("std", 2), ("norm", 2), ("kl", 2), ("shift", 2), ("active", 1), ("label", 2))
+        rows.append([method, *(spread([one[c] for one in found], d) for c, d in columns), found[0]["verdict"]])
+    head = ["", "std", "‖σ²‖", "KL (nats)", "shift", "active units", "share of the label", "verdict"]
+    return markdown_table(head, rows)
+
+
+def _figure(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> Figure:
+    figure = Figure(figsize=(9, 3.6))
+    axis = figure.subplots()
+    for number, ((method, name), values) in enumerate(rows.items()):
+        k_hat = np.sort(np.concatenate([one["k_hat"] for one in values]))
+        style = "-" if name == GUIDES[0] else "--"
+        shares = np.arange(1, len(k_hat) + 1) / len(k_hat)
+        axis.plot(k_hat, shares, style, marker="", color=f"C{number // 2}", label=f"{method}, {name}")
+    axis.axvline(0.7, color="0.5", linewidth=1)
+    axis.set(xlabel="k-hat", ylabel="share of examples below", xlim=(-0.5, 2.5))
+    axis.legend(fontsize=9)
+    return figure
+
+
+STUDY = Study("posterior", __doc__, cells, report, measure=measure)
+
+if __name__ == "__main__":
+    sys.exit(main(STUDY))

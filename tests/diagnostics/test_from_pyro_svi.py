@@ -1,0 +1,340 @@
+"""The converter to ArviZ, on models of many shapes, against densities and moments computed by hand."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro import poutine
+from pyro.infer.autoguide import AutoDelta, AutoMultivariateNormal, AutoNormal
+from scipy import stats
+from torch import Tensor
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.diagnostics import from_pyro_svi
+from vri_pyro.errors import UserError
+from vri_pyro.guides import DiagonalNormal
+from vri_pyro.models import Rectification
+
+GROUPS, MEMBERS = 4, 5
+NOISE = 0.5
+
+
+def regression(x: Tensor, y: Tensor | None) -> None:
+    """Slopes a group around a common one, with globals of three kinds of event."""
+    centre = pyro.sample("centre", dist.Normal(0, 2))
+    spread = pyro.sample("spread", dist.LogNormal(0, 1))
+    pyro.sample("shares", dist.Dirichlet(torch.ones(2, 3)).to_event(1))
+    with pyro.plate("group", GROUPS, dim=-2):
+        slope = pyro.sample("slope", dist.Normal(centre, spread))
+        with pyro.plate("member", MEMBERS, dim=-1):
+            mean = pyro.deterministic("mean", slope * x)
+            pyro.sample("y", dist.Normal(mean, NOISE), obs=y)
+
+
+def conjugate(y: Tensor) -> None:
+    with pyro.plate("data", len(y)):
+        z = pyro.sample("z", dist.Normal(0, 1))
+        pyro.sample("y", dist.Normal(z, NOISE), obs=y)
+
+
+def exact_guide(y: Tensor) -> None:
+    precision = 1 + 1 / NOISE**2
+    with pyro.plate("data", len(y)):
+        pyro.sample("z", dist.Normal(y / NOISE**2 / precision, precision**-0.5))
+
+
+@pytest.fixture
+def xy() -> tuple[Tensor, Tensor]:
+    return torch.randn(GROUPS, MEMBERS), torch.randn(GROUPS, MEMBERS)
+
+
+@pytest.fixture
+def y() -> Tensor:
+    return torch.tensor([-1.0, 0.0, 2.5])
+
+
+def test_axes_are_named_after_plates_and_events(xy: tuple[Tensor, Tensor]) -> None:
+    tree = from_pyro_svi(
+        regression,
+        AutoNormal(regression),
+        *xy,
+        num_draws=3,
+        dims={"shares": ["row", "column"], "x": ["group", "member"]},
+        coords={"group": list("abcd")},
+        constant_data={"x": xy[0]},
+    )
+    expected = {"centre": (), "spread": (), "shares": ("row", "column"), "slope": ("group",)}
+    expected["mean"] = ("group", "member")
+    for group in ("posterior", "prior"):
+        assert {name: v.dims for name, v in tree[group].items()} == {
+            name: ("chain", "draw", *dims) for name, dims in expected.items()
+        }
+    for group in ("posterior_predictive", "prior_predictive", "log_likelihood"):
+        assert tree[group].y.dims == ("chain", "draw", "group", "member")
+    assert tree.posterior.sizes["chain"] == 1
+    assert tree.posterior.group.values.tolist() == list("abcd")
+    assert tree.posterior.member.values.tolist() == list(range(MEMBERS))
+    np.testing.assert_array_equal(tree.observed_data.y, xy[1])
+    assert tree.constant_data.x.dims == ("group", "member")
+
+
+def test_densities_with_globals_equal_those_by_hand(xy: tuple[Tensor, Tensor]) -> None:
+    guide = AutoNormal(regression, init_scale=0.3)
+    tree = from_pyro_svi(regression, guide, *xy, num_draws=4, groups=("posterior", "log_likelihood", "sample_stats"))
+    centre, spread, shares, slope = (tree.posterior[n].values[0] for n in ("centre", "spread", "shares", "slope"))
+    likelihood = stats.norm.logpdf(xy[1].numpy(), slope[..., None] * xy[0].numpy(), NOISE)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
+
+    of_a_group = likelihood.sum(-1) + stats.norm.logpdf(slope, centre[:, None], spread[:, None])
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], of_a_group)
+    of_globals = stats.norm.logpdf(centre, 0, 2) + stats.lognorm.logpdf(spread, 1) + 2 * math.log(2)
+    np.testing.assert_allclose(tree.sample_stats.log_p_global[0], of_globals)
+
+    means, scales = guide.locs.slope.detach().numpy(), guide.scales.slope.detach().numpy()
+    q = stats.norm.logpdf(slope[..., None], means, scales)[..., 0]
+    np.testing.assert_allclose(tree.sample_stats.log_q[0], q)
+    np.testing.assert_allclose(shares.sum(-1), 1)
+
+
+def test_exact_posterior_makes_the_ratio_the_evidence(y: Tensor) -> None:
+    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=5)
+    ratio = (tree.sample_stats.log_p - tree.sample_stats.log_q).values[0]
+    evidence = stats.norm.logpdf(y.numpy(), 0, math.hypot(1, NOISE))
+    np.testing.assert_allclose(ratio, np.tile(evidence, (5, 1)))
+    assert "log_p_global" not in tree.sample_stats
+    assert tree.sample_stats.attrs["point_masses"] == ""
+
+
+@pytest.mark.parametrize("chunk_size", [1, 7, 100])
+def test_chunks_change_no_density(xy: tuple[Tensor, Tensor], chunk_size: int) -> None:
+    tree = from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=20, chunk_size=chunk_size)
+    assert tree.posterior["shares"].shape == tree.prior["shares"].shape == (1, 20, 2, 3)
+    centre, spread, slope = (tree.posterior[name].values[0] for name in ("centre", "spread", "slope"))
+    assert len(np.unique(centre)) == len(np.unique(tree.prior.centre)) == 20
+    np.testing.assert_allclose(tree.posterior["mean"].values[0], slope[..., None] * xy[0].numpy())
+    likelihood = stats.norm.logpdf(xy[1].numpy(), slope[..., None] * xy[0].numpy(), NOISE)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
+    of_a_group = likelihood.sum(-1) + stats.norm.logpdf(slope, centre[:, None], spread[:, None])
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], of_a_group)
+    of_globals = stats.norm.logpdf(centre, 0, 2) + stats.lognorm.logpdf(spread, 1) + 2 * math.log(2)
+    np.testing.assert_allclose(tree.sample_stats.log_p_global[0], of_globals)
+    assert tree.prior_predictive.y.values.std(axis=1).min() > 0
+
+
+def test_predictions_have_the_moments_of_posterior_and_prior(y: Tensor) -> None:
+    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=4000, chunk_size=1000)
+    precision = 1 + 1 / NOISE**2
+    for group, mean, variance in (
+        ("posterior_predictive", y.numpy() / NOISE**2 / precision, 1 / precision + NOISE**2),
+        ("prior_predictive", np.zeros(3), 1 + NOISE**2),
+    ):
+        drawn = tree[group].y.values[0]
+        np.testing.assert_allclose(drawn.mean(0), mean, atol=5 * math.sqrt(variance / 4000))
+        np.testing.assert_allclose(drawn.var(0), variance, rtol=0.12)
+    np.testing.assert_allclose(tree.prior.z.values.std(), 1, rtol=0.05)
+    np.testing.assert_allclose(tree.posterior.z.values[0].mean(0), y.numpy() / NOISE**2 / precision, atol=0.05)
+
+
+def test_subsample_is_the_same_in_every_draw_and_scales_nothing() -> None:
+    data = torch.linspace(-3, 3, 20)
+
+    def model() -> None:
+        shift = pyro.sample("shift", dist.Normal(0, 1))
+        with pyro.plate("data", 20, subsample_size=6) as chosen:
+            z = pyro.sample("z", dist.Normal(shift, 1))
+            pyro.sample("y", dist.Normal(z, NOISE), obs=data[chosen])
+
+    tree = from_pyro_svi(model, AutoNormal(model), num_draws=7)
+    indices = tree.observed_data.data.values.copy()
+    assert len(set(indices.tolist())) == 6
+    np.testing.assert_allclose(tree.observed_data.y, data[indices])
+    z, shift = tree.posterior.z.values[0], tree.posterior["shift"].values[0]
+    likelihood = stats.norm.logpdf(data[indices].numpy(), z, NOISE)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], likelihood + stats.norm.logpdf(z, shift[:, None], 1))
+    np.testing.assert_allclose(tree.sample_stats.log_p_global[0], stats.norm.logpdf(shift))
+
+
+def test_batch_that_stands_for_all_data_keeps_its_global() -> None:
+    """As a classifier's pair with a transition matrix has it: ``subsample=range(batch)`` and a latent outside."""
+
+    def model(y: Tensor) -> None:
+        transition = pyro.sample("transition", dist.Dirichlet(torch.ones(3, 3)).to_event(1))
+        with pyro.plate("data", 1000, subsample=range(len(y))):
+            pyro.sample("y", dist.Categorical(transition[0]), obs=y)
+
+    def guide(y: Tensor) -> None:
+        pyro.sample("transition", dist.Dirichlet(torch.full((3, 3), 2.0)).to_event(1))
+        with pyro.plate("data", 1000, subsample=range(len(y))):
+            pass
+
+    tree = from_pyro_svi(model, guide, torch.tensor([0, 2]), num_draws=3)
+    first = tree.posterior.transition.values[0, :, 0]
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], np.log(first[:, [0, 2]]))
+    np.testing.assert_allclose(tree.sample_stats.log_p_global[0], 3 * math.log(2))
+    assert tree.sample_stats.log_q.values.tolist() == [[[0, 0]] * 3]
+    assert tree.observed_data.data.values.tolist() == [0, 1]
+
+
+def test_guide_that_draws_all_latents_at_once_has_one_density(xy: tuple[Tensor, Tensor]) -> None:
+    guide = AutoMultivariateNormal(regression)
+    tree = from_pyro_svi(regression, guide, *xy, num_draws=4, groups=["sample_stats", "posterior"])
+    assert tree.sample_stats.log_q.dims == ("chain", "draw")
+    pyro.set_rng_seed(0)
+    trace = poutine.trace(guide).get_trace(*xy)
+    pyro.set_rng_seed(0)
+    again = from_pyro_svi(regression, guide, *xy, num_draws=1, groups=["sample_stats"])
+    assert again.sample_stats.sizes == {"chain": 1, "draw": 1}
+    values = {name: tree.posterior[name].values[0, 1] for name in ("centre", "spread", "slope")}
+    by_hand = stats.norm.logpdf(values["slope"], values["centre"], values["spread"]).sum()
+    by_hand += stats.norm.logpdf(values["centre"], 0, 2) + stats.lognorm.logpdf(values["spread"], 1) + 2 * math.log(2)
+    mean = values["slope"][:, None] * xy[0].numpy()
+    by_hand += stats.norm.logpdf(xy[1].numpy(), mean, NOISE).sum()
+    np.testing.assert_allclose(tree.sample_stats.log_p.values[0, 1], by_hand)
+    assert trace.log_prob_sum().isfinite()
+
+
+def test_scales_masks_and_factors_are_told_apart(y: Tensor) -> None:
+    def model() -> None:
+        with pyro.plate("data", 3):
+            z = pyro.sample("z", dist.Normal(0, 1))
+            with poutine.scale(scale=7.0):
+                pyro.sample("y", dist.Normal(z, 1), obs=y)
+            with poutine.mask(mask=torch.tensor([True, False, True])):
+                pyro.sample("seen", dist.Normal(z, 1), obs=y)
+            pyro.factor("bonus", 0.25 * z)
+
+    def guide() -> None:
+        with pyro.plate("data", 3), poutine.scale(scale=3.0):
+            pyro.sample("z", dist.Normal(1, 2))
+
+    tree = from_pyro_svi(model, guide, num_draws=4)
+    z = tree.posterior.z.values[0]
+    likelihood = stats.norm.logpdf(y.numpy(), z, 1)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
+    np.testing.assert_allclose(tree.log_likelihood.seen[0], likelihood * [1, 0, 1])
+    by_hand = stats.norm.logpdf(z) + likelihood * [2, 1, 2] + 0.25 * z
+    np.testing.assert_allclose(tree.sample_stats.log_p[0], by_hand)
+    np.testing.assert_allclose(tree.sample_stats.log_q[0], stats.norm.logpdf(z, 1, 2))
+    assert set(tree.observed_data) == set(tree.posterior_predictive) == {"y", "seen"}
+
+
+def test_data_that_depend_on_other_data_are_predicted_together() -> None:
+    def model() -> None:
+        first = pyro.sample("first", dist.Normal(0, 1), obs=torch.tensor(50.0))
+        pyro.sample("second", dist.Normal(first, 1), obs=torch.tensor(50.0))
+
+    tree = from_pyro_svi(model, lambda: None, num_draws=50)
+    assert tree.posterior_predictive.second.max() < 10  # not around the observed 50
+    np.testing.assert_allclose(tree.log_likelihood.second, stats.norm.logpdf(0))
+    assert "posterior" not in tree.children
+
+
+def test_discrete_latents_are_drawn_by_the_guide_or_refused() -> None:
+    def model() -> None:
+        with pyro.plate("data", 2):
+            kind = pyro.sample("kind", dist.Bernoulli(0.5), infer={"enumerate": "parallel"})
+            pyro.sample("y", dist.Normal(kind, 1), obs=torch.ones(2))
+
+    def guide() -> None:
+        with pyro.plate("data", 2):
+            pyro.sample("kind", dist.Bernoulli(0.9))
+
+    tree = from_pyro_svi(model, guide, num_draws=30)
+    kind = tree.posterior.kind.values[0]
+    assert set(np.unique(kind)) == {0, 1}
+    np.testing.assert_allclose(tree.sample_stats.log_q[0], np.where(kind == 1, math.log(0.9), math.log(0.1)))
+    with pytest.raises(UserError, match="'kind' is not in the guide; draw it in the guide \\(a latent"):
+        from_pyro_svi(model, lambda: None, num_draws=2)
+
+
+def test_points_are_named(y: Tensor) -> None:
+    tree = from_pyro_svi(conjugate, AutoDelta(conjugate), y, num_draws=2)
+    assert tree.sample_stats.attrs["point_masses"] == "z"
+    assert np.ptp(tree.posterior.z.values[0], axis=0).tolist() == [0, 0, 0]
+    assert from_pyro_svi(conjugate, AutoNormal(conjugate), y, num_draws=2).sample_stats.attrs["point_masses"] == ""
+
+
+def test_plate_named_as_arvizs_own_and_axes_of_no_plate_are_told_apart() -> None:
+    def model() -> None:
+        with pyro.plate("draw", 2, dim=-2):
+            z = pyro.sample("z", dist.Normal(0, 1))
+            wide = pyro.deterministic("wide", z.expand(2, 3), event_dim=0)
+            pyro.sample("y", dist.Normal(wide, 1), obs=torch.zeros(2, 3))
+
+    with pyro.validation_enabled(False):  # three columns in no plate, which Pyro would call a mistake
+        tree = from_pyro_svi(model, AutoNormal(model), num_draws=2)
+    assert tree.posterior.z.dims == ("chain", "draw", "draw_plate")
+    assert tree.log_likelihood.y.dims == ("chain", "draw", "draw_plate", "y_dim_1")
+
+
+def test_only_groups_asked_for_are_made(y: Tensor) -> None:
+    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=2, groups=["prior"])
+    assert set(tree.children) == {"prior", "observed_data"}
+
+
+def test_pair_of_this_package_has_classes_as_events() -> None:
+    output = ClassifierOutput(torch.randn(6, 3), torch.randn(6, 4))
+    labels = torch.tensor([0, 1, 2, 2, 1, 0])
+    model, guide = Rectification(4, 3), DiagonalNormal(4, 3, hidden=(5,))
+    classes = {"v": ["class"], "rectifier": ["class"]}
+    tree = from_pyro_svi(model, guide, output, labels, num_draws=8, dims=classes, coords={"class": ["a", "b", "c"]})
+    assert tree.posterior.v.dims == tree.posterior.rectifier.dims == ("chain", "draw", "data", "class")
+    np.testing.assert_allclose(tree.posterior.rectifier, 1 / (1 + np.exp(-tree.posterior.v)))
+    logits = torch.from_numpy(tree.posterior.rectifier.values[0]) * output.logits
+    expected = logits.log_softmax(-1).gather(-1, labels.expand(8, 6).unsqueeze(-1)).squeeze(-1)
+    np.testing.assert_allclose(tree.log_likelihood.y[0], expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"num_draws": 0}, "num_draws is 0; draw at least once"),
+        ({"groups": ["posterior", "warmup"]}, "there is no group 'warmup'; choose from posterior,"),
+        ({"data_plate": "examples"}, "no plate 'examples' \\(its plates: data\\)"),
+        ({"dims": {"z": ["event"]}}, "dims names 1 dimensions of 'z' \\(event\\) but its events have 0"),
+    ],
+)
+def test_bad_options_are_refused(y: Tensor, options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_pyro_svi(conjugate, exact_guide, y, **options)
+
+
+def test_another_number_of_event_names_is_refused(xy: tuple[Tensor, Tensor]) -> None:
+    with pytest.raises(UserError, match="dims names 1 dimensions of 'shares' \\(row\\) but its events have 2"):
+        from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=1, dims={"shares": ["row"]})
+
+
+def changing_shape() -> None:
+    with pyro.plate("data", int(torch.randint(1, 1000, ()))):
+        pyro.sample("z", dist.Normal(0, 1))
+
+
+def coming_and_going() -> None:
+    pyro.sample("z", dist.Normal(0, 1))
+    if torch.rand(()) < 0.5:
+        pyro.deterministic("sometimes", torch.tensor(1.0))
+
+
+@pytest.mark.parametrize("model", [changing_shape, coming_and_going])
+def test_sites_that_differ_between_draws_are_refused(model: Callable[[], None]) -> None:
+    with pytest.raises(UserError, match="is not there in every draw, or not in one shape"):
+        from_pyro_svi(model, lambda: pyro.sample("z", dist.Normal(0, 1)), num_draws=40, groups=["prior", "posterior"])
+
+
+def test_guide_that_draws_something_else_is_refused(y: Tensor) -> None:
+    def guide(y: Tensor) -> None:
+        exact_guide(y)
+        pyro.sample("noise", dist.Normal(0, 1))
+
+    with pytest.raises(UserError, match="the guide draws 'noise', which is no latent of the model"):
+        from_pyro_svi(conjugate, guide, y, num_draws=1)
+    with pytest.raises(UserError, match="the model's latent 'z' is not in the guide; draw it, or observe it"):
+        from_pyro_svi(conjugate, lambda y: None, y, num_draws=1)

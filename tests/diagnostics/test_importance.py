@@ -1,0 +1,84 @@
+"""k-hat and the bounds, where they are known."""
+
+from __future__ import annotations
+
+import math
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoDelta, AutoNormal
+from scipy import stats
+from torch import Tensor
+
+from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k
+from vri_pyro.errors import UserError
+
+Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
+PRECISION = 5.0  # of the posterior of a unit prior and noise 0.5
+
+
+def model(y: Tensor) -> None:
+    with pyro.plate("data", len(y)):
+        z = pyro.sample("z", dist.Normal(0, 1))
+        pyro.sample("y", dist.Normal(z, 0.5), obs=y)
+
+
+def tree_of(widths: Tensor, num_draws: int = 2000) -> object:
+    def guide(y: Tensor) -> None:
+        with pyro.plate("data", len(y)):
+            pyro.sample("z", dist.Normal(4 * y / PRECISION, widths * PRECISION**-0.5))
+
+    return from_pyro_svi(model, guide, Y, num_draws=num_draws, chunk_size=500, groups=["sample_stats"])
+
+
+def test_narrow_guide_has_the_tail_that_theory_gives_it() -> None:
+    """Normal weights, target wider by a factor r: the ratio's tail index is k = 1 - 1/r², of either sign."""
+    tree = tree_of(torch.tensor([0.5, 0.8, 1.0, 1.5]), num_draws=20_000)
+    found = pareto_k(tree)  # type: ignore[arg-type]
+    assert found.dims == ("data",)
+    assert found.values[0] == pytest.approx(1 - 0.5**2, abs=0.15)
+    assert found.values[1] == pytest.approx(1 - 0.8**2, abs=0.15)
+    assert found.values[2] == -np.inf  # the posterior itself
+    assert found.values[3] < 0.2
+
+
+def test_bounds_meet_at_the_posterior_and_their_gap_is_the_divergence() -> None:
+    widths = torch.tensor([0.8, 1.0, 1.0, 1.3])
+    found = bounds(tree_of(widths, num_draws=20_000))  # type: ignore[arg-type]
+    evidence = stats.norm.logpdf(Y.numpy(), 0, math.hypot(1, 0.5))
+    np.testing.assert_allclose(found.importance_weighted, evidence, atol=0.02)
+    np.testing.assert_allclose(found.elbo[1:3], evidence[1:3])
+    divergence = (widths**2 - 1) / 2 - widths.log()
+    np.testing.assert_allclose(found.gap, divergence, atol=0.03)
+    assert (found.gap >= -1e-12).all()
+
+
+def test_point_has_no_weights_to_speak_of() -> None:
+    tree = from_pyro_svi(model, AutoDelta(model), Y, num_draws=30)
+    assert (pareto_k(tree) == np.inf).all()
+    assert (bounds(tree).elbo == -np.inf).all()
+
+
+def test_globals_enter_the_joint_weights_alone() -> None:
+    def shifted(y: Tensor) -> None:
+        shift = pyro.sample("shift", dist.Normal(0, 1))
+        with pyro.plate("data", len(y)):
+            pyro.sample("y", dist.Normal(shift, 0.5), obs=y)
+
+    tree = from_pyro_svi(shifted, AutoNormal(shifted, init_scale=0.3), Y, num_draws=500, groups=["sample_stats"])
+    stats_group = tree.sample_stats
+    by_hand = stats_group.log_p.sum("data") + stats_group.log_p_global - stats_group.log_q_global
+    np.testing.assert_allclose(log_weights(tree, joint=True), by_hand)
+    assert log_weights(tree).dims == ("chain", "draw", "data")
+    assert pareto_k(tree, joint=True).dims == ()
+
+
+def test_what_is_missing_is_named() -> None:
+    tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=10, groups=["posterior"])
+    with pytest.raises(UserError, match="no sample_stats with log_p and log_q; ask from_pyro_svi"):
+        pareto_k(tree)
+    with pytest.raises(UserError, match="there are 10 draws, too few for a tail; give at least 25"):
+        pareto_k(from_pyro_svi(model, AutoNormal(model), Y, num_draws=10))

@@ -1,0 +1,320 @@
+"""From a Pyro model and its guide to ArviZ: draws, predictions and densities as an xarray.DataTree."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pyro
+import torch
+from pyro import poutine
+from pyro.poutine.uncondition_messenger import UnconditionMessenger
+from pyro.poutine.util import site_is_factor
+from torch import Tensor
+
+from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
+from vri_pyro.errors import UserError
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+GROUPS = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive")
+POINT_MASSES = "point_masses"
+_SAMPLE_DIMS = ["chain", "draw"]
+_DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
+
+
+@torch.no_grad()
+def from_pyro_svi(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *args: Any,
+    num_draws: int = 1000,
+    chunk_size: int = 1,
+    groups: Collection[str] = GROUPS,
+    dims: Mapping[str, Sequence[str]] | None = None,
+    coords: Mapping[str, Any] | None = None,
+    constant_data: Mapping[str, Any] | None = None,
+    data_plate: str | None = None,
+    **kwargs: Any,
+) -> DataTree:
+    """Draw from a guide and tell ArviZ what it is: the converter for Pyro's variational inference.
+
+    Dimensions are named after the plates that a site is in, and after its event dimensions; a plate that works on a
+    subsample has that subsample's indices for coordinates, and works on the same one in every draw. Draws are written
+    in place: beside the result, memory is needed for one chunk. Pyro's random state moves on.
+
+    Args:
+        model, guide: Pyro callables of ``(*args, **kwargs)``. Sites that the model observes are data; for predictions
+            they are sampled instead, whatever values were given.
+        num_draws: from the guide, and from the prior.
+        chunk_size: how many draws to make in one pass of guide and model, in a plate left of theirs. One by one is slow
+            for large networks but right for any pair; more take a pair whose computations broadcast over a plate to
+            the left, as for an ELBO with vectorised particles.
+        groups: what to compute, besides the data: any of :data:`GROUPS`.
+        dims: names of the dimensions that no plate names: those of a site's events, by site, and all of those of
+            constant data.
+        coords: coordinate values by dimension, in place of indices.
+        constant_data: arrays to keep beside the observed data, by name.
+        data_plate: the plate over data, by which log p and log q are kept apart; when None, the outermost plate that
+            holds every observed site.
+
+    Returns:
+        a tree with those groups, and ``observed_data`` and ``constant_data`` where there are some; (chain = 1, draw)
+        lead.
+
+        * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic``;
+        * ``log_likelihood``: of each observed site, without the scales that subsampling or ``poutine.scale`` put on it;
+        * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
+          latents under the guide, [chain, draw, data plate], neither scaled; where something is outside the data plate,
+          ``log_p_global`` and ``log_q_global`` [chain, draw]. All four together are the density ratio. Where the guide
+          does not factorise over the data as the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
+          The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
+
+    Raises:
+        UserError: guide and model have different latents, a site or its shape differs between draws, a group or plate
+            is unknown, or ``num_draws`` or ``chunk_size`` is below 1.
+    """
+    for name, number in (("num_draws", num_draws), ("chunk_size", chunk_size)):
+        if number < 1:
+            raise UserError(f"{name} is {number}; draw at least once")
+    if strangers := [group for group in groups if group not in GROUPS]:
+        raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
+    pair = _Pair(model, guide, args, kwargs)
+    guided, modelled = pair.posterior()
+    variables = _Variables(modelled, dims or {})
+    plate = _factorising_plate(guided, modelled, data_plate)
+    densities = _Densities(guided, modelled, plate)
+    kept = _Kept(groups, num_draws)
+    for start in range(0, num_draws, chunk_size):
+        pair.draws = count = min(chunk_size, num_draws - start)
+        if set(groups) - {"prior", "prior_predictive"}:
+            drawn, run = pair.posterior()
+            kept.write("posterior", start, variables.values(traces.latent(run) | traces.deterministic(run), count))
+            kept.write("log_likelihood", start, variables.log_likelihoods(run, count))
+            kept.write("sample_stats", start, densities(drawn, run, count))
+            if "posterior_predictive" in groups:
+                kept.write("posterior_predictive", start, variables.values(pair.predicted(drawn)[1], count))
+        if "prior" in groups or "prior_predictive" in groups:
+            latents, predictions = pair.predicted()
+            kept.write("prior", start, variables.values(latents, count))
+            kept.write("prior_predictive", start, variables.values(predictions, count))
+    data: dict[str, dict[str, Any]] = {group: kept.groups[group] for group in GROUPS if kept.groups.get(group)}
+    if found := traces.observed(modelled):
+        data["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
+    if constant_data:
+        data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
+    attributes = {"sample_stats": {POINT_MASSES: " ".join(_points(guided))}} if "sample_stats" in data else {}
+    return _tree(data, variables.dims(plate, constant_data or {}), variables.coordinates(coords or {}), attributes)
+
+
+def _tree(
+    data: Mapping[str, Mapping[str, Any]], dims: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, Any]
+) -> DataTree:
+    import arviz as az  # takes seconds, which nothing else here should wait for
+
+    used = {"chain", "draw", *(dim for group in data.values() for name in group for dim in dims.get(name, ()))}
+    library = {"inference_library": "pyro", "inference_library_version": pyro.__version__}
+    return az.from_dict(
+        data,
+        sample_dims=_SAMPLE_DIMS,
+        dims=dims,
+        coords={name: values for name, values in coords.items() if name in used},
+        attrs={"/": library, **attrs},
+    )
+
+
+class _Pair:
+    """Guide and model, run on the same arguments and, where their plates work on subsamples, on the same ones.
+
+    Attributes:
+        draws: how many to make in a run.
+    """
+
+    def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
+        self._model, self._guide, self._args, self._kwargs = model, guide, args, kwargs
+        self._subsamples: dict[str, Any] = {}
+        self.draws = 1
+        guided, modelled = self.posterior()
+        _check_latents(guided, modelled)
+        sites = (traces.stochastic(guided) | traces.stochastic(modelled)).values()
+        self._nesting = max((-frame.dim for site in sites for frame in traces.plates(site)), default=0)
+        self._subsamples = traces.subsamples(guided) | traces.subsamples(modelled)
+
+    def posterior(self) -> tuple[Any, Any]:
+        """Traces of the guide, and of the model at what the guide drew."""
+        guided = self._run(self._on_subsamples(self._guide))
+        return guided, self._run(poutine.replay(self._on_subsamples(self._model), trace=guided))
+
+    def predicted(self, guided: Any = None) -> tuple[dict[str, Site], dict[str, Site]]:
+        """The model's latents, drawn from the prior unless the guide drew them, and data drawn given them."""
+        model = self._on_subsamples(Unobserved()(self._model))
+        drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
+        sites = traces.latent(drawn)
+        data = {n: s for n, s in sites.items() if s["infer"].get("was_observed")}
+        latents = {n: s for n, s in sites.items() if not s["infer"].get("was_observed")}
+        return latents | traces.deterministic(drawn), data
+
+    def _run(self, function: Callable) -> Any:
+        if self.draws > 1:
+            function = pyro.plate("draws_vectorized", self.draws, dim=-self._nesting - 1)(function)
+        return poutine.trace(function).get_trace(*self._args, **self._kwargs)
+
+    def _on_subsamples(self, function: Callable) -> Callable:
+        return poutine.condition(function, data=self._subsamples) if self._subsamples else function
+
+
+class Unobserved(UnconditionMessenger):
+    """Has observed data sampled; factors and deterministic values stay as they are."""
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if not (msg["infer"].get("_deterministic") or site_is_factor(msg)):
+            super()._pyro_sample(msg)
+
+
+class _Variables:
+    """The sites as variables: their values on named axes."""
+
+    def __init__(self, modelled: Any, events: Mapping[str, Sequence[str]]) -> None:
+        self._events = events
+        sites = traces.stochastic(modelled) | traces.deterministic(modelled)
+        self._names = AxisNames(modelled, {*_SAMPLE_DIMS, *_DENSITIES, *sites}, events)
+        self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
+        self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in traces.observed(modelled).items()}
+
+    def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
+        """What was drawn, [count, ...]."""
+        return {name: _on(self._axes, name, site["value"], count) for name, site in sites.items()}
+
+    def log_likelihoods(self, modelled: Any, count: int) -> dict[str, np.ndarray]:
+        """Of each observed site, unscaled, [count, ...]."""
+        sites = traces.observed(modelled).items()
+        return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites}
+
+    def dims(self, plate: Any, constant_data: Mapping[str, Any]) -> dict[str, list[str]]:
+        """The dimensions of every variable, but for chain and draw."""
+        densities = [] if plate is None else [self._names.plate(plate)]
+        return (
+            {name: axes.kept for name, axes in self._axes.items()}
+            | {"log_p": densities, "log_q": densities}
+            | {name: list(self._events.get(name, ())) for name in constant_data}
+        )
+
+    def coordinates(self, given: Mapping[str, Any]) -> dict[str, Any]:
+        """Of the dimensions."""
+        return self._names.coordinates | dict(given)
+
+
+class _Kept:
+    """Arrays [1, draws, ...] by group and variable, filled chunk by chunk; of the groups asked for."""
+
+    def __init__(self, groups: Collection[str], num_draws: int) -> None:
+        self._asked, self._num_draws = groups, num_draws
+        self.groups: dict[str, dict[str, np.ndarray]] = {}
+
+    def write(self, group: str, start: int, values: Mapping[str, np.ndarray]) -> None:
+        """Keep the values [count, ...] of the draws from ``start`` on."""
+        if group not in self._asked:
+            return
+        if start == 0:
+            shapes = {name: (1, self._num_draws, *value.shape[1:]) for name, value in values.items()}
+            self.groups[group] = {name: np.empty(shapes[name], value.dtype) for name, value in values.items()}
+        kept = self.groups[group]
+        for name in kept.keys() | values.keys():
+            if name not in kept or name not in values or kept[name].shape[2:] != values[name].shape[1:]:
+                raise _changing(name)
+            kept[name][0, start : start + len(values[name])] = values[name]
+
+
+def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.ndarray:
+    if name not in axes:
+        raise _changing(name)
+    return axes[name].values(_by_draw(name, value, len(axes[name].names), count))
+
+
+def _by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
+    """Values, with so many axes a draw, of some draws that were made at once, [count, ...]."""
+    if value.dim() < axes or (count == 1 and value.dim() > axes):
+        raise _changing(name)
+    own = value.shape[value.dim() - axes :]
+    if value.dim() == axes:  # the same in every draw
+        return value.expand(count, *own)
+    if value.numel() != count * own.numel():
+        raise _changing(name)
+    return value.reshape(count, *own)
+
+
+def _changing(name: str) -> UserError:
+    return UserError(
+        f"site '{name}' is not there in every draw, or not in one shape; ArviZ's arrays are rectangular, so let the "
+        "model have the same sites in every run"
+    )
+
+
+def _check_latents(guided: Any, modelled: Any) -> None:
+    """Refuse a guide that draws other latents than the model has."""
+    drawn, needed = traces.latent(guided), traces.latent(modelled)
+    for name in needed.keys() - drawn.keys():
+        discrete = getattr(needed[name]["fn"], "has_enumerate_support", False)
+        remedy = "draw it in the guide (a latent that enumeration summed out has no draws)" if discrete else "draw it"
+        raise UserError(f"the model's latent '{name}' is not in the guide; {remedy}, or observe it in the model")
+    for name in drawn.keys() - needed.keys():
+        raise UserError(
+            f"the guide draws '{name}', which is no latent of the model; mark it infer={{'is_auxiliary': True}}"
+        )
+
+
+def _factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
+    """The plate over data, unless what is inside it for the model comes from outside it in the guide."""
+    plate = traces.choose_data_plate(modelled, asked)
+    if plate is None:
+        return None
+
+    def inside(sites: Mapping[str, Site]) -> list[str]:
+        return [n for n, site in sites.items() if plate.name in {frame.name for frame in traces.plates(site)}]
+
+    auxiliary = {n: s for n, s in traces.stochastic(guided).items() if s["infer"].get("is_auxiliary")}
+    made = [name for name in inside(traces.latent(guided)) if traces.is_point(guided.nodes[name])]
+    drawn_inside = set(inside(traces.latent(modelled))) <= set(inside(traces.latent(guided)))
+    return plate if drawn_inside and not (made and auxiliary and not inside(auxiliary)) else None
+
+
+def _points(guided: Any) -> list[str]:
+    """The latents that the guide puts in one point; not those that it computes from auxiliary draws."""
+    if any(site["infer"].get("is_auxiliary") for site in traces.stochastic(guided).values()):
+        return []
+    return [name for name, site in traces.latent(guided).items() if traces.is_point(site)]
+
+
+class _Densities:
+    """Unscaled log p and log q: a datum, where there is a plate of them, and of what is outside it."""
+
+    def __init__(self, guided: Any, modelled: Any, plate: Any) -> None:
+        self._plate = plate
+        self._axes = {
+            name: {n: traces.log_prob(site).dim() for n, site in traces.stochastic(trace).items()}
+            for name, trace in (("log_p", modelled), ("log_q", guided))
+        }
+
+    def __call__(self, guided: Any, modelled: Any, count: int) -> dict[str, np.ndarray]:
+        """Of some draws, [count] or [count, plate's size]."""
+        inside: dict[str, Any] = dict.fromkeys(("log_p", "log_q"), torch.zeros(()))
+        outside: dict[str, Any] = {}
+        for name, trace in (("log_p", modelled), ("log_q", guided)):
+            for site_name, site in traces.stochastic(trace).items():
+                if site_name not in self._axes[name]:
+                    raise _changing(site_name)
+                value = _by_draw(site_name, traces.log_prob(site), self._axes[name][site_name], count)
+                frame = next((f for f in traces.plates(site) if self._plate and f.name == self._plate.name), None)
+                term = value.reshape(count, -1).sum(1) if frame is None else traces.over_all_but(frame, value)
+                if self._plate is None or frame is not None:
+                    inside[name] = inside[name] + term
+                else:
+                    outside[f"{name}_global"] = outside.get(f"{name}_global", 0.0) + term
+        if outside:
+            outside = dict.fromkeys(("log_p_global", "log_q_global"), torch.zeros(())) | outside
+        shape = (count,) if self._plate is None else (count, self._plate.size)
+        arrays = {name: np.broadcast_to(value.cpu().numpy(), shape) for name, value in inside.items()}
+        return arrays | {n: np.broadcast_to(value.cpu().numpy(), (count,)) for n, value in outside.items()}

@@ -1,0 +1,78 @@
+"""A guide against the No-U-Turn sampler, which needs no guide: means, standard deviations and coverage."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from pyro import poutine
+from pyro.infer import MCMC, NUTS
+from torch import Tensor
+
+from vri_pyro.diagnostics import pyro_traces as traces
+
+LEVEL = 0.9  # of the intervals whose coverage is measured
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """How draws of a guide stand to those of NUTS, by scalar coordinate of a latent.
+
+    Attributes:
+        shift: the guide's mean minus NUTS's, in NUTS's standard deviations, [...].
+        scale: the guide's standard deviation over NUTS's, [...].
+        coverage: share of NUTS's draws inside the guide's central 90% interval, [...]; 0.9 where the two agree.
+    """
+
+    shift: Tensor
+    scale: Tensor
+    coverage: Tensor
+
+
+def nuts_draws(model: Callable[..., Any], *args: Any, num_draws: int = 2000, warmup: int = 500) -> dict[str, Tensor]:
+    """Sample a small problem's posterior by Pyro's NUTS.
+
+    Args:
+        model: a Pyro callable of ``args``, without subsamples, scales and discrete latents.
+        num_draws: of one chain.
+        warmup: steps before.
+
+    Returns:
+        draws [num_draws, ...] by latent site.
+
+    Reference: Hoffman and Gelman, The No-U-Turn sampler, JMLR 2014.
+    """
+    sampler = MCMC(NUTS(model), num_samples=num_draws, warmup_steps=warmup, disable_progbar=True)
+    sampler.run(*args)
+    return {name: values.detach() for name, values in sampler.get_samples().items()}
+
+
+def nuts_agreement(exact: dict[str, Tensor], guide: Callable[..., Any], *args: Any) -> dict[str, Agreement]:
+    """Compare a guide with draws of NUTS.
+
+    Args:
+        exact: of :func:`nuts_draws`.
+        guide: a Pyro callable of ``args``; it is drawn from as often.
+
+    Returns:
+        by latent site.
+    """
+    number = len(next(iter(exact.values())))
+    with torch.no_grad():
+        drawn = [traces.latent(poutine.trace(guide).get_trace(*args)) for _ in range(number)]
+    return {
+        name: compare(torch.stack([sites[name]["value"] for sites in drawn]), values) for name, values in exact.items()
+    }
+
+
+def compare(drawn: Tensor, exact: Tensor) -> Agreement:
+    """Compare draws [n, ...] of a guide with draws [m, ...] of the posterior."""
+    tail = (1 - LEVEL) / 2
+    low, high = drawn.quantile(tail, dim=0), drawn.quantile(1 - tail, dim=0)
+    return Agreement(
+        shift=(drawn.mean(0) - exact.mean(0)) / exact.std(0),
+        scale=drawn.std(0) / exact.std(0),
+        coverage=((exact >= low) & (exact <= high)).to(drawn).mean(0),
+    )

@@ -1,0 +1,99 @@
+"""A run's posterior for ArviZ: chosen examples, with classes, positions and labels for coordinates."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from pyro import poutine
+
+from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.data import Split, generator_for, permutation
+from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
+from vri_pyro.errors import UserError
+from vri_pyro.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    from xarray import DataTree
+
+
+def choose_examples(split: Split, count: int, seed: int = 0) -> np.ndarray:
+    """Positions of some examples of the noisy part, drawn at random and sorted; all of them when there are fewer."""
+    if count < 1:
+        raise UserError(f"examples is {count}; choose at least 1")
+    drawn = permutation(generator_for(seed, "examples to look at"), len(split.noisy_indices))[:count]
+    return np.sort(split.noisy_indices[drawn])
+
+
+def outputs_of(run: TrainedRun, indices: np.ndarray) -> tuple[ClassifierOutput, torch.Tensor]:
+    """What the run's classifier makes of training examples, and the labels that training saw.
+
+    Raises:
+        UserError: the run's method has no model and guide.
+    """
+    if not run.has_pair:
+        raise UserError(f"{run.folder.path} was trained by a method without model and guide; look into one with both")
+    batches = list(run.outputs(indices))
+    logits, features = (torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True))
+    return ClassifierOutput(logits, features), torch.cat([batch.y for _, batch in batches])
+
+
+def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, chunk_size: int = 20) -> DataTree:
+    """The posterior, prior and predictives of training examples, as :func:`from_pyro_svi` has them.
+
+    Args:
+        run: a trained run, with a model and a guide.
+        indices: positions of the examples in the training set, int64 [n], such as :func:`choose_examples`' own.
+        num_draws: see :func:`from_pyro_svi`.
+        chunk_size: see :func:`from_pyro_svi`; pairs of this package broadcast over particles.
+
+    Returns:
+        the tree; ``data`` has the positions for coordinates and ``class`` the names of the classes. ``constant_data``
+        has the labels ``given_label`` and, where it is known, ``true_label`` (-1 for none of the classes), and the
+        classifier's ``logits``.
+
+    Raises:
+        UserError: the run's method has no model and guide.
+    """
+    output, y = outputs_of(run, indices)
+    with torch.random.fork_rng():
+        trace = poutine.trace(run.model).get_trace(output, y)
+    constant_data: dict[str, Any] = {"given_label": y.cpu().numpy(), "logits": output.logits.cpu().numpy()}
+    dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}
+    if (truth := true_labels(run.split)) is not None:
+        constant_data["true_label"], dims["true_label"] = truth[indices], ["data"]
+    coords = {"data": indices, "class": list(run.classes), "true_class": list(run.classes)}
+    return from_pyro_svi(
+        run.model,
+        run.guide,
+        output,
+        y,
+        num_draws=num_draws,
+        chunk_size=chunk_size,
+        dims=dims,
+        coords=coords,
+        constant_data=constant_data,
+    )
+
+
+def true_labels(split: Split) -> np.ndarray | None:
+    """By position in the training set, int64 [num_train], as far as the split knows; -1 elsewhere, and for no class."""
+    if split.true_labels is None:
+        return None
+    labels = np.full(split.num_train, NO_CLASS, dtype=np.int64)
+    labels[split.noisy_indices] = split.true_labels
+    labels[split.clean_indices] = split.clean_labels
+    if split.validation_from == "clean":
+        labels[split.validation_indices] = split.validation_labels
+    return labels
+
+
+def _class_dims(trace: Any, classes: int) -> dict[str, list[str]]:
+    """Names for the event dimensions of vectors and matrices over the classes."""
+    named = {(classes,): ["class"], (classes, classes): ["true_class", "class"]}
+    sites = traces.stochastic(trace) | traces.deterministic(trace)
+    shapes = {name: tuple(site["fn"].event_shape) for name, site in sites.items()}
+    return {name: list(named[shape]) for name, shape in shapes.items() if shape in named}

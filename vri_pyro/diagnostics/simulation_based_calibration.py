@@ -1,0 +1,107 @@
+"""Is an amortised guide right on average over data? Ranks of true latents among a guide's draws."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from pyro import poutine
+from torch import Tensor
+
+from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.from_pyro_svi import Unobserved
+from vri_pyro.errors import UserError
+
+SIGNIFICANCE = 0.01
+SLIGHT = 0.05  # of the spread, and of the mean transform
+
+
+@dataclass(frozen=True)
+class Calibration:
+    """Probability integral transforms of the true latents: uniform where the guide is the posterior.
+
+    Attributes:
+        transforms: share of the guide's draws below the truth, [simulations, ...], in (0, 1).
+        p_value: of ArviZ's test of uniformity for each scalar coordinate, the least times their number.
+    """
+
+    transforms: np.ndarray
+    p_value: float
+
+    @property
+    def coverage(self) -> float:
+        """Share of truths inside the guide's central 90% interval."""
+        return float(((self.transforms > 0.05) & (self.transforms < 0.95)).mean())
+
+    @property
+    def spread(self) -> float:
+        """Standard deviation of the transforms over that of a uniform: above 1 the guide is too sure of itself."""
+        return float(self.transforms.std() * np.sqrt(12))
+
+    @property
+    def verdict(self) -> str:
+        """In words."""
+        if self.p_value >= SIGNIFICANCE:
+            return f"calibrated, as far as {len(self.transforms)} simulations tell (p = {self.p_value:.2g})"
+        bias = float(self.transforms.mean()) - 0.5
+        if abs(self.spread - 1) > SLIGHT:
+            how = "too narrow" if self.spread > 1 else "too wide"
+        else:
+            how = "misplaced" if abs(bias) > SLIGHT else "off by a little that many simulations show"
+        side = "above" if bias > 0 else "below"
+        return f"not calibrated: {how} (spread {self.spread:.2f}, truths {abs(bias):.2f} {side} the middle on average)"
+
+
+@torch.no_grad()
+def simulation_based_calibration(
+    model: Callable[..., Any],
+    guide: Callable[..., Any],
+    *args: Any,
+    given: Callable[[dict[str, Tensor]], tuple],
+    simulations: int = 200,
+    draws: int = 99,
+) -> dict[str, Calibration]:
+    """Draw latents and data from the model, let the guide infer, and rank the truth among its draws.
+
+    Args:
+        model: a Pyro callable of ``args``, whose observed sites are sampled instead; what the guide draws is latent.
+        guide: a Pyro callable, amortised over data.
+        args: of the model.
+        given: from what was simulated, by site, to the guide's arguments.
+        simulations: how many; data of a plate are simulated together, each a simulation of its own for a latent in it.
+        draws: of the guide a simulation.
+
+    Returns:
+        by latent site; sites in a plate have it among the simulations.
+
+    Raises:
+        UserError: the guide draws something that the model does not.
+
+    Reference: Talts et al., Validating Bayesian inference algorithms with simulation-based calibration, 2018.
+    """
+    transforms: dict[str, list[Tensor]] = {}
+    for _ in range(simulations):
+        simulated = traces.latent(poutine.trace(Unobserved()(model)).get_trace(*args))
+        inputs = given({name: site["value"] for name, site in simulated.items()})
+        below: dict[str, Tensor] = {}
+        for _ in range(draws):
+            for name, site in traces.latent(poutine.trace(guide).get_trace(*inputs)).items():
+                if name not in simulated:
+                    raise UserError(f"the guide draws '{name}', which the model does not; give both the same latents")
+                lower = (site["value"] < simulated[name]["value"]).to(site["value"])
+                below[name] = below[name] + lower if name in below else lower
+        for name, ranks in below.items():
+            events = max(1, simulated[name]["fn"].event_shape.numel())
+            # Half a rank off either end, so that no transform is 0 or 1.
+            transforms.setdefault(name, []).append((ranks.reshape(-1, events) + 0.5) / (draws + 1))
+    return {name: _calibration(torch.cat(parts).cpu().numpy()) for name, parts in transforms.items()}
+
+
+def _calibration(transforms: np.ndarray) -> Calibration:
+    from arviz_stats.base import array_stats  # takes seconds to import
+
+    p_values, *_ = array_stats.uniformity_test(transforms, axis=0)
+    return Calibration(transforms, float(min(1.0, p_values.min() * p_values.size)))
