@@ -35,7 +35,7 @@ _SENTENCES = (
     (r"Problems parsing config: (.*?)\s+in \"<unicode string>\",", r"--config: this is no valid YAML, mend it: \1,"),
     (r"Unexpected config: .*", "--config: the file must map options to values, as config.yaml of a run folder does"),
     (r"argument subcommand: invalid choice: ('\S+') \(choose from (.*)\)", r"there is no command \1; choose from \2"),
-    (r"expected \"subcommand\" to be one of \{(.*?)\}.*", r"name a command: \1"),
+    (r"expected \"subcommand\" to be one of .*", "name a command; vri-pyro --help lists them"),
 )
 
 

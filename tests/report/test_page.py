@@ -77,7 +77,7 @@ def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
     assert f"in truth {100 * seen.run.split.realised_rate:.1f}%" in text
     assert f"{seen.detections['combined'].auroc:.3f}" in text
     assert "expected calibration error" in text
-    assert "Bilevel: Rectification, DiagonalNormal" in text
+    assert "EstimatedBilevel: HierarchicalRectification, Hierarchical" in text
     assert "outer_kl_weight: 0.001" in page
 
 
