@@ -19,7 +19,7 @@ import torch
 from .conftest import FINE_TUNING, TINY, Command
 
 # Batches of 67 make 20 steps an epoch; dropout and two particles draw random numbers in every one of them.
-CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\n") + FINE_TUNING
+CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\nreport: false\n") + FINE_TUNING
 EPOCHS = 30
 
 

@@ -68,8 +68,9 @@ def from_pyro_svi(
         * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic``;
         * ``log_likelihood``: of each observed site, without the scales that subsampling or ``poutine.scale`` put on it;
         * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
-          latents under the guide, [chain, draw, data plate], neither scaled; where something is outside the data plate,
-          ``log_p_global`` and ``log_q_global`` [chain, draw]. All four together are the density ratio. Where the guide
+          latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them and without
+          those of subsampling; where something is outside the data plate, ``log_p_global`` and ``log_q_global``
+          [chain, draw]. All four together are the density ratio. Where the guide
           does not factorise over the data as the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
           The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
 
@@ -289,12 +290,12 @@ def _points(guided: Any) -> list[str]:
 
 
 class _Densities:
-    """Unscaled log p and log q: a datum, where there is a plate of them, and of what is outside it."""
+    """Log p and log q without subsampling's scale: a datum, where there is a plate of them, and of what is outside."""
 
     def __init__(self, guided: Any, modelled: Any, plate: Any) -> None:
         self._plate = plate
         self._axes = {
-            name: {n: traces.log_prob(site).dim() for n, site in traces.stochastic(trace).items()}
+            name: {n: traces.log_density(site).dim() for n, site in traces.stochastic(trace).items()}
             for name, trace in (("log_p", modelled), ("log_q", guided))
         }
 
@@ -306,7 +307,7 @@ class _Densities:
             for site_name, site in traces.stochastic(trace).items():
                 if site_name not in self._axes[name]:
                     raise _changing(site_name)
-                value = _by_draw(site_name, traces.log_prob(site), self._axes[name][site_name], count)
+                value = _by_draw(site_name, traces.log_density(site), self._axes[name][site_name], count)
                 frame = next((f for f in traces.plates(site) if self._plate and f.name == self._plate.name), None)
                 term = value.reshape(count, -1).sum(1) if frame is None else traces.over_all_but(frame, value)
                 if self._plate is None or frame is not None:

@@ -21,7 +21,7 @@ _SAMPLE_DIMS = ("chain", "draw")
 
 
 def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
-    """Unscaled log importance weights, log p - log q, of draws from a guide.
+    """Log importance weights, log p - log q, of draws from a guide.
 
     Args:
         tree: of :func:`~vri_pyro.diagnostics.from_pyro_svi`, with the group ``sample_stats``.
@@ -97,7 +97,7 @@ class Bounds:
 
 
 def bounds(tree: DataTree, joint: bool = False) -> Bounds:
-    """The ELBO and the importance-weighted bound of the same draws, of the model without its scales.
+    """The ELBO and the importance-weighted bound of the same draws, without subsampling's scales.
 
     Args:
         tree, joint: see :func:`log_weights`.

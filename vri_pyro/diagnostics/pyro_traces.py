@@ -63,6 +63,20 @@ def log_prob(site: Site) -> Tensor:
     return scale_and_mask(value, mask=site["mask"])
 
 
+def log_density(site: Site) -> Tensor:
+    """A site's log density as the model counts it, [batch shape]: masked, and with scales, but not subsampling's.
+
+    The model's own ``poutine.scale`` is a part of what it says of an example, such as the share of a likelihood; a
+    plate that subsamples only makes the examples there stand for all.
+    """
+    scale = site["scale"]
+    for frame in site["cond_indep_stack"]:
+        if frame.full_size and frame.size > 0:
+            scale = scale * (frame.size / frame.full_size)
+    value = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
+    return scale_and_mask(value, scale=scale, mask=site["mask"])
+
+
 def plates(site: Site) -> list[Any]:
     """The vectorised plates that a site is in, the outermost first."""
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
