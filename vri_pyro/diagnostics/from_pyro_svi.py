@@ -68,10 +68,10 @@ def from_pyro_svi(
         * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic``;
         * ``log_likelihood``: of each observed site, without the scales that subsampling or ``poutine.scale`` put on it;
         * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
-          latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them and without
+          latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them, without
           those of subsampling; where something is outside the data plate, ``log_p_global`` and ``log_q_global``
-          [chain, draw]. All four together are the density ratio. Where the guide
-          does not factorise over the data as the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
+          [chain, draw]. All four together are the density ratio. Where the guide does not factorise over the data as
+          the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
           The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
 
     Raises:
