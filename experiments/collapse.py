@@ -89,7 +89,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
     run = TrainedRun(folder.path)
     algorithm = run.algorithm
     assert isinstance(algorithm, BilevelSVI)
-    run.classifier.train()
+    algorithm.classifier.train()
     weights = {"meta loss": (0.0, 0.0), "whole": (algorithm.inner_kl_weight, algorithm.outer_kl_weight)}
     generator, parts = generator_for(0, "batches for the pull"), (run.split.noisy_indices, run.split.clean_indices)
     pulls: dict[str, list[float]] = {name: [] for name in weights}

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
@@ -29,6 +29,10 @@ class Ensemble(Classifier):
         self.members = nn.ModuleList(members)
         self.feature_dim = sum(member.feature_dim for member in members)
         self.num_classes = members[0].num_classes
+
+    def member(self, number: int) -> Classifier:
+        """One of the networks."""
+        return cast(Classifier, self.members[number])
 
     def forward(self, x: Tensor) -> ClassifierOutput:
         """Classify ``x`` [batch, ...] by all of them."""
@@ -102,5 +106,6 @@ def build_classifier(
 def build_learner(classifier: Classifier, build: Callable[[Classifier], Learner]) -> Learner:
     """What ``build`` makes of the classifier, or of each network of an ensemble."""
     if isinstance(classifier, Ensemble):
-        return EnsembleLearner(classifier, [build(member) for member in classifier.members])  # type: ignore[arg-type]
+        members = map(classifier.member, range(len(classifier.members)))
+        return EnsembleLearner(classifier, [build(member) for member in members])
     return build(classifier)

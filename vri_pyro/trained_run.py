@@ -13,7 +13,7 @@ from torch import nn
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.configuration import build_experiment, experiment_parser
-from vri_pyro.ensemble import EnsembleLearner
+from vri_pyro.ensemble import Ensemble, EnsembleLearner
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
 from vri_pyro.learner import Learner
@@ -34,10 +34,11 @@ class TrainedRun:
     Attributes:
         algorithms: of each phase of the run, by its name, in the order of training.
         algorithm: the last one before any fine-tuning: that of the method itself, after a warm-up or earlier stages.
-        classifier: the algorithm's, which its guide knows, in evaluation mode, as the last step of all phases left it.
+        classifier: the network that model and guide look at, in evaluation mode: the predictor, or of an ensemble's
+            predictor the one that is asked for. ``algorithm.classifier`` has the last step's weights.
         model, guide: the algorithm's pair, in evaluation mode; see :attr:`has_pair`.
-        predictor: what the run was tested by: the moving average of the classifier where there is one, all networks of
-            an ensemble, and otherwise the classifier itself.
+        predictor: what the run was tested by: the moving average of the trained network where there is one, and all
+            networks of an ensemble.
         examples: the training inputs with the labels that training saw; positions are those of the split.
         test: test inputs and labels.
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
@@ -57,7 +58,9 @@ class TrainedRun:
         trainer, self.split = build_experiment(parser, options).restore()
         self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
         self.algorithm = [one for name, one in self.algorithms.items() if not name.startswith("fine-tuning")][-1]
-        self.classifier, self.predictor = self.algorithm.classifier.eval(), trainer.predictor.network.eval()
+        self.algorithm.classifier.eval()
+        self.predictor = predictor = trainer.predictor.network.eval()
+        self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test
         self.epochs = trainer.progress.epoch

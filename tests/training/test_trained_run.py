@@ -15,6 +15,7 @@ from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.cli import main
 from vri_pyro.data import Digits, Split
 from vri_pyro.elbo import RectificationELBO
+from vri_pyro.ensemble import Ensemble
 from vri_pyro.errors import UserError
 from vri_pyro.evaluation import evaluate
 from vri_pyro.guides import DiagonalNormal, Hierarchical
@@ -60,6 +61,16 @@ def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: P
     found = evaluate(run.predictor, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
     assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
+
+
+def test_model_and_guide_look_at_the_average_that_was_tested(tmp_path: Path) -> None:
+    folder = fit(tmp_path / "run", "--config", str(VECTOR), "--ema", "0.9")
+    run = TrainedRun(folder)
+    assert run.classifier is run.predictor
+    batch = next(run.test.in_order(np.arange(20), 20))
+    averaged, last = run.classifier(batch.x).logits, run.algorithm.classifier(batch.x).logits
+    assert (averaged - last).abs().max() > 1e-3
+    assert evaluate(run.classifier, run.test)["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
 
 
 def test_examples_carry_the_labels_that_training_saw(run: TrainedRun, folder: Path) -> None:
@@ -124,7 +135,9 @@ def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_
     assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
     weights = [[p.detach().flatten() for p in run.guide.parameters()] for run in (first, second)]
     assert not torch.equal(torch.cat(weights[0]), torch.cat(weights[1]))
-    for run in (first, second):
+    for number, run in enumerate((first, second)):
+        assert isinstance(run.predictor, Ensemble)
+        assert run.classifier is run.predictor.members[number]  # averaged, as the predictor is
         output, batch = next(run.outputs(run.split.noisy_indices[:5]))
         assert RectificationELBO().terms(run.model, run.guide, output, batch.y).log_likelihood.shape == (5,)
     with pytest.raises(UserError, match="network is 2 but the run has 2"):
