@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main, markdown_table, paired_difference
 from study.benches import clean_labels, noise
-from study.figures import dots
+from study.figures import accuracy_figure
 
 NOISES = {
     "flip 40%": noise("Flip", 0.4),
@@ -43,12 +42,7 @@ def report(records: Records) -> Page:
         difference = paired_difference(*(records.accuracies(method, setting) for method in (BAYESIAN, TWIN)))
         if difference is not None:
             rows.append([setting, difference, f"{difference.low:.1f} to {difference.high:.1f}"])
-    figure = Figure(figsize=(9, 4.4))
-    axis = figure.subplots()
-    dots(axis, records)
-    axis.set_ylabel("test accuracy (%), last epoch")
-    axis.set_xticks(axis.get_xticks(), [setting.replace(", ", "\n") for setting in records.settings], fontsize=9)
-    axis.legend()
+    figure = accuracy_figure(records)
     head = [f"{BAYESIAN} − {TWIN}, points", "mean ± standard error", "95% interval"]  # noqa: RUF001
     about = "Clean labels are counted a class. The twin's vector is a function of the example, without KL or prior."
     return Page(

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main
 from study.benches import clean_labels, noise
-from study.figures import dots
+from study.figures import accuracy_figure
 
 HIDDEN = ("[32]", "[128]", "[1024]", "[128,64]", "[512,256]", "[1024,512]")
 NOISES = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
@@ -23,11 +22,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def report(records: Records) -> Page:
     """Accuracy by width."""
-    figure = Figure(figsize=(8, 4.2))
-    axis = figure.subplots()
-    dots(axis, records)
-    axis.set_ylabel("test accuracy (%), last epoch")
-    axis.legend(title="hidden layers of the guide", ncols=2)
+    figure = accuracy_figure(records, "hidden layers of the guide")
     about = "VRI with tanh layers of these widths in the guide; the prior's network keeps its own."
     return Page("Test accuracy (%) by the width of the guide", [by_method(records), about], figure)
 

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import sys
 
-from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main
 from study.benches import clean_labels, noise
-from study.figures import dots
+from study.figures import accuracy_figure
 
 NOISES = {
     "flip 40%": noise("Flip", 0.4),
@@ -33,11 +32,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def report(records: Records) -> Page:
     """Accuracy by link."""
-    figure = Figure(figsize=(8, 4.2))
-    axis = figure.subplots()
-    dots(axis, records)
-    axis.set_ylabel("test accuracy (%), last epoch")
-    axis.legend()
+    figure = accuracy_figure(records)
     return Page("Test accuracy (%) by link", [by_method(records)], figure, PAPERS)
 
 

@@ -8,10 +8,9 @@ from __future__ import annotations
 
 import sys
 
-from matplotlib.figure import Figure
 from study import Bench, Cell, Options, Page, Records, Study, by_method, config, grid, main
 from study.benches import clean_labels, noise
-from study.figures import dots
+from study.figures import accuracy_figure
 
 NOISES = {
     "flip 40%": noise("Flip", 0.4),
@@ -51,11 +50,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def report(records: Records) -> Page:
     """Accuracy by method and noise."""
-    figure = Figure(figsize=(9, 4.4))
-    axis = figure.subplots()
-    dots(axis, records)
-    axis.set_ylabel("test accuracy (%), last epoch")
-    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4)
+    figure = accuracy_figure(records)
     return Page("Test accuracy (%) without clean labels", [by_method(records)], figure, PAPERS)
 
 

@@ -5,20 +5,12 @@ from __future__ import annotations
 import sys
 
 from matplotlib.figure import Figure
-from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main
+from study import Bench, Cell, Page, Records, Study, by_method, grid, main
 from study.benches import clean_labels, noise
 from study.figures import lines
+from study.methods import METHODS
 
 RATES = {f"flip {rate}%": rate for rate in (10, 20, 30, 40, 50, 60, 70)}
-METHODS = {
-    "cross entropy": config("cross_entropy"),
-    "clean-only": config("clean_only"),
-    "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
-    "MW-Net": config("mw_net"),
-    "VRI": config("vri"),
-    "VRI, vector": config("vri_vector"),
-    "VRI, gated": config("vri_gated"),
-}
 
 
 def cells(bench: Bench) -> list[Cell]:

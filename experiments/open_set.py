@@ -10,10 +10,10 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
-from matplotlib.figure import Figure
-from study import CIFAR10, SCALES, Bench, Cell, Options, Page, Records, Study, by_method, config, grid, main
+from study import CIFAR10, SCALES, Bench, Cell, Options, Page, Records, Study, by_method, grid, main
 from study.benches import clean_labels, foreign_images, noise, open_set
-from study.figures import dots
+from study.figures import accuracy_figure
+from study.methods import METHODS
 
 # An eightieth of the paper's 1,000 clean labels is no whole number, so the classes are in proportion.
 CIFAR80 = replace(
@@ -22,15 +22,6 @@ CIFAR80 = replace(
     data="cifar80",
     options=("--data.open_set", "true", *CIFAR10.options, "--split.clean_size", "1000"),
 )
-METHODS = {
-    "cross entropy": config("cross_entropy"),
-    "clean-only": config("clean_only"),
-    "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
-    "MW-Net": config("mw_net"),
-    "VRI": config("vri"),
-    "VRI, vector": config("vri_vector"),
-    "VRI, gated": config("vri_gated"),
-}
 PAPERS = """\
 CIFAR-80N, mean of the last ten epochs; the open-set images add a fifth of wrong labels to these rates.
 
@@ -63,12 +54,7 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 def report(records: Records) -> Page:
     """Accuracy on test images of the classes."""
-    figure = Figure(figsize=(9, 4.4))
-    axis = figure.subplots()
-    dots(axis, records)
-    axis.set_ylabel("test accuracy (%), last epoch")
-    axis.set_xticks(axis.get_xticks(), [setting.replace(", ", "\n") for setting in records.settings])
-    axis.legend(ncols=2)
+    figure = accuracy_figure(records)
     parts = [by_method(records), "Mean of the last ten epochs:", by_method(records, "last_10")]
     return Page("Test accuracy (%) with images of no class among the noisy ones", parts, figure, PAPERS)
 

@@ -18,7 +18,7 @@ from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.pairs import Prior
-from vri_pyro.transition import clean_posterior, glc_estimate, noisy_log_probabilities
+from vri_pyro.transition import glc_estimate, noisy_log_probabilities
 
 _LEAST = 1e-4  # of a probability that a gate is to move
 
@@ -98,11 +98,12 @@ class HierarchicalRectification(GatedRectification):
         with self.data(size):
             v = pyro.sample("v", self.prior(output.features))
             rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
+            noisy = noisy_log_probabilities(logits, transition)
             with self.transition_gate.scaled(size), poutine.scale(scale=self.share):
-                corrected = dist.Categorical(logits=noisy_log_probabilities(logits, transition))
-                given = pyro.sample("y_by_transition", corrected, obs=y)
-            true = clean_posterior(logits.detach(), transition, given)
-            right = true.gather(-1, given.expand(true.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+                given = pyro.sample("y_by_transition", dist.Categorical(logits=noisy), obs=y)
+            # p(c = ỹ | x, ỹ, T) = p(c = ỹ | x) T[ỹ, ỹ] / p(ỹ | x, T), of every label ỹ and then of the given one.
+            right = logits.log_softmax(-1) + transition.diagonal(dim1=-2, dim2=-1).log() - noisy
+            right = right.detach().exp().gather(-1, given.expand(right.shape[:-1]).unsqueeze(-1)).squeeze(-1)
             with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.share):
                 return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)
 

@@ -8,6 +8,7 @@ from typing import Any, NamedTuple
 
 import torch
 from pyro import poutine
+from scipy.optimize import minimize_scalar
 from torch import Tensor
 from torch.nn import functional as F
 
@@ -101,7 +102,7 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The τ for which softmax(logits / τ) has the least cross entropy, by golden-section search from 1/4 to 16.
+    """The τ for which softmax(logits / τ) has the least cross entropy, from 1/4 to 16.
 
     Args:
         logits: of examples that training has not seen, [N, K], at least one.
@@ -110,24 +111,12 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
     Reference: Guo et al., On calibration of modern neural networks, ICML 2017.
     """
     logits = logits.double()
-    low, high = (math.log(t) for t in _TEMPERATURES)  # the cross entropy has one minimum in 1/τ
-    ratio = (math.sqrt(5) - 1) / 2
 
     def loss(log_temperature: float) -> float:
         return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
 
-    left, right = high - ratio * (high - low), low + ratio * (high - low)
-    at_left, at_right = loss(left), loss(right)
-    while high - low > 1e-4:
-        if at_left <= at_right:
-            high, right, at_right = right, left, at_left
-            left = high - ratio * (high - low)
-            at_left = loss(left)
-        else:
-            low, left, at_left = left, right, at_right
-            right = low + ratio * (high - low)
-            at_right = loss(right)
-    return math.exp((low + high) / 2)
+    found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")  # it has one minimum
+    return math.exp(found.x)
 
 
 @torch.no_grad()

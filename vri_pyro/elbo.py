@@ -180,7 +180,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
     estimator: dict[str, Estimator] = {}
     posterior, prior = {}, {}
 
-    for name, site in _stochastic(model_trace).items():
+    for name, site in stochastic(model_trace).items():
         if site["is_observed"]:
             term = _per_datum(_log_prob(site), site, data_plate)
             frame = _frame(site, data_plate)
@@ -195,7 +195,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
             kl[name] = _per_datum(value, guide_site, data_plate)
             posterior[name], prior[name] = guide_site["fn"], site["fn"]
 
-    for name, site in _stochastic(guide_trace).items():
+    for name, site in stochastic(guide_trace).items():
         if site["infer"].get("is_auxiliary") and name not in model_trace.nodes:
             kl[name] = _per_datum(_log_prob(site), site, data_plate)
             estimator[name] = "monte carlo"
@@ -218,7 +218,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
     )
 
 
-def _stochastic(trace: Any) -> dict[str, dict]:
+def stochastic(trace: Any) -> dict[str, dict]:
     """The sites that carry probability: no subsampling indices, no deterministic values."""
     return {
         name: site
@@ -285,7 +285,7 @@ def _plate_mismatch_explained(part: str) -> Iterator[None]:
 
 def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = None) -> None:
     """Raise when latents of guide and model differ in name or shape; a broken model run has only its first sites."""
-    model_sites, guide_sites = _stochastic(model_trace), _stochastic(guide_trace)
+    model_sites, guide_sites = stochastic(model_trace), stochastic(guide_trace)
     for name in guide_sites.keys() & model_sites.keys():
         q, p = guide_sites[name]["fn"], model_sites[name]["fn"]
         if q.shape() != p.shape():

@@ -28,13 +28,23 @@ def write_atomically(path: Path, content: bytes) -> None:
     Raises:
         UserError: when the file cannot be written; the previous file is intact.
     """
+    with replacing(path) as partial, open(partial, "wb") as file:
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+
+
+@contextmanager
+def replacing(path: Path) -> Iterator[Path]:
+    """A file beside ``path`` to write, which takes its place in the end; where that fails, ``path`` is as it was.
+
+    Raises:
+        UserError: when the file cannot be written.
+    """
     partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
         try:
-            with open(partial, "wb") as file:
-                file.write(content)
-                file.flush()
-                os.fsync(file.fileno())
+            yield partial
             os.replace(partial, path)
         except OSError:
             with suppress(OSError):

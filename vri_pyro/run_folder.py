@@ -33,6 +33,7 @@ class RunFolder:
         self.summary = self.path / "summary.json"
         self.label_issues = self.path / "label_issues.csv"
         self.report = self.path / "report.html"
+        self.posterior = self.path / "posterior.nc"
         self.tensorboard = self.path / "tensorboard"
         self.last = self.path / "checkpoints" / "last.pt"
         self.best = self.path / "checkpoints" / "best.pt"
@@ -95,6 +96,14 @@ class RunFolder:
         writer.writeheader()
         writer.writerows(rows)
         write_atomically(self.metrics, text.getvalue().encode())
+
+    def read_metrics(self) -> list[dict[str, Any]]:
+        """The rows of ``metrics.csv``: numbers as numbers, the phase's name as text; what a phase lacks is left out."""
+        with self.metrics.open(newline="") as file:
+            return [
+                {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
+                for row in csv.DictReader(file)
+            ]
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the run's results and what made them."""

@@ -29,28 +29,25 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
 
     Reference: Patrini et al., Making deep neural networks robust to label noise: a loss correction approach, CVPR 2017.
     """
-    return _joint(logits, transition).logsumexp(dim=-2)
+    return torch.logsumexp(logits.log_softmax(-1).unsqueeze(-1) + _log(transition), dim=-2)
 
 
 def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
     """p(c | x, y) ∝ softmax(F(x))_c T[c, y]: which class an example is of, given its label.
 
     Args:
-        logits: of the true class, [..., batch, K].
-        transition: T, [K, K], or several with a dimension of one for the batch, [..., 1, K, K].
-        y: the given labels, int64 [..., batch].
+        logits: of the true class, [batch, K].
+        transition: T, [K, K].
+        y: the given labels, int64 [batch].
 
     Returns:
-        probabilities [..., batch, K].
+        probabilities [batch, K]; the prediction where prediction and matrix together leave no class possible.
     """
-    joint = _joint(logits, transition)
-    index = y.expand(joint.shape[:-2])[..., None, None].expand(*joint.shape[:-1], 1)
-    return joint.gather(-1, index).squeeze(-1).softmax(-1)
+    return (logits.log_softmax(-1) + _log(transition).mT[y]).softmax(-1)
 
 
-def _joint(logits: Tensor, transition: Tensor) -> Tensor:
-    """Log p(c, ỹ | x), [..., K, K]."""
-    return logits.log_softmax(-1).unsqueeze(-1) + transition.log().clamp_min(_LEAST_LOG)
+def _log(transition: Tensor) -> Tensor:
+    return transition.log().clamp_min(_LEAST_LOG)
 
 
 def glc_estimate(classifier: Classifier, examples: Examples, clean: np.ndarray) -> Tensor:

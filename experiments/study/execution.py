@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import multiprocessing
 import shutil
 import signal
@@ -77,12 +76,13 @@ class Workshop:
 
     def _record(self, folder: RunFolder) -> Record:
         summary = folder.read_summary()
-        with folder.metrics.open(newline="") as file:
-            rows = list(csv.DictReader(file))
+        rows = folder.read_metrics()
         config = yaml.safe_load(folder.config.read_text())
         return {
             **summary,
-            "curves": {name: [_number(row[name]) for row in rows] for name in self.curves if name in rows[0]},
+            "curves": {
+                name: [row.get(name) for row in rows] for name in self.curves if any(name in row for row in rows)
+            },
             "measured": self.measure(folder) if self.measure else {},
             "config": {name: value for name, value in config.items() if name not in ("output", "quiet", "threads")},
         }
@@ -171,7 +171,3 @@ def _outcome(run: Run, future: Future[Outcome]) -> Outcome:
         reason = "a worker process died, perhaps for want of memory; start the study again"
         print(f"error: {run.name}: {reason}", file=sys.stderr)
         return Outcome(1, None)
-
-
-def _number(text: str) -> float | None:
-    return float(text) if text else None

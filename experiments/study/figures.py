@@ -6,6 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 from matplotlib.axes import Axes
+from matplotlib.figure import Figure
 
 from study.records import Records
 
@@ -65,6 +66,22 @@ def dots(axis: Axes, records: Records, values: Values | None = None) -> None:
     axis.set_xticks(range(len(records.settings)), records.settings)
     axis.grid(axis="x", visible=False)
     axis.set_xlim(-0.5, len(records.settings) - 0.5)
+
+
+def accuracy_figure(records: Records, legend: str | None = None) -> Figure:
+    """The last test accuracies by setting and method.
+
+    Args:
+        records: of the runs.
+        legend: its title.
+    """
+    figure = Figure(figsize=(9, 4.4))
+    axis = figure.subplots()
+    dots(axis, records)
+    axis.set_ylabel("test accuracy (%), last epoch")
+    axis.set_xticks(axis.get_xticks(), [setting.replace(", ", "\n") for setting in records.settings])
+    figure.legend(*axis.get_legend_handles_labels(), loc="outside lower center", ncols=4, title=legend)
+    return figure
 
 
 def _mean_and_sd(values: Sequence[float]) -> tuple[float, float]:

@@ -82,6 +82,13 @@ def test_learning_without_clean_labels_takes_the_method_of_another_configuration
     assert json.loads((here / "stacked" / "summary.json").read_text())["split"]["clean"] == 0
 
 
+def test_what_runs_by_default_is_the_librarys_configuration(vri_pyro: Command) -> None:
+    (config,) = (path for path in CONFIGS if path.stem == "vri")
+    plain, named = (vri_pyro("fit", *files, "--print_config") for files in ((), ("--config", str(config))))
+    assert plain.status == named.status == 0
+    assert yaml.safe_load(plain.stdout) == yaml.safe_load(named.stdout)
+
+
 def test_configurations_that_ship_are_found() -> None:
     assert {"vri", "vri_paper", "vri_released", "cross_entropy"} <= {path.stem for path in CONFIGS}
 

@@ -61,13 +61,19 @@ def test_clean_posterior_is_bayes_rule() -> None:
     torch.testing.assert_close(clean_posterior(logits, TRANSITION, y), joint / joint.sum(-1, keepdim=True))
 
 
-def test_clean_posterior_takes_a_transition_a_particle() -> None:
-    logits, y = torch.randn(5, CLASSES), torch.tensor([0, 1, 2, 0, 2])
-    several = torch.stack([TRANSITION, TRANSITION.mT.softmax(-1)]).unsqueeze(1)
-    found = clean_posterior(logits, several, y)
-    assert found.shape == (2, 5, CLASSES)
-    for each, matrix in zip(found, several.squeeze(1), strict=True):
-        torch.testing.assert_close(each, clean_posterior(logits, matrix, y))
+def test_weight_is_by_the_transition_of_its_own_particle() -> None:
+    model, guide = _pair()
+    output, y = ClassifierOutput(torch.randn(5, CLASSES), torch.randn(5, 4)), torch.tensor([0, 1, 2, 0, 2])
+    with pyro.plate("particles", 2, dim=-2):
+        drawn = poutine.trace(guide).get_trace(output, y)
+        trace = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(output, y)
+    several, gate = (trace.nodes[name]["value"] for name in ("transition", "gate"))
+    assert several.shape == (2, 1, CLASSES, CLASSES)
+    assert not torch.equal(*several)
+    for particle in range(2):
+        right = clean_posterior(output.logits, several[particle, 0], y)[torch.arange(5), y]
+        weight = (gate[particle] + right.logit()).sigmoid()
+        torch.testing.assert_close(trace.nodes["weight"]["value"][particle], weight / weight.mean())
 
 
 def test_bound_counts_the_transition_once_in_all_data() -> None:

@@ -15,7 +15,6 @@ from vri_pyro.diagnostics import rectified
 from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, NoLatents
 from vri_pyro.label_issues import (
-    clean_class_posterior,
     conformal_p_values,
     detection,
     distance_to_nearest,
@@ -29,6 +28,7 @@ from vri_pyro.label_issues import (
     surprise,
 )
 from vri_pyro.models import CrossEntropy, Rectification
+from vri_pyro.transition import clean_posterior
 
 FEATURES, CLASSES, SIZE = 5, 4, 30
 
@@ -52,20 +52,20 @@ def test_scores_of_predictions_are_cleanlabs_qualities_turned_round(output: Clas
     torch.testing.assert_close(loss(output.logits.double(), given).exp(), 1 / (1 - self_confidence(p, given)))
 
 
-def test_clean_class_posterior_is_bayes_rule(output: ClassifierOutput, given: Tensor) -> None:
+def test_clean_posterior_is_bayes_rule(output: ClassifierOutput, given: Tensor) -> None:
     p, transition = output.logits.double().softmax(-1), torch.rand(CLASSES, CLASSES).double()
     transition /= transition.sum(-1, keepdim=True)
-    found = clean_class_posterior(p, given, transition)
+    found = clean_posterior(p.log(), transition, given)
     for row in range(SIZE):
         joint = torch.stack([p[row, c] * transition[c, given[row]] for c in range(CLASSES)])
         torch.testing.assert_close(found[row], joint / joint.sum())
     certain = torch.eye(CLASSES).double()
-    torch.testing.assert_close(clean_class_posterior(p, given, certain), certain[given])
+    torch.testing.assert_close(clean_posterior(p.log(), certain, given), certain[given])
 
 
 def test_where_no_class_is_possible_the_prediction_stays() -> None:
     p = torch.tensor([[1.0, 0.0], [0.4, 0.6]])
-    found = clean_class_posterior(p, torch.tensor([1, 1]), torch.eye(2))
+    found = clean_posterior(p.log(), torch.eye(2), torch.tensor([1, 1]))
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
 
 

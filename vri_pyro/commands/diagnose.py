@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
@@ -13,10 +12,10 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
-from vri_pyro.files import clear_write_errors
+from vri_pyro.files import replacing
 
 if TYPE_CHECKING:
-    from xarray import DataArray, DataTree
+    from xarray import DataArray
 
     from vri_pyro.diagnostics import Bounds, Collapse
 
@@ -52,8 +51,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)
     k_hat = diagnostics.pareto_k(tree)
-    path = options.output or options.run / "posterior.nc"
-    _write(tree, path)
+    path = options.output or trained.folder.posterior
+    with replacing(path) as partial:
+        tree.to_netcdf(partial, engine="h5netcdf")
     console = Console()
     console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
     console.print(_rightness(k_hat, diagnostics.bounds(tree)))
@@ -64,13 +64,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         console.print(f"The posterior {found.verdict}.\n", highlight=False)
     console.print(f"posterior: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0
-
-
-def _write(tree: DataTree, path: Path) -> None:
-    unfinished = path.with_name(f".{path.name}.unfinished")
-    with clear_write_errors(path):
-        tree.to_netcdf(unfinished, engine="h5netcdf")
-        os.replace(unfinished, path)
 
 
 def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:

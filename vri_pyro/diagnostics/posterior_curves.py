@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import csv
-
 import numpy as np
 
 from vri_pyro.run_folder import RunFolder
@@ -21,8 +19,6 @@ def posterior_curves(folder: RunFolder, site: str = "v") -> dict[str, np.ndarray
     Returns:
         those of :data:`CURVES` that the run has, [epochs], by name.
     """
-    with folder.metrics.open(newline="") as file:
-        rows = list(csv.DictReader(file))
-    columns = {name: [row.get(f"{name}/{site}") for row in rows] for name in CURVES}
-    numbers = {name: np.array([float(value) for value in values if value]) for name, values in columns.items()}
-    return {name: curve for name, curve in numbers.items() if len(curve)}
+    rows, columns = folder.read_metrics(), {name: f"{name}/{site}" for name in CURVES}
+    curves = {name: np.array([row[column] for row in rows if column in row]) for name, column in columns.items()}
+    return {name: curve for name, curve in curves.items() if len(curve)}

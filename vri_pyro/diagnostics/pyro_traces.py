@@ -13,15 +13,10 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor
 
+from vri_pyro.elbo import stochastic
 from vri_pyro.errors import UserError
 
 Site = Any  # Pyro's messages, dicts in which every value has a type of its own
-
-
-def stochastic(trace: Any) -> dict[str, Site]:
-    """The sites of a trace that carry probability: no subsampling indices, no deterministic values."""
-    samples = {name: site for name, site in trace.nodes.items() if site["type"] == "sample"}
-    return {n: s for n, s in samples.items() if not site_is_subsample(s) and not s["infer"].get("_deterministic")}
 
 
 def latent(trace: Any) -> dict[str, Site]:

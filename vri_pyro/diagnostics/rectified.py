@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
@@ -12,6 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.diagnostics.pyro_traces import log_density
 from vri_pyro.errors import UserError
 
 
@@ -53,12 +53,6 @@ def rectified(
         label = trace.nodes.get("y")
         if label is None or not hasattr(label["fn"], "probs"):
             raise UserError("the model has no categorical site 'y'; observe the labels as one to see its predictions")
-        trace.compute_log_prob(lambda name, site: name == "y")  # with its scale, the example's weight
         probabilities += label["fn"].probs / draws
-        loss -= label["log_prob"] / (draws * _upscaling(label))
+        loss -= log_density(label) / draws  # with its scale, the example's weight
     return Rectified(probabilities, loss, F.cross_entropy(output.logits, y, reduction="none"))
-
-
-def _upscaling(site: dict[str, Any]) -> float:
-    """The factor by which plates that subsample scale a batch up to all data."""
-    return math.prod((frame.full_size or frame.size) / frame.size for frame in site["cond_indep_stack"])

@@ -1,6 +1,5 @@
 """Which labels of a run are wrong: scores an example, their best combination, and how well each finds wrong labels."""
 
-from vri_pyro.label_issues.clean_class import clean_class_posterior
 from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
 from vri_pyro.label_issues.inference import rectification_effect, surprise
@@ -20,7 +19,6 @@ __all__ = [
     "TransitionPosterior",
     "Trusted",
     "class_name",
-    "clean_class_posterior",
     "conformal_p_values",
     "detection",
     "distance_to_nearest",

@@ -10,12 +10,12 @@ from torch import Tensor
 
 from vri_pyro.calibration import fitted_temperature
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.clean_class import clean_class_posterior
 from vri_pyro.label_issues.evidence import Evidence, Trusted
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
+from vri_pyro.transition import clean_posterior
 
 BEST = "combined"
 
@@ -86,7 +86,7 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     found = transition_posterior(averaged, given, 1 - none, held_out, draws, seed)
     estimated = found.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
-    within = clean_class_posterior(averaged, given, estimated)
+    within = clean_posterior(averaged.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
     best = posterior.argmax(-1)
     plain = logits.softmax(-1)
@@ -96,7 +96,7 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
         "loss": loss(logits, given),
         "rectification": evidence.rectification,
         "surprise": evidence.surprise,
-        "clean_class": self_confidence(clean_class_posterior(probabilities, given, matrix), given),
+        "clean_class": self_confidence(clean_posterior(probabilities.log(), matrix, given), given),
         "open_set": distance,
         BEST: self_confidence(posterior, given),
     }

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal
@@ -17,7 +16,6 @@ from vri_pyro.data import generator_for, permutation
 from vri_pyro.evaluation import predict
 from vri_pyro.experiment import results
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
-from vri_pyro.run_state import Rows
 from vri_pyro.trained_run import TrainedRun
 
 MOST = 20_000
@@ -43,7 +41,7 @@ class SeenRun:
     def __init__(self, folder: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu", most: int = MOST) -> None:
         self.run = TrainedRun(folder, device=device)
         self.name = self.run.folder.path.resolve().name
-        self.rows = _rows(self.run.folder.metrics)
+        self.rows = self.run.folder.read_metrics()
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
         self.results: dict[str, Any] = self.summary.get("results") or results(self.rows)
         count = len(self.run.split.noisy_indices)
@@ -112,12 +110,3 @@ class SeenRun:
                     return None
                 found.append(predicted.cpu())
         return torch.cat(found)
-
-
-def _rows(metrics: Path) -> Rows:
-    """``metrics.csv``, numbers as numbers; what a phase has not is left out."""
-    with metrics.open(newline="") as file:
-        return [
-            {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
-            for row in csv.DictReader(file)
-        ]
