@@ -53,8 +53,8 @@ STUDIES = {
     ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "posterior.py": (
-        ["--methods", "VRI", "Dirac twin"],
-        ["| VRI, trained on the ELBO | ", "truths in 90% intervals", "| Dirac twin | ", "collapsed to a point"],
+        ["--methods", "VRI", "VRI, vector", "Dirac twin"],
+        ["| VRI, vector, trained on the ELBO | ", "truths in 90% intervals", "| Dirac twin | ", "to a point"],
     ),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
