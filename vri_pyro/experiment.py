@@ -105,6 +105,7 @@ class Experiment:
         clean_mixup: passes of mixup over the clean set between the method's epochs, if any.
         ema: decay of a moving average of the classifier, which is then tested and saved; 0.999 is usual.
         networks: networks of different initialisation, each trained on the same batches; their logits are averaged.
+        evaluate_every: epochs from one look at the validation and test sets to the next; the last epoch has one.
         epochs: passes over the noisy part; other pools get the same number of steps.
         batch_size: examples of a noisy batch.
         clean_batch_size: examples of a clean batch; a smaller clean set is used whole.
@@ -134,6 +135,7 @@ class Experiment:
         clean_mixup: CleanMixup | None = None,
         ema: float | None = None,
         networks: int = 1,
+        evaluate_every: int = 1,
         epochs: int = 60,
         batch_size: int = 100,
         clean_batch_size: int = 100,
@@ -145,7 +147,8 @@ class Experiment:
         resume: bool = False,
         quiet: bool = False,
     ) -> None:
-        _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size, networks=networks)
+        _check_at_least(1, epochs=epochs, batch_size=batch_size, clean_batch_size=clean_batch_size)
+        _check_at_least(1, networks=networks, evaluate_every=evaluate_every)
         _check_at_least(0, threads=threads, workers=workers, seed=seed)
         if ema is not None:
             check_decay(ema)
@@ -153,6 +156,7 @@ class Experiment:
         self.optimizer, self.schedule, self.split = optimizer, schedule, split
         self.warm_up, self.fine_tuning = warm_up, fine_tuning
         self.selection, self.clean_mixup, self.ema, self.networks = selection, clean_mixup, ema, networks
+        self.evaluate_every = evaluate_every
         self.epochs, self.batch_size, self.clean_batch_size, self.seed = epochs, batch_size, clean_batch_size, seed
         self.augmentation, self.clean_augmentation = augmentation, clean_augmentation
         self.device, self.threads, self.workers = choose_device(device), threads, workers
@@ -269,6 +273,7 @@ class Experiment:
             seed=self.seed,
             config=identity,
             ema=self.ema,
+            evaluate_every=self.evaluate_every,
         )
 
     def _examples(self, inputs: Inputs, labels: np.ndarray, mean: np.ndarray, std: np.ndarray) -> Examples:
@@ -317,20 +322,26 @@ def results(rows: Rows) -> dict[str, float | None]:
     """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
 
     Args:
-        rows: the metrics, a row an epoch.
+        rows: the metrics, a row an epoch, some of them evaluated.
 
     Returns:
-        ``last``; ``last_10``, the mean of the last ten epochs; ``chosen``, at the epoch of the best validation
-        accuracy (None without a validation set), with that epoch's number.
+        ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the epoch of
+        the best validation accuracy (None without a validation set), with that epoch's number.
+
+    Raises:
+        UserError: no epoch was evaluated yet.
     """
-    accuracies = [row["test_accuracy"] for row in rows]
+    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
+    if not evaluated:
+        raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
+    accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
     found: dict[str, float | None] = {
-        "last": accuracies[-1],
-        "last_10": float(np.mean(accuracies[-10:])),
+        "last": accuracies[max(accuracies)],
+        "last_10": float(np.mean([value for epoch, value in accuracies.items() if epoch >= len(rows) - 10])),
         "chosen": None,
         "chosen_epoch": None,
     }
-    if "validation_accuracy" in rows[-1]:
-        best = max(range(len(rows)), key=lambda i: rows[i]["validation_accuracy"])
+    if "validation_accuracy" in evaluated[max(evaluated)]:
+        best = max(evaluated, key=lambda epoch: evaluated[epoch]["validation_accuracy"])
         found |= {"chosen": accuracies[best], "chosen_epoch": best}
     return found

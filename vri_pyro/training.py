@@ -42,6 +42,7 @@ class Trainer:
         seed: of the order of the batches.
         config: the configuration as text, kept with every checkpoint.
         ema: decay of a moving average of the classifier, which then is what predicts.
+        evaluate_every: epochs from one look at the validation and test sets to the next; the last epoch has one.
     """
 
     def __init__(
@@ -56,10 +57,12 @@ class Trainer:
         seed: int,
         config: str,
         ema: float | None = None,
+        evaluate_every: int = 1,
     ) -> None:
         self.phases, self.material, self.folder, self.schedule = phases, material, folder, schedule
         self.steps_per_epoch, self.seed, self.config = steps_per_epoch, seed, config
         self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
+        self.evaluate_every = evaluate_every
         self.classifier = phases[0].learner.classifier
         self.predictor = Predictor(self.classifier, ema)
         self.progress = Progress()
@@ -209,9 +212,11 @@ class Trainer:
         """Mix, evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
         progress = self.progress
         mixed = self._mixed(phase, progress.epoch - started)
-        row = self._evaluated(phase) | mixed
-        progress.rows.append(row)
+        row = self._trained(phase) | mixed
         progress.epoch, progress.step = progress.epoch + 1, 0
+        if self.finished or progress.epoch % self.evaluate_every == 0:
+            row |= self._evaluated()
+        progress.rows.append(row)
         progress.sums, progress.counts = {}, {}
         if row.get("validation_accuracy", -math.inf) > progress.best:
             progress.best = row["validation_accuracy"]
@@ -231,17 +236,21 @@ class Trainer:
         self.predictor.update()
         return {"clean_mixup_loss": loss.item()}
 
-    def _evaluated(self, phase: Phase) -> dict[str, Any]:
-        progress, material, network = self.progress, self.material, self.predictor.network
+    def _trained(self, phase: Phase) -> dict[str, Any]:
+        progress = self.progress
         row: dict[str, Any] = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
         row["learning_rate"] = max(group["lr"] for group in phase.learner.param_groups)
         row["skipped"] = phase.learner.skipped
         if phase.selection is not None:
             row["selected"] = len(self._batches.pools.clean)
+        return row
+
+    def _evaluated(self) -> dict[str, float]:
+        material, network, found = self.material, self.predictor.network, {}
         if len(material.validation):
-            found = evaluate(network, material.train, material.validation)
-            row |= {f"validation_{name}": value for name, value in found.items()}
-        return row | {f"test_{name}": value for name, value in evaluate(network, material.test).items()}
+            found["validation"] = evaluate(network, material.train, material.validation)
+        found["test"] = evaluate(network, material.test)
+        return {f"{part}_{name}": value for part, values in found.items() for name, value in values.items()}
 
 
 def _log(board: SummaryWriter, row: dict[str, Any]) -> None:

@@ -138,7 +138,8 @@ FASHION_MNIST_14 = Bench(
     side=14,
     foreign=("mnist", "mnist_ood"),
     options=(
-        *("--split.noisy_size", "5000", "--split.validation_per_class", "20", "--epochs", "12"),
+        *("--split.noisy_size", "5000", "--split.validation_per_class", "20"),
+        *("--epochs", "12", "--evaluate_every", "4"),
         *("--backbone", "vri_pyro.backbones.SmallCNN", "--backbone.channels", "[16,32]"),
         *("--backbone.feature_dim", "64"),
     ),
@@ -152,7 +153,8 @@ CIFAR10_16 = Bench(
     foreign=("tinyimagenet32_ood",),
     exclude=_LIKE_CIFAR10,
     options=(
-        *("--split.noisy_size", "5000", "--split.validation_per_class", "20", "--epochs", "8"),
+        *("--split.noisy_size", "5000", "--split.validation_per_class", "20"),
+        *("--epochs", "8", "--evaluate_every", "4"),
         *("--backbone", "vri_pyro.backbones.CIFARResNet", "--backbone.depth", "8"),
         *("--augmentation", "vri_pyro.data.HorizontalFlip", "--clean_augmentation", "vri_pyro.data.HorizontalFlip"),
     ),

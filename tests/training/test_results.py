@@ -15,8 +15,10 @@ from vri_pyro.backbones import MLP
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import DeviceData, Digits, Split, mean_and_std
+from vri_pyro.errors import UserError
 from vri_pyro.evaluation import evaluate
 from vri_pyro.experiment import results
+from vri_pyro.run_folder import RunFolder
 
 
 def _rows(test: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:
@@ -49,6 +51,26 @@ def test_nothing_is_chosen_without_validation() -> None:
     found = results(_rows([90.0, 10.0]))
     assert found["chosen"] is None
     assert found["chosen_epoch"] is None
+
+
+def test_epochs_that_were_not_evaluated_count_for_nothing() -> None:
+    rows = [{"loss": 1.0} for _ in range(12)]
+    for epoch, test, validation in ((1, 90.0, 99.0), (6, 50.0, 40.0), (11, 60.0, 30.0)):
+        rows[epoch] |= {"test_accuracy": test, "validation_accuracy": validation}
+    assert results(rows) == {"last": 60.0, "last_10": 55.0, "chosen": 90.0, "chosen_epoch": 1}
+    with pytest.raises(UserError, match="no epoch of this run has been evaluated yet"):
+        results(rows[:1])
+
+
+def test_every_other_epoch_and_the_last_are_evaluated(run: Callable[..., dict[str, Any]], folder: Path) -> None:
+    every, some = run(epochs=5), run(epochs=5, evaluate_every=2, output=folder / "some")
+    rows = RunFolder(folder / "some").read_metrics()
+    assert [row["epoch"] for row in rows if "test_accuracy" in row] == [1, 3, 4]
+    assert [row["epoch"] for row in rows if "validation_accuracy" in row] == [1, 3, 4]
+    assert len([row for row in rows if "loss" in row]) == 5
+    assert some["results"]["last"] == every["results"]["last"]  # looking changes nothing
+    best = load_checkpoint(folder / "some" / "checkpoints" / "best.pt")
+    assert best["epoch"] == some["results"]["chosen_epoch"]
 
 
 def test_best_checkpoint_is_the_classifier_of_the_chosen_epoch(
