@@ -8,6 +8,7 @@ import pytest
 
 from vri_pyro.cli import main
 
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--threads", "1", "--device", "cpu")
 
 

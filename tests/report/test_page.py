@@ -17,12 +17,13 @@ from PIL import Image
 
 from vri_pyro.cli import main
 from vri_pyro.commands import fit as fit_command
+from vri_pyro.diagnostics import rightness
 from vri_pyro.errors import UserError
 from vri_pyro.report import PARTS, SeenRun, render, write_page
 from vri_pyro.report.pictures import data_uri
 from vri_pyro.run_folder import RunFolder
 
-from .conftest import SMALL
+from .conftest import CONFIGS, SMALL, fit
 
 REAL_LEAVE_PAGE = fit_command.leave_page  # before the session's fixture replaces it
 
@@ -79,6 +80,23 @@ def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
     assert "expected calibration error" in text
     assert "EstimatedBilevel: HierarchicalRectification, Hierarchical" in text
     assert "outer_kl_weight: 0.001" in page
+
+
+def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path) -> None:
+    text, seen = Outline(page).text, SeenRun(folder)
+    assert set(seen.posterior.collapse) == {"v", "gate", "transition_gate"}
+    for site, found in seen.posterior.collapse.items():
+        assert f"The posterior of {site} {found.verdict}." in text
+    assert f"The guide is {rightness(seen.posterior.k_hat)}." in text
+    assert f"ELBO {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
+
+
+def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
+    dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
+    text = Outline(render([SeenRun(dirac)])).text
+    assert "The guide makes v a point, so there is no spread that could collapse." in text
+    assert "collapsed to a point" not in text
+    assert "importance-weighted bound" not in text
 
 
 def test_page_fetches_nothing(page: str) -> None:
@@ -159,6 +177,9 @@ def test_command_writes_the_page_and_the_summary(
     low, high = summary["label_noise"]["interval"]
     assert low <= summary["label_noise"]["rate"] <= high
     assert summary["results"]["last"] > 0
+    assert summary["posterior"]["examples"] == 200
+    assert 0 <= summary["posterior"]["k_hat_above_0.7"] <= 1
+    assert "collapse" in summary["posterior"]["gate"]
 
 
 def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(

@@ -4,6 +4,7 @@ from vri_pyro.diagnostics.collapse import Collapse, collapse
 from vri_pyro.diagnostics.elbo_trained import elbo_trained
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.diagnostics.importance import Bounds, bounds, log_weights, pareto_k, rightness
+from vri_pyro.diagnostics.judgement import Judgement, judge_posterior
 from vri_pyro.diagnostics.meta_gradient import meta_gradient_squared_norm, squared_norm_of_mean
 from vri_pyro.diagnostics.nuts_agreement import Agreement, nuts_agreement, nuts_draws
 from vri_pyro.diagnostics.posterior_curves import posterior_curves
@@ -17,6 +18,7 @@ __all__ = [
     "Bounds",
     "Calibration",
     "Collapse",
+    "Judgement",
     "Rectified",
     "averaged_transition",
     "bounds",
@@ -24,6 +26,7 @@ __all__ = [
     "collapse",
     "elbo_trained",
     "from_pyro_svi",
+    "judge_posterior",
     "learned_transition",
     "log_weights",
     "meta_gradient_squared_norm",

@@ -52,15 +52,17 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
         return drawing(figure, caption)
 
 
-def histogram(values: Mapping[str, np.ndarray], label: str, caption: str) -> Drawing:
-    """Counts of numbers in [0, 1], group upon group."""
+def histogram(
+    values: Mapping[str, np.ndarray], label: str, caption: str, reach: tuple[float, float] = (0.0, 1.0)
+) -> Drawing:
+    """Counts of numbers within a reach, group upon group."""
     with style():
         figure = Figure(figsize=(_WIDTH, 2.6))
         axis = figure.subplots()
         colours = SERIES if len(values) > 1 else SERIES[:1]
         axis.hist(
             [*values.values()],
-            bins=np.linspace(0, 1, 31).tolist(),
+            bins=np.linspace(*reach, 31).tolist(),
             stacked=True,
             label=[*values],
             color=colours[: len(values)],

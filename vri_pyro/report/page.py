@@ -5,9 +5,11 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
+from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.errors import UserError
 from vri_pyro.files import clear_write_errors, write_atomically
 from vri_pyro.report.figures import curves
@@ -79,11 +81,11 @@ def render(runs: Sequence[SeenRun]) -> str:
 
 
 def record(run: SeenRun) -> None:
-    """Add to a finished run's ``summary.json`` how its predictions are calibrated, and how noisy its labels are."""
+    """Add to a finished run's ``summary.json`` what the page says: calibration, label noise, posterior."""
     if not run.summary:
         return
     low, high = run.issues.transition.noise_rate_interval()
-    found = {
+    found: dict[str, dict[str, Any]] = {
         "calibration": {name: as_numbers(one) for name, one in calibrations(run).items()},
         "label_noise": {
             "rate": float(run.issues.transition.noise_rate.mean()),
@@ -92,6 +94,12 @@ def record(run: SeenRun) -> None:
             **{f"auroc_{name}": one.auroc for name, one in run.detections.items()},
         },
     }
+    if judged := run.posterior:
+        found["posterior"] = {
+            "examples": judged.k_hat.size,
+            "k_hat_above_0.7": float((judged.k_hat > UNRELIABLE).mean()),
+            **{site: one.verdict for site, one in judged.collapse.items()},
+        }
     run.run.folder.write_summary(run.summary | found)
 
 

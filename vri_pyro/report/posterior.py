@@ -1,36 +1,67 @@
-"""The part of a page about the posterior of the rectifying vector."""
+"""The part of a page about the posterior of the rectifying vector: how wide it is, whether it is right, and collapsed."""
 
 from __future__ import annotations
 
-from vri_pyro.report.figures import curves
-from vri_pyro.report.part import Drawing, Fact, Part
-from vri_pyro.report.seen import SeenRun
+import numpy as np
+
+from vri_pyro.diagnostics import Collapse, rightness
+from vri_pyro.diagnostics.importance import UNRELIABLE
+from vri_pyro.report.figures import curves, histogram
+from vri_pyro.report.part import Drawing, Fact, Part, Verdict, percent
+from vri_pyro.report.seen import STANDARD_DEVIATION, SeenRun
 from vri_pyro.report.training import of
 
-_STANDARD_DEVIATION, _KL = "posterior_std/", "kl/"
+_KL = "kl/"
+_SHOWN_K_HAT = (-0.5, 2.0)
 
 
 def posterior(seen: SeenRun) -> Part | None:
-    """How wide the posterior of each latent is, and how far from its prior; None where the method has no latent.
-
-    What judges it, such as a verdict on collapse, goes into this part's ``verdicts``, its figures into ``facts`` and
-    ``drawings``.
-    """
-    rows = seen.rows
-    names = list(dict.fromkeys(key for row in rows for key in row))
-    sites = [key.removeprefix(_STANDARD_DEVIATION) for key in names if key.startswith(_STANDARD_DEVIATION)]
-    if not sites:
+    """What training did to the posterior of each latent, and what is to be thought of it; None for methods without."""
+    if seen.posterior is None:
         return None
-    drawings: list[Drawing] = []
-    facts: list[Fact] = []
-    for site in sites:
-        widths = of(rows, {f"posterior of {site}": f"{_STANDARD_DEVIATION}{site}", "prior": f"prior_std/{site}"})
+    about = (
+        "q(v | x, y): which rectification of an example's logits training believes in, and how sure it is. It is learned "
+        "for the clean loss and not for the ELBO, so it need not be the posterior of its model; k-hat says how far it is."
+    )
+    facts, drawings = _over_training(seen)
+    verdicts = []
+    for site, found in seen.posterior.collapse.items():
+        verdicts.append(_collapsed(found, point=site in seen.posterior.points))
+        facts.append(Fact(f"share of {site} that the label explains", percent(found.label_share)))
+        facts.append(Fact(f"active units of {site}", f"{found.active_units} of {len(found.kl_per_dimension)}"))
+    if not seen.posterior.points:
+        k_hat, bounds = seen.posterior.k_hat, seen.posterior.bounds
+        verdicts.append(Verdict("note", f"The guide is {rightness(k_hat)}."))
+        facts.append(Fact("ELBO", f"{float(bounds.elbo.mean()):.3f} nats"))
+        facts.append(Fact("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f} nats"))
+        drawings.append(_k_hat(k_hat.values))
+    return Part("Posterior", about, verdicts=verdicts, facts=facts, drawings=drawings)
+
+
+def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:
+    rows, facts, drawings = seen.rows, [], []
+    for site in seen.latents:
+        widths = of(rows, {f"posterior of {site}": f"{STANDARD_DEVIATION}{site}", "prior": f"prior_std/{site}"})
         drawings.append(curves(widths, "standard deviation", f"Standard deviation of {site}, mean over examples."))
         values = widths[f"posterior of {site}"][1]
         facts.append(Fact(f"standard deviation of {site}, first epoch to last", f"{values[0]:.2f} to {values[-1]:.2f}"))
-    divergences = of(rows, {f"KL of {site}": f"{_KL}{site}" for site in sites})
+    divergences = of(rows, {f"KL of {site}": f"{_KL}{site}" for site in seen.latents})
     if divergences:
         drawings.append(curves(divergences, "KL to the prior (nats)", "KL[q ‖ p], mean over examples."))
         facts += [Fact(f"{name}, last epoch", f"{values[-1]:.2f} nats") for name, (_, values) in divergences.items()]
-    about = "q(v | x, y): which rectification of an example's logits training believes in, and how sure it is."
-    return Part("Posterior", about, facts=facts, drawings=drawings)
+    return facts, drawings
+
+
+def _collapsed(found: Collapse, point: bool) -> Verdict:
+    if point:
+        return Verdict("note", f"The guide makes {found.site} a point, so there is no spread that could collapse.")
+    level = "good" if found.verdict.startswith("did not") else "poor"
+    return Verdict(level, f"The posterior of {found.site} {found.verdict}.")  # type: ignore[arg-type]
+
+
+def _k_hat(values: np.ndarray) -> Drawing:
+    low, high = _SHOWN_K_HAT
+    groups = {"reliable": values[values <= UNRELIABLE], "unreliable": values[values > UNRELIABLE]}
+    shown = {f"{name} ({len(some)})": some.clip(low, high) for name, some in groups.items() if len(some)}
+    caption = f"Pareto's k-hat of {len(values)} examples; above {UNRELIABLE} weights cannot correct the guide's draws."
+    return histogram(shown, f"k-hat, to {high:g}", caption, (low, high))

@@ -13,12 +13,15 @@ from torch import Tensor
 from vri_pyro.calibration import prior_predictive
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import generator_for, permutation
+from vri_pyro.diagnostics import Judgement, judge_posterior
 from vri_pyro.evaluation import predict
 from vri_pyro.experiment import results
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
 from vri_pyro.trained_run import TrainedRun
 
 MOST = 20_000
+STANDARD_DEVIATION = "posterior_std/"  # of a latent, as the metrics call it
+_WITH_POSTERIOR = 200
 
 
 class SeenRun:
@@ -88,6 +91,21 @@ class SeenRun:
         wrong = torch.from_numpy(self.wrong)
         found = {name: detection(score, wrong) for name, score in self.issues.scores.items()}
         return {name: one for name, one in found.items() if one is not None}
+
+    @property
+    def latents(self) -> list[str]:
+        """The latents whose spread the run recorded."""
+        names = dict.fromkeys(name for row in self.rows for name in row)
+        return [name.removeprefix(STANDARD_DEVIATION) for name in names if name.startswith(STANDARD_DEVIATION)]
+
+    @cached_property
+    def posterior(self) -> Judgement | None:
+        """What is to be thought of the posterior of some of those examples; None where the method has no latents."""
+        if not (self.run.has_pair and self.latents):
+            return None
+        order = permutation(generator_for(self.run.split.seed, "posterior"), len(self.indices))
+        some = np.sort(order[:_WITH_POSTERIOR])
+        return judge_posterior(self.run, self.indices[some], seed=self.run.split.seed)
 
     @cached_property
     def test(self) -> tuple[Tensor, Tensor]:

@@ -1,0 +1,58 @@
+"""A run's posterior is judged by the same measures as anywhere, and judging it leaves no trace."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from vri_pyro.cli import main
+from vri_pyro.diagnostics import bounds, collapse, from_pyro_svi, judge_posterior, outputs_of, pareto_k
+from vri_pyro.errors import UserError
+from vri_pyro.trained_run import TrainedRun
+
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
+SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--threads", "1", "--device", "cpu")
+
+
+@pytest.fixture(autouse=True)
+def _runs_are_of_single_precision(_double_precision: None) -> None:
+    torch.set_default_dtype(torch.float32)
+
+
+def trained(folder: Path, config: str) -> TrainedRun:
+    options = ("--config", str(CONFIGS / f"{config}.yaml"), "--epochs", "1", "--quiet", "true")
+    assert main(["fit", *SMALL, *options, "--output", str(folder)]) == 0
+    return TrainedRun(folder)
+
+
+def test_judgement_is_of_the_same_draws_as_the_measures(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "vri_vector")
+    indices = run.split.noisy_indices[:12]
+    before = torch.get_rng_state()
+    found = judge_posterior(run, indices, num_draws=60, seed=3)
+    assert torch.equal(torch.get_rng_state(), before)
+
+    output, y = outputs_of(run, indices)
+    torch.manual_seed(3)
+    tree = from_pyro_svi(run.model, run.guide, output, y, num_draws=60, chunk_size=20, groups=["sample_stats"])
+    np.testing.assert_array_equal(found.k_hat.values, pareto_k(tree).values)
+    np.testing.assert_array_equal(found.bounds.elbo.values, bounds(tree).elbo.values)
+    assert found.collapse["v"].verdict == collapse(run.model, run.guide, [(output, y)])["v"].verdict
+    assert found.points == []
+
+
+def test_guide_that_is_a_point_is_named(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "vri_dirac")
+    found = judge_posterior(run, run.split.noisy_indices[:5], num_draws=30)
+    assert found.points == ["v"]
+    assert np.isinf(found.k_hat.values).all()
+    assert found.collapse["v"].posterior_std == 0
+
+
+def test_methods_without_a_guide_are_refused(tmp_path: Path) -> None:
+    run = trained(tmp_path / "run", "elr")
+    with pytest.raises(UserError, match="without model and guide"):
+        judge_posterior(run, run.split.noisy_indices[:5])

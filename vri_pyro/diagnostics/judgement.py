@@ -1,0 +1,58 @@
+"""What is to be thought of a run's posterior: is it right, and did it collapse?"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from vri_pyro.diagnostics.collapse import Collapse, collapse
+from vri_pyro.diagnostics.from_pyro_svi import POINT_MASSES, from_pyro_svi
+from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k
+from vri_pyro.diagnostics.run_posterior import outputs_of
+from vri_pyro.trained_run import TrainedRun
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+
+
+@dataclass(frozen=True)
+class Judgement:
+    """The measures of a posterior on some examples.
+
+    Attributes:
+        k_hat: Pareto's k-hat, [data].
+        bounds: the ELBO and the importance-weighted bound, nats an example.
+        collapse: by latent site of an example.
+        points: the latents that the guide makes a point, which weights can say nothing about.
+    """
+
+    k_hat: DataArray
+    bounds: Bounds
+    collapse: dict[str, Collapse]
+    points: list[str]
+
+
+def judge_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 500, seed: int = 0) -> Judgement:
+    """Draw from the posterior of training examples, and measure it.
+
+    Args:
+        run: a trained run, with a model and a guide that has latents.
+        indices: positions of the examples in the training set, int64 [n].
+        num_draws: of each, at least :data:`~vri_pyro.diagnostics.importance.FEWEST_DRAWS`.
+        seed: of the draws; the state of the generators is left as it was.
+
+    Raises:
+        UserError: the run's method has no model and guide, or they have no latents.
+    """
+    output, y = outputs_of(run, indices)
+    with torch.random.fork_rng(devices=[y.device] if y.is_cuda else []):
+        torch.manual_seed(seed)
+        tree = from_pyro_svi(
+            run.model, run.guide, output, y, num_draws=num_draws, chunk_size=20, groups=["sample_stats"]
+        )
+        collapsed = collapse(run.model, run.guide, [(output, y)])
+    points = tree["sample_stats"].attrs[POINT_MASSES].split()
+    return Judgement(pareto_k(tree), bounds(tree), collapsed, points)
