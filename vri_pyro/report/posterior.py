@@ -1,4 +1,4 @@
-"""The part of a page about the posterior of the rectifying vector: how wide it is, whether it is right, and collapsed."""
+"""The part of a page about the posterior of the rectifying vector: how wide, how right, and whether it collapsed."""
 
 from __future__ import annotations
 
@@ -20,8 +20,9 @@ def posterior(seen: SeenRun) -> Part | None:
     if seen.posterior is None:
         return None
     about = (
-        "q(v | x, y): which rectification of an example's logits training believes in, and how sure it is. It is learned "
-        "for the clean loss and not for the ELBO, so it need not be the posterior of its model; k-hat says how far it is."
+        "q(v | x, y): which rectification of an example's logits training believes in, and how sure it is. It is "
+        "learned for the clean loss and not for the ELBO, so it need not be the posterior of its model; k-hat says how "
+        "far it is."
     )
     facts, drawings = _over_training(seen)
     verdicts = []
@@ -42,7 +43,7 @@ def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:
     rows, facts, drawings = seen.rows, [], []
     for site in seen.latents:
         widths = of(rows, {f"posterior of {site}": f"{STANDARD_DEVIATION}{site}", "prior": f"prior_std/{site}"})
-        drawings.append(curves(widths, "standard deviation", f"Standard deviation of {site}, mean over examples."))
+        drawings.append(curves(widths, "standard deviation", f"Standard deviation of {site}, averaged."))
         values = widths[f"posterior of {site}"][1]
         facts.append(Fact(f"standard deviation of {site}, first epoch to last", f"{values[0]:.2f} to {values[-1]:.2f}"))
     divergences = of(rows, {f"KL of {site}": f"{_KL}{site}" for site in seen.latents})
