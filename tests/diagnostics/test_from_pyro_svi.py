@@ -307,6 +307,53 @@ def test_bad_options_are_refused(y: Tensor, options: dict[str, Any], message: st
         from_pyro_svi(conjugate, exact_guide, y, **options)
 
 
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"coords": {"group": [1, 2]}}, "coords has 2 values for 'group', which has 4 positions"),
+        ({"coords": {"grup": [1, 2]}}, "coords has 'grup', which is no dimension; choose from group, member"),
+        ({"dims": {"slopes": ["a"]}}, "dims has 'slopes', which is neither a site of the model nor constant data"),
+        ({"dims": {"shares": ["a", "a"]}}, "dims names dimensions of 'shares' a, a; they must differ"),
+        ({"dims": {"shares": ["draw", "a"]}}, "also from chain and draw"),
+        ({"constant_data": {"chain": [1]}}, "'chain' is the name of one of ArviZ's dimensions"),
+        (
+            {"constant_data": {"x": [1, 2]}, "dims": {"x": ["member"]}},
+            "'x' has 2 positions in 'member', and others have 5",
+        ),
+        ({"constant_data": {"x": [1, 2]}, "dims": {"x": ["a", "b"]}}, "dims names 2 dimensions of 'x'"),
+    ],
+)
+def test_names_that_do_not_fit_are_refused(xy: tuple[Tensor, Tensor], options: dict[str, Any], message: str) -> None:
+    with pytest.raises(UserError, match=message):
+        from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=2, **options)
+
+
+def test_coordinates_of_all_data_are_taken_for_the_subsample() -> None:
+    def model(y: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0, 1))
+        with pyro.plate("data", 6, subsample=torch.tensor([4, 1])) as picked:
+            pyro.sample("y", dist.Normal(mean, 1), obs=y[picked])
+
+    tree = from_pyro_svi(model, AutoNormal(model), torch.randn(6), num_draws=2, coords={"data": list("abcdef")})
+    assert tree.observed_data["data"].values.tolist() == ["e", "b"]
+
+
+def test_prior_that_cannot_be_drawn_from_is_left_out_or_refused(y: Tensor) -> None:
+    def model(y: Tensor) -> None:
+        mean = pyro.sample("mean", dist.ImproperUniform(dist.constraints.real, (), ()))
+        with pyro.plate("data", len(y)):
+            pyro.sample("y", dist.Normal(mean, NOISE), obs=y)
+
+    def guide(y: Tensor) -> None:
+        pyro.sample("mean", dist.Normal(y.mean(), 1.0))
+
+    with pytest.raises(UserError, match=r"ImproperUniform .* without prior and prior_predictive"):
+        from_pyro_svi(model, guide, y, num_draws=2)
+    tree = from_pyro_svi(model, guide, y, num_draws=2, groups=["posterior", "posterior_predictive", "sample_stats"])
+    assert np.isfinite(tree.posterior_predictive["y"].values).all()
+    assert (tree.sample_stats["log_p_global"].values == 0).all()  # an improper uniform's density
+
+
 def test_another_number_of_event_names_is_refused(xy: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(UserError, match="dims names 1 dimensions of 'shares' \\(row\\) but its events have 2"):
         from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=1, dims={"shares": ["row"]})

@@ -56,7 +56,8 @@ def from_pyro_svi(
         groups: what to compute, besides the data: any of :data:`GROUPS`.
         dims: names of the dimensions that no plate names: those of a site's events, by site, and all of those of
             constant data.
-        coords: coordinate values by dimension, in place of indices.
+        coords: coordinate values by dimension, in place of indices; of a plate that works on a subsample, those of the
+            subsample or of all.
         constant_data: arrays to keep beside the observed data, by name.
         data_plate: the plate over data, by which log p and log q are kept apart; when None, the outermost plate that
             holds every observed site.
@@ -75,8 +76,9 @@ def from_pyro_svi(
           The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
 
     Raises:
-        UserError: guide and model have different latents, a site or its shape differs between draws, a group or plate
-            is unknown, or ``num_draws`` or ``chunk_size`` is below 1.
+        UserError: guide and model have different latents, a site or its shape differs between draws, a group, a plate,
+            a name in ``dims`` or ``coords`` is unknown or does not fit, the prior cannot be drawn from although it is
+            asked for, or ``num_draws`` or ``chunk_size`` is below 1.
     """
     for name, number in (("num_draws", num_draws), ("chunk_size", chunk_size)):
         if number < 1:
@@ -85,6 +87,7 @@ def from_pyro_svi(
         raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
     pair = _Pair(model, guide, args, kwargs)
     guided, modelled = pair.posterior()
+    _check_names(modelled, dims or {}, constant_data or {})
     variables = _Variables(modelled, dims or {})
     plate = _factorising_plate(guided, modelled, data_plate)
     densities = _Densities(guided, modelled, plate)
@@ -108,7 +111,8 @@ def from_pyro_svi(
     if constant_data:
         data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
     attributes = {"sample_stats": {POINT_MASSES: " ".join(_points(guided))}} if "sample_stats" in data else {}
-    return _tree(data, variables.dims(plate, constant_data or {}), variables.coordinates(coords or {}), attributes)
+    named = variables.dims(plate, constant_data or {})
+    return _tree(data, named, variables.coordinates(coords or {}, _sizes(data, named)), attributes)
 
 
 def _tree(
@@ -125,6 +129,19 @@ def _tree(
         coords={name: values for name, values in coords.items() if name in used},
         attrs={"/": library, **attrs},
     )
+
+
+def _sizes(data: Mapping[str, Mapping[str, np.ndarray]], dims: Mapping[str, Sequence[str]]) -> dict[str, int]:
+    """The sizes of all dimensions but chain and draw; variables that share one must agree on it."""
+    found: dict[str, int] = {}
+    for name, values in ((name, values) for group in data.values() for name, values in group.items()):
+        own = dims.get(name, ())
+        if len(own) > values.ndim:
+            raise UserError(f"dims names {len(own)} dimensions of '{name}' ({', '.join(own)}), which has {values.ndim}")
+        for dim, size in zip(own, values.shape[values.ndim - len(own) :], strict=True):
+            if found.setdefault(dim, size) != size:
+                raise UserError(f"'{name}' has {size} positions in '{dim}', and others have {found[dim]}")
+    return found
 
 
 class _Pair:
@@ -152,7 +169,13 @@ class _Pair:
     def predicted(self, guided: Any = None) -> tuple[dict[str, Site], dict[str, Site]]:
         """The model's latents, drawn from the prior unless the guide drew them, and data drawn given them."""
         model = self._on_subsamples(Unobserved()(self._model))
-        drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
+        try:
+            drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
+        except NotImplementedError as error:
+            raise UserError(
+                f"the model cannot be drawn from ({str(error).splitlines()[0]}); leave its groups out: groups without "
+                f"{'prior and prior_predictive' if guided is None else 'posterior_predictive'}"
+            ) from error
         sites = traces.latent(drawn)
         data = {n: s for n, s in sites.items() if s["infer"].get("was_observed")}
         latents = {n: s for n, s in sites.items() if not s["infer"].get("was_observed")}
@@ -203,9 +226,21 @@ class _Variables:
             | {name: list(self._events.get(name, ())) for name in constant_data}
         )
 
-    def coordinates(self, given: Mapping[str, Any]) -> dict[str, Any]:
-        """Of the dimensions."""
-        return self._names.coordinates | dict(given)
+    def coordinates(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Of the dimensions, which are of these sizes.
+
+        Raises:
+            UserError: something is given for no dimension, or for another number of positions.
+        """
+        found = {name: np.asarray(values) for name, values in given.items()}
+        for name, values in found.items():
+            if name not in sizes:
+                raise UserError(f"coords has '{name}', which is no dimension; choose from {', '.join(sorted(sizes))}")
+            if len(values) == self._names.full_sizes.get(name):
+                found[name] = values = values[self._names.coordinates[name]]
+            if len(values) != sizes[name]:
+                raise UserError(f"coords has {len(values)} values for '{name}', which has {sizes[name]} positions")
+        return self._names.coordinates | found
 
 
 class _Kept:
@@ -252,6 +287,20 @@ def _changing(name: str) -> UserError:
         f"site '{name}' is not there in every draw, or not in one shape; ArviZ's arrays are rectangular, so let the "
         "model have the same sites in every run"
     )
+
+
+def _check_names(modelled: Any, dims: Mapping[str, Sequence[str]], constant_data: Mapping[str, Any]) -> None:
+    """Refuse what ArviZ has no place for, or what would be left out in silence."""
+    sites = traces.stochastic(modelled) | traces.deterministic(modelled)
+    if taken := [name for name in _SAMPLE_DIMS if name in sites or name in constant_data]:
+        raise UserError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; give the site or array another")
+    for name, named in dims.items():
+        if name not in sites and name not in constant_data:
+            raise UserError(f"dims has '{name}', which is neither a site of the model nor constant data")
+        if len({*named, *_SAMPLE_DIMS}) < len(named) + len(_SAMPLE_DIMS):
+            raise UserError(
+                f"dims names dimensions of '{name}' {', '.join(named)}; they must differ, also from chain and draw"
+            )
 
 
 def _check_latents(guided: Any, modelled: Any) -> None:

@@ -140,12 +140,15 @@ class AxisNames:
         self._taken, self._events = set(taken), events
         self._indices = subsamples(trace)
         self.coordinates: dict[str, np.ndarray] = {}
+        self.full_sizes: dict[str, int] = {}  # of plates that work on subsamples
 
     def plate(self, frame: Any) -> str:
         """The dimension of a plate; its coordinates are the indices that the plate works on."""
         name = f"{frame.name}_plate" if frame.name in self._taken else frame.name
         indices = self._indices.get(frame.name)
         self.coordinates[name] = np.arange(frame.size) if indices is None else np.asarray(indices).reshape(-1)
+        if indices is not None:
+            self.full_sizes[name] = frame.full_size
         return name
 
     def of_log_prob(self, name: str, site: Site) -> Axes:

@@ -65,7 +65,7 @@ def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, c
     dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}
     if (truth := true_labels(run.split)) is not None:
         constant_data["true_label"], dims["true_label"] = truth[indices], ["data"]
-    coords = {"data": indices, "class": list(run.classes), "true_class": list(run.classes)}
+    coords = {dim: list(run.classes) for some in dims.values() for dim in some} | {"data": indices}
     return from_pyro_svi(
         run.model,
         run.guide,
