@@ -83,7 +83,16 @@ class HierarchicalRectification(GatedRectification):
         self.register_buffer("concentration", self._around(torch.eye(num_classes)))
 
     def begin_training(self, view: EpochView) -> None:
-        """See :class:`~vri_pyro.pairs.Model`."""
+        """See :class:`~vri_pyro.pairs.Model`.
+
+        Raises:
+            UserError: nothing was trained yet that could tell the transition.
+        """
+        if view.untrained:
+            raise UserError(
+                "HierarchicalRectification estimates its transition by a classifier trained on the noisy labels, and this "
+                "one was not trained yet; give the method EstimatedBilevel, which has a stage for it, or a warm_up"
+            )
         self.concentration.copy_(self._around(glc_estimate(view.predictor, view.examples, view.pools.clean)))
         self.data.size = len(view.pools.noisy)
 

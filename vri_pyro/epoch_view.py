@@ -37,6 +37,7 @@ class EpochView:
         seed: the run's seed.
         predictor: what the run would predict with: the classifier as earlier stages and epochs left it, or the moving
             average of it that the run keeps.
+        untrained: whether that has seen no step yet, as before the first epoch of a run's first stage.
     """
 
     examples: Examples
@@ -47,3 +48,4 @@ class EpochView:
     num_classes: int
     seed: int
     predictor: Classifier
+    untrained: bool = False

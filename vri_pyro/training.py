@@ -190,6 +190,7 @@ class Trainer:
             self.classifier.num_classes,
             self.seed,
             self.predictor.network,
+            untrained=self.progress.epoch == 0,
         )
         if (chosen := phase.learner.begin_epoch(view)) is not None:
             self._batches.draw_from(chosen)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from functools import partial
 from itertools import pairwise
 from typing import Any
@@ -53,6 +54,14 @@ def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> Bile
     inner = torch.optim.SGD(classifier.parameters(), lr=0.1, momentum=0.9)
     outer = torch.optim.Adam([*model.parameters(), *guide.parameters()])
     return BilevelSVI(classifier, model, guide, inner, outer, restart=restart)
+
+
+def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None:
+    model, _ = _pair()
+    before = model.concentration.clone()
+    with pytest.raises(UserError, match="one was not trained yet; give the method EstimatedBilevel"):
+        model.begin_training(replace(_view(Dense()), untrained=True))
+    assert torch.equal(model.concentration, before)
 
 
 def test_clean_posterior_is_bayes_rule() -> None:
