@@ -90,8 +90,8 @@ class HierarchicalRectification(GatedRectification):
         """
         if view.untrained:
             raise UserError(
-                "HierarchicalRectification estimates its transition by a classifier trained on the noisy labels, and this "
-                "one was not trained yet; give the method EstimatedBilevel, which has a stage for it, or a warm_up"
+                "HierarchicalRectification estimates its transition by a classifier trained on the noisy labels, and "
+                "this one was not trained yet; give the method EstimatedBilevel, which has a stage for it, or a warm_up"
             )
         self.concentration.copy_(self._around(glc_estimate(view.predictor, view.examples, view.pools.clean)))
         self.data.size = len(view.pools.noisy)
