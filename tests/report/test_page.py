@@ -7,6 +7,7 @@ import io
 import json
 import re
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
 
@@ -14,13 +15,16 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from torch.nn.functional import cross_entropy
 
 from vri_pyro.cli import main
 from vri_pyro.commands import fit as fit_command
 from vri_pyro.diagnostics import rightness
 from vri_pyro.errors import UserError
+from vri_pyro.evaluation import predict
 from vri_pyro.report import PARTS, SeenRun, render, write_page
 from vri_pyro.report.pictures import data_uri
+from vri_pyro.report.predictions import calibrations
 from vri_pyro.run_folder import RunFolder
 
 from .conftest import CONFIGS, SMALL, fit
@@ -89,6 +93,22 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
         assert f"The posterior of {site} {found.verdict}." in text
     assert f"The guide is {rightness(seen.posterior.k_hat)}." in text
     assert f"ELBO {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
+
+
+def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path, page: str) -> None:
+    seen = SeenRun(folder)
+    logits, labels = predict(seen.run.predictor, seen.run.examples, seen.run.split.validation_indices)
+    losses = [
+        float(cross_entropy(logits / t, labels))
+        for t in (0.9 * seen.temperature, seen.temperature, 1.1 * seen.temperature)
+    ]
+    assert min(losses) == losses[1]
+    found = calibrations(seen)
+    assert found["at the fitted temperature"].nll < found["classifier"].nll
+    assert f"Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, leave" in Outline(page).text
+    seen.run.split = replace(seen.run.split, validation_from="noisy")
+    del seen.temperature
+    assert set(calibrations(seen)) == {"classifier", "under the prior p(v | x)"}
 
 
 def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
@@ -172,11 +192,12 @@ def test_command_writes_the_page_and_the_summary(
     assert "page:" in capsys.readouterr().out
     assert "</html>" in (tmp_path / "new" / "page.html").read_text()
     summary = json.loads((folder / "summary.json").read_text())
-    assert set(summary["calibration"]) == {"classifier", "under the prior p(v | x)"}
+    assert set(summary["calibration"]) == {"classifier", "at the fitted temperature", "under the prior p(v | x)"}
     assert 0 <= summary["calibration"]["classifier"]["ece"] <= 1
     low, high = summary["label_noise"]["interval"]
     assert low <= summary["label_noise"]["rate"] <= high
     assert summary["results"]["last"] > 0
+    assert 0.25 <= summary["temperature"] <= 16
     assert summary["posterior"]["examples"] == 200
     assert 0 <= summary["posterior"]["k_hat_above_0.7"] <= 1
     assert "collapse" in summary["posterior"]["gate"]

@@ -85,8 +85,9 @@ def record(run: SeenRun) -> None:
     if not run.summary:
         return
     low, high = run.issues.transition.noise_rate_interval()
-    found: dict[str, dict[str, Any]] = {
+    found: dict[str, Any] = {
         "calibration": {name: as_numbers(one) for name, one in calibrations(run).items()},
+        "temperature": run.temperature,
         "label_noise": {
             "rate": float(run.issues.transition.noise_rate.mean()),
             "interval": [low, high],

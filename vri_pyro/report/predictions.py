@@ -11,13 +11,17 @@ from vri_pyro.report.part import Fact, Part, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
 _GOOD, _FAIR = 0.05, 0.1  # expected calibration error
-POINT, UNDER_PRIOR = "classifier", "under the prior p(v | x)"
+POINT, SCALED, UNDER_PRIOR = "classifier", "at the fitted temperature", "under the prior p(v | x)"
 
 
 def calibrations(seen: SeenRun) -> dict[str, Calibration]:
-    """Calibration on the test set: of the classifier, and of the predictive under the prior where there is one."""
-    probabilities, labels = seen.test
-    predictions = {POINT: probabilities, UNDER_PRIOR: seen.test_under_prior}
+    """Calibration on the test set: of the classifier as it is, tempered, and under the prior, as far as they exist."""
+    logits, labels = seen.test
+    predictions = {
+        POINT: logits.softmax(-1),
+        SCALED: None if seen.temperature is None else (logits / seen.temperature).softmax(-1),
+        UNDER_PRIOR: seen.test_under_prior,
+    }
     return {name: calibration(p, labels) for name, p in predictions.items() if p is not None}
 
 
@@ -37,6 +41,9 @@ def predictions(seen: SeenRun) -> Part:
         f"right on {percent(point.accuracy)}. Expected calibration error {percent(point.ece)} (good up to "
         f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
     )
+    if seen.temperature is not None and (scaled := found[SCALED]).ece < point.ece:
+        words += f" Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, "
+        words += f"leave {percent(scaled.ece)}."
     facts = [
         Fact(f"{label}, {name}", form.format(getattr(one, metric)))
         for name, one in found.items()
@@ -46,14 +53,15 @@ def predictions(seen: SeenRun) -> Part:
             ("nll", "negative log-likelihood", "{:.3f} nats"),
         )
     ]
-    probabilities, labels = seen.test
-    confusion = transition_frequencies(labels.numpy(), probabilities.argmax(-1).numpy(), len(seen.classes))
+    logits, labels = seen.test
+    confusion = transition_frequencies(labels.numpy(), logits.argmax(-1).numpy(), len(seen.classes))
     drawings = [
         reliability(found, "Accuracy of predictions by their confidence; on the diagonal, confidence is right."),
         matrix(confusion, seen.classes, "class", "predicted", "Which share of a class is predicted as which."),
     ]
     about = (
-        "On the test set. The predictive under the prior draws v before any label is seen; it predicts the given label."
+        "On the test set. The fitted temperature is the one by which the logits of held-out clean examples fit their "
+        "labels best. The predictive under the prior draws v before any label is seen; it predicts the given label."
     )
     headline = [Fact("calibration error (ECE)", percent(point.ece))]
     return Part("Predictions", about, headline, [Verdict(level, words)], facts, drawings)  # type: ignore[arg-type]

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vri_pyro.calibration import prior_predictive
+from vri_pyro.calibration import fitted_temperature, prior_predictive
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import generator_for, permutation
 from vri_pyro.diagnostics import Judgement, judge_posterior
@@ -109,9 +109,17 @@ class SeenRun:
 
     @cached_property
     def test(self) -> tuple[Tensor, Tensor]:
-        """Probabilities [M, K] of the test examples, and their labels, int64 [M]."""
+        """Logits [M, K] of the test examples, and their labels, int64 [M]."""
         logits, labels = predict(self.run.predictor, self.run.test, np.arange(len(self.run.test)))
-        return logits.softmax(-1).cpu(), labels.cpu()
+        return logits.cpu(), labels.cpu()
+
+    @cached_property
+    def temperature(self) -> float | None:
+        """What held-out clean examples say that the logits should be divided by; None where there are none."""
+        split = self.run.split
+        if not len(split.validation_indices) or split.validation_from != "clean":
+            return None
+        return fitted_temperature(*predict(self.run.predictor, self.run.examples, split.validation_indices))
 
     @cached_property
     def test_under_prior(self) -> Tensor | None:
