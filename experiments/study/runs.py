@@ -67,7 +67,7 @@ class Run(Cell):
                 found |= named_options(yaml.safe_load(Path(value).read_text()))
             else:
                 found[name.removeprefix("--")] = yaml.safe_load(value)
-        return {name: _without_folder(value) for name, value in found.items()}
+        return without_folders(found)
 
 
 def grid(settings: Mapping[str, Options], methods: Mapping[str, Options]) -> list[Cell]:
@@ -94,7 +94,10 @@ def _file_name(name: str) -> str:
     return re.sub(r"[^\w.+=-]+", "_", name).strip("_")
 
 
-def _without_folder(value: Any) -> Any:
+def without_folders(value: Any) -> Any:
+    """Options, nested as they may be, with the names alone of files whose paths are absolute: other machines differ."""
+    if isinstance(value, Mapping):
+        return {name: without_folders(one) for name, one in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
