@@ -19,13 +19,12 @@ import yaml
 from rich.console import Console
 
 from study.records import Record, Store
-from study.runs import Run, without_folders
+from study.runs import Run
 from vri_pyro.bilevel import StructuralZeroWarning
 from vri_pyro.cli import main
 from vri_pyro.run_folder import RunFolder
 
 _STOPPED = 130
-_OF_THIS_MACHINE = ("output", "quiet", "threads")
 
 
 @dataclass(frozen=True)
@@ -77,6 +76,7 @@ class Workshop:
 
     def _record(self, folder: RunFolder) -> Record:
         summary = folder.read_summary()
+        del summary["noise"]  # the configuration has it, without the folders of this machine
         rows = folder.read_metrics()
         config = yaml.safe_load(folder.config.read_text())
         return {
@@ -85,7 +85,7 @@ class Workshop:
                 name: [row.get(name) for row in rows] for name in self.curves if any(name in row for row in rows)
             },
             "measured": self.measure(folder) if self.measure else {},
-            "config": without_folders({n: value for n, value in config.items() if n not in _OF_THIS_MACHINE}),
+            "config": {name: value for name, value in config.items() if name not in ("output", "quiet", "threads")},
         }
 
 

@@ -10,7 +10,7 @@ from typing import Any
 
 import numpy as np
 
-from study.runs import Run, first_difference
+from study.runs import Run, first_difference, without_folders
 from vri_pyro.errors import UserError
 from vri_pyro.files import write_atomically
 
@@ -52,11 +52,11 @@ class Store:
         return record
 
     def write(self, run: Run, record: Record) -> None:
-        """Keep a record, whole or not at all."""
+        """Keep a record, whole or not at all; of files, the names alone."""
         file = self.file(run)
         file.parent.mkdir(parents=True, exist_ok=True)
         head = {"setting": run.setting, "method": run.method, "seed": run.seed, "options": run.given()}
-        write_atomically(file, (json.dumps(head | record, indent=1) + "\n").encode())
+        write_atomically(file, (json.dumps(head | without_folders(record), indent=1) + "\n").encode())
 
     def collect(self, runs: Iterable[Run]) -> Records:
         """The records of those runs that are done, in the order of ``runs``."""

@@ -17,9 +17,11 @@ from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.epoch_view import Pools
 from vri_pyro.errors import UserError
 from vri_pyro.experiment import FineTuning
+from vri_pyro.guides import Hierarchical
 from vri_pyro.initial_state import InitialState
 from vri_pyro.interruption import Interrupted
-from vri_pyro.methods import Stage
+from vri_pyro.methods import Bilevel, Stage
+from vri_pyro.models import HierarchicalRectification
 from vri_pyro.schedules import Constant, Cosine
 
 from .spies import Choosing, ChoosingSVI, Spying, cross_entropy, sgd
@@ -30,6 +32,13 @@ Run = Callable[..., dict[str, Any]]
 def _phases(folder: Path) -> list[str]:
     with open(folder / "metrics.csv", newline="") as file:
         return [row["phase"] for row in csv.DictReader(file)]
+
+
+def test_transition_is_estimated_after_a_warm_up_and_refused_without(run: Run, folder: Path) -> None:
+    method = Bilevel(HierarchicalRectification, Hierarchical, lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
+    with pytest.raises(UserError, match="this one was not trained yet"):
+        run(method=method, epochs=1)
+    run(method=method, epochs=1, warm_up=Stage(cross_entropy(), sgd(0.1)), output=folder / "warmed")
 
 
 def test_warm_up_comes_first_and_is_as_long_as_the_main_phase_unless_it_says_otherwise(
