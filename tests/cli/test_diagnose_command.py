@@ -14,6 +14,7 @@ from vri_pyro.cli import main
 from vri_pyro.data import Split
 from vri_pyro.trained_run import TrainedRun
 
+CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 ALONE = """
 import sys
 for name in ("vri_pyro", "pyro"):
@@ -42,7 +43,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
     for words in ("20 noisy examples, 60 draws", "share of k-hat above 0.7", "importance-weighted", "active units"):
         assert words in printed
     assert "The guide is " in printed
-    assert "The posterior did not collapse" in printed
+    assert "The posterior of v did not collapse" in printed
     done = subprocess.run([sys.executable, "-c", ALONE, folder / "posterior.nc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "('chain', 'draw', 'data', 'class') 60" in done.stdout
@@ -65,6 +66,15 @@ def test_file_says_which_examples_and_labels(folder: Path) -> None:
     assert tree.posterior["class"].values.tolist() == list(run.classes)
     np.testing.assert_allclose(tree.posterior.rectifier, 1 / (1 + np.exp(-tree.posterior.v)), rtol=1e-5)
     assert tree.sample_stats.log_p.dims == ("chain", "draw", "data")
+
+
+def test_guide_that_is_a_point_is_not_blamed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run = fit(tmp_path / "run", "--config", str(CONFIGS / "vri_dirac.yaml"))
+    assert main(["diagnose", str(run), "--examples", "10", "--draws", "30"]) == 0
+    printed = " ".join(capsys.readouterr().out.split())
+    assert "The guide makes v a point, so weights say nothing about it." in printed
+    assert "The guide makes v a point, so there is no spread that could collapse." in printed
+    assert "k-hat" not in printed
 
 
 @pytest.mark.parametrize(

@@ -58,6 +58,7 @@ def test_measures_are_those_by_hand() -> None:
     by_label, by_input = 0.5**2 * 2 / 3, 0.7**2 * OUTPUT.features[:, 0].var(correction=0).item()
     assert found.label_share == pytest.approx(by_label / (by_label + by_input + 0.4**2))
     assert found.verdict.startswith("did not collapse")
+    assert found.sound
 
 
 @pytest.mark.parametrize(
@@ -69,7 +70,9 @@ def test_measures_are_those_by_hand() -> None:
     ],
 )
 def test_each_way_has_its_verdict(guide: tuple[float, float, float], verdict: str) -> None:
-    assert measured(*guide).verdict.startswith(verdict)
+    found = measured(*guide)
+    assert found.verdict.startswith(verdict)
+    assert not found.sound
 
 
 def test_units_that_do_not_vary_are_inactive() -> None:

@@ -50,18 +50,18 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)
-    k_hat = diagnostics.pareto_k(tree)
+    judged = diagnostics.judge_posterior(trained, chosen, tree, seed=options.seed)
     path = options.output or trained.folder.posterior
     with replacing(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
     console = Console()
     console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
-    console.print(_rightness(k_hat, diagnostics.bounds(tree)))
-    console.print(f"The guide is {diagnostics.rightness(k_hat)}.\n", highlight=False)
-    outputs = diagnostics.outputs_of(trained, chosen)
-    for site, found in diagnostics.collapse(trained.model, trained.guide, [outputs]).items():
+    if not judged.points:
+        console.print(_rightness(judged.k_hat, judged.bounds))
+    console.print(f"{judged.of_the_guide}\n", highlight=False)
+    for site, found in judged.collapse.items():
         console.print(_collapse(found, diagnostics.posterior_curves(trained.folder, site)))
-        console.print(f"The posterior {found.verdict}.\n", highlight=False)
+        console.print(f"{judged.of_latent(site)}\n", highlight=False)
     console.print(f"posterior: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0
 

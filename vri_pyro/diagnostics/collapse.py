@@ -50,6 +50,11 @@ class Collapse:
     label_share: float
 
     @property
+    def sound(self) -> bool:
+        """Whether none of the ways to collapse holds."""
+        return self.posterior_std >= POINT_STD and self.kl >= PRIOR_KL and self.label_share >= LABEL_SHARE
+
+    @property
     def verdict(self) -> str:
         """One verdict: the first that holds of a point, the prior, a label ignored, and none of them."""
         if self.posterior_std < POINT_STD:

@@ -10,12 +10,12 @@ import torch
 
 from vri_pyro.diagnostics.collapse import Collapse, collapse
 from vri_pyro.diagnostics.from_pyro_svi import POINT_MASSES, from_pyro_svi
-from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k
+from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k, rightness
 from vri_pyro.diagnostics.run_posterior import outputs_of
 from vri_pyro.trained_run import TrainedRun
 
 if TYPE_CHECKING:
-    from xarray import DataArray
+    from xarray import DataArray, DataTree
 
 
 @dataclass(frozen=True)
@@ -34,15 +34,32 @@ class Judgement:
     collapse: dict[str, Collapse]
     points: list[str]
 
+    @property
+    def of_the_guide(self) -> str:
+        """Whether the guide is the posterior of its model, in a sentence."""
+        if self.points:
+            return f"The guide makes {' and '.join(self.points)} a point, so weights say nothing about it."
+        return f"The guide is {rightness(self.k_hat)}."
 
-def judge_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 500, seed: int = 0) -> Judgement:
-    """Draw from the posterior of training examples, and measure it.
+    def of_latent(self, site: str) -> str:
+        """Whether the posterior of a latent collapsed, in a sentence."""
+        if site in self.points:
+            return f"The guide makes {site} a point, so there is no spread that could collapse."
+        return f"The posterior of {site} {self.collapse[site].verdict}."
+
+
+def judge_posterior(
+    run: TrainedRun, indices: np.ndarray, tree: DataTree | None = None, num_draws: int = 500, seed: int = 0
+) -> Judgement:
+    """Measure the posterior of training examples.
 
     Args:
         run: a trained run, with a model and a guide that has latents.
         indices: positions of the examples in the training set, int64 [n].
-        num_draws: of each, at least :data:`~vri_pyro.diagnostics.importance.FEWEST_DRAWS`.
-        seed: of the draws; the state of the generators is left as it was.
+        tree: draws of theirs, with ``sample_stats``, such as :func:`~vri_pyro.diagnostics.run_posterior` has; drawn
+            when None.
+        num_draws: of each, where they are drawn, at least :data:`~vri_pyro.diagnostics.importance.FEWEST_DRAWS`.
+        seed: of everything drawn; the state of the generators is left as it was.
 
     Raises:
         UserError: the run's method has no model and guide, or they have no latents.
@@ -50,9 +67,10 @@ def judge_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 500, 
     output, y = outputs_of(run, indices)
     with torch.random.fork_rng(devices=[y.device] if y.is_cuda else []):
         torch.manual_seed(seed)
-        tree = from_pyro_svi(
-            run.model, run.guide, output, y, num_draws=num_draws, chunk_size=20, groups=["sample_stats"]
-        )
+        if tree is None:
+            tree = from_pyro_svi(
+                run.model, run.guide, output, y, num_draws=num_draws, chunk_size=20, groups=["sample_stats"]
+            )
         collapsed = collapse(run.model, run.guide, [(output, y)])
     points = tree["sample_stats"].attrs[POINT_MASSES].split()
     return Judgement(pareto_k(tree), bounds(tree), collapsed, points)

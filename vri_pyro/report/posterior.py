@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import numpy as np
 
-from vri_pyro.diagnostics import Collapse, rightness
+from vri_pyro.diagnostics import Judgement
 from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.report.figures import curves, histogram
-from vri_pyro.report.part import Drawing, Fact, Part, Verdict, percent
+from vri_pyro.report.part import Drawing, Fact, Level, Part, Verdict, percent
 from vri_pyro.report.seen import STANDARD_DEVIATION, SeenRun
 from vri_pyro.report.training import of
 
@@ -27,12 +27,12 @@ def posterior(seen: SeenRun) -> Part | None:
     facts, drawings = _over_training(seen)
     verdicts = []
     for site, found in seen.posterior.collapse.items():
-        verdicts.append(_collapsed(found, point=site in seen.posterior.points))
+        verdicts.append(Verdict(_level(seen.posterior, site), seen.posterior.of_latent(site)))
         facts.append(Fact(f"share of {site} that the label explains", percent(found.label_share)))
         facts.append(Fact(f"active units of {site}", f"{found.active_units} of {len(found.kl_per_dimension)}"))
     if not seen.posterior.points:
         k_hat, bounds = seen.posterior.k_hat, seen.posterior.bounds
-        verdicts.append(Verdict("note", f"The guide is {rightness(k_hat)}."))
+        verdicts.append(Verdict("note", seen.posterior.of_the_guide))
         facts.append(Fact("ELBO", f"{float(bounds.elbo.mean()):.3f} nats"))
         facts.append(Fact("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f} nats"))
         drawings.append(_k_hat(k_hat.values))
@@ -53,11 +53,10 @@ def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:
     return facts, drawings
 
 
-def _collapsed(found: Collapse, point: bool) -> Verdict:
-    if point:
-        return Verdict("note", f"The guide makes {found.site} a point, so there is no spread that could collapse.")
-    level = "good" if found.verdict.startswith("did not") else "poor"
-    return Verdict(level, f"The posterior of {found.site} {found.verdict}.")  # type: ignore[arg-type]
+def _level(judged: Judgement, site: str) -> Level:
+    if site in judged.points:
+        return "note"
+    return "good" if judged.collapse[site].sound else "poor"
 
 
 def _k_hat(values: np.ndarray) -> Drawing:
