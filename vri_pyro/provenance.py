@@ -13,6 +13,7 @@ import torch
 import vri_pyro
 
 _TREE = Path(vri_pyro.__file__).parents[1]
+_RESULTS = "experiments/results"  # what studies write there changes nothing that they run
 
 
 def provenance(device: torch.device) -> dict[str, str]:
@@ -31,9 +32,13 @@ def provenance(device: torch.device) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout, marked when files differ from it; None elsewhere, as in an environment within one."""
+    """The commit of the checkout, marked when code differs from it; None elsewhere, as in an environment within one."""
     top = _git("rev-parse", "--show-toplevel")
-    return _git("describe", "--always", "--dirty") if top and Path(top) == _TREE else None
+    if not top or Path(top) != _TREE:
+        return None
+    commit = _git("describe", "--always")
+    changed = _git("status", "--porcelain", "--untracked-files=no", "--", ".", f":(exclude){_RESULTS}")
+    return f"{commit}-dirty" if commit and changed else commit
 
 
 def _git(*arguments: str) -> str | None:

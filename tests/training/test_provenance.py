@@ -17,8 +17,11 @@ def _repository(folder: Path) -> str:
         return subprocess.run(["git", *identity, *arguments], cwd=folder, capture_output=True, text=True).stdout.strip()
 
     git("init", "-q")
-    (folder / "a").write_text("1")
-    git("add", "a")
+    results = folder / "experiments" / "results" / "page.md"
+    results.parent.mkdir(parents=True)
+    for file in (folder / "a", results):
+        file.write_text("1")
+    git("add", ".")
     git("commit", "-qm", "a")
     return git("rev-parse", "--short", "HEAD")
 
@@ -26,6 +29,8 @@ def _repository(folder: Path) -> str:
 def test_commit_of_a_checkout_is_named_and_changes_are_marked(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     commit = _repository(tmp_path)
     monkeypatch.setattr(provenance, "_TREE", tmp_path.resolve())
+    assert provenance.provenance(torch.device("cpu"))["commit"] == commit
+    (tmp_path / "experiments" / "results" / "page.md").write_text("what a study writes while its runs go on")
     assert provenance.provenance(torch.device("cpu"))["commit"] == commit
     (tmp_path / "a").write_text("2")
     assert provenance.provenance(torch.device("cpu"))["commit"] == f"{commit}-dirty"
