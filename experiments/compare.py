@@ -73,12 +73,12 @@ REGIMES = {
     "SGD 0.1, momentum 0.9, cosine": (*sgd(0.1, 0.9), *COSINE),
     "SGD 0.2, cosine": (*sgd(0.2, 0.0), *COSINE),
 }
-# What is tried where a run takes minutes.
+# What is tried where a run takes a minute.
 ESSENTIAL = (
     *(DEFAULT, "VRI, vector", "cross entropy", "noisy and clean", "fine-tuned", "ELR + clean batch"),
     *("GLC + clean batch", "MW-Net + clean batch"),
 )
-# What small machines are spared: of these the version with the clean batch is enough.
+# What is left out where most are tried: of these the version with the clean batch is enough.
 SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, released")
 SIZES = (10, 100)
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
@@ -87,11 +87,10 @@ Choice = Mapping[str, Mapping[str, str]]  # of a regime's name, by the data's ti
 
 
 def methods_on(bench: Bench) -> dict[str, Options]:
-    """The methods that are tried on a bench: all but some, or where a run takes minutes, those that matter most."""
-    if bench.slow:
+    """The methods that are tried on a bench: all of them, most, or those that matter most."""
+    if bench.tried == "essential":
         return {name: METHODS[name] for name in ESSENTIAL}
-    spared = SPARED if bench.title == FASHION_MNIST_14.title else ()
-    return {name: how for name, how in METHODS.items() if name not in spared}
+    return {name: how for name, how in METHODS.items() if bench.tried == "all" or name not in SPARED}
 
 
 def noises(bench: Bench) -> dict[str, Options]:

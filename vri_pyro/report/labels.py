@@ -59,7 +59,9 @@ def labels(seen: SeenRun) -> Part:
         facts.append(Fact("average precision", f"{best.average_precision:.3f}"))
     about = (
         "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of its nearest "
-        "neighbours, the estimated transition matrix, and the distance to trusted examples. Below, the most suspect, "
+        "neighbours, the estimated transition matrix, and the distance to trusted examples. The interval of the share "
+        "of wrong labels takes the classifier's mistakes for independent of the labels; wrong labels that it has "
+        "learned by heart make it too low by some points. Below, the most suspect, "
         f"at most {_OF_A_PAIR} of each pair of classes; all of them are in label_issues.csv (vri-pyro issues)."
     )
     drawings = [_scores(seen)]
