@@ -31,6 +31,7 @@ import torch
 import yaml
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 from study import (
     Bench,
     Cell,
@@ -183,6 +184,8 @@ def report(records: Records) -> Page:
     _draw_averages(raw, records, "raw")
     _draw_averages(scaled, records, "scaled")
     _draw_running_means(running, records)
+    for axis in (raw, scaled, running):
+        axis.yaxis.set_minor_formatter(NullFormatter())
     raw.legend(fontsize=9)
     rows = ([method, *(_interval(slopes(records, method, m)) for m in MEASURES)] for method in records.methods)
     parts = [

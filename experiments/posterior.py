@@ -186,7 +186,7 @@ def _collapse_table(records: Records) -> str:
 
 
 def _figure(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> Figure:
-    figure = Figure(figsize=(9, 3.6))
+    figure = Figure(figsize=(11, 3.6))
     axis = figure.subplots()
     for number, ((method, name), values) in enumerate(rows.items()):
         k_hat = np.sort(np.concatenate([one["k_hat"] for one in values]))
@@ -195,7 +195,7 @@ def _figure(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> Figure:
         axis.plot(k_hat, shares, style, marker="", color=f"C{number // 2}", label=f"{method}, {name}")
     axis.axvline(0.7, color="0.5", linewidth=1)
     axis.set(xlabel="k-hat", ylabel="share of examples below", xlim=(-0.5, 2.5))
-    axis.legend(fontsize=9)
+    figure.legend(loc="outside right center")
     return figure
 
 
