@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pickle
+import re
 import runpy
 import subprocess
 import sys
@@ -102,6 +103,15 @@ def run(script: str, arguments: list[str], folder: Path) -> subprocess.Completed
 
 def test_every_script_is_listed() -> None:
     assert {path.name for path in EXPERIMENTS.glob("*.py")} == set(SMALLEST) | set(STUDIES)
+
+
+def test_every_page_of_results_is_linked_and_has_its_figure() -> None:
+    results = EXPERIMENTS / "results"
+    told = (results / "RESULTS.md").read_text()
+    for page in results.glob("*.md"):
+        assert page.name == "RESULTS.md" or f"]({page.name})" in told, f"RESULTS.md does not mention {page.name}"
+        for picture in re.findall(r"!\[[^]]*\]\(([^)]+)\)", page.read_text()):
+            assert (results / picture).exists(), f"{page.name} shows {picture}, which is not there"
 
 
 @pytest.mark.parametrize("script", [name for name in SMALLEST if name != "prepare.py"])
