@@ -41,7 +41,7 @@ def report(records: Records) -> Page:
     for setting in records.settings:
         difference = paired_difference(*(records.accuracies(method, setting) for method in (BAYESIAN, TWIN)))
         if difference is not None:
-            rows.append([setting, difference, f"{difference.low:.1f} to {difference.high:.1f}"])
+            rows.append([setting, difference, difference.interval])
     figure = accuracy_figure(records)
     head = [f"{BAYESIAN} − {TWIN}, points", "mean ± standard error", "95% interval"]  # noqa: RUF001
     about = "Clean labels are counted a class. The twin's vector is a function of the example, without KL or prior."

@@ -157,7 +157,7 @@ def standing(records: Records) -> str:
     for method in sorted(records.methods, key=lambda name: -np.mean(list(pairs(records, name).values()))):
         own = pairs(records, method)
         lead = None if method == DEFAULT else paired_difference(default, own)
-        shown = ["–", "–"] if lead is None else [lead, f"{lead.low:.1f} to {lead.high:.1f}"]  # noqa: RUF001
+        shown = ["–", "–"] if lead is None else [lead, lead.interval]  # noqa: RUF001
         first = [s for s in records.settings if method in leaders(records, s)]
         there = [s for s in records.settings if records.of(method, s)]
         mean = f"{np.mean(list(own.values())):.1f}"

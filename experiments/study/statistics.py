@@ -28,6 +28,11 @@ class Estimate(NamedTuple):
     def __str__(self) -> str:
         return f"{self.value:.1f}" if np.isnan(self.error) else f"{self.value:.1f} ± {self.error:.1f}"
 
+    @property
+    def interval(self) -> str:
+        """The 95% interval in words; a dash where the sample is too small to tell."""
+        return "–" if np.isnan(self.error) else f"{self.low:.1f} to {self.high:.1f}"  # noqa: RUF001
+
 
 def mean_of(values: Sequence[float]) -> Estimate:
     """The mean of independent values, at least one."""
