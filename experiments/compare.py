@@ -83,6 +83,17 @@ SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, re
 SIZES = (10, 100)
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
+PAPERS = """\
+CIFAR-10, 1,000 clean labels, 160 epochs (Sun et al. 2025); flip noise on ResNet-32, the others on ResNet-18. The authors'
+script reports the highest test accuracy over the epochs; ours is that of the last.
+
+| theirs | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
+|---|---:|---:|---:|---:|---:|---:|
+| VRI | 91.93 | 91.21 | 92.13 | 90.60 | 91.34 | 87.68 |
+| WarPI | 90.93 | 89.87 | 89.76 | 87.57 | | |
+| MW-Net | 90.33 | 87.54 | | | | |
+| MLC | 90.07 | 88.97 | | | | |
+| cross entropy | 76.83 | 70.77 | 85.10 | 77.00 | | |"""
 Choice = Mapping[str, Mapping[str, str]]  # of a regime's name, by the data's title and the method
 
 
@@ -136,7 +147,7 @@ def report(records: Records) -> Page:
         "error over all pairs, and its 95% interval. Rank: mean over settings. First: settings in which the method's "
         "mean is the highest or within one standard deviation (of the first one's seeds) of it."
     )
-    return Page("VRI and its peers: test accuracy (%), last epoch", [*parts, about], drawn(records))
+    return Page("VRI and its peers: test accuracy (%), last epoch", [*parts, about], drawn(records), PAPERS)
 
 
 def parts_of(setting: str) -> tuple[str, str, str]:
@@ -223,7 +234,7 @@ def drawn(records: Records) -> Figure:
     axis.axvline(0, color="black", linewidth=1)
     axis.set_yticks(range(len(order)), order)
     axis.set_xlabel(f"{DEFAULT} − other (points of test accuracy), mean and 95% interval")  # noqa: RUF001
-    axis.legend(loc="lower right")
+    axis.legend(loc="upper right")
     return figure
 
 
