@@ -84,8 +84,8 @@ SIZES = (10, 100)
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
 PAPERS = """\
-CIFAR-10, 1,000 clean labels, 160 epochs (Sun et al. 2025); flip noise on ResNet-32, the others on ResNet-18. The authors'
-script reports the highest test accuracy over the epochs; ours is that of the last.
+CIFAR-10, 1,000 clean labels, 160 epochs (Sun et al. 2025); flip noise on ResNet-32, the others on ResNet-18. Their
+released script reports the highest test accuracy over the epochs; ours is that of the last.
 
 | theirs | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
 |---|---:|---:|---:|---:|---:|---:|
