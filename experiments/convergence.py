@@ -23,7 +23,6 @@ asks.
 from __future__ import annotations
 
 import sys
-from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
@@ -46,6 +45,7 @@ from study import (
     config,
     main,
     markdown_table,
+    significant,
     slope,
 )
 from study.benches import clean_labels, noise
@@ -195,7 +195,7 @@ def report(records: Records) -> Page:
     ]
     for measure, label in MEASURES.items():
         rows = (
-            [m, *(_scientific(averages(records, m, s, measure)) for s in records.settings)] for m in records.methods
+            [m, *(significant(averages(records, m, s, measure)) for s in records.settings)] for m in records.methods
         )
         parts += [f"Mean over the steps of {label}; mean ± standard deviation over seeds:"]
         parts += [markdown_table(["rates", *records.settings], rows)]
@@ -231,10 +231,6 @@ def _draw_running_means(axis: Axes, records: Records) -> None:
 def _interval(estimate: Estimate) -> str:
     interval = "" if np.isnan(estimate.error) else f" [{estimate.low:.2f}, {estimate.high:.2f}]"
     return f"{estimate.value:.2f}{interval}"
-
-
-def _scientific(values: Sequence[float]) -> str:
-    return f"{np.mean(values):.1e}" if len(values) < 2 else f"{np.mean(values):.1e} ± {np.std(values, ddof=1):.0e}"
 
 
 STUDY = Study("convergence", __doc__, cells, report, seeds=range(5), workshop=Measuring)

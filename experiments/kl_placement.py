@@ -23,7 +23,7 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from study import Bench, Cell, Options, Page, Records, Study, by_method, config, main, markdown_table
+from study import Bench, Cell, Options, Page, Records, Study, by_method, config, main, markdown_table, significant
 from study.benches import clean_labels, noise
 
 from vri_pyro.checkpoint import load_checkpoint
@@ -74,7 +74,7 @@ def report(records: Records) -> Page:
     parts = [__doc__.split("\n\n", 1)[1].strip(), "Test accuracy (%), last epoch:", by_method(records)]
     for metric, label in MEASURES.items():
         rows = (
-            [placement, *(_numbers(_last(records, placement, weight, metric)) for weight in records.settings)]
+            [placement, *(significant(_last(records, placement, weight, metric)) for weight in records.settings)]
             for placement in records.methods
         )
         parts += [
@@ -87,11 +87,6 @@ def report(records: Records) -> Page:
 
 def _last(records: Records, placement: str, weight: str, metric: str) -> list[float]:
     return [float(curve[-1]) for curve in records.curves(placement, weight, metric)]
-
-
-def _numbers(values: list[float]) -> str:
-    mean, sd = np.mean(values), np.std(values, ddof=1) if len(values) > 1 else 0.0
-    return "0" if not np.any(values) else f"{mean:.3g} ± {sd:.1g}"
 
 
 def _structural_zeros(records: Records) -> list[str]:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 
 from matplotlib.figure import Figure
-from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main, markdown_table, spread
+from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main, markdown_table, significant
 from study.benches import clean_labels, noise
 from study.figures import last_of_curve, lines
 
@@ -43,16 +43,16 @@ def report(records: Records) -> Page:
     for axis, (metric, label) in zip(axes[1:], CURVES.items(), strict=True):
         lines(axis, records, WEIGHTS, last_of_curve(records, metric))
         axis.set_ylabel(f"{label}, last epoch")
-    axes[1].set_yscale("log")
+        axis.set_yscale("log")
     for axis in axes:
         axis.set_xscale("symlog", linthresh=1e-4, linscale=0.5)
-        axis.set(xlabel="weight of the KL", xticks=list(WEIGHTS.values()))
+        axis.set(xlabel="weight of the KL", xticks=list(WEIGHTS.values()), xlim=(-2e-5, 0.2))
     handles, labels = axes[0].get_legend_handles_labels()
     figure.legend(handles, labels, loc="outside lower center", ncols=2)
     tables = [by_method(records)]
     for metric, label in CURVES.items():
         values = last_of_curve(records, metric)
-        rows = [[m, *(spread(values(m, s), 2) for s in records.settings)] for m in records.methods]
+        rows = [[m, *(significant(values(m, s)) for s in records.settings)] for m in records.methods]
         tables += [f"{label}, last epoch:", markdown_table(["method", *records.settings], rows)]
     return Page("Test accuracy (%) over the weight of the KL", tables, figure, "The paper's choice is λ = 0.001.")
 

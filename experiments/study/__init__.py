@@ -10,7 +10,7 @@ from study.execution import Workshop, run_all
 from study.page import Page
 from study.records import Record, Records, Store
 from study.runs import CONFIGS, Cell, Options, Run, config, grid, runs_of
-from study.statistics import Estimate, paired_difference, slope, spread
+from study.statistics import Estimate, paired_difference, significant, slope, spread
 from study.tables import by_method, markdown_table
 
 __all__ = [
@@ -39,6 +39,7 @@ __all__ = [
     "parser",
     "run_all",
     "runs_of",
+    "significant",
     "slope",
     "spread",
 ]

@@ -62,3 +62,11 @@ def spread(values: Sequence[float] | Mapping[Any, float], digits: int = 1) -> st
         return "–"  # noqa: RUF001
     mean = f"{np.mean(values):.{digits}f}"
     return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.{digits}f}"
+
+
+def significant(values: Sequence[float]) -> str:
+    """Mean ± standard deviation of numbers that differ by orders of magnitude; a dash where nothing was run."""
+    if not values:
+        return "–"  # noqa: RUF001
+    mean = f"{np.mean(values):.3g}"
+    return mean if len(values) < 2 else f"{mean} ± {np.std(values, ddof=1):.1g}"

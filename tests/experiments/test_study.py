@@ -28,6 +28,7 @@ from study import (
     paired_difference,
     run_all,
     runs_of,
+    significant,
     slope,
     spread,
 )
@@ -227,6 +228,11 @@ def test_missing_data_are_named_with_the_remedy(
 def test_spread_is_the_samples_standard_deviation() -> None:
     assert spread([1.0, 2.0, 4.0]) == "2.3 ± 1.5"
     assert (spread([2.0]), spread([])) == ("2.0", "–")  # noqa: RUF001
+
+
+def test_numbers_of_any_size_have_three_digits() -> None:
+    assert significant([1.2e7, 1.8e7]) == "1.5e+07 ± 4e+06"
+    assert (significant([0.00123456]), significant([0.0]), significant([])) == ("0.00123", "0", "–")  # noqa: RUF001
 
 
 def test_difference_is_paired_and_its_interval_covers_at_the_rate_it_says() -> None:
