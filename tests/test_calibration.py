@@ -48,6 +48,12 @@ def test_curve_is_what_the_expected_calibration_error_is_made_of() -> None:
             assert math.isnan(curve.confidence[number])
 
 
+def test_probability_a_rounding_above_one_is_one() -> None:
+    sure = torch.tensor([[1 + 1e-7, 0.0]] * 10, dtype=torch.float64)
+    found = calibration(sure, torch.tensor([0] * 7 + [1] * 3))
+    assert found.ece == pytest.approx(0.3, abs=1e-6)
+
+
 def test_calibrated_predictions_have_a_small_error_and_overconfident_ones_a_large_one() -> None:
     logits, labels = drawn(20_000)
     assert calibration(logits.softmax(-1), labels).ece < 0.02

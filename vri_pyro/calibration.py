@@ -78,6 +78,7 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Cali
     if bins < 1:
         raise UserError(f"bins is {bins}; give at least 1")
     p = probabilities.double()
+    p = p / p.sum(-1, keepdim=True)  # torchmetrics takes anything a rounding above 1 for logits
     num_classes = p.shape[1]
     confidence, predicted = p.max(dim=-1)
     one_hot = F.one_hot(labels, num_classes).to(p)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -197,7 +197,7 @@ class Experiment:
         with pyro.validation_enabled(False):  # it costs time on every site, and waits for the device
             rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, self.console))
         summary = {
-            "results": results(rows),
+            "results": results(rows, trainer.preparing),
             "split": split.summary(),
             "noise": split.noise,
             "skipped": trainer.skipped,
@@ -318,11 +318,12 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
-def results(rows: Rows) -> dict[str, float | None]:
+def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | None]:
     """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
 
     Args:
         rows: the metrics, a row an epoch, some of them evaluated.
+        preparing: phases that only prepare another, whose epochs do not count; they do while there are no others.
 
     Returns:
         ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the epoch of
@@ -334,6 +335,7 @@ def results(rows: Rows) -> dict[str, float | None]:
     evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
     if not evaluated:
         raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
+    evaluated = {epoch: row for epoch, row in evaluated.items() if row.get("phase") not in preparing} or evaluated
     accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
     found: dict[str, float | None] = {
         "last": accuracies[max(accuracies)],

@@ -26,6 +26,7 @@ class Phase(NamedTuple):
         schedule: its own, in place of the run's.
         selection: what chooses a clean set from its pool before every epoch, if anything.
         clean_mixup: mixup passes over the clean set between its epochs, if any.
+        prepares: whether it is for another phase to look at, so that none of its epochs is the run's best.
     """
 
     name: str
@@ -36,6 +37,7 @@ class Phase(NamedTuple):
     schedule: Schedule | None = None
     selection: Selection | None = None
     clean_mixup: CleanMixup | None = None
+    prepares: bool = False
 
 
 @dataclass(frozen=True)

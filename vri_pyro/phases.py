@@ -23,7 +23,7 @@ class CleanSource:
 
     Attributes:
         selection: what chooses the clean set, for splits without one.
-        mixup: passes of mixup over the clean set.
+        mixup: passes of mixup over the clean set, between the epochs of the method itself and not of its other stages.
     """
 
     selection: Selection | None = None
@@ -44,11 +44,15 @@ def build_phases(
     Raises:
         UserError: a stage lacks the clean examples that it needs, has two sources of them, or cannot be built.
     """
-    return [
-        _phase(part_name, part, part.epochs or epochs, source, classifier, split)
-        for name, (stage, source) in stages.items()
-        for part_name, part in stage.method.stages(name, replace(stage, epochs=stage.epochs or epochs)).items()
-    ]
+    phases = []
+    for name, (stage, source) in stages.items():
+        for part_name, part in stage.method.stages(name, replace(stage, epochs=stage.epochs or epochs)).items():
+            # What a method trains beforehand, on labels of its choice, is not for clean examples to mend.
+            prepares = part_name != name
+            own = replace(source, mixup=None) if prepares else source
+            phase = _phase(part_name, part, part.epochs or epochs, own, classifier, split)
+            phases.append(phase._replace(prepares=prepares))
+    return phases
 
 
 def _phase(name: str, stage: Stage, epochs: int, source: CleanSource, classifier: Classifier, split: Split) -> Phase:

@@ -44,6 +44,7 @@ class TrainedRun:
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
         classes: names of the classes.
         epochs: how many were done.
+        preparing: names of the phases that only prepare another.
 
     Raises:
         UserError: the folder holds no run, its data are not there any more, or there is no such network.
@@ -63,7 +64,7 @@ class TrainedRun:
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test
-        self.epochs = trainer.progress.epoch
+        self.epochs, self.preparing = trainer.progress.epoch, trainer.preparing
 
     @property
     def has_pair(self) -> bool:

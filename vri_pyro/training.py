@@ -147,6 +147,11 @@ class Trainer:
         return sum(phase.learner.skipped for phase in self.phases)
 
     @property
+    def preparing(self) -> list[str]:
+        """The phases that only prepare another."""
+        return [phase.name for phase in self.phases if phase.prepares]
+
+    @property
     def structural_zeros(self) -> list[str]:
         """The parameter groups that no hypergradient reached, of all phases together."""
         found = (phase.learner.structural_zeros or () for phase in self.phases)
@@ -219,7 +224,7 @@ class Trainer:
             row |= self._evaluated()
         progress.rows.append(row)
         progress.sums, progress.counts = {}, {}
-        if row.get("validation_accuracy", -math.inf) > progress.best:
+        if not phase.prepares and row.get("validation_accuracy", -math.inf) > progress.best:
             progress.best = row["validation_accuracy"]
             best = {"classifier": self.predictor.network.state_dict(), "epoch": row["epoch"]}
             save_checkpoint(self.folder.best, best, self.config)

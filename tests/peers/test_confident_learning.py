@@ -48,12 +48,12 @@ def _stages(folds: int, classifier: Dense) -> tuple[list[FoldDescent], PrunedDes
     return [fold for fold in first if isinstance(fold, FoldDescent)], last
 
 
-def _view(noisy: np.ndarray, epoch: int = 0) -> EpochView:
+def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> EpochView:
     x = np.zeros((100, INPUTS))
     y = np.zeros(100, dtype=np.int64)
     x[noisy, TRUE], y[noisy] = 5.0, GIVEN
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=Dense())
+    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
 
 
 def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:
@@ -63,30 +63,44 @@ def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_con
     initial = {name: value.clone() for name, value in classifier.state_dict().items()}
     left_out = []
     for fold in folds:
-        pools = fold.begin_epoch(_view(noisy))
+        view = _view(noisy, classifier)
+        pools = fold.begin_epoch(view)
         assert pools is not None
         torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
         left_out.append(np.setdiff1d(noisy, pools.noisy))
         assert len(left_out[-1]) == 30
         for _ in range(60):
-            fold.step(_view(noisy).examples.batch(pools.noisy), _view(noisy).examples.batch(pools.clean))
-        assert fold.begin_epoch(_view(noisy, epoch=1)) is None
+            fold.step(view.examples.batch(pools.noisy), view.examples.batch(pools.clean))
+        assert fold.begin_epoch(_view(noisy, classifier, epoch=1)) is None
     assert sorted(np.concatenate(left_out)) == sorted(noisy)
 
-    pools = last.begin_epoch(_view(noisy))
+    view = _view(noisy, classifier)
+    pools = last.begin_epoch(view)
     assert pools is not None
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
     assert np.setdiff1d(noisy, pools.noisy).tolist() == sorted(noisy[WRONG])
-    batch = _view(noisy).examples.batch(pools.noisy)
+    batch = view.examples.batch(pools.noisy)
     assert last.step(batch, batch)["kept"] == pytest.approx(86 / 90)
-    assert last.begin_epoch(_view(noisy, epoch=1)) is None
+    assert last.begin_epoch(_view(noisy, classifier, epoch=1)) is None
+
+
+def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
+    noisy, classifier, average = np.arange(5, 95), Dense(), Dense()
+    (fold, _), _ = _stages(2, classifier)
+    view = _view(noisy, average)
+    fold.predict_held_out(view)
+    batch = view.examples.batch(noisy[fold.held_out(view)])
+    with torch.no_grad():
+        expected, other = (network(batch.x).logits.softmax(-1) for network in (average, classifier))
+    torch.testing.assert_close(fold.probabilities, expected)
+    assert not torch.allclose(expected, other)
 
 
 def test_state_keeps_what_the_folds_have_said() -> None:
     noisy = np.arange(5, 95)
     folds, _ = _stages(2, Dense())
     assert folds[0].state_dict()["probabilities"] is None
-    folds[0].predict_held_out(_view(noisy))
+    folds[0].predict_held_out(_view(noisy, Dense()))
     others, _ = _stages(2, Dense())
     others[0].load_state_dict(folds[0].state_dict())
     torch.testing.assert_close(others[0].probabilities, folds[0].probabilities, rtol=0, atol=0)

@@ -47,6 +47,17 @@ class Watching(Spying):
         return spy
 
 
+class Prepared(Watching):
+    """A stage before its own."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.before = Watching()
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        return {"estimation": Stage(self.before, stage.optimizer, epochs=2), name: stage}
+
+
 def test_pass_over_the_clean_set_follows_every_so_many_epochs(run: Run, folder: Path) -> None:
     method = Watching()
     run(method=method, epochs=5, clean_batch_size=8, clean_mixup=CleanMixup(every=2, epochs=3))
@@ -73,6 +84,12 @@ def test_passes_belong_to_the_method_alone(run: Run) -> None:
     warm_up, fine_tuning = Stage(first, sgd(0.1), epochs=2), FineTuning(third, sgd(0.1), epochs=2)
     run(method=second, epochs=2, clean_mixup=CleanMixup(every=1), warm_up=warm_up, fine_tuning=fine_tuning)
     assert (len(first.mixed), len(second.mixed), len(third.mixed)) == (0, 2, 0)
+
+
+def test_passes_spare_the_stages_that_a_method_has_before_its_own(run: Run) -> None:
+    method = Prepared()
+    run(method=method, epochs=2, clean_mixup=CleanMixup(every=1))
+    assert (len(method.before.mixed), len(method.mixed)) == (0, 2)
 
 
 def test_supervised_step_is_one_of_the_classifiers_optimiser_and_of_nothing_else() -> None:

@@ -53,6 +53,15 @@ def test_nothing_is_chosen_without_validation() -> None:
     assert found["chosen_epoch"] is None
 
 
+def test_epochs_of_phases_that_only_prepare_another_do_not_count_while_there_are_others() -> None:
+    rows = _rows([90.0, 10.0, 80.0], validation=[99.0, 70.0, 60.0])
+    for row, phase in zip(rows, ("fold 1", "training", "training"), strict=True):
+        row["phase"] = phase
+    found = results(rows, ["fold 1"])
+    assert (found["chosen"], found["chosen_epoch"], found["last_10"]) == (10.0, 1, 45.0)
+    assert results(rows[:1], ["fold 1"])["chosen_epoch"] == 0
+
+
 def test_epochs_that_were_not_evaluated_count_for_nothing() -> None:
     rows = [{"loss": 1.0} for _ in range(12)]
     for epoch, test, validation in ((1, 90.0, 99.0), (6, 50.0, 40.0), (11, 60.0, 30.0)):

@@ -91,8 +91,8 @@ class FoldDescent(CrossEntropyDescent):
         return fold_of(_labels(view), self.folds, view.seed) == self.number
 
     def predict_held_out(self, view: EpochView) -> None:
-        """Fill ``probabilities`` by the classifier, which is still as this fold has trained it."""
-        logits, _ = predict(self.classifier, view.examples, view.pools.noisy[self.held_out(view)])
+        """Fill ``probabilities`` by what the run predicts with, which is still as this fold has trained it."""
+        logits, _ = predict(view.predictor, view.examples, view.pools.noisy[self.held_out(view)])
         self.probabilities = logits.softmax(-1).cpu()
 
     def state_dict(self) -> dict[str, Any]:

@@ -46,7 +46,7 @@ class SeenRun:
         self.name = self.run.folder.path.resolve().name
         self.rows = self.run.folder.read_metrics()
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
-        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows)
+        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows, self.run.preparing)
         count = len(self.run.split.noisy_indices)
         self.judged = np.arange(count)
         if count > most:
