@@ -6,8 +6,8 @@ and prior as the run left them), on some noisy examples:
 * Pareto k-hat an example, its quantiles and the share above 0.7, from unscaled importance weights, by ArviZ's PSIS;
 * the ELBO and the importance-weighted bound of the same draws;
 * simulation-based calibration, where the copy is trained on labels drawn from the model: truths in 90% intervals;
-* agreement with NUTS on a few of the examples: shift of the means in posterior standard deviations, ratio of the
-  standard deviations, coverage of NUTS's draws by the guide's 90% intervals.
+* agreement with NUTS on a few of the examples, where the copy is trained on these few: shift of the means in posterior
+  standard deviations, ratio of the standard deviations, coverage of NUTS's draws by the guide's 90% intervals.
 
 The outer objective of a meta-learned guide is the clean loss after a virtual step; nothing in it asks for the posterior
 of the model. How far from it such a guide ends is what the first rows of each table say. A guide that is a point has
@@ -18,6 +18,7 @@ be drawn, so there is nothing to calibrate on, and NUTS is left to the models of
 from __future__ import annotations
 
 import sys
+from collections import Counter
 from collections.abc import Callable
 from typing import Any
 
@@ -157,7 +158,7 @@ def report(records: Records) -> Page:
 
     def table(head: list[str], *columns: tuple[str, int]) -> str:
         cells = (
-            [f"{method}, {name}", *(spread([one[column] for one in values], digits) for column, digits in columns)]
+            [f"{method}, {name}", *(_of_seeds([one[column] for one in values], column, d) for column, d in columns)]
             for (method, name), values in rows.items()
             if all(column in one for one in values for column, _ in columns)
         )
@@ -167,12 +168,18 @@ def report(records: Records) -> Page:
     parts += [table(["k-hat above 0.7", "ELBO", "importance-weighted bound"], ("above", 2), ("elbo", 3), ("bound", 3))]
     parts += ["Simulation-based calibration; 0.90 and 1 are right, and a spread above 1 is a guide too sure of itself:"]
     parts += [table(["truths in 90% intervals", "spread of the ranks"], ("truths", 3), ("spread", 2))]
-    parts += ["Against NUTS; means over the coordinates, and the extreme ones:"]
+    parts += ["Against NUTS; means over the coordinates, and the extreme ones of all seeds:"]
     head = ["shift", "largest", "std ratio", "smallest", "largest", "covered", "least", "most"]
     names = ("shift", "largest_shift", "scale", "smallest_scale", "largest_scale", "covered", "least_covered")
     parts += [table(head, *((name, 2) for name in names), ("most_covered", 2))]
-    parts += ["Collapse, the verdict being that of the first seed:", _collapse_table(records)]
+    parts += ["Collapse:", _collapse_table(records)]
     return Page("Is the posterior right, and did it collapse?", parts, _figure(rows))
+
+
+def _of_seeds(values: list[float], column: str, digits: int) -> str:
+    """The most extreme of an extreme; of anything else mean and standard deviation."""
+    extreme = {"largest": max, "most": max, "smallest": min, "least": min}.get(column.partition("_")[0])
+    return spread(values, digits) if extreme is None else f"{extreme(values):.{digits}f}"
 
 
 def _collapse_table(records: Records) -> str:
@@ -180,7 +187,9 @@ def _collapse_table(records: Records) -> str:
     for method in records.methods:
         found = [record["measured"]["collapse"] for record in records.of(method, SETTING).values()]
         columns = (("std", 2), ("norm", 2), ("kl", 2), ("shift", 2), ("active", 1), ("label", 2))
-        rows.append([method, *(spread([one[c] for one in found], d) for c, d in columns), found[0]["verdict"]])
+        verdicts = Counter(one["verdict"].partition(":")[0] for one in found)
+        told = "; ".join(f"{verdict} ({count} of {len(found)})" for verdict, count in verdicts.items())
+        rows.append([method, *(spread([one[c] for one in found], d) for c, d in columns), told])
     head = ["", "std", "‖σ²‖", "KL (nats)", "shift", "active units", "share of the label", "verdict"]
     return markdown_table(head, rows)
 

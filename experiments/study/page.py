@@ -90,7 +90,18 @@ def what_was_run(records: Records) -> str:
         "batch": [one["batch_size"] for one in configs],
         "optimiser": [_shown(one["optimizer"]) for one in configs],
     }
-    return "; ".join(f"{name}: {' or '.join(map(str, dict.fromkeys(some)))}" for name, some in listed.items()) + "."
+    told = [f"{name}: {' or '.join(map(str, dict.fromkeys(some)))}" for name, some in listed.items()]
+    return "; ".join([*told, *_longer(records)]) + "."
+
+
+def _longer(records: Records) -> list[str]:
+    """What trains for more epochs than its configuration says, having stages besides: the methods by their lengths."""
+    methods: dict[int, dict[str, None]] = {}
+    for record in records:
+        length = max((len(curve) for curve in record.get("curves", {}).values()), default=0)
+        if isinstance(record["config"]["epochs"], int) and length > record["config"]["epochs"]:
+            methods.setdefault(length, {})[record["method"]] = None
+    return [f"epochs with all stages: {length} of {', '.join(names)}" for length, names in sorted(methods.items())]
 
 
 def _shown(part: dict[str, Any]) -> str:

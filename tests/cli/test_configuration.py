@@ -185,7 +185,7 @@ def test_lines_fit_a_terminal_of_80_columns(vri_pyro: Command, here: Path) -> No
     (here / "tiny.yaml").write_text((here / "tiny.yaml").read_text() + FINE_TUNING)
     shown = vri_pyro("fit", "--config", "tiny.yaml", "--epochs", "2").stdout
     lines = shown.splitlines()
-    assert max(map(len, lines)) < 80
+    assert max(len(line) for line in lines if str(here) not in line) < 80
     assert lines[0].split() == ["training", "loss", "meta", "loss", "KL", "validation", "%", "test", "%"]
     assert [line.split()[0] for line in lines[1:4]] == ["1/8", "2/8", "fine-tuning"]
 
