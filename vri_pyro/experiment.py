@@ -191,7 +191,7 @@ class Experiment:
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
-            self.folder.write_inputs(shape, arrays.x_train.dtype, arrays.classes, mean, std)
+            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # it costs time on every site, and waits for the device

@@ -9,7 +9,6 @@ import numpy as np
 import torch
 
 from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.classifier import Classifier
 from vri_pyro.configuration import experiment_parser
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
@@ -45,7 +44,11 @@ class TrainedClassifier:
         self.classes = tuple(inputs["classes"])
         self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
-        self.classifier = _build(folder, self.shape, len(self.classes))
+        fit = experiment_parser()
+        options = fit.instantiate(fit.parse_path(str(folder.config)))
+        self._crop = options.augmentation.evaluation()
+        seen = self._crop.output_shape(self.shape, np.dtype(self.dtype))
+        self.classifier = build_classifier(options.backbone, seen, len(self.classes), options.networks)
         state = load_checkpoint(folder.best if which == "best" else folder.last)
         self.classifier.load_state_dict(state["classifier"])
         self.classifier.to(self.device).eval()
@@ -71,13 +74,7 @@ class TrainedClassifier:
                 f"x holds {x.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
                 f"shape {list(self.shape)}; give them as they were in training"
             )
-        data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std)
+        data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std, self._crop)
         starts = range(0, len(x), batch_size)
         batches = [np.arange(start, min(start + batch_size, len(x))) for start in starts]
         return torch.cat([self.classifier(data.batch(i).x).logits.softmax(-1) for i in batches]).cpu().numpy()
-
-
-def _build(folder: RunFolder, shape: tuple[int, ...], num_classes: int) -> Classifier:
-    fit = experiment_parser()
-    options = fit.instantiate(fit.parse_path(str(folder.config)))
-    return build_classifier(options.backbone, shape, num_classes, options.networks)

@@ -147,9 +147,9 @@ def test_augmentation_that_the_inputs_do_not_allow_is_refused_before_a_folder_is
     assert not (here / "run").exists()
 
 
-def test_a_random_crop_trains_and_predicts_on_the_smaller_image(vri_pyro: Command, here: Path) -> None:
+def test_a_run_that_crops_is_given_whole_images_as_they_are_stored(vri_pyro: Command, here: Path) -> None:
     crop = ("--augmentation", "RandomCrop", "--augmentation.size", "6")
     clean = ("--clean_augmentation", "RandomCrop", "--clean_augmentation.size", "6")
     assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true", *crop, *clean).status == 0
-    assert json.loads((here / "run" / "inputs.json").read_text())["shape"] == [1, 6, 6]
-    assert TrainedClassifier(here / "run").predict(np.zeros((2, 6, 6), np.uint8)).shape == (2, 10)
+    assert json.loads((here / "run" / "inputs.json").read_text())["shape"] == [1, 8, 8]
+    assert TrainedClassifier(here / "run").predict(np.zeros((2, 8, 8), np.uint8)).shape == (2, 10)

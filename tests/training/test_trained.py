@@ -38,8 +38,16 @@ def test_last_classifier_has_the_last_epochs_accuracy(run: Path) -> None:
 
 
 def test_best_classifier_has_the_accuracy_of_the_epoch_chosen_on_validation(run: Path) -> None:
-    best = max(rows(run), key=lambda row: float(row["validation_accuracy"]))
+    own = [row for row in rows(run) if row["phase"] == "training"]  # and not of the stage of estimation before it
+    best = max(own, key=lambda row: float(row["validation_accuracy"]))
     assert accuracy(run, "best") == pytest.approx(float(best["test_accuracy"]))
+
+
+def test_images_are_given_whole_to_a_run_that_crops(tmp_path: Path) -> None:
+    crop = ("--augmentation", "RandomCrop", "--augmentation.size", "6", "--clean_augmentation", "RandomCrop")
+    options = (*crop, "--clean_augmentation.size", "6", "--backbone", "MLP", "--epochs", "2", "--threads", "1")
+    assert main(["fit", *options, "--quiet", "true", "--output", str(tmp_path / "run")]) == 0
+    assert accuracy(tmp_path / "run", "last") == pytest.approx(float(rows(tmp_path / "run")[-1]["test_accuracy"]))
 
 
 @pytest.fixture(scope="module")
