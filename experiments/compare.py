@@ -82,6 +82,7 @@ ESSENTIAL = (
 # What is left out where most are tried: of these the version with the clean batch is enough.
 SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, released")
 SIZES = (10, 100)
+NEXT = "ELR + clean batch"  # to the default, which has twice as many steps: is it for these?
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
 DESIGNED_ON = ("Fashion-MNIST", ("flip 40%", "uniform 60%", "instance 40%", "open 40%"))  # see RESULTS.md
@@ -128,12 +129,13 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 
 def cells(bench: Bench, choice: Choice) -> list[Cell]:
-    """Every method in every setting, trained as chosen for it."""
+    """Every method in every setting, trained as chosen for it, and one of them for longer."""
     chosen = choice.get(bench.title, {})
     methods = {
         name: (*options, *(REGIMES[chosen[name]] if name in chosen else (*bench.optimizer, *bench.schedule)))
         for name, options in methods_on(bench).items()
     }
+    methods[f"{NEXT}, twice as long"] = (*methods[NEXT], "--epochs", str(2 * bench.epochs))
     return grid(settings(bench), methods)
 
 
