@@ -11,7 +11,7 @@ from typing import Any
 import matplotlib as mpl
 from matplotlib.figure import Figure
 
-from study.records import Records
+from study.records import Record, Records
 from vri_pyro.files import write_atomically
 
 # Okabe & Ito's colours, which people with any kind of colour vision tell apart; and a marker each, for print.
@@ -78,10 +78,16 @@ class Page:
 
 
 def what_was_run(records: Records) -> str:
-    """Data, sizes, classifier, length and optimisers, from the records; what varies is listed."""
+    """Data, sizes, classifier, length and optimisers, from the records, by data set; what varies is listed."""
+    groups: dict[str, list[Record]] = {}
+    for record in records:
+        groups.setdefault(_shown(record["config"]["data"]), []).append(record)
+    return "\n\n".join(_told(data, group) for data, group in groups.items())
+
+
+def _told(data: str, records: Sequence[Record]) -> str:
     configs = [record["config"] for record in records]
     listed = {
-        "data": [_shown(one["data"]) for one in configs],
         "noisy labels": [record["split"]["noisy"] for record in records],
         "clean labels": [record["split"]["clean"] for record in records],
         "classifier": [_shown(one["backbone"]) for one in configs],
@@ -91,16 +97,17 @@ def what_was_run(records: Records) -> str:
         "optimiser": [_shown(one["optimizer"]) for one in configs],
     }
     told = [f"{name}: {' or '.join(map(str, dict.fromkeys(some)))}" for name, some in listed.items()]
-    return "; ".join([*told, *_longer(records)]) + "."
+    return "; ".join([f"data: {data}", *told, *_longer(records)]) + "."
 
 
-def _longer(records: Records) -> list[str]:
+def _longer(records: Sequence[Record]) -> list[str]:
     """What trains for more epochs than its configuration says, having stages besides: the methods by their lengths."""
     methods: dict[int, dict[str, None]] = {}
     for record in records:
         length = max((len(curve) for curve in record.get("curves", {}).values()), default=0)
         if isinstance(record["config"]["epochs"], int) and length > record["config"]["epochs"]:
-            methods.setdefault(length, {})[record["method"]] = None
+            name, _, _ = record["method"].partition("; ")  # after which a method's variant may stand
+            methods.setdefault(length, {})[name] = None
     return [f"epochs with all stages: {length} of {', '.join(names)}" for length, names in sorted(methods.items())]
 
 

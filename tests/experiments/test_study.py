@@ -15,6 +15,7 @@ import pytest
 from study import (
     Cell,
     Page,
+    Record,
     Records,
     Run,
     Store,
@@ -33,6 +34,7 @@ from study import (
     spread,
 )
 from study.data import find, pool, pooled
+from study.page import what_was_run
 
 from vri_pyro.errors import UserError
 
@@ -198,6 +200,28 @@ def test_report_is_made_from_the_runs_that_are_done(
     assert "| clean-only |" in page
     assert "cross entropy" not in page
     assert "seeds 0." in page
+
+
+def test_page_tells_each_data_sets_sizes_and_who_trains_longer_than_configured() -> None:
+    def record(setting: str, method: str, data: str, noisy: int, length: int) -> Record:
+        parts = {name: {"class_path": "some.Part"} for name in ("backbone", "augmentation", "optimizer")}
+        settings = parts | {"data": {"class_path": f"sets.{data}"}, "epochs": 3, "batch_size": 10}
+        split, curves = {"noisy": noisy, "clean": 5}, {"loss": [1.0] * length}
+        head = {"setting": setting, "method": method, "seed": 0}
+        return head | {"config": settings, "split": split, "curves": curves}
+
+    runs = [
+        ("A", 60, 3, "plain; slow"),
+        ("A", 60, 6, "staged; slow"),
+        ("A", 60, 6, "staged; fast"),
+        ("B", 70, 3, "plain"),
+    ]
+    told = what_was_run(Records(record(data, name, data, noisy, length) for data, noisy, length, name in runs))
+    one, other = told.split("\n\n")
+    assert one.startswith("data: A; noisy labels: 60; clean labels: 5;")
+    assert one.endswith("epochs with all stages: 6 of staged.")
+    assert other.startswith("data: B; noisy labels: 70;")
+    assert "stages" not in other
 
 
 def test_failed_runs_give_a_report_and_a_status(
