@@ -14,6 +14,7 @@ from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data_plate import DataPlate
 from vri_pyro.epoch_view import EpochView
 from vri_pyro.errors import UserError
+from vri_pyro.memory import PredictionMemory, early_learning_regulariser
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
@@ -33,13 +34,19 @@ class HierarchicalRectification(GatedRectification):
         y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
         y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α · u
 
-    with the weights w = sigmoid(g + logit p(c = y | x, y, T)) and u = sigmoid(h), each over its mean in the batch.
+        1 ~ (1 - ⟨softmax(F(x)), t⟩)                          to the power of -λ
+
+    with the weights w = sigmoid(g + logit p(c = y | t, y, T)) and u = sigmoid(h), each over its mean in the batch.
     Where the gate g says nothing, the rectified account of an example counts as much as the transition believes its
     label. Noise without structure, and images of no class, are for the gates; noise that confuses certain classes, for
     the transition; and the vector reshapes what depends on the example.
 
+    What the classifier predicts of an example is, later on, its label learned by heart, right or wrong. So the belief
+    is that of t, the running mean of its predictions since training began, and the last factor, ELR's, holds it to t.
+    Where the examples' positions are not known (``output.index``), t is the prediction, without such a factor.
+
     The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
-    of T and F(x) is cut off from learning them: only the second likelihood informs T. T̂ is estimated on the clean
+    of T and t is cut off from learning them: only the second likelihood informs T. T̂ is estimated on the clean
     examples when training begins, by what was trained on noisy labels until then: see
     :class:`~vri_pyro.methods.EstimatedBilevel`.
 
@@ -52,13 +59,15 @@ class HierarchicalRectification(GatedRectification):
         link: π; see :class:`~vri_pyro.models.Rectification`.
         strength: s, how many labels of a class the estimate counts for.
         share: α, of the transition in the likelihood, in (0, 1).
+        early_learning: λ, strength of the pull to earlier predictions.
+        momentum: of their running mean, in [0, 1).
 
-    Reference: the rows' prior is GLC's estimate (Hendrycks et al., NeurIPS 2018); composite likelihoods: Varin et al.,
-        Statistica Sinica 2011; cutting feedback: Plummer, Statistics and Computing 2015. Their combination with VRI's
-        vector and MW-Net's weight is ours.
+    Reference: the rows' prior is GLC's estimate (Hendrycks et al., NeurIPS 2018); early learning: Liu et al., NeurIPS
+        2020; composite likelihoods: Varin et al., Statistica Sinica 2011; cutting feedback: Plummer, Statistics and
+        Computing 2015. Their combination with VRI's vector and MW-Net's weight is ours.
 
     Raises:
-        UserError: strength or share is out of range.
+        UserError: strength, share, early_learning or momentum is out of range.
     """
 
     concentration: Tensor
@@ -71,13 +80,18 @@ class HierarchicalRectification(GatedRectification):
         link: nn.Module | None = None,
         strength: float = 100.0,
         share: float = 0.5,
+        early_learning: float = 1.0,
+        momentum: float = 0.9,
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
         if not strength > 0:
             raise UserError(f"strength is {strength}; give a number of labels above 0, such as 100")
         if not 0 < share < 1:
             raise UserError(f"share is {share}; give one between 0 and 1, such as 0.5")
-        self.strength, self.share = strength, share
+        if not early_learning >= 0:
+            raise UserError(f"early_learning is {early_learning}; give 0 or more, such as 1")
+        self.strength, self.share, self.early_learning = strength, share, early_learning
+        self.memory = PredictionMemory(num_classes, momentum)
         self.transition_gate = Gate(name="transition_gate")
         self.data = DataPlate()
         self.register_buffer("concentration", self._around(torch.eye(num_classes)))
@@ -95,12 +109,18 @@ class HierarchicalRectification(GatedRectification):
             )
         self.concentration.copy_(self._around(glc_estimate(view.predictor, view.examples, view.pools.clean)))
         self.data.size = len(view.pools.noisy)
+        self.memory.reserve(len(view.examples))
+
+    def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
+        """See :class:`~vri_pyro.pairs.Model`; remembers the predictions."""
+        if output.index is not None:
+            self.memory.keep(output.index, self.memory.moved(output.logits, output.index))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.pairs.Model`.
 
         Sites: latents ``transition`` [K, K] outside the data plate; ``v`` [batch, K], ``gate`` and ``transition_gate``
-        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``.
+        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``; the factor ``early_learning``.
         """
         size, logits = output.logits.shape[0], output.logits
         transition = pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
@@ -110,8 +130,15 @@ class HierarchicalRectification(GatedRectification):
             noisy = noisy_log_probabilities(logits, transition)
             with self.transition_gate.scaled(size), poutine.scale(scale=self.share):
                 given = pyro.sample("y_by_transition", dist.Categorical(logits=noisy), obs=y)
-            # p(c = ỹ | x, ỹ, T) = p(c = ỹ | x) T[ỹ, ỹ] / p(ỹ | x, T), of every label ỹ and then of the given one.
-            right = logits.log_softmax(-1) + transition.diagonal(dim1=-2, dim2=-1).log() - noisy
+            believed = logits.log_softmax(-1)
+            if output.index is not None:
+                targets = self.memory.moved(logits, output.index)
+                believed = (targets / targets.sum(-1, keepdim=True)).log()
+                pull = -self.early_learning * early_learning_regulariser(logits, targets)
+                pyro.factor("early_learning", pull)
+            # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), of every label ỹ and then of the given one.
+            right = believed + transition.diagonal(dim1=-2, dim2=-1).log()
+            right = right - noisy_log_probabilities(believed, transition)
             right = right.detach().exp().gather(-1, given.expand(right.shape[:-1]).unsqueeze(-1)).squeeze(-1)
             with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.share):
                 return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)

@@ -82,11 +82,14 @@ class Algorithm(Learner):
                 self.guide.begin_training(self.model, view)
         return None
 
-    def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """Let the guide look at the batch of a step that was taken; see :meth:`vri_pyro.pairs.Guide.end_step`."""
+    @torch.no_grad()
+    def end_step(self, output: ClassifierOutput, noisy: Labelled) -> None:
+        """Let model and guide look at the batch of a step that was taken; see :mod:`vri_pyro.pairs`."""
+        output = output._replace(index=noisy.index)
         if isinstance(self.guide, Guide):
-            with torch.no_grad():
-                self.guide.end_step(self.model, output, y)
+            self.guide.end_step(self.model, output, noisy.y)
+        if isinstance(self.model, Model):
+            self.model.end_step(output, noisy.y)
 
     def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
         """Move the classifier alone along the gradient of ``loss``, unless something is not finite.

@@ -18,10 +18,13 @@ class ClassifierOutput(NamedTuple):
     Attributes:
         logits: unnormalised log-probabilities, [batch, classes].
         features: the penultimate representation z, [batch, features].
+        index: positions of the examples in their data set, int64 [batch], for models that remember something of each;
+            a classifier leaves it out, and training adds it.
     """
 
     logits: Tensor
     features: Tensor
+    index: Tensor | None = None  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
 
 
 class Classifier(nn.Module):

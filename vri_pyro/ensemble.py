@@ -36,8 +36,9 @@ class Ensemble(Classifier):
 
     def forward(self, x: Tensor) -> ClassifierOutput:
         """Classify ``x`` [batch, ...] by all of them."""
-        logits, features = zip(*(member(x) for member in self.members), strict=True)
-        return ClassifierOutput(torch.stack(logits).mean(0), torch.cat(features, dim=-1))
+        outputs = [member(x) for member in self.members]
+        logits = torch.stack([output.logits for output in outputs]).mean(0)
+        return ClassifierOutput(logits, torch.cat([output.features for output in outputs], dim=-1))
 
 
 class EnsembleLearner(Learner):

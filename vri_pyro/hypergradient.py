@@ -62,7 +62,7 @@ class Problem:
 
     def attached(self, output: ClassifierOutput) -> list[Tensor]:
         """The parts of an output through which the inner loss reaches w."""
-        return [output.logits] if self.detach_features else list(output)
+        return [output.logits] if self.detach_features else [output.logits, output.features]
 
     def direct(self, terms: ELBOTerms) -> Tensor | None:
         """The part of the outer objective that does not pass through the virtual step: β·KL a datum."""
@@ -118,7 +118,7 @@ class Split(Hypergradient):
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
         output = problem.forward(problem.parameters)
-        cut = ClassifierOutput(*(part.detach() for part in output))
+        cut = ClassifierOutput(output.logits.detach(), output.features.detach())
         leaves = problem.attached(cut)
         # Features that no trainable parameter reaches (a frozen trunk) have a Jacobian all the same: zero.
         ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]

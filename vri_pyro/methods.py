@@ -144,18 +144,20 @@ class EstimatedBilevel(Bilevel):
 
     Args:
         estimation: trains the classifier in the first stage, such as NoisyCrossEntropy.
-        estimation_epochs: length of that stage; null for that of the second.
+        estimation_share: length of that stage as a share of the second's; it has an epoch at least.
         args, kwargs: see :class:`Bilevel`.
     """
 
-    def __init__(self, *args: Any, estimation: Method, estimation_epochs: int | None = None, **kwargs: Any) -> None:
+    def __init__(self, *args: Any, estimation: Method, estimation_share: float = 0.33, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        self.estimation, self.estimation_epochs = estimation, estimation_epochs
+        if not estimation_share > 0:
+            raise UserError(f"estimation_share is {estimation_share}; give a share above 0, such as 0.33")
+        self.estimation, self.estimation_share = estimation, estimation_share
         self.options["restart"] = True
 
     def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
         """See :class:`Method`."""
-        epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
+        epochs = None if stage.epochs is None else max(1, round(self.estimation_share * stage.epochs))
         return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}
 
 

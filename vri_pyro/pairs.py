@@ -26,6 +26,14 @@ class Model(nn.Module):
         not begin again.
         """
 
+    def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
+        """Look at a batch after the step on it and after the guide did, without a graph; to remember what was seen.
+
+        Args:
+            output: the classifier's, as the step saw it, with the examples' positions where the batch has them.
+            y: the given labels, int64 [batch].
+        """
+
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Any:
         """Sample the latents and observe ``y`` [batch] inside ``pyro.plate("data")``; sample it when None."""
         raise NotImplementedError

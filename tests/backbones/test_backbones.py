@@ -52,7 +52,7 @@ def _count(classifier: Classifier) -> int:
 )
 def test_output_has_the_promised_shapes(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
     classifier = backbone(shape, NUM_CLASSES)
-    logits, features = classifier(torch.randn(3, *shape))
+    logits, features, _ = classifier(torch.randn(3, *shape))
     assert logits.shape == (3, NUM_CLASSES)
     assert features.shape == (3, classifier.feature_dim)
     assert classifier.num_classes == NUM_CLASSES
@@ -61,7 +61,7 @@ def test_output_has_the_promised_shapes(backbone: type[Classifier], shape: tuple
 @pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
 def test_gradient_reaches_every_parameter(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
     classifier = backbone(shape, NUM_CLASSES)
-    logits, features = classifier(torch.randn(6, *shape))
+    logits, features, _ = classifier(torch.randn(6, *shape))
     (logits.square().sum() + features.sum()).backward()
     for name, parameter in classifier.named_parameters():
         assert parameter.grad is not None, name
@@ -97,12 +97,12 @@ def test_forward_mode_derivative_agrees_with_central_differences(
 
     def shifted(step: float) -> tuple[Tensor, Tensor]:
         moved = {name: p + step * tangents[name] for name, p in parameters.items()}
-        return call(classifier, moved, cloned_buffers(classifier), x)
+        return call(classifier, moved, cloned_buffers(classifier), x)[:2]
 
     with torch.no_grad():
         with forward_ad.dual_level():
             dual = {name: forward_ad.make_dual(p, tangents[name]) for name, p in parameters.items()}
-            output = call(classifier, dual, cloned_buffers(classifier), x)
+            output = call(classifier, dual, cloned_buffers(classifier), x)[:2]
             derivatives = [forward_ad.unpack_dual(part).tangent for part in output]
         step = 1e-7
         differences = [(up - down) / (2 * step) for up, down in zip(shifted(step), shifted(-step), strict=True)]

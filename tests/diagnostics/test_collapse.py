@@ -40,7 +40,10 @@ class Fixed(Guide):
 
 def measured(shift: float, pull: float, scale: float):
     model = Rectification(5, CLASSES, StandardNormal)
-    halves = [(ClassifierOutput(*(part[half] for part in OUTPUT)), Y[half]) for half in (slice(0, 15), slice(15, 40))]
+    halves = [
+        (ClassifierOutput(OUTPUT.logits[half], OUTPUT.features[half]), Y[half])
+        for half in (slice(0, 15), slice(15, 40))
+    ]
     return collapse(model, Fixed(shift, pull, scale), halves)["v"]
 
 

@@ -116,6 +116,71 @@ def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float)
     torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * weight / weight.mean() * corrected)
 
 
+def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> None:
+    model, guide = _pair(early_learning=2.0, momentum=0.8)
+    y, index = torch.tensor([0, 1, 2, 0, 2]), torch.tensor([7, 0, 3, 9, 4])
+    before, now = torch.randn(2, 5, CLASSES)
+    model.end_step(ClassifierOutput(before, torch.randn(5, 4), index), y)
+    drawn = poutine.trace(guide).get_trace(output := ClassifierOutput(now, torch.randn(5, 4), index), y)
+    trace = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(output, y)
+    trace.compute_log_prob()
+    targets = 0.8 * 0.2 * before.softmax(-1) + 0.2 * now.softmax(-1)
+    right = clean_posterior(targets.log(), trace.nodes["transition"]["value"], y)[torch.arange(5), y]
+    weight = (trace.nodes["gate"]["value"] + right.logit()).sigmoid()
+    torch.testing.assert_close(trace.nodes["weight"]["value"], weight / weight.mean())
+    pull = -2.0 * (1 - (now.softmax(-1) * targets).sum(-1)).log()
+    torch.testing.assert_close(trace.nodes["early_learning"]["log_prob"], pull)
+
+
+@pytest.mark.parametrize("single_level", [False, True])
+def test_training_remembers_each_example_of_a_step_that_was_taken(single_level: bool) -> None:
+    classifier = Dense()
+    algorithm: Any = _algorithm(classifier)
+    if single_level:
+        model, guide = algorithm.model, algorithm.guide
+        everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
+        algorithm = SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
+    view = _view(classifier)
+    algorithm.begin_epoch(view)
+    some = np.array([4, 0, 11])
+    noisy = view.examples.batch(some)
+    expected = 0.1 * classifier(noisy.x).logits.detach().softmax(-1)
+    algorithm.step(noisy, view.examples.batch(view.pools.clean))
+    table = algorithm.model.memory.table
+    torch.testing.assert_close(table[some], expected)
+    assert table.shape == (COUNT + CLEAN, CLASSES)
+    assert table.count_nonzero() == 3 * CLASSES
+    with pyro.validation_enabled(False):  # as a run has it
+        algorithm.step(noisy._replace(x=noisy.x * torch.nan), view.examples.batch(view.pools.clean))
+    torch.testing.assert_close(algorithm.model.memory.table[some], expected)
+
+
+def test_pull_to_earlier_predictions_moves_the_classifier_by_its_formula() -> None:
+    """The same step with and without it differs by the regulariser's gradient, and not in guide and prior's noise."""
+    moved = []
+    for strength in (0.0, 1.5):
+        torch.manual_seed(3)
+        classifier = Dense()
+        algorithm = _algorithm(classifier, early_learning=strength)
+        view = _view(classifier)
+        algorithm.begin_epoch(view)
+        noisy = view.examples.batch(np.arange(10))
+        algorithm.model.end_step(classifier(noisy.x)._replace(index=noisy.index), noisy.y)
+        logits = classifier(noisy.x).logits
+        targets = algorithm.model.memory.moved(logits, noisy.index)
+        regulariser = (1 - (logits.softmax(-1) * targets).sum(-1)).log().mean()
+        pull = torch.autograd.grad(
+            regulariser, list(classifier.parameters()), allow_unused=True, materialize_grads=True
+        )
+        algorithm.outer_optimizer.param_groups[0]["lr"] = 0.0  # the virtual step's part of it is not looked at
+        before = [p.detach().clone() for p in classifier.parameters()]
+        torch.manual_seed(4)
+        algorithm.step(noisy, view.examples.batch(view.pools.clean))
+        moved.append([now.detach() - then for now, then in zip(classifier.parameters(), before, strict=True)])
+    for without, with_it, gradient in zip(*moved, pull, strict=True):
+        torch.testing.assert_close(with_it - without, -0.1 * 1.5 * gradient)
+
+
 def test_transition_is_not_informed_by_the_weight_and_logits_not_pushed_by_it() -> None:
     model, _ = _pair()
     logits = torch.randn(8, CLASSES, requires_grad=True)
@@ -248,6 +313,8 @@ def test_state_keeps_the_size_and_the_initial_parameters() -> None:
         ({"strength": 0.0}, "strength is 0.0; give a number of labels above 0"),
         ({"strength": float("nan")}, "strength is nan"),
         ({"share": 1.0}, "share is 1.0; give one between 0 and 1"),
+        ({"early_learning": -1.0}, "early_learning is -1.0; give 0 or more"),
+        ({"momentum": 1.0}, "momentum is 1.0; give a number from 0 to below 1"),
         ({"rate": 0.0}, "rate is 0.0; give one above 0 and up to 1"),
         ({"rate": 1.5}, "rate is 1.5"),
     ],

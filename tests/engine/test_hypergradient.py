@@ -73,7 +73,8 @@ def test_unrolled_equals_the_numerical_derivative_of_the_outer_objective_in_plai
         return normal.loc, normal.scale
 
     def objective() -> Tensor:
-        logits, features = functional_call(classifier, (weights, {n: b.clone() for n, b in buffers.items()}), noisy.x)
+        own = {name: buffer.clone() for name, buffer in buffers.items()}
+        logits, features, _ = functional_call(classifier, (weights, own), noisy.x)
         seen = features.detach() if algorithm.detach_features else features
         mean, std = moments(guide.distribution, guide.inputs(ClassifierOutput(logits, seen), noisy.y))
         prior_mean, prior_std = moments(model.prior.network, seen)

@@ -28,14 +28,14 @@ def test_step_follows_cross_entropy_and_regulariser_by_their_formulas() -> None:
     algorithm = _elr(classifier)
     algorithm.step(noisy, noisy)
     reference = copy.deepcopy(classifier)
-    before = algorithm.targets[INDEX]
+    before = algorithm.memory.table[INDEX]
     metrics = algorithm.step(noisy, noisy)
 
     logits = reference(noisy.x).logits
     p = logits.softmax(-1).detach()
     t = 0.7 * before + 0.3 * p
     inner = (p * t).sum(-1, keepdim=True)
-    torch.testing.assert_close(algorithm.targets[INDEX], t)
+    torch.testing.assert_close(algorithm.memory.table[INDEX], t)
     regulariser = (1 - inner).log().mean()
     torch.testing.assert_close(metrics["regulariser"], regulariser)
     torch.testing.assert_close(metrics["loss"], F.cross_entropy(logits, noisy.y).detach() + 3 * regulariser)
@@ -52,16 +52,16 @@ def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
     noisy = batch(7)._replace(index=INDEX)
     p = classifier(noisy.x).logits.softmax(-1).detach()
     algorithm.step(noisy, noisy)
-    assert algorithm.targets.shape == (10, CLASSES)
+    assert algorithm.memory.table.shape == (10, CLASSES)
     unseen = [i for i in range(10) if i not in INDEX]
-    assert (algorithm.targets[unseen] == 0).all()
+    assert (algorithm.memory.table[unseen] == 0).all()
     some = torch.tensor([5, 2])
     algorithm.step(noisy._replace(x=noisy.x[some], y=noisy.y[some], index=INDEX[some]), noisy)
     expected = 0.5 * p
     expected[some] = 0.75 * p[some]
-    torch.testing.assert_close(algorithm.targets[INDEX], expected)
+    torch.testing.assert_close(algorithm.memory.table[INDEX], expected)
     algorithm.step(noisy._replace(index=INDEX + 3), noisy)
-    assert algorithm.targets.shape == (13, CLASSES)
+    assert algorithm.memory.table.shape == (13, CLASSES)
 
 
 @pytest.mark.parametrize(("strength", "learns_the_label"), [(0.0, True), (3.0, False)])
@@ -72,7 +72,7 @@ def test_regulariser_outweighs_a_label_that_the_early_classifier_disagrees_with(
     with torch.no_grad():
         classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # it says class 0, and said so before
     algorithm = _elr(classifier, strength=strength)
-    algorithm.targets = torch.tensor([[0.95, 0.03, 0.02]])
+    algorithm.memory.table = torch.tensor([[0.95, 0.03, 0.02]])
     p = classifier(wrong.x).logits.softmax(-1)[0, 0].item()
     algorithm.step(wrong, wrong)
     assert (classifier(wrong.x).logits.softmax(-1)[0, 0].item() < p) == learns_the_label

@@ -49,7 +49,7 @@ def _hierarchical() -> Bilevel:
         lambda features, classes: Hierarchical(features, classes, partial(DiagonalNormal, hidden=(8,))),
         lambda parameters: torch.optim.Adam(parameters, lr=1e-3),
         estimation=NoisyCrossEntropy(),
-        estimation_epochs=1,
+        estimation_share=0.5,
     )
 
 

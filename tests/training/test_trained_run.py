@@ -115,7 +115,7 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     assert run.algorithm is run.algorithms["training"]
     assert isinstance(run.guide, Hierarchical)
     assert run.guide.data.size == len(run.split.noisy_indices)
-    assert run.epochs == 6
+    assert run.epochs == 5
     found = evaluate(run.predictor, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
 

@@ -37,7 +37,7 @@ def outputs_of(run: TrainedRun, indices: np.ndarray) -> tuple[ClassifierOutput, 
     if not run.has_pair:
         raise UserError(f"{run.folder.path} was trained by a method without model and guide; look into one with both")
     batches = list(run.outputs(indices))
-    logits, features = (torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True))
+    logits, features = (torch.cat([getattr(o, part) for o, _ in batches]) for part in ("logits", "features"))
     return ClassifierOutput(logits, features), torch.cat([batch.y for _, batch in batches])
 
 

@@ -2,30 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
-from typing import Any
+from typing import Any, ClassVar
 
-from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
 from vri_pyro.algorithm import check_not_negative
 from vri_pyro.classifier import Classifier, ReplayedForward
+from vri_pyro.epoch_view import EpochView
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
+from vri_pyro.memory import PredictionMemory, early_learning_regulariser
 from vri_pyro.methods import Method, OptimizerFactory, Pool
 from vri_pyro.metrics import Metrics
 from vri_pyro.peers.descent import Descent
-
-_LEAST_DISTANCE = 1e-4  # of ⟨p, t⟩ from 1; the authors clip p to the same effect
 
 
 class ELRDescent(Descent):
     """Minimises CE(F(x), y) + λ log(1 − ⟨p(x), t⟩), where the target t is a running mean of the example's p.
 
-    Targets begin at 0 and move before they are used: t ← βt + (1 − β)p, as a constant. The gradient of the second
-    term for the logits, −λ p ⊙ (t − ⟨p, t⟩) / (1 − ⟨p, t⟩), raises the classes that t favours: it takes back the push
-    of a label that t disagrees with, and keeps up that of one that it agrees with.
+    Targets begin at 0 and move before they are used: t ← βt + (1 − β)p, as a constant.
 
     Args:
         classifier, optimizer: see :class:`Descent`.
@@ -34,13 +30,15 @@ class ELRDescent(Descent):
         clean_weight, max_skipped: see :class:`Descent`.
 
     Attributes:
-        targets: t of every example by its position in the data set, [examples seen, classes]; part of the state.
+        memory: t of every example.
 
     Raises:
         UserError: λ is negative, or β not in [0, 1).
 
     Reference: Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020.
     """
+
+    stateful: ClassVar[tuple[str, ...]] = (*Descent.stateful, "memory")
 
     def __init__(
         self,
@@ -54,10 +52,12 @@ class ELRDescent(Descent):
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         check_not_negative(strength=strength)
-        if not 0 <= momentum < 1:
-            raise UserError(f"momentum is {momentum}; give a number from 0 to below 1")
-        self.strength, self.momentum = strength, momentum
-        self.targets = self.weights[0].new_zeros(0, classifier.num_classes)
+        self.strength, self.memory = strength, PredictionMemory(classifier.num_classes, momentum)
+
+    def begin_epoch(self, view: EpochView) -> None:
+        """See :class:`~vri_pyro.algorithm.Algorithm`."""
+        super().begin_epoch(view)
+        self.memory.reserve(len(view.examples))
 
     def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
         """Take one step; ``clean`` is used with a ``clean_weight`` only.
@@ -73,29 +73,13 @@ class ELRDescent(Descent):
             raise UserError("ELR remembers a target of each example; give the noisy batch its index")
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
-        p = logits.softmax(dim=-1)
-        targets = self.momentum * self._targets_of(noisy.index) + (1 - self.momentum) * p.detach()
-        regulariser = (1 - (p * targets).sum(-1)).clamp_min(_LEAST_DISTANCE).log().mean()
+        targets = self.memory.moved(logits, noisy.index)
+        regulariser = early_learning_regulariser(logits, targets).mean()
         loss = F.cross_entropy(logits, noisy.y) + self.strength * regulariser
         metrics, moved = self.learn(forward, loss, clean)
         if moved:
-            self.targets[noisy.index] = targets
+            self.memory.keep(noisy.index, targets)
         return metrics | {"regulariser": regulariser.detach()}
-
-    def state_dict(self) -> dict[str, Any]:
-        """See :class:`~vri_pyro.algorithm.Algorithm`."""
-        return super().state_dict() | {"targets": self.targets}
-
-    def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`~vri_pyro.algorithm.Algorithm`."""
-        super().load_state_dict(state)
-        self.targets = state["targets"].to(self.targets.device, copy=True)
-
-    def _targets_of(self, index: Tensor) -> Tensor:
-        missing = int(index.max()) + 1 - len(self.targets)
-        if missing > 0:
-            self.targets = F.pad(self.targets, (0, 0, 0, missing))
-        return self.targets[index]
 
 
 class ELR(Method):
