@@ -145,9 +145,16 @@ def report(records: Records) -> Page:
     parts = []
     for group in dict.fromkeys((parts_of(setting)[0], parts_of(setting)[2]) for setting in records.settings):
         columns = {s: parts_of(s)[1] for s in records.settings if (parts_of(s)[0], parts_of(s)[2]) == group}
-        parts += [f"## {group[0]}, {group[1]} labels a class", by_method(records, columns=columns)]
+        here = Records(record for record in records if record["setting"] in columns)
+        parts += [f"## {group[0]}, {group[1]} labels a class", by_method(here, columns=columns)]
     usual = Records(record for record in records if not record["method"].endswith(TWICE))
-    parts += [f"## {DEFAULT} against the others", standing(usual)]
+    by_title = {title: on_data(usual, title) for title in titles(records)}
+    for title, here in by_title.items():
+        parts += [f"## {DEFAULT} against the others, {title}", standing(here)]
+    if len(by_title) > 1:
+        shared = set.intersection(*(set(here.methods) for here in by_title.values()))
+        everywhere = Records(record for record in usual if record["method"] in shared)
+        parts += [f"## {DEFAULT} against the others, all data", standing(everywhere)]
     about = (
         f"Accuracy: mean over settings and seeds. {DEFAULT} − other: averaged over settings within a seed; mean ± "  # noqa: RUF001
         "standard error over seeds, and the 95% interval by Student's t. The next column has the same over settings "
@@ -158,6 +165,16 @@ def report(records: Records) -> Page:
     )
     parts += [about, "## Trained twice as long", twice_as_long(records)]
     return Page("VRI and its peers: test accuracy (%), last epoch", parts, drawn(usual), PAPERS)
+
+
+def titles(records: Records) -> list[str]:
+    """The data sets' names, each once."""
+    return list(dict.fromkeys(parts_of(setting)[0] for setting in records.settings))
+
+
+def on_data(records: Records, title: str) -> Records:
+    """The records on one data set."""
+    return Records(record for record in records if parts_of(record["setting"])[0] == title)
 
 
 def parts_of(setting: str) -> tuple[str, str, str]:
@@ -191,18 +208,16 @@ def standing(records: Records) -> str:
 
 def twice_as_long(records: Records) -> str:
     """A row a data set: what the default and the one next to it have gained, and the default's lead then."""
-    longer = {name: pairs(records, f"{name}{TWICE}") for name in LONGER}
     rows = []
-    for title in dict.fromkeys(parts_of(setting)[0] for setting in records.settings):
-        here = {
-            name: {key: value for key, value in found.items() if parts_of(key[0])[0] == title}
-            for name, found in longer.items()
-        }
-        gains = [lead_over(pairs(records, name), here[name]) for name in LONGER]
-        means = [f"{np.mean(list(found.values())):.1f}" if found else "–" for found in here.values()]  # noqa: RUF001
-        lead = lead_over(here[LONGER[1]], here[DEFAULT])
-        told = [cell for mean, gain in zip(means, gains, strict=True) for cell in (mean, str(gain or "–"))]  # noqa: RUF001
-        rows.append([title, *told, str(lead or "–"), lead.interval if lead else "–"])  # noqa: RUF001
+    for title in titles(records):
+        here = on_data(records, title)
+        longer = {name: pairs(here, f"{name}{TWICE}") for name in LONGER}
+        told = [title]
+        for name, found in longer.items():
+            gain = lead_over(pairs(here, name), found)
+            told += [f"{np.mean(list(found.values())):.1f}" if found else "–", str(gain or "–")]  # noqa: RUF001
+        lead = lead_over(longer[LONGER[1]], longer[DEFAULT])
+        rows.append([*told, str(lead or "–"), lead.interval if lead else "–"])  # noqa: RUF001
     names = [cell for name in LONGER for cell in (name, "gained")]
     return markdown_table(["data", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
 
@@ -251,21 +266,14 @@ def drawn(records: Records) -> Figure:
     others = [method for method in records.methods if method != DEFAULT]
     figure = Figure(figsize=(9, 1.6 + 0.28 * len(others)))
     axis = figure.subplots()
-    default = pairs(records, DEFAULT)
-    titles = list(dict.fromkeys(parts_of(setting)[0] for setting in records.settings))
-    leads = {
-        title: {
-            method: lead_over(
-                pairs(records, method), {key: value for key, value in default.items() if parts_of(key[0])[0] == title}
-            )
-            for method in others
-        }
-        for title in titles
-    }
+    leads = {title: {} for title in titles(records)}
+    for title, lead in leads.items():
+        here = on_data(records, title)
+        lead |= {method: lead_over(pairs(here, method), pairs(here, DEFAULT)) for method in others}
     order = sorted(others, key=lambda m: -np.mean([lead[m].value for lead in leads.values() if lead[m]] or [0]))
     for number, (title, lead) in enumerate(leads.items()):
         found = [(y, lead[method]) for y, method in enumerate(order) if lead[method]]
-        shift = 0.3 * (number - (len(titles) - 1) / 2)
+        shift = 0.3 * (number - (len(leads) - 1) / 2)
         reach = [[one.value - one.low for _, one in found], [one.high - one.value for _, one in found]]
         axis.errorbar(
             [one.value for _, one in found],
@@ -297,7 +305,7 @@ def tuning_report(records: Records) -> Page:
     """Validation accuracy by method and regime, and the choice."""
     choice: dict[str, dict[str, str]] = {}
     parts = []
-    for title in dict.fromkeys(parts_of(setting)[0] for setting in records.settings):
+    for title in titles(records):
         means: dict[str, dict[str, float]] = {}
         for name in records.methods:
             method, _, regime = name.partition("; ")
