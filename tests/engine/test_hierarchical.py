@@ -56,6 +56,12 @@ def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> Bile
     return BilevelSVI(classifier, model, guide, inner, outer, restart=restart)
 
 
+def _single_level(classifier: Dense) -> SingleLevelSVI:
+    model, guide = _pair(classifier.feature_dim)
+    everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
+    return SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
+
+
 def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None:
     model, _ = _pair()
     before = model.concentration.clone()
@@ -135,11 +141,7 @@ def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> N
 @pytest.mark.parametrize("single_level", [False, True])
 def test_training_remembers_each_example_of_a_step_that_was_taken(single_level: bool) -> None:
     classifier = Dense()
-    algorithm: Any = _algorithm(classifier)
-    if single_level:
-        model, guide = algorithm.model, algorithm.guide
-        everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
-        algorithm = SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
+    algorithm = _single_level(classifier) if single_level else _algorithm(classifier)
     view = _view(classifier)
     algorithm.begin_epoch(view)
     some = np.array([4, 0, 11])
@@ -269,11 +271,7 @@ def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
 @pytest.mark.parametrize("single_level", [False, True])
 def test_steps_move_the_transition(single_level: bool) -> None:
     classifier = Dense()
-    algorithm: Any = _algorithm(classifier)
-    if single_level:
-        model, guide = algorithm.model, algorithm.guide
-        everything = [*classifier.parameters(), *model.parameters(), *guide.parameters()]
-        algorithm = SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
+    algorithm = _single_level(classifier) if single_level else _algorithm(classifier)
     view = _view(classifier)
     algorithm.begin_epoch(view)
     before = algorithm.guide.concentration.clone()
