@@ -33,8 +33,7 @@ class HierarchicalRectification(GatedRectification):
         v ~ p(v | z),  g ~ Normal(μ, 1),  h ~ Normal(ν, 1)
         y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
         y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α · u
-
-        1 ~ (1 - ⟨softmax(F(x)), t⟩)                          to the power of -λ
+        and a factor (1 - ⟨softmax(F(x)), t⟩)                to the power of -λ
 
     with the weights w = sigmoid(g + logit p(c = y | t, y, T)) and u = sigmoid(h), each over its mean in the batch.
     Where the gate g says nothing, the rectified account of an example counts as much as the transition believes its

@@ -83,13 +83,12 @@ class Algorithm(Learner):
         return None
 
     @torch.no_grad()
-    def end_step(self, output: ClassifierOutput, noisy: Labelled) -> None:
+    def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
         """Let model and guide look at the batch of a step that was taken; see :mod:`vri_pyro.pairs`."""
-        output = output._replace(index=noisy.index)
         if isinstance(self.guide, Guide):
-            self.guide.end_step(self.model, output, noisy.y)
+            self.guide.end_step(self.model, output, y)
         if isinstance(self.model, Model):
-            self.model.end_step(output, noisy.y)
+            self.model.end_step(output, y)
 
     def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
         """Move the classifier alone along the gradient of ``loss``, unless something is not finite.

@@ -129,8 +129,8 @@ class BilevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
         """
-        forward = ReplayedForward(self.classifier, noisy.x)
-        result = self.hypergradient(self._problem(forward, noisy, clean))
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        result = self.hypergradient(self._problem(forward, noisy.y, clean))
         self._report_structural_zeros(result.gradients)
         metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
         metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
@@ -139,14 +139,14 @@ class BilevelSVI(Algorithm):
         apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
 
         output = result.output if self.share_forward else forward(self._weights)
-        loss = self._real_loss(output, noisy, clean)
+        loss = self._real_loss(output, noisy.y, clean)
         gradients = autograd.grad(loss, self._weights, allow_unused=True)
         metrics |= {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
         buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
         if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.inner_optimizer, self._weights, gradients)
             commit_buffers(self.classifier, forward.buffers)
-            self.end_step(output, noisy)
+            self.end_step(output, noisy.y)
             self.guard.step_completed()
         return metrics
 
@@ -159,7 +159,8 @@ class BilevelSVI(Algorithm):
             one gradient a trainable parameter of model and guide, in the order of
             :func:`~vri_pyro.algorithm.hyperparameters_of`; None where it is structurally zero.
         """
-        return self.hypergradient(self._problem(ReplayedForward(self.classifier, noisy.x), noisy, clean)).gradients
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        return self.hypergradient(self._problem(forward, noisy.y, clean)).gradients
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.algorithm.Algorithm`."""
@@ -175,7 +176,7 @@ class BilevelSVI(Algorithm):
         if self.initial is not None:
             self.initial.load_state_dict(state["initial"])
 
-    def _problem(self, forward: ReplayedForward, noisy: Labelled, clean: Labelled) -> Problem:
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
         names = forward.names
 
         def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
@@ -186,7 +187,7 @@ class BilevelSVI(Algorithm):
             parameters=self._weights,
             hyperparameters=list(self._hyper.values()),
             forward=forward,
-            head=lambda output: self._head(output, noisy),
+            head=lambda output: self._head(output, y),
             inner_kl_weight=self.inner_kl_weight,
             outer_kl_weight=self.outer_kl_weight,
             virtual_step=virtual_step(self.inner_optimizer, self._weights),
@@ -204,12 +205,12 @@ class BilevelSVI(Algorithm):
         norms = {name: finite_norm(part, like=result.meta_loss) for name, part in parts.items()}
         return norms | {"hypergradient_norm": torch.stack(list(norms.values())).norm()}
 
-    def _head(self, output: ClassifierOutput, noisy: Labelled) -> ELBOTerms:
-        return self.elbo.terms(self.model, self.guide, output._replace(index=noisy.index), noisy.y)
+    def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
+        return self.elbo.terms(self.model, self.guide, output, y)
 
-    def _real_loss(self, output: ClassifierOutput, noisy: Labelled, clean: Labelled) -> Tensor:
+    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Labelled) -> Tensor:
         seen = output._replace(features=output.features.detach()) if self.detach_features else output
-        loss = self._head(seen, noisy).loss(kl_weight=0.0)
+        loss = self._head(seen, y).loss(kl_weight=0.0)
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
         return loss

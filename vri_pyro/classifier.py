@@ -91,10 +91,11 @@ class ReplayedForward:
     Args:
         classifier: the classifier.
         x: inputs, [batch, ...].
+        index: the examples' positions, which every output is given.
     """
 
-    def __init__(self, classifier: nn.Module, x: Tensor) -> None:
-        self.classifier, self.x = classifier, x
+    def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None) -> None:
+        self.classifier, self.x, self.index = classifier, x, index
         self.names = list(parameters_of(classifier))
         self.buffers = cloned_buffers(classifier)
         self._devices = [x.device] if x.is_cuda else []
@@ -105,12 +106,13 @@ class ReplayedForward:
         named = dict(zip(self.names, parameters, strict=True))
         if self._random_states is None:
             self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
-            return call(self.classifier, named, self.buffers, self.x)
+            return call(self.classifier, named, self.buffers, self.x)._replace(index=self.index)
         with torch.random.fork_rng(devices=self._devices):
             torch.set_rng_state(self._random_states[0])
             for device, state in zip(self._devices, self._random_states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
-            return call(self.classifier, named, cloned_buffers(self.classifier), self.x)
+            output = call(self.classifier, named, cloned_buffers(self.classifier), self.x)
+            return output._replace(index=self.index)
 
 
 @torch.no_grad()

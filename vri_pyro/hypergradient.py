@@ -118,7 +118,7 @@ class Split(Hypergradient):
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
         output = problem.forward(problem.parameters)
-        cut = ClassifierOutput(output.logits.detach(), output.features.detach())
+        cut = output._replace(logits=output.logits.detach(), features=output.features.detach())
         leaves = problem.attached(cut)
         # Features that no trainable parameter reaches (a frozen trunk) have a Jacobian all the same: zero.
         ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]

@@ -61,8 +61,8 @@ class SingleLevelSVI(Algorithm):
         Returns:
             scalars on the batch's device: ``loss``, ``kl``, ``gradient_norm``, and the latent sites' statistics.
         """
-        forward = ReplayedForward(self.classifier, noisy.x)
-        output = forward(self._weights)._replace(index=noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)
         loss = terms.loss(self.elbo.kl_weight)
         if self.clean_weight:
@@ -74,6 +74,6 @@ class SingleLevelSVI(Algorithm):
         if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
             apply_gradients(self.optimizer, self._all, gradients)
             commit_buffers(self.classifier, forward.buffers)
-            self.end_step(output, noisy)
+            self.end_step(output, noisy.y)
             self.guard.step_completed()
         return metrics

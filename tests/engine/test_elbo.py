@@ -22,6 +22,7 @@ from torch.nn import functional as F
 from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
+from vri_pyro.memory import PredictionMemory
 from vri_pyro.models import CrossEntropy
 
 from .toys import CLASSES, GatedGuide, GatedRectification, diagonal_normal, rectification
@@ -446,6 +447,21 @@ def test_nothing_waits_for_the_device(particles: int) -> None:
             elbo.loss_and_grads(*pair, output, y)
         with pytest.raises(Synchronised):  # what the trap is for
             TraceMeanField_ELBO().loss_and_grads(rectification(4), diagonal_normal(4), output, y)
+
+
+@pytest.mark.usefixtures("no_synchronisation")
+@pytest.mark.parametrize("reserved", [True, False])
+def test_memory_with_a_place_for_each_example_waits_for_no_device(reserved: bool) -> None:
+    memory, index = PredictionMemory(CLASSES, momentum=0.9), torch.arange(BATCH)
+    logits = torch.randn(BATCH, CLASSES)
+    if not reserved:
+        with pytest.raises(Synchronised):  # it has to look how large it must be
+            memory.moved(logits, index)
+        return
+    memory.reserve(BATCH)
+    targets = memory.moved(logits, index)
+    memory.keep(index, targets)
+    assert memory.table.shape == (BATCH, CLASSES)
 
 
 @pytest.mark.gpu
