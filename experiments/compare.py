@@ -151,10 +151,10 @@ def report(records: Records) -> Page:
     by_title = {title: on_data(usual, title) for title in titles(records)}
     for title, here in by_title.items():
         parts += [f"## {DEFAULT} against the others, {title}", standing(here)]
-    if len(by_title) > 1:
-        shared = set.intersection(*(set(here.methods) for here in by_title.values()))
-        everywhere = Records(record for record in usual if record["method"] in shared)
-        parts += [f"## {DEFAULT} against the others, all data", standing(everywhere)]
+    everywhere = on_every_data(usual)
+    if len(by_title) > 1 and len(everywhere):
+        seeds = ", ".join(map(str, everywhere.seeds))
+        parts += [f"## {DEFAULT} against the others, all data, seeds {seeds}", standing(everywhere)]
     about = (
         f"Accuracy: mean over settings and seeds. {DEFAULT} − other: averaged over settings within a seed; mean ± "  # noqa: RUF001
         "standard error over seeds, and the 95% interval by Student's t. The next column has the same over settings "
@@ -175,6 +175,14 @@ def titles(records: Records) -> list[str]:
 def on_data(records: Records, title: str) -> Records:
     """The records on one data set."""
     return Records(record for record in records if parts_of(record["setting"])[0] == title)
+
+
+def on_every_data(records: Records) -> Records:
+    """The records of those methods and seeds that every data set has: means of others would be of different things."""
+    parts = [on_data(records, title) for title in titles(records)]
+    methods = set.intersection(*(set(part.methods) for part in parts))
+    seeds = set.intersection(*(set(part.seeds) for part in parts))
+    return Records(record for record in records if record["method"] in methods and record["seed"] in seeds)
 
 
 def parts_of(setting: str) -> tuple[str, str, str]:
@@ -207,19 +215,24 @@ def standing(records: Records) -> str:
 
 
 def twice_as_long(records: Records) -> str:
-    """A row a data set: what the default and the one next to it have gained, and the default's lead then."""
+    """A row a data set: what the default and the one next to it have gained, and the default's lead then.
+
+    Of the runs that both have, so that the means are of the same settings.
+    """
     rows = []
     for title in titles(records):
         here = on_data(records, title)
-        longer = {name: pairs(here, f"{name}{TWICE}") for name in LONGER}
-        told = [title]
-        for name, found in longer.items():
+        own, other = (pairs(here, f"{name}{TWICE}") for name in LONGER)
+        both = own.keys() & other.keys()
+        told = [title, str(len(both))]
+        for name, all_found in zip(LONGER, (own, other), strict=True):
+            found = {key: all_found[key] for key in sorted(both)}
             gain = lead_over(pairs(here, name), found)
             told += [f"{np.mean(list(found.values())):.1f}" if found else "–", str(gain or "–")]  # noqa: RUF001
-        lead = lead_over(longer[LONGER[1]], longer[DEFAULT])
+        lead = lead_over(other, own)
         rows.append([*told, str(lead or "–"), lead.interval if lead else "–"])  # noqa: RUF001
     names = [cell for name in LONGER for cell in (name, "gained")]
-    return markdown_table(["data", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
+    return markdown_table(["data", "runs of each", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
 
 
 def lead_over(other: Mapping[tuple[str, int], float], default: Mapping[tuple[str, int], float]) -> Estimate | None:

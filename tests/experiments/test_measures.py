@@ -7,6 +7,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import collapse
+import compare
 import convergence
 import kl_placement
 import loss_histogram
@@ -27,6 +28,53 @@ from vri_pyro.labelled import Labelled
 from vri_pyro.models import Rectification
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.trained_run import TrainedRun
+
+# ---------------------------------------------------------------------------------------------------------- compare
+
+
+def _accuracies(method: str, data: str, by_seed: dict[int, list[float]]) -> list[dict]:
+    return [
+        {"method": method, "setting": f"{data}, {noise}, 10 clean", "seed": seed, "results": {"last": value}}
+        for seed, values in by_seed.items()
+        for noise, value in zip(("flip 20%", "flip 40%"), values, strict=False)
+    ]
+
+
+def test_lead_is_averaged_over_settings_within_a_seed() -> None:
+    own = {("a", 0): 5.0, ("b", 0): 9.0, ("a", 1): 4.0, ("b", 1): 6.0}
+    lead = compare.lead_over(dict.fromkeys(own, 3.0), own)
+    assert lead is not None
+    assert (lead.value, lead.error) == (pytest.approx(3.0), pytest.approx(1.0))  # of the seeds' 4 and 2
+    assert compare.lead_over({("c", 0): 1.0}, own) is None
+
+
+def test_means_over_all_data_are_of_methods_and_seeds_that_all_data_have() -> None:
+    records = Records(
+        [
+            *_accuracies("VRI", "A", {0: [80.0, 70.0], 1: [90.0, 90.0]}),
+            *_accuracies("VRI", "B", {0: [40.0, 30.0]}),
+            *_accuracies("ELR", "A", {0: [78.0, 70.0], 1: [10.0, 10.0]}),
+            *_accuracies("ELR", "B", {0: [38.0, 28.0]}),
+            *_accuracies("GLC", "A", {0: [1.0, 1.0]}),
+        ]
+    )
+    kept = compare.on_every_data(records)
+    assert (kept.methods, kept.seeds, len(kept)) == (["VRI", "ELR"], [0], 8)
+    assert "| ELR | 53.5 | 1.5 |" in compare.standing(kept)
+
+
+def test_methods_trained_twice_as_long_are_compared_on_the_runs_that_both_have() -> None:
+    default, other = compare.LONGER
+    records = Records(
+        [
+            *_accuracies(default, "A", {0: [70.0, 60.0]}),
+            *_accuracies(other, "A", {0: [70.0, 60.0]}),
+            *_accuracies(f"{default}{compare.TWICE}", "A", {0: [75.0]}),
+            *_accuracies(f"{other}{compare.TWICE}", "A", {0: [72.0, 10.0]}),
+        ]
+    )
+    assert "| A | 1 | 75.0 | 5.0 | 72.0 | 2.0 | 3.0 |" in compare.twice_as_long(records)
+
 
 # ------------------------------------------------------------------------------------------------------ convergence
 
