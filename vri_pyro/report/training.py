@@ -26,7 +26,10 @@ def training(seen: SeenRun) -> Part:
     starts = _starts(rows)
     drawings = [curves(of(rows, accuracies), "accuracy (%)", "Accuracy after each epoch.", starts)]
     if some := of(rows, losses):
-        drawings.append(curves(some, "loss (nats)", "Mean loss of each epoch's steps.", starts))
+        told = "Mean loss of each epoch's steps."
+        if any(float(row.get("loss") or 0) < 0 for row in rows):
+            told += " Below 0, agreement with earlier predictions outweighs the labels' loss."
+        drawings.append(curves(some, "loss (nats)", told, starts))
     return Part(
         "Training",
         "The test set never chooses an epoch: the last one counts, or the one that is best on held-out clean examples.",
