@@ -82,7 +82,7 @@ ESSENTIAL = (
 # What is left out where most are tried: of these the version with the clean batch is enough.
 SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, released")
 SIZES = (10, 100)
-# The default and the one next to it are also trained for longer, and then compared with one another alone.
+# Where runs are short the default and the one next to it are also trained for longer, and compared with one another.
 LONGER, TWICE = (DEFAULT, "ELR + clean batch"), ", twice as long"
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
@@ -130,13 +130,14 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 
 def cells(bench: Bench, choice: Choice) -> list[Cell]:
-    """Every method in every setting, trained as chosen for it, and some of them for longer as well."""
+    """Every method in every setting, trained as chosen for it, and where runs are short some for longer as well."""
     chosen = choice.get(bench.title, {})
     methods = {
         name: (*options, *(REGIMES[chosen[name]] if name in chosen else (*bench.optimizer, *bench.schedule)))
         for name, options in methods_on(bench).items()
     }
-    methods |= {f"{name}{TWICE}": (*methods[name], "--epochs", str(2 * bench.epochs)) for name in LONGER}
+    if bench.tried != "essential":
+        methods |= {f"{name}{TWICE}": (*methods[name], "--epochs", str(2 * bench.epochs)) for name in LONGER}
     return grid(settings(bench), methods)
 
 
@@ -223,14 +224,15 @@ def twice_as_long(records: Records) -> str:
     for title in titles(records):
         here = on_data(records, title)
         own, other = (pairs(here, f"{name}{TWICE}") for name in LONGER)
-        both = own.keys() & other.keys()
+        if not (both := own.keys() & other.keys()):
+            continue
         told = [title, str(len(both))]
         for name, all_found in zip(LONGER, (own, other), strict=True):
             found = {key: all_found[key] for key in sorted(both)}
             gain = lead_over(pairs(here, name), found)
-            told += [f"{np.mean(list(found.values())):.1f}" if found else "–", str(gain or "–")]  # noqa: RUF001
+            told += [f"{np.mean(list(found.values())):.1f}", str(gain or "–")]  # noqa: RUF001
         lead = lead_over(other, own)
-        rows.append([*told, str(lead or "–"), lead.interval if lead else "–"])  # noqa: RUF001
+        rows.append([*told, str(lead), lead.interval if lead else ""])
     names = [cell for name in LONGER for cell in (name, "gained")]
     return markdown_table(["data", "runs of each", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
 
@@ -304,10 +306,10 @@ def drawn(records: Records) -> Figure:
 
 
 def tuning_cells(bench: Bench) -> list[Cell]:
-    """Every method in every regime, in some of the settings."""
+    """Every method in every regime, in some of the settings, with as many examples to choose by as there are."""
     some = {name: options for name, options in settings(bench).items() if ", ".join(parts_of(name)[1:]) in TUNED_UNDER}
     methods = {
-        f"{method}; {regime}": (*how, *options)
+        f"{method}; {regime}": (*how, *options, "--split.validation_per_class", str(bench.chosen_by))
         for method, how in methods_on(bench).items()
         for regime, options in REGIMES.items()
     }
@@ -317,19 +319,22 @@ def tuning_cells(bench: Bench) -> list[Cell]:
 def tuning_report(records: Records) -> Page:
     """Validation accuracy by method and regime, and the choice."""
     choice: dict[str, dict[str, str]] = {}
-    parts = []
+    parts, sampled = [], []
     for title in titles(records):
         means: dict[str, dict[str, float]] = {}
         for name in records.methods:
             method, _, regime = name.partition("; ")
-            values = [
-                record["curves"]["validation_accuracy"][-1]
+            runs = [
+                record
                 for setting in records.settings
                 if parts_of(setting)[0] == title
                 for record in records.of(name, setting).values()
             ]
-            if values:
+            if runs:
+                values = np.array([record["curves"]["validation_accuracy"][-1] for record in runs])
+                examples = np.array([record["split"]["validation"] for record in runs])
                 means.setdefault(method, {})[regime] = float(np.mean(values))
+                sampled.append(np.sqrt((values * (100 - values) / examples).sum()) / len(values))
         choice[title] = {method: max(found, key=found.__getitem__) for method, found in means.items()}
         rows = [
             [method, *(f"{found[r]:.1f}" if r in found else "–" for r in REGIMES), choice[title][method]]  # noqa: RUF001
@@ -337,8 +342,9 @@ def tuning_report(records: Records) -> Page:
         ]
         parts += [f"## {title}", markdown_table(["method", *REGIMES, "chosen"], rows)]
     parts.append(
-        f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}. Each entry is of a few "
-        "hundred held-out examples, with a standard error of about 2 points, so that many a choice is one of chance."
+        f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}. That the held-out "
+        f"examples are drawn makes up to {max(sampled):.1f} points of standard error in an entry; that a run may end "
+        "otherwise with another seed comes on top, so that a choice by less is one of chance."
     )
     return Page("Regimes, chosen on a seed of their own", parts, data=choice)
 

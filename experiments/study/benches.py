@@ -22,6 +22,7 @@ class Bench:
         foreign: names of .npz files of images of no class, for open-set noise; the first that is there is taken.
         tried: how many of the methods a study of them all tries on it; fewer where the whole would take too long.
         exclude: words in the names of its classes that are the data's own.
+        chosen_by: validation examples a class where something is chosen by them; more where the data have some left.
         options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
         optimizer: options of the classifier's optimiser, which come before those of the method, as do the next.
         schedule: options of the learning rate's schedule and of averaging.
@@ -37,6 +38,7 @@ class Bench:
     schedule: Options
     exclude: tuple[str, ...] = ()
     tried: Literal["all", "most", "essential"] = "all"
+    chosen_by: int = 20
     path: Path | None = None
     foreign_path: Path | None = None
 
@@ -132,6 +134,7 @@ SYNTHETIC = Bench(
     ),
     optimizer=sgd(0.1, 0.9),
     schedule=AVERAGED,
+    chosen_by=2,
 )
 FASHION_MNIST_14 = Bench(
     title="Fashion-MNIST",
@@ -147,6 +150,7 @@ FASHION_MNIST_14 = Bench(
     optimizer=sgd(0.1, 0.9),
     schedule=AVERAGED,
     tried="most",
+    chosen_by=400,
 )
 CIFAR10_16 = Bench(
     title="CIFAR-10",
@@ -156,13 +160,14 @@ CIFAR10_16 = Bench(
     exclude=_LIKE_CIFAR10,
     options=(
         *("--split.noisy_size", "5000", "--split.validation_per_class", "20"),
-        *("--epochs", "8", "--evaluate_every", "4"),
+        *("--epochs", "8", "--batch_size", "50", "--evaluate_every", "4"),
         *("--backbone", "vri_pyro.backbones.CIFARResNet", "--backbone.depth", "8"),
         *("--augmentation", "vri_pyro.data.HorizontalFlip", "--clean_augmentation", "vri_pyro.data.HorizontalFlip"),
     ),
     optimizer=sgd(0.1, 0.9),
     schedule=AVERAGED,
     tried="essential",
+    chosen_by=400,
 )
 # The paper's data, net, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
 CIFAR10 = Bench(
