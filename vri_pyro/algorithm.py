@@ -6,7 +6,9 @@ from abc import abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
+import pyro
 import torch
+from pyro.nn import PyroModule
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
@@ -45,6 +47,7 @@ class Algorithm(Learner):
     def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
         self.guard = FiniteGuard(max_skipped)
+        _check_parameters_are_theirs(model, guide)
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(
@@ -161,3 +164,17 @@ def hyperparameters_of(model: nn.Module, guide: nn.Module) -> dict[str, nn.Param
     """The trainable parameters of model and guide by name, each once even when the two share it."""
     both = nn.ModuleDict({"model": model, "guide": guide})
     return {name: p for name, p in both.named_parameters() if p.requires_grad}
+
+
+def _check_parameters_are_theirs(model: nn.Module, guide: nn.Module) -> None:
+    """Refuse modules that keep their parameters in Pyro's global store, where another run's would be found."""
+    if pyro.settings.get("module_local_params"):
+        return
+    for part in (model, guide):
+        for module in part.modules():
+            if isinstance(module, PyroModule) and next(module.parameters(), None) is not None:
+                raise UserError(
+                    f"{type(module).__name__} is a PyroModule, which keeps its parameters in Pyro's global store; "
+                    "derive it from torch.nn.Module, or call pyro.settings.set(module_local_params=True) before it "
+                    "is built"
+                )

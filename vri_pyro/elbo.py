@@ -12,6 +12,7 @@ from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import pyro
+import pyro.distributions as dist
 import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
@@ -223,8 +224,18 @@ def stochastic(trace: Any) -> dict[str, dict]:
     return {
         name: site
         for name, site in trace.nodes.items()
-        if site["type"] == "sample" and not site_is_subsample(site) and not site["infer"].get("_deterministic", False)
+        if site["type"] == "sample" and not site_is_subsample(site) and not is_deterministic(site)
     }
+
+
+def is_deterministic(site: Any) -> bool:
+    """Whether a site only records a value: of ``pyro.deterministic``, and where ``poutine.reparam`` took a latent out.
+
+    Both are an observed point whose density is masked out.
+    """
+    fn = site["fn"]
+    masked = isinstance(fn, dist.MaskedDistribution) and fn._mask is False
+    return bool(site["infer"].get("_deterministic")) or (masked and isinstance(fn.base_dist, dist.Delta))
 
 
 def _log_prob(site: dict) -> Tensor:

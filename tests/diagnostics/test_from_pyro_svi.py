@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import math
+import subprocess
+import sys
 from collections.abc import Callable
 from typing import Any
 
@@ -12,7 +14,8 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoDelta, AutoMultivariateNormal, AutoNormal
+from pyro.infer.autoguide import AutoDelta, AutoMultivariateNormal, AutoNormal, AutoStructured
+from pyro.infer.reparam import LocScaleReparam
 from scipy import stats
 from torch import Tensor
 
@@ -83,6 +86,87 @@ def test_axes_are_named_after_plates_and_events(xy: tuple[Tensor, Tensor]) -> No
     assert tree.posterior.member.values.tolist() == list(range(MEMBERS))
     np.testing.assert_array_equal(tree.observed_data.y, xy[1])
     assert tree.constant_data.x.dims == ("group", "member")
+
+
+def _vectors(y: Tensor) -> None:
+    mean = pyro.sample("mean", dist.Normal(torch.zeros(3), 1).to_event(1))
+    with pyro.plate("data", len(y)):
+        pyro.sample("y", dist.MultivariateNormal(mean, torch.eye(3)), obs=y)
+
+
+def _counts(y: Tensor) -> None:
+    shares = pyro.sample("shares", dist.Dirichlet(torch.ones(3)))
+    with pyro.plate("data", len(y)):
+        pyro.sample("y", dist.Multinomial(10, shares), obs=y)
+
+
+def _pixels(y: Tensor) -> None:
+    with pyro.plate("data", len(y)):
+        z = pyro.sample("z", dist.Normal(torch.zeros(2), 1).to_event(1))
+        pyro.sample("y", dist.Bernoulli(logits=z.sum(-1, keepdim=True).expand(-1, 3)).to_event(1), obs=y)
+
+
+def _one_vector(y: Tensor) -> None:
+    scale = pyro.sample("scale", dist.LogNormal(0, 1))
+    pyro.sample("y", dist.MultivariateNormal(torch.zeros(3), scale * torch.eye(3)), obs=y)
+
+
+@pytest.mark.parametrize(
+    ("model", "y"),
+    [
+        (_vectors, torch.randn(7, 3)),
+        (_vectors, torch.randn(3, 3)),
+        (_counts, dist.Multinomial(10, torch.ones(3) / 3).sample(torch.Size([7]))),
+        (_pixels, torch.bernoulli(torch.full((7, 3), 0.5))),
+        (_one_vector, torch.randn(3)),
+    ],
+    ids=["vectors", "as many as they are long", "counts", "pixels", "one vector"],
+)
+def test_data_that_are_vectors_have_one_likelihood_each(model: Callable[[Tensor], None], y: Tensor) -> None:
+    guide = AutoNormal(model)
+    tree = from_pyro_svi(model, guide, y, num_draws=len(y), dims={"y": ["feature"]})
+    data = ("data",) * (y.dim() - 1)
+    assert tree.log_likelihood.y.dims == ("chain", "draw", *data)
+    assert tree.posterior_predictive.y.dims == ("chain", "draw", *data, "feature")
+    assert tree.observed_data.y.dims == (*data, "feature")
+    drawn = {name: torch.as_tensor(values.values[0, 0]) for name, values in tree.posterior.items()}
+    trace = poutine.trace(poutine.condition(model, drawn)).get_trace(y)
+    by_hand = trace.nodes["y"]["fn"].log_prob(y)
+    np.testing.assert_allclose(tree.log_likelihood.y.values[0, 0], by_hand.numpy(), rtol=1e-5)
+
+
+def test_latent_that_was_reparameterised_is_no_data(y: Tensor) -> None:
+    def schools(y: Tensor) -> None:
+        centre = pyro.sample("centre", dist.Normal(0, 1))
+        with pyro.plate("school", len(y)):
+            effect = pyro.sample("effect", dist.Normal(centre, 2))
+            pyro.sample("y", dist.Normal(effect, 1), obs=y)
+
+    model = poutine.reparam(schools, {"effect": LocScaleReparam(0.0)})
+    tree = from_pyro_svi(model, AutoNormal(model), y, num_draws=5)
+    for group in ("posterior", "prior"):
+        assert set(tree[group].data_vars) == {"centre", "effect", "effect_decentered"}
+    for group in ("observed_data", "log_likelihood", "posterior_predictive", "prior_predictive"):
+        assert set(tree[group].data_vars) == {"y"}
+    latents = tree.posterior
+    np.testing.assert_allclose(latents.effect, latents.centre + 2 * latents.effect_decentered, rtol=1e-5)
+
+
+def test_package_leaves_pyros_settings_as_they_are() -> None:
+    program = "import pyro; before = pyro.settings.get(); import vri_pyro.cli, vri_pyro.diagnostics, vri_pyro.bilevel; "
+    program += "assert pyro.settings.get() == before"
+    subprocess.run([sys.executable, "-c", program], check=True)
+
+
+@pytest.mark.parametrize("guide", [AutoNormal, AutoMultivariateNormal, AutoStructured])
+def test_guide_that_pyro_trained_is_converted(xy: tuple[Tensor, Tensor], guide: Callable[[Any], Any]) -> None:
+    guide = guide(regression)
+    svi = pyro.infer.SVI(regression, guide, pyro.optim.Adam({"lr": 0.02}), pyro.infer.Trace_ELBO())
+    for _ in range(5):
+        svi.step(*xy)
+    tree = from_pyro_svi(regression, guide, *xy, num_draws=200)
+    expected = guide.median(*xy)["centre"]
+    assert abs(tree.posterior.centre.median().item() - expected.item()) < 0.3
 
 
 def test_densities_with_globals_equal_those_by_hand(xy: tuple[Tensor, Tensor]) -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from pyro.nn import PyroModule
 from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, RMSprop
@@ -475,6 +476,33 @@ def test_pyro_param_is_refused_because_nothing_would_train_it() -> None:
     algorithm, noisy, clean = seeded(Case(guide=lambda _: Stored()), SplitJVP())
     with pytest.raises(UserError, match=r"pyro\.param for 'location'"):
         algorithm.step(noisy, clean)
+
+
+def test_pyro_module_with_parameters_needs_them_kept_in_itself() -> None:
+    class Location(PyroModule):
+        def __init__(self) -> None:
+            super().__init__()
+            self.value = nn.Parameter(torch.zeros(CLASSES))
+
+        def forward(self) -> Tensor:
+            return self.value
+
+    class Own(Guide):
+        def __init__(self) -> None:
+            super().__init__()
+            self.location = Location()
+
+        def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+            with pyro.plate("data", len(y)):
+                pyro.sample("v", pyro.distributions.Normal(self.location(), 1.0).to_event(1))
+
+    with pytest.raises(UserError, match="Location is a PyroModule"):
+        seeded(Case(guide=lambda _: Own()), SplitJVP())
+    with pyro.settings.context(module_local_params=True):
+        algorithm, noisy, clean = seeded(Case(guide=lambda _: Own()), SplitJVP())
+        algorithm.step(noisy, clean)
+        assert not pyro.get_param_store()
+        assert algorithm.guide.location.value.abs().min() > 0
 
 
 def test_module_shared_by_classifier_and_guide_is_refused() -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,6 +15,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
+from vri_pyro.elbo import is_deterministic
 from vri_pyro.errors import UserError
 
 if TYPE_CHECKING:
@@ -24,6 +25,8 @@ GROUPS = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats",
 POINT_MASSES = "point_masses"
 _SAMPLE_DIMS = ["chain", "draw"]
 _DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
+_Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by group and variable
+_Dims = Mapping[str, Mapping[str, Sequence[str]]]
 
 
 @torch.no_grad()
@@ -66,7 +69,8 @@ def from_pyro_svi(
         a tree with those groups, and ``observed_data`` and ``constant_data`` where there are some; (chain = 1, draw)
         lead.
 
-        * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic``;
+        * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic`` or from latents
+          that ``poutine.reparam`` put in another's place;
         * ``log_likelihood``: of each observed site, without the scales that subsampling or ``poutine.scale`` put on it;
         * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
           latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them, without
@@ -111,37 +115,41 @@ def from_pyro_svi(
     if constant_data:
         data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
     attributes = {"sample_stats": {POINT_MASSES: " ".join(_points(guided))}} if "sample_stats" in data else {}
-    named = variables.dims(plate, constant_data or {})
+    named = {group: variables.dims(group, found, plate) for group, found in data.items()}
     return _tree(data, named, variables.coordinates(coords or {}, _sizes(data, named)), attributes)
 
 
-def _tree(
-    data: Mapping[str, Mapping[str, Any]], dims: Mapping[str, Any], coords: Mapping[str, Any], attrs: Mapping[str, Any]
-) -> DataTree:
+def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Mapping[str, Any]) -> DataTree:
     import arviz as az  # takes seconds, which nothing else here should wait for
+    from xarray import DataTree
 
-    used = {"chain", "draw", *(dim for group in data.values() for name in group for dim in dims.get(name, ()))}
-    library = {"inference_library": "pyro", "inference_library_version": pyro.__version__}
-    return az.from_dict(
-        data,
-        sample_dims=_SAMPLE_DIMS,
-        dims=dims,
-        coords={name: values for name, values in coords.items() if name in used},
-        attrs={"/": library, **attrs},
-    )
+    parts = {}
+    for group, values in data.items():
+        used = {dim for own in dims[group].values() for dim in own}
+        parts[group] = az.from_dict(
+            {group: values},
+            sample_dims=_SAMPLE_DIMS,
+            dims=dims[group],
+            coords={name: found for name, found in coords.items() if name in used},
+            attrs={group: attributes[group]} if group in attributes else None,
+        )[group].to_dataset()
+    tree = DataTree.from_dict(parts)
+    tree.attrs = {"inference_library": "pyro", "inference_library_version": pyro.__version__}
+    return tree
 
 
-def _sizes(data: Mapping[str, Mapping[str, np.ndarray]], dims: Mapping[str, Sequence[str]]) -> dict[str, int]:
+def _sizes(data: _Arrays, dims: _Dims) -> dict[str, int]:
     """The sizes of all dimensions but chain and draw; variables that share one must agree on it."""
-    found: dict[str, int] = {}
-    for name, values in ((name, values) for group in data.values() for name, values in group.items()):
-        own = dims.get(name, ())
+    sizes: dict[str, int] = {}
+    for name, values, own in (
+        (name, v, dims[group][name]) for group, found in data.items() for name, v in found.items()
+    ):
         if len(own) > values.ndim:
             raise UserError(f"dims names {len(own)} dimensions of '{name}' ({', '.join(own)}), which has {values.ndim}")
         for dim, size in zip(own, values.shape[values.ndim - len(own) :], strict=True):
-            if found.setdefault(dim, size) != size:
-                raise UserError(f"'{name}' has {size} positions in '{dim}', and others have {found[dim]}")
-    return found
+            if sizes.setdefault(dim, size) != size:
+                raise UserError(f"'{name}' has {size} positions in '{dim}', and others have {sizes[dim]}")
+    return sizes
 
 
 class _Pair:
@@ -194,7 +202,7 @@ class Unobserved(UnconditionMessenger):
     """Has observed data sampled; factors and deterministic values stay as they are."""
 
     def _pyro_sample(self, msg: Any) -> None:
-        if not (msg["infer"].get("_deterministic") or site_is_factor(msg)):
+        if not (is_deterministic(msg) or site_is_factor(msg)):
             super()._pyro_sample(msg)
 
 
@@ -217,14 +225,15 @@ class _Variables:
         sites = traces.observed(modelled).items()
         return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites}
 
-    def dims(self, plate: Any, constant_data: Mapping[str, Any]) -> dict[str, list[str]]:
-        """The dimensions of every variable, but for chain and draw."""
-        densities = [] if plate is None else [self._names.plate(plate)]
-        return (
-            {name: axes.kept for name, axes in self._axes.items()}
-            | {"log_p": densities, "log_q": densities}
-            | {name: list(self._events.get(name, ())) for name in constant_data}
-        )
+    def dims(self, group: str, variables: Iterable[str], plate: Any) -> dict[str, list[str]]:
+        """The dimensions of a group's variables, but for chain and draw."""
+        if group == "constant_data":
+            return {name: list(self._events.get(name, ())) for name in variables}
+        if group == "sample_stats":
+            of_data = [] if plate is None else [self._names.plate(plate)]
+            return {name: [] if name.endswith("_global") else of_data for name in variables}
+        axes = self._log_axes if group == "log_likelihood" else self._axes
+        return {name: axes[name].kept for name in variables}
 
     def coordinates(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
         """Of the dimensions, which are of these sizes.

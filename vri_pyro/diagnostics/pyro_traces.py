@@ -13,7 +13,7 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor
 
-from vri_pyro.elbo import stochastic
+from vri_pyro.elbo import is_deterministic, stochastic
 from vri_pyro.errors import UserError
 
 Site = Any  # Pyro's messages, dicts in which every value has a type of its own
@@ -31,9 +31,8 @@ def observed(trace: Any) -> dict[str, Site]:
 
 
 def deterministic(trace: Any) -> dict[str, Site]:
-    """What the model computes on the way, by ``pyro.deterministic``."""
-    sites = trace.nodes.items()
-    return {n: s for n, s in sites if s["type"] == "sample" and s["infer"].get("_deterministic")}
+    """What the model computes on the way, by ``pyro.deterministic`` or from what a latent was reparameterised to."""
+    return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and is_deterministic(s)}
 
 
 def subsamples(trace: Any) -> dict[str, Any]:
@@ -162,7 +161,7 @@ class AxisNames:
             UserError: another number of names was given for the event dimensions.
         """
         value, event_dim = site["value"], len(site["fn"].event_shape)
-        if site["infer"].get("_deterministic") and event_dim >= value.dim():
+        if is_deterministic(site) and event_dim >= value.dim():
             event_dim = self._undeclared_event_dim(site)
         batch = self._batch(name, site, value.shape[: value.dim() - event_dim])
         unnamed = sum(each == f"{name}_dim_{axis}" for axis, each in enumerate(batch))
