@@ -22,9 +22,12 @@ def where(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("docs")
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(folder)
-        assert cli.main(["fit", "--epochs", "1", "--threads", "1", "--quiet", "true"]) == 0
-        (command,) = re.findall(r"^vri-pyro (.*)$", PAGE, flags=re.MULTILINE)
-        assert cli.main([*command.split(), "--examples", "30", "--draws", "100"]) == 0
+        (folder / "experiments").symlink_to(DOCS.parent / "experiments")
+        short = {"fit": ["--epochs", "1", "--threads", "1", "--quiet", "true"], "diagnose": ["--examples", "30"]}
+        short["diagnose"] += ["--draws", "100"]
+        assert cli.main(["fit", *short["fit"]]) == 0
+        for command in re.findall(r"^vri-pyro (.*)$", PAGE, flags=re.MULTILINE):
+            assert cli.main([*command.split(), *short[command.split()[0]]]) == 0
     return folder
 
 

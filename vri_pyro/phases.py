@@ -79,7 +79,7 @@ def _check_clean(name: str, stage: Stage, source: CleanSource, split: Split) -> 
         if not trusted and (stage.method.needs_clean or source.mixup is not None):
             raise UserError(
                 f"{name} learns from clean examples and the split has none; give it some (split.clean_per_class), or "
-                "the method a selection such as SmallLoss"
+                "the method a selection such as SmallLoss; one that can do without wants a method.clean_weight of 0"
             )
         return
     if trusted:

@@ -8,6 +8,7 @@ import sys
 from collections.abc import Callable
 from typing import Any
 
+import arviz as az
 import numpy as np
 import pyro
 import pyro.distributions as dist
@@ -194,6 +195,33 @@ def test_exact_posterior_makes_the_ratio_the_evidence(y: Tensor) -> None:
     np.testing.assert_allclose(ratio, np.tile(evidence, (5, 1)))
     assert "log_p_global" not in tree.sample_stats
     assert tree.sample_stats.attrs["point_masses"] == ""
+
+
+def test_leave_one_out_by_arviz_equals_refitting() -> None:
+    x, noise = torch.randn(20, 2), 0.5
+    y = x.sum(-1) + noise * torch.randn(20)
+
+    def posterior(rows: Tensor) -> tuple[Tensor, Tensor]:
+        precision = torch.eye(2) + x[rows].T @ x[rows] / noise**2
+        return torch.linalg.solve(precision, x[rows].T @ y[rows] / noise**2), precision
+
+    def model() -> None:
+        slope = pyro.sample("slope", dist.Normal(torch.zeros(2), 1).to_event(1))
+        with pyro.plate("row", len(y)):
+            pyro.sample("y", dist.Normal(x @ slope, noise), obs=y)
+
+    mean, precision = posterior(torch.arange(20))
+    tree = from_pyro_svi(
+        model, lambda: pyro.sample("slope", dist.MultivariateNormal(mean, precision_matrix=precision)), num_draws=4000
+    )
+    stats = tree.sample_stats
+    joint = [stats[name].sum("row") + stats[f"{name}_global"] for name in ("log_p", "log_q")]
+    loo = az.loo_approximate_posterior(tree, *joint, pointwise=True, var_name="y")
+    for row in range(20):
+        mean, precision = posterior(torch.arange(20) != row)
+        spread = (noise**2 + x[row] @ torch.linalg.solve(precision, x[row])).sqrt()
+        refitted = dist.Normal(x[row] @ mean, spread).log_prob(y[row]).item()
+        assert abs(loo.elpd_i.values[row] - refitted) < 0.1
 
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 100])
