@@ -42,7 +42,8 @@ class HierarchicalRectification(GatedRectification):
 
     What the classifier predicts of an example is, later on, its label learned by heart, right or wrong. So the belief
     is that of t, the running mean of its predictions since training began, and the last factor, ELR's, holds it to t.
-    Where the examples' positions are not known (``output.index``), t is the prediction, without such a factor.
+    Where the examples' positions are not known (``output.index``), t is the prediction, without such a factor. In
+    evaluation mode there is no such factor either: it says nothing of the latents, and would shift their bound.
 
     The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
     of T and t is cut off from learning them: only the second likelihood informs T. T̂ is estimated on the clean
@@ -119,7 +120,8 @@ class HierarchicalRectification(GatedRectification):
         """See :class:`~vri_pyro.pairs.Model`.
 
         Sites: latents ``transition`` [K, K] outside the data plate; ``v`` [batch, K], ``gate`` and ``transition_gate``
-        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``; the factor ``early_learning``.
+        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``; the factor ``early_learning``, in
+        training mode.
         """
         size, logits = output.logits.shape[0], output.logits
         transition = pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
@@ -133,8 +135,9 @@ class HierarchicalRectification(GatedRectification):
             if output.index is not None:
                 targets = self.memory.moved(logits, output.index)
                 believed = (targets / targets.sum(-1, keepdim=True)).log()
-                pull = -self.early_learning * early_learning_regulariser(logits, targets)
-                pyro.factor("early_learning", pull)
+                if self.training:
+                    pull = -self.early_learning * early_learning_regulariser(logits, targets)
+                    pyro.factor("early_learning", pull)
             # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), of every label ỹ and then of the given one.
             right = believed + transition.diagonal(dim1=-2, dim2=-1).log()
             right = right - noisy_log_probabilities(believed, transition)

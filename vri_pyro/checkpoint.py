@@ -57,7 +57,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
         UserError: for a missing or damaged file, another format, or another configuration.
     """
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}; start the run without --resume")
+        raise UserError(f"there is no checkpoint {path}; train with vri-pyro fit, without --resume")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:

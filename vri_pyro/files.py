@@ -38,11 +38,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write, which takes its place in the end; where that fails, ``path`` is as it was.
 
+    Folders on the way to it are made.
+
     Raises:
         UserError: when the file cannot be written.
     """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
     partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
         try:
             yield partial
             os.replace(partial, path)

@@ -7,12 +7,13 @@ from collections.abc import Callable, Iterable
 from dataclasses import dataclass, replace
 from typing import Any, Literal
 
+import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
 from vri_pyro.algorithm import Algorithm
 from vri_pyro.bilevel import BilevelSVI
-from vri_pyro.classifier import Classifier
+from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.errors import UserError
 from vri_pyro.hypergradient import Hypergradient
@@ -209,8 +210,29 @@ def _pair(
     if not (hasattr(classifier, "feature_dim") and hasattr(classifier, "num_classes")):
         raise UserError(f"{type(classifier).__name__} sets no feature_dim and num_classes; set both in its __init__")
     shape = classifier.feature_dim, classifier.num_classes
-    device = next(classifier.parameters()).device
-    pair = model(*shape).to(device), guide(*shape).to(device)
+    like = next(classifier.parameters())
+    pair = model(*shape).to(like.device), guide(*shape).to(like.device)
     if hasattr(pair[0], "bind"):  # any Pyro callable may stand in for a Model
         pair[0].bind(pair[1])
+    _check_pair(*pair, ClassifierOutput(like.new_zeros(2, shape[1]), like.new_zeros(2, shape[0])))
     return pair
+
+
+@torch.no_grad()
+def _check_pair(model: Model, guide: Guide, output: ClassifierOutput) -> None:
+    """Refuse a guide that does not fit the model now, and not after the stages before theirs.
+
+    What else a pair may say to an output of nothing but zeros is left for its first step. Random states stay.
+    """
+    device, modes = output.logits.device, [(m, m.training) for part in (model, guide) for m in part.modules()]
+    y = torch.zeros(len(output.logits), dtype=torch.int64, device=device)
+    with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+        try:
+            RectificationELBO(1).terms(model.eval(), guide.eval(), output, y)
+        except UserError as error:
+            raise UserError(str(error).partition("\n")[0]) from error  # below it Pyro lists all shapes
+        except Exception:
+            return
+        finally:
+            for module, training in modes:
+                module.training = training

@@ -98,7 +98,13 @@ class RunFolder:
         write_atomically(self.metrics, text.getvalue().encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``: numbers as numbers, the phase's name as text; what a phase lacks is left out."""
+        """The rows of ``metrics.csv``: numbers as numbers, the phase's name as text; what a phase lacks is left out.
+
+        Raises:
+            UserError: there is none.
+        """
+        if not self.metrics.is_file():
+            raise UserError(f"{self.path} has no {self.metrics.name}; copy the whole run folder, or train again")
         with self.metrics.open(newline="") as file:
             return [
                 {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}

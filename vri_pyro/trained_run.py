@@ -44,6 +44,8 @@ class TrainedRun:
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
         classes: names of the classes.
         epochs: how many were done.
+        all_epochs: how many the run has.
+        begun: whether training has reached the method itself; before, its model and guide have learned nothing.
         preparing: names of the phases that only prepare another.
 
     Raises:
@@ -58,18 +60,28 @@ class TrainedRun:
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()
         self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
-        self.algorithm = [one for name, one in self.algorithms.items() if not name.startswith("fine-tuning")][-1]
+        name = [name for name in self.algorithms if not name.startswith("fine-tuning")][-1]
+        self.algorithm = self.algorithms[name]
         self.algorithm.classifier.eval()
         self.predictor = predictor = trainer.predictor.network.eval()
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test
-        self.epochs, self.preparing = trainer.progress.epoch, trainer.preparing
+        self.epochs, self.all_epochs, self.preparing = trainer.progress.epoch, trainer.epochs, trainer.preparing
+        before = list(self.algorithms).index(name)
+        self.begun = (self.epochs, trainer.progress.step) > (sum(phase.epochs for phase in trainer.phases[:before]), 0)
 
     @property
     def has_pair(self) -> bool:
-        """Whether the method has a model and a guide to run; a peer such as ELR has none."""
-        return type(self.model) is not nn.Module
+        """Whether the method has a model and a guide to run, and they are trained; a peer such as ELR has none."""
+        return self.begun and type(self.model) is not nn.Module
+
+    @property
+    def state(self) -> str | None:
+        """What to say before judging a run that has not ended; None of one that has."""
+        if self.epochs == self.all_epochs:
+            return None
+        return f"The run has not ended; this is how it stood after {self.epochs} of {self.all_epochs} epochs."
 
     @torch.no_grad()
     def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Labelled]]:
@@ -80,10 +92,10 @@ class TrainedRun:
             batch_size: examples a pass.
 
         Yields:
-            logits and features of a batch, without a graph, and the batch with the labels that training saw.
+            logits, features and positions of a batch, without a graph, and the batch with the labels that training saw.
         """
         for batch in self.examples.in_order(indices, batch_size):
-            yield ClassifierOutput(*self.classifier(batch.x)), batch
+            yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
 def _algorithm(learner: Learner, network: int) -> Algorithm:

@@ -267,6 +267,10 @@ class OtherSite(_Constant):
 class OtherShape(_Constant):
     extra = 1
 
+class Untyped(Guide):
+    def __init__(self, feature_dim, num_classes):
+        super().__init__()
+
 class Raising(_Constant):
     def forward(self, output, y):
         raise KeyError("a mistake of the author's")
@@ -277,13 +281,41 @@ class Raising(_Constant):
     ("guide", "complaint"),
     [
         ("OtherSite", "the model's latent sites ['v'] are not the guide's ['w']; every latent"),
-        ("OtherShape", "latent site 'v' has shape [100, 11] in the guide but [100, 10] in the model; give both"),
+        ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; give both"),
+        (
+            "Untyped",
+            "--method: feature_dim of my_guides.Untyped.__init__ has no type; annotate it, as feature_dim: int",
+        ),
     ],
 )
 def test_guide_and_model_that_do_not_fit(own_process: Command, here: Path, guide: str, complaint: str) -> None:
     (here / "my_guides.py").write_text(OWN_GUIDES)
     result = own_process("fit", "--config", "tiny.yaml", "--method.guide", f"my_guides.{guide}")
     assert _complaint(result).startswith(complaint)
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (
+            "--method.model.prior VampPrior --method.guide.vector LowRankNormal",
+            "VampPrior needs a guide with a diagonal normal posterior, such as DiagonalNormal",
+        ),
+        (
+            "--method.guide DiagonalNormal",
+            "the model's latent sites ['gate', 'transition', 'transition_gate', 'v'] are",
+        ),
+        (
+            "--method Bilevel --method.model Rectification --method.guide Hierarchical",
+            "the model's latent sites ['v'] are not the guide's ['gate', 'transition', 'transition_gate', 'v']; every",
+        ),
+    ],
+)
+def test_parts_that_do_not_fit_are_refused_before_any_stage(
+    vri_pyro: Command, here: Path, options: str, complaint: str
+) -> None:
+    assert _complaint(vri_pyro("fit", *options.split())).startswith(complaint)
+    assert not list(here.glob("runs/*/checkpoints/*"))
 
 
 def test_fault_in_the_users_own_class_exits_with_1_and_says_how_to_see_where(own_process: Command, here: Path) -> None:

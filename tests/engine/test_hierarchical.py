@@ -136,6 +136,9 @@ def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> N
     torch.testing.assert_close(trace.nodes["weight"]["value"], weight / weight.mean())
     pull = -2.0 * (1 - (now.softmax(-1) * targets).sum(-1)).log()
     torch.testing.assert_close(trace.nodes["early_learning"]["log_prob"], pull)
+    judged = poutine.trace(poutine.replay(model.eval(), trace=drawn)).get_trace(output, y)
+    assert "early_learning" not in judged.nodes
+    torch.testing.assert_close(judged.nodes["weight"]["value"], weight / weight.mean())
 
 
 @pytest.mark.parametrize("single_level", [False, True])

@@ -57,7 +57,9 @@ def test_checkpoints_of_a_run_hold_tensors_and_plain_values_only(
 
 
 def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"there is no checkpoint .*last\.pt; start the run without --resume"):
+    with pytest.raises(
+        UserError, match=r"there is no checkpoint .*last\.pt; train with vri-pyro fit, without --resume"
+    ):
         load_checkpoint(tmp_path / "last.pt")
 
 

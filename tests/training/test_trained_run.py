@@ -14,6 +14,7 @@ from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.cli import main
 from vri_pyro.data import Digits, Split
+from vri_pyro.diagnostics import outputs_of
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.ensemble import Ensemble
 from vri_pyro.errors import UserError
@@ -93,6 +94,29 @@ def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: TrainedRun) 
     terms = RectificationELBO(3).terms(run.model, run.guide, output, batch.y)
     assert terms.posterior["v"].mean.shape[-2:] == (2, 10)
     assert terms.log_likelihood.shape == (2,)
+
+
+def test_outputs_say_which_examples_they_are_of(run: TrainedRun) -> None:
+    indices = run.split.noisy_indices[[5, 2, 9]]
+    ((output, batch),) = run.outputs(indices)
+    assert output.index.tolist() == indices.tolist() == batch.index.tolist()
+
+
+def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path: Path) -> None:
+    folder = fit(tmp_path / "run")  # two epochs, after one of estimation
+    assert TrainedRun(folder).state is None
+    last = folder / "checkpoints" / "last.pt"
+    for done, begun in ((1, False), (2, True)):
+        saved = torch.load(last, weights_only=True)
+        saved["state"]["progress"] |= {"epoch": done, "step": 0}
+        torch.save(saved, last)
+        run = TrainedRun(folder)
+        assert run.state == f"The run has not ended; this is how it stood after {done} of 3 epochs."
+        assert (run.begun, run.has_pair) == (begun, begun)
+        if not begun:
+            with pytest.raises(UserError, match="have learned nothing yet: after 1 of 3 epochs"):
+                outputs_of(run, run.split.noisy_indices[:3])
+    assert main(["issues", str(folder)]) == 0
 
 
 def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(folder: Path, tmp_path: Path) -> None:

@@ -55,6 +55,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     with replacing(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
     console = Console()
+    if trained.state:
+        console.print(trained.state, highlight=False, soft_wrap=True)
     console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
     if not judged.points:
         console.print(_rightness(judged.k_hat, judged.bounds))

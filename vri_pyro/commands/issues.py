@@ -38,6 +38,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
     write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
     console = Console()
+    if trained.state:
+        console.print(trained.state, highlight=False, soft_wrap=True)
     shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
         names = (class_name(trained.classes, int(labels[row])) for labels in (issues.given, issues.suggested))
@@ -47,7 +49,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     truth = "" if split.true_labels is None else f"; in truth {split.realised_rate:.1%}"
     console.print(
         f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth} (too "
-        "low by some points where the classifier has learned wrong labels by heart)",
+        "low by some points where the classifier has learned wrong labels by heart, and too high where it has learned "
+        "little)",
         highlight=False,
         soft_wrap=True,
     )

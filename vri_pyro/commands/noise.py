@@ -14,7 +14,7 @@ from vri_pyro.configuration import DEFAULTS
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.errors import UserError
-from vri_pyro.files import clear_write_errors, write_atomically
+from vri_pyro.files import write_atomically
 
 HELP = "inject named noise into a data set's labels and write them to a file"
 
@@ -59,8 +59,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if arrays.y_train_clean is not None or arrays.clean_indices is not None:
         raise UserError("these data come with noisy labels of their own; give data whose labels are the truth")
     made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
-    with clear_write_errors(chosen.output):
-        chosen.output.parent.mkdir(parents=True, exist_ok=True)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
     write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
     console = Console()

@@ -32,13 +32,18 @@ def outputs_of(run: TrainedRun, indices: np.ndarray) -> tuple[ClassifierOutput, 
     """What the run's classifier makes of training examples, and the labels that training saw.
 
     Raises:
-        UserError: the run's method has no model and guide.
+        UserError: the run's method has no model and guide, or training has not reached it.
     """
+    if not run.begun:
+        raise UserError(
+            f"model and guide of {run.folder.path} have learned nothing yet: after {run.epochs} of {run.all_epochs} "
+            "epochs its method has not begun; go on with vri-pyro fit and --resume true"
+        )
     if not run.has_pair:
         raise UserError(f"{run.folder.path} was trained by a method without model and guide; look into one with both")
     batches = list(run.outputs(indices))
-    logits, features = (torch.cat([getattr(o, part) for o, _ in batches]) for part in ("logits", "features"))
-    return ClassifierOutput(logits, features), torch.cat([batch.y for _, batch in batches])
+    output = ClassifierOutput(*(torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True)))
+    return output, torch.cat([batch.y for _, batch in batches])
 
 
 def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, chunk_size: int = 20) -> DataTree:
@@ -56,7 +61,7 @@ def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, c
         classifier's ``logits``.
 
     Raises:
-        UserError: the run's method has no model and guide.
+        UserError: the run's method has no model and guide, or training has not reached it.
     """
     output, y = outputs_of(run, indices)
     with torch.random.fork_rng():

@@ -11,7 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.errors import UserError
-from vri_pyro.files import clear_write_errors, write_atomically
+from vri_pyro.files import write_atomically
 from vri_pyro.report.figures import curves
 from vri_pyro.report.labels import labels
 from vri_pyro.report.part import Drawing, Part
@@ -51,8 +51,6 @@ def write_page(runs: Sequence[SeenRun], path: Path) -> None:
     """
     if not runs:
         raise UserError("a page is asked for and no run is named; name at least one run folder")
-    with clear_write_errors(path):
-        path.parent.mkdir(parents=True, exist_ok=True)
     write_atomically(path, render(runs).encode())
 
 

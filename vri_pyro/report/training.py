@@ -43,8 +43,8 @@ def training(seen: SeenRun) -> Part:
 def _verdicts(seen: SeenRun) -> list[Verdict]:
     found, summary = seen.results, seen.summary
     verdicts = [Verdict("note", f"After the last epoch {found['last']:.1f}% of the test set is classified rightly.")]
-    if not summary:
-        verdicts.append(Verdict("fair", f"The run has not ended; this is how it stood after {len(seen.rows)} epochs."))
+    if seen.run.state:
+        verdicts.append(Verdict("fair", seen.run.state))
     if found["chosen"] is not None and found["chosen"] - found["last"] > _LOST:
         verdicts.append(
             Verdict(
