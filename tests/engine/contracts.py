@@ -253,6 +253,21 @@ class PairContract:
         assert output.logits.grad is not None
         assert (output.logits.grad.abs().sum(-1) > 0).all()
 
+    @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
+    @pytest.mark.parametrize("particles", [1, 2])
+    def test_runs_on_another_device(self, device: str, particles: int) -> None:
+        """On "meta", which has shapes and no numbers, a tensor of the CPU is refused, and so is a look at a value."""
+        model, guide = (part.to(device) for part in self.pair())
+        output, y = self.data()
+        output = ClassifierOutput(*(part.to(device) for part in output[:2]))
+        with pyro.validation_enabled(False):
+            loss = RectificationELBO(particles).terms(model, guide, output, y.to(device)).loss()
+        parameters = [p for part in (model, guide) for p in part.parameters()]
+        assert {tensor.device.type for tensor in (loss, *parameters)} == {device}
+        if parameters:
+            gradients = torch.autograd.grad(loss, parameters)
+            assert device == "meta" or all(gradient.isfinite().all() for gradient in gradients)
+
     def test_closed_form_kl_agrees_with_monte_carlo(self) -> None:
         model, guide = self.pair()
         terms = self.terms(model, guide)
