@@ -4,7 +4,7 @@ A study's script says which runs it wants (:class:`Study`) and what becomes of t
 the rest.
 """
 
-from study.benches import CIFAR10, CIFAR10_16, FASHION_MNIST_14, SCALES, Bench
+from study.benches import CIFAR10, CIFAR10_16, CIFAR100, FASHION_MNIST_14, SCALES, Bench
 from study.command import Study, main, parser
 from study.execution import Workshop, run_all
 from study.page import Page
@@ -16,6 +16,7 @@ from study.tables import by_method, markdown_table
 __all__ = [
     "CIFAR10",
     "CIFAR10_16",
+    "CIFAR100",
     "CONFIGS",
     "FASHION_MNIST_14",
     "SCALES",

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from collections.abc import Mapping
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal
 
 from study.data import find, pooled, synthetic
-from study.runs import Options
+from study.runs import Cell, Options
 from vri_pyro.errors import UserError
 
 
@@ -23,6 +24,8 @@ class Bench:
         tried: how many of the methods a study of them all tries on it; fewer where the whole would take too long.
         exclude: words in the names of its classes that are the data's own.
         chosen_by: validation examples a class where something is chosen by them; more where the data have some left.
+        lengthened: whether some methods are also trained twice as long, where that is asked.
+        nets: the classifiers that the paper has under other noises than flips, by the noise's class.
         options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
         optimizer: options of the classifier's optimiser, which come before those of the method, as do the next.
         schedule: options of the learning rate's schedule and of averaging.
@@ -39,6 +42,8 @@ class Bench:
     exclude: tuple[str, ...] = ()
     tried: Literal["all", "most", "essential"] = "all"
     chosen_by: int = 20
+    lengthened: bool = False
+    nets: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
     foreign_path: Path | None = None
 
@@ -68,6 +73,11 @@ class Bench:
         """The bench's options with those of a setting after them."""
         data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
         return (*data, *self.options, *self.optimizer, *self.schedule, *options)
+
+    def fitted(self, cell: Cell) -> Cell:
+        """A cell of a study on this bench, with the classifier that belongs to its noise."""
+        chosen = dict(zip(cell.options[::2], cell.options[1::2], strict=True)).get("--noise", "").rpartition(".")[2]
+        return replace(cell, options=(*cell.options, "--backbone", self.nets[chosen])) if chosen in self.nets else cell
 
 
 def _needed(name: str, given: list[Path]) -> Path:
@@ -135,6 +145,7 @@ SYNTHETIC = Bench(
     optimizer=sgd(0.1, 0.9),
     schedule=AVERAGED,
     chosen_by=2,
+    lengthened=True,
 )
 FASHION_MNIST_14 = Bench(
     title="Fashion-MNIST",
@@ -151,6 +162,7 @@ FASHION_MNIST_14 = Bench(
     schedule=AVERAGED,
     tried="most",
     chosen_by=400,
+    lengthened=True,
 )
 CIFAR10_16 = Bench(
     title="CIFAR-10",
@@ -169,7 +181,8 @@ CIFAR10_16 = Bench(
     tried="essential",
     chosen_by=400,
 )
-# The paper's data, net, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
+_RESNET18, _RESNET34 = "vri_pyro.backbones.PreActResNet18", "vri_pyro.backbones.PreActResNet34"
+# The paper's data, nets, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
 CIFAR10 = Bench(
     title="CIFAR-10",
     data="cifar10",
@@ -183,5 +196,17 @@ CIFAR10 = Bench(
     ),
     optimizer=sgd(0.02, 0.9),
     schedule=COSINE,
+    nets=dict.fromkeys(("UniformExclusive", "UniformInclusive", "InstanceDependent", "OpenSet"), _RESNET18),
+)
+# Of ten clean labels a class as well, of which 2 validate; there are no images of no class for it.
+CIFAR100 = replace(
+    CIFAR10,
+    title="CIFAR-100",
+    data="cifar100",
+    foreign=(),
+    exclude=(),
+    options=(*CIFAR10.options, "--split.clean_per_class", "10", "--split.validation_per_class", "2"),
+    chosen_by=2,
+    nets={"UniformExclusive": _RESNET18, "UniformInclusive": _RESNET18, "InstanceDependent": _RESNET34},
 )
 SCALES = {"small": (FASHION_MNIST_14,), "paper": (CIFAR10,), "tiny": (SYNTHETIC,)}

@@ -77,8 +77,8 @@ def parser(study: Study) -> argparse.ArgumentParser:
         "--scale",
         choices=list(study.benches),
         default="small",
-        help="small: minutes on two cores, the default; paper: the paper's data and nets, for a GPU; tiny: synthetic "
-        "images, to try the script out",
+        help="small: minutes on two cores, the default; paper: the paper's data and nets, for a GPU, paper100 its "
+        "CIFAR-100; tiny: synthetic images, to try the script out",
     )
     made.add_argument("--seeds", type=int, nargs="+", default=list(study.seeds), metavar="SEED")
     made.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings, by their names in the table")
@@ -100,7 +100,7 @@ def _main(study: Study, options: argparse.Namespace) -> int:
     benches = [
         bench.prepared(options.data, (options.runs / "data").absolute()) for bench in study.benches[options.scale]
     ]
-    cells = [cell for bench in benches for cell in study.cells(bench)]
+    cells = [bench.fitted(cell) for bench in benches for cell in study.cells(bench)]
     runs = runs_of(_chosen(cells, options.settings, options.methods), options.seeds)
     store = Store(options.results / "runs" / name)
     failed = []
