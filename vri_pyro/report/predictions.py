@@ -36,8 +36,9 @@ def predictions(seen: SeenRun) -> Part:
     point = found[POINT]
     level = "good" if point.ece <= _GOOD else "fair" if point.ece <= _FAIR else "poor"
     side = "over" if point.confidence > point.accuracy else "under"
+    told = "well calibrated" if level == "good" else f"{side}confident"
     words = (
-        f"The classifier is {side}confident: it gives its decisions {percent(point.confidence)} on average and is "
+        f"The classifier is {told}: it gives its decisions {percent(point.confidence)} on average and is "
         f"right on {percent(point.accuracy)}. Expected calibration error {percent(point.ece)} (good up to "
         f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
     )
