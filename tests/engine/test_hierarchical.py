@@ -43,7 +43,7 @@ def _pair(features: int = 4, **options: Any) -> tuple[HierarchicalRectification,
 def _view(classifier: Dense, epoch: int = 0) -> EpochView:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(COUNT + CLEAN, INPUTS)), generator.integers(CLASSES, size=COUNT + CLEAN)
-    y[COUNT:] = np.arange(CLEAN) % CLASSES
+    y[COUNT:] = np.minimum(np.arange(CLEAN) % (CLASSES + 1), CLASSES - 1)  # twice as many of the last class
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
     pools = Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN))
     return EpochView(examples, pools, epoch, 2, 10, CLASSES, 0, classifier)
@@ -243,14 +243,29 @@ def test_batch_stands_for_all_data_in_the_step_of_the_transition() -> None:
     torch.testing.assert_close((guide.concentration - model.concentration).sum(0), 0.5 * torch.full((CLASSES,), 200.0))
 
 
+def _prior_of_the_transition(classifier: Dense, strength: float = 1.0) -> Tensor:
+    examples, clean = _view(classifier).examples, _view(classifier).pools.clean
+    counts = torch.tensor([(examples.y[clean] == c).sum() for c in range(CLASSES)])
+    assert counts.unique().numel() > 1
+    return strength * counts[:, None] * glc_estimate(classifier, examples, clean) + 1 / CLASSES
+
+
+def test_class_without_clean_examples_counts_as_one_example_whose_label_is_right() -> None:
+    classifier, view = Dense(), _view(Dense())
+    model = _algorithm(classifier).model
+    some = view.pools.clean[view.examples.y[view.pools.clean].numpy() != 1]
+    model.begin_training(replace(view, pools=Pools(view.pools.noisy, some)))
+    torch.testing.assert_close(model.concentration[1], torch.eye(CLASSES)[1] + 1 / CLASSES)
+
+
 def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() -> None:
     classifier = Dense()
     algorithm = _algorithm(classifier, strength=7.0)
     for parameter in classifier.parameters():
         parameter.data.add_(0.1)
-    expected = glc_estimate(classifier, _view(classifier).examples, _view(classifier).pools.clean)
+    expected = _prior_of_the_transition(classifier, 7.0)
     algorithm.begin_epoch(_view(algorithm.classifier))
-    torch.testing.assert_close(algorithm.model.concentration, 7.0 * expected + 1 / CLASSES)
+    torch.testing.assert_close(algorithm.model.concentration, expected)
     assert torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
     assert algorithm.model.data.size == algorithm.guide.data.size == COUNT
     algorithm.guide.concentration += 1
@@ -264,11 +279,11 @@ def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
     algorithm = _algorithm(classifier, restart=True)
     for parameter in classifier.parameters():
         parameter.data.add_(torch.randn_like(parameter))
-    expected = glc_estimate(classifier, _view(classifier).examples, _view(classifier).pools.clean)
+    expected = _prior_of_the_transition(classifier)
     algorithm.begin_epoch(_view(algorithm.classifier))
     for parameter, initial in zip(classifier.parameters(), built, strict=True):
         assert torch.equal(parameter, initial)
-    torch.testing.assert_close(algorithm.model.concentration, 100 * expected + 1 / CLASSES)
+    torch.testing.assert_close(algorithm.model.concentration, expected)
 
 
 @pytest.mark.parametrize("single_level", [False, True])

@@ -29,7 +29,14 @@ TOO_WIDE = """\
   .map(e => e.outerHTML.slice(0, 80))"""
 # Brightness of an element's colour, from 0 to 1.
 LIGHTNESS = "(c => (c[0] * 0.2126 + c[1] * 0.7152 + c[2] * 0.0722) / 255)(getComputedStyle({}).{}.match(/[\\d.]+/g))"
-WORDS = ("test accuracy", "of the noisy labels are wrong", "in truth", "Posterior", "calibration error", "Flip(rate=0.4)")
+WORDS = (
+    "test accuracy",
+    "of the noisy labels are wrong",
+    "in truth",
+    "Posterior",
+    "calibration error",
+    "Flip(rate=0.4)",
+)
 
 
 @pytest.fixture(scope="module")
