@@ -29,7 +29,7 @@ class HierarchicalRectification(GatedRectification):
 
     For all examples together, and then for each of them::
 
-        T_c ~ Dirichlet(s · n_c · T̂_c + 1/K)                 how labels of class c are given
+        T_c ~ Dirichlet(min(s, n_c) · T̂_c + 1/K)             how labels of class c are given
         v ~ p(v | z),  g ~ Normal(μ, 1),  h ~ Normal(ν, 1)
         y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
         y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α · u
@@ -48,7 +48,8 @@ class HierarchicalRectification(GatedRectification):
     The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
     of T and t is cut off from learning them: only the second likelihood informs T. T̂_c is estimated on the n_c clean
     examples of a class when training begins, by what was trained on noisy labels until then: see
-    :class:`~vri_pyro.methods.EstimatedBilevel`. A class without any counts as one whose labels are right.
+    :class:`~vri_pyro.methods.EstimatedBilevel`. It counts for as many labels, up to s, because what that classifier
+    confuses it takes for noise, however many they are. A class without any counts as one whose labels are right.
 
     Pairs with :class:`vri_pyro.guides.Hierarchical`.
 
@@ -57,7 +58,7 @@ class HierarchicalRectification(GatedRectification):
         num_classes: K.
         prior: builds the vector's prior from (feature_dim, num_classes).
         link: π; see :class:`~vri_pyro.models.Rectification`.
-        strength: s, how many labels a clean example counts for.
+        strength: s, how many labels of a class the estimate counts for at most.
         share: α, of the transition in the likelihood, in (0, 1).
         early_learning: λ, strength of the pull to earlier predictions.
         momentum: of their running mean, in [0, 1).
@@ -78,14 +79,14 @@ class HierarchicalRectification(GatedRectification):
         num_classes: int,
         prior: Callable[[int, int], Prior] = PriorNetwork,
         link: nn.Module | None = None,
-        strength: float = 1.0,
+        strength: float = 10.0,
         share: float = 0.5,
         early_learning: float = 1.0,
         momentum: float = 0.9,
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
         if not strength > 0:
-            raise UserError(f"strength is {strength}; give a number of labels above 0, such as 1")
+            raise UserError(f"strength is {strength}; give a number of labels above 0, such as 10")
         if not 0 < share < 1:
             raise UserError(f"share is {share}; give one between 0 and 1, such as 0.5")
         if not early_learning >= 0:
@@ -148,4 +149,4 @@ class HierarchicalRectification(GatedRectification):
                 return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)
 
     def _around(self, transition: Tensor, counts: Tensor) -> Tensor:
-        return self.strength * counts.unsqueeze(-1) * transition + 1 / len(transition)
+        return counts.clamp(max=self.strength).unsqueeze(-1) * transition + 1 / len(transition)
