@@ -86,7 +86,7 @@ def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:
         "--ema",
         "null",
     ]
-    folder = fit(tmp_path / "run", *vector, *data, "--epochs", "1", "--noise.rate", "0.3")
+    folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise.rate", "0.3")
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert str(tmp_path / "noisy") in (folder / "report.html").read_text()
     assert main(["issues", str(folder), "--device", "cpu"]) == 0

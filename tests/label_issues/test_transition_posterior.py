@@ -7,6 +7,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.label_issues import Evidence, LabelIssues, Trusted, detection, rank, transition_posterior
+from vri_pyro.label_issues.transition_posterior import _decisions
 
 CLASSES = 4
 
@@ -52,6 +53,40 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say() -> None:
         low, high = found.noise_rate_interval()
         covered.append(low <= float((classes != given).double().mean()) <= high)
     assert sum(covered) >= 9
+
+
+def test_intervals_cover_the_truth_when_labels_were_learned_by_heart() -> None:
+    confusion = 0.7 * torch.eye(CLASSES) + 0.1 * (1 - torch.eye(CLASSES))
+    covered, widths, naive = [], [], []
+    for trial in range(12):
+        torch.manual_seed(trial)
+        classes, truth = torch.randint(CLASSES, (2000,)), torch.randint(CLASSES, (300,))
+        given = torch.multinomial(flip(0.3)[classes], 1).squeeze(-1)
+        right = float(torch.rand(()))
+        wrong = right * float(torch.rand(())) / 2
+        decided, held = (torch.multinomial(confusion[c], 1).squeeze(-1) for c in (classes, truth))
+        share = torch.where(classes == given, right, wrong)
+        decided = torch.where((decided != classes) & (torch.rand(2000) < share), given, decided)
+        p = 0.6 * torch.eye(CLASSES)[decided] + 0.1
+        for found, trained_on in ((covered, True), (naive, False)):
+            posterior = transition_posterior(p, given, None, (held, truth), trained_on, draws=100)
+            low, high = posterior.noise_rate_interval()
+            found.append(low <= float((classes != given).double().mean()) <= high)
+            widths.append(high - low)
+    assert sum(covered) >= 10
+    assert sum(naive) <= 6
+    assert sum(widths[::2]) / 12 < 0.3
+
+
+def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one() -> None:
+    confusion = (3 * torch.randn(CLASSES, CLASSES)).softmax(-1).numpy()
+    cells = torch.cartesian_prod(torch.arange(CLASSES), torch.arange(CLASSES)).T.numpy()
+    found = _decisions(confusion, *cells, 0.7, 0.2).reshape(CLASSES, CLASSES, CLASSES)  # by class, decision, label
+    torch.testing.assert_close(torch.from_numpy(found).sum(1), torch.ones(CLASSES, CLASSES, dtype=torch.float64))
+    kept = confusion[1, 1]
+    assert found[1, 1, 1] == pytest.approx(kept + 0.7 * (1 - kept))
+    assert found[1, 2, 2] == pytest.approx(0.8 * confusion[1, 2] + 0.2 * (1 - kept))
+    assert found[1, 1, 2] == pytest.approx(kept)
 
 
 def test_less_trusted_data_make_wider_intervals() -> None:

@@ -48,9 +48,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; in truth {split.realised_rate:.1%}"
     console.print(
-        f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth} (too "
-        "low by some points where the classifier has learned wrong labels by heart, and too high where it has learned "
-        "little)",
+        f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         highlight=False,
         soft_wrap=True,
     )

@@ -59,7 +59,7 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
 
     1. the classifier's probabilities, their temperature fitted on trusted examples held out of training, and averaged
        over each example's nearest neighbours, so that a label learned by heart does not excuse itself;
-    2. the transition matrix of the given labels, at its posterior mean;
+    2. the transition matrix of the given labels, at its posterior mean were they independent of those probabilities;
     3. the probability of no class, by the distance to everything trusted.
 
     Without trusted examples held out the temperature is 1, and without any the probability of no class is 0. How much
@@ -83,8 +83,9 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     distance, none = _open_set(evidence, neighbours=5)
     averaged = smoothed(probabilities, evidence.features, neighbours, seed=seed)
     held_out = _decisions_held_out(evidence, probabilities, neighbours)
-    found = transition_posterior(averaged, given, 1 - none, held_out, draws, seed)
-    estimated = found.transition.mean(0)
+    found = transition_posterior(averaged, given, 1 - none, held_out, True, draws, seed)
+    # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that.
+    estimated = transition_posterior(averaged, given, 1 - none, held_out, False, draws, seed).transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
     within = clean_posterior(averaged.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)

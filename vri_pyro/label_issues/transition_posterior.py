@@ -13,6 +13,7 @@ from vri_pyro.data import generator_for
 _SHRINKAGE = 0.02  # the prior of T counts as much as this share of a class's examples
 _OWN_WORD = 50.0  # what a classifier says of its own confusions counts as much as so many trusted examples a class
 _BURN_IN = 20
+_STEPS = 20
 _SWEEPS = 5
 _LEAST = 0.1  # of a Dirichlet's parameters
 
@@ -43,6 +44,7 @@ def transition_posterior(
     given: Tensor,
     weights: Tensor | None = None,
     held_out: tuple[Tensor, Tensor] | None = None,
+    trained_on: bool = False,
     draws: int = 200,
     seed: int = 0,
 ) -> TransitionPosterior:
@@ -54,8 +56,10 @@ def transition_posterior(
     every few sweeps, and the intervals of T hold the uncertainty about it. The prior of T's rows is that of symmetric
     noise, at the rate that the data show.
 
-    A classifier that has learned wrong labels by heart decides for the label and not independently of it; average its
-    probabilities over neighbours first.
+    A classifier that was trained on these labels is not independent of them: where it would err it may have learned
+    the label by heart, a right one more easily than a wrong one. Nothing in its decisions tells how often, so the
+    intervals allow for all of it: of the errors of M, it follows a right label in a share u ~ Uniform(0, 1) and a wrong
+    one in a share of Uniform(0, u/2).
 
     Args:
         probabilities: of the true class, calibrated, [N, K].
@@ -63,6 +67,7 @@ def transition_posterior(
         weights: the probability that an example is of any class, [N]; those that are not count as wrongly labelled.
             1 when None.
         held_out: decisions on trusted examples and their classes, int64 [M] each.
+        trained_on: whether the classifier was trained on these labels.
         draws: after the burn-in, at least 2.
         seed: of everything random.
 
@@ -86,14 +91,19 @@ def transition_posterior(
     np.fill_diagonal(transition, 0.5)
     matrices, rates = [], []
     for draw in range(_BURN_IN + draws):
-        m = _dirichlet(generator, confusion)
-        for _ in range(_SWEEPS):
-            responsibilities = _normalised(share[:, None] * m[:, rows] * transition[:, columns], axis=0).T
-            of_class = generator.multinomial(counts, responsibilities)  # a row a cell of the table, a column a class
-            labelled = _summed(of_class.T, columns, classes)
+        right, wrong = generator.random(2) * (1, 0.5) if trained_on else (0.0, 0.0)
+        m = _decisions(_dirichlet(generator, confusion), rows, columns, right, right * wrong)
+        for sweep in range(-_STEPS, _SWEEPS):
+            responsibilities = _normalised(share[:, None] * m * transition[:, columns], axis=0)
+            if sweep < 0:  # expectation maximisation leads to where this M has its posterior, sooner than draws would
+                labelled = _summed(counts * responsibilities, columns, classes)
+            else:
+                of_class = generator.multinomial(counts, responsibilities.T)  # a row a cell of the table
+                labelled = _summed(of_class.T, columns, classes)
             kept = np.trace(labelled) / max(1, total)
-            transition = _dirichlet(generator, _prior(kept, total, classes) + labelled)
-            share = _dirichlet(generator, 1 + labelled.sum(1))
+            about, sizes = _prior(kept, total, classes) + labelled, 1 + labelled.sum(1)
+            transition = _normalised(about) if sweep < 0 else _dirichlet(generator, about)
+            share = _normalised(sizes) if sweep < 0 else _dirichlet(generator, sizes)
         if draw >= _BURN_IN:
             matrices.append(transition)
             rates.append(1 - np.trace(labelled) / size)
@@ -108,6 +118,21 @@ def _confusions(p: np.ndarray, decided: np.ndarray, held_out: tuple[Tensor, Tens
         decisions, truth = (part.cpu().numpy() for part in held_out)
         np.add.at(counts, (truth, decisions), 1)
     return counts + _LEAST / classes
+
+
+def _decisions(confusion: np.ndarray, decided: np.ndarray, given: np.ndarray, right: float, wrong: float) -> np.ndarray:
+    """p(k | c, y) of some decisions k and labels y for every class c, [K, cells].
+
+    Args:
+        confusion: M, [K, K].
+        decided, given: k and y, int64 [cells].
+        right, wrong: shares of M's errors in which a right, or a wrong, label is followed.
+    """
+    own = np.arange(len(confusion))[:, None]
+    followed = np.where(own == given, right, wrong)
+    errors = 1 - np.diag(confusion)[:, None]
+    plain = confusion[:, decided]
+    return np.where(own == decided, plain, plain * (1 - followed)) + (decided == given) * followed * errors
 
 
 def _summed(values: np.ndarray, groups: np.ndarray, count: int) -> np.ndarray:

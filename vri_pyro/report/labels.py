@@ -60,8 +60,8 @@ def labels(seen: SeenRun) -> Part:
     about = (
         "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of its nearest "
         "neighbours, the estimated transition matrix, and the distance to trusted examples. The interval of the share "
-        "of wrong labels takes the classifier's mistakes for independent of the labels; wrong labels that it has "
-        "learned by heart make it too low by some points. Below, the most suspect, "
+        "of wrong labels allows for labels that the classifier has learned by heart, right ones and wrong ones. "
+        "Below, the most suspect, "
         f"at most {_OF_A_PAIR} of each pair of classes; all of them are in label_issues.csv (vri-pyro issues)."
     )
     drawings = [_scores(seen)]
