@@ -11,7 +11,8 @@ from torch import Tensor
 from vri_pyro.data import generator_for
 
 _SHRINKAGE = 0.02  # the prior of T counts as much as this share of a class's examples
-_OWN_WORD = 50.0  # what a classifier says of its own confusions counts as much as so many trusted examples a class
+_OWN_WORD = 20.0  # what a classifier says of its own confusions counts as much as so many trusted examples a class
+_DOUBT = 1.0  # as if that many errors a class had been seen
 _BURN_IN = 20
 _STEPS = 20
 _SWEEPS = 5
@@ -117,7 +118,7 @@ def _confusions(p: np.ndarray, decided: np.ndarray, held_out: tuple[Tensor, Tens
     if held_out is not None:
         decisions, truth = (part.cpu().numpy() for part in held_out)
         np.add.at(counts, (truth, decisions), 1)
-    return counts + _LEAST / classes
+    return counts + _LEAST / classes + _DOUBT / (classes - 1) * (1 - np.eye(classes))
 
 
 def _decisions(confusion: np.ndarray, decided: np.ndarray, given: np.ndarray, right: float, wrong: float) -> np.ndarray:
