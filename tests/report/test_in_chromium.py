@@ -34,6 +34,7 @@ WORDS = (
     "of the noisy labels are wrong",
     "in truth",
     "Posterior",
+    "The classifier is ",
     "calibration error",
     "Flip(rate=0.4)",
 )

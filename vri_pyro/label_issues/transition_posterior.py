@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from functools import partial
 from typing import NamedTuple
 
 import numpy as np
@@ -94,17 +95,15 @@ def transition_posterior(
     for draw in range(_BURN_IN + draws):
         right, wrong = generator.random(2) * (1, 0.5) if trained_on else (0.0, 0.0)
         m = _decisions(_dirichlet(generator, confusion), rows, columns, right, right * wrong)
-        for sweep in range(-_STEPS, _SWEEPS):
+        for sweep in range(_STEPS + _SWEEPS):
+            drawing = sweep >= _STEPS  # before, expectation maximisation leads to where this M has its posterior
             responsibilities = _normalised(share[:, None] * m * transition[:, columns], axis=0)
-            if sweep < 0:  # expectation maximisation leads to where this M has its posterior, sooner than draws would
-                labelled = _summed(counts * responsibilities, columns, classes)
-            else:
-                of_class = generator.multinomial(counts, responsibilities.T)  # a row a cell of the table
-                labelled = _summed(of_class.T, columns, classes)
+            of_class = generator.multinomial(counts, responsibilities.T).T if drawing else counts * responsibilities
+            labelled = _summed(of_class, columns, classes)
             kept = np.trace(labelled) / max(1, total)
-            about, sizes = _prior(kept, total, classes) + labelled, 1 + labelled.sum(1)
-            transition = _normalised(about) if sweep < 0 else _dirichlet(generator, about)
-            share = _normalised(sizes) if sweep < 0 else _dirichlet(generator, sizes)
+            settled = partial(_dirichlet, generator) if drawing else _normalised
+            transition = settled(_prior(kept, total, classes) + labelled)
+            share = settled(1 + labelled.sum(1))
         if draw >= _BURN_IN:
             matrices.append(transition)
             rates.append(1 - np.trace(labelled) / size)
