@@ -108,7 +108,8 @@ def _longer(records: Sequence[Record]) -> list[str]:
         if isinstance(record["config"]["epochs"], int) and length > record["config"]["epochs"]:
             name, _, _ = record["method"].partition("; ")  # after which a method's variant may stand
             methods.setdefault(length, {})[name] = None
-    return [f"epochs with all stages: {length} of {', '.join(names)}" for length, names in sorted(methods.items())]
+    told = [f"{length} of {', '.join(names)}" for length, names in sorted(methods.items())]
+    return [f"epochs with all stages: {', '.join(told)}"] if told else []
 
 
 def _shown(part: dict[str, Any]) -> str:

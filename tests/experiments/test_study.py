@@ -214,12 +214,13 @@ def test_page_tells_each_data_sets_sizes_and_who_trains_longer_than_configured()
         ("A", 60, 3, "plain; slow"),
         ("A", 60, 6, "staged; slow"),
         ("A", 60, 6, "staged; fast"),
+        ("A", 60, 7, "longer"),
         ("B", 70, 3, "plain"),
     ]
     told = what_was_run(Records(record(data, name, data, noisy, length) for data, noisy, length, name in runs))
     one, other = told.split("\n\n")
     assert one.startswith("data: A; noisy labels: 60; clean labels: 5;")
-    assert one.endswith("epochs with all stages: 6 of staged.")
+    assert one.endswith("epochs with all stages: 6 of staged, 7 of longer.")
     assert other.startswith("data: B; noisy labels: 70;")
     assert "stages" not in other
 
