@@ -43,6 +43,7 @@ from study import (
 from study.benches import AVERAGED, COSINE, clean_labels, noise, open_set, sgd
 from study.statistics import mean_of
 
+WITH_CLEAN = " + clean batch"
 CLEAN = ("--method.clean_weight", "0.2")  # as the library's VRI has it
 PEERS = {
     "cross entropy": config("cross_entropy"),
@@ -68,7 +69,7 @@ METHODS: dict[str, Options] = {
     "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
     **PEERS,
     # What VRI's real step has, its peers may have too.
-    **{f"{name} + clean batch": (*options, *CLEAN) for name, options in PEERS.items()},
+    **{f"{name}{WITH_CLEAN}": (*options, *CLEAN) for name, options in PEERS.items()},
 }
 REGIMES = {
     "SGD 0.1, momentum 0.9, averaged": (*sgd(0.1, 0.9), *AVERAGED),
@@ -113,9 +114,9 @@ Choice = Mapping[str, Mapping[str, str]]  # of a regime's name, by the data's ti
 
 def methods_on(bench: Bench) -> dict[str, Options]:
     """The methods that are tried on a bench: all of them, most, or those that matter most."""
-    if bench.tried == "essential":
-        return {name: METHODS[name] for name in ESSENTIAL}
-    return {name: how for name, how in METHODS.items() if bench.tried == "all" or name not in SPARED}
+    most = [name for name in METHODS if bench.tried == "all" or name not in SPARED]
+    tried = ESSENTIAL if bench.tried == "essential" else most
+    return {name: (*METHODS[name], *bench.adapted.get(name.removesuffix(WITH_CLEAN), ())) for name in tried}
 
 
 def noises(bench: Bench) -> dict[str, Options]:

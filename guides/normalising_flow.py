@@ -6,7 +6,6 @@ from collections.abc import Sequence
 from typing import Any
 
 import pyro.distributions as dist
-import torch
 from pyro.distributions.transforms import conditional_affine_autoregressive
 from torch import Tensor, nn
 
@@ -19,7 +18,7 @@ from vri_pyro.networks import DiagonalNormalNetwork
 class NormalisingFlow(AmortisedVector):
     """q(v | x, y): a diagonal normal computed from the example, then conditional affine autoregressive transforms.
 
-    Every second transform sees the classes in reverse order. The KL is by Monte Carlo.
+    Each transform takes the classes in an order of its own, drawn when it is built. The KL is by Monte Carlo.
 
     Args:
         feature_dim: D.
@@ -52,11 +51,5 @@ class NormalisingFlow(AmortisedVector):
 
     def distribution(self, seen: Tensor) -> Any:
         """See :class:`AmortisedVector`."""
-        steps: list[Any] = []
         transforms: Any = self.transforms
-        for number, transform in enumerate(transforms):
-            if number % 2:
-                reversed_order = torch.arange(self.network.location.out_features - 1, -1, -1, device=seen.device)
-                steps.append(dist.transforms.Permute(reversed_order))
-            steps.append(transform.condition(seen))
-        return dist.TransformedDistribution(self.network(seen), steps)
+        return dist.TransformedDistribution(self.network(seen), [one.condition(seen) for one in transforms])

@@ -31,11 +31,11 @@ class VampPrior(Prior):
         if components < 2:
             raise UserError(f"components is {components}; give at least 2")
         self.components = components
-        self.pseudo_inputs = nn.UninitializedParameter()
+        self.pseudo_inputs: nn.Parameter = nn.UninitializedParameter()
         self._guide: list[Any] = []  # in a list, so that its parameters stay the guide's
 
     def bind(self, guide: Guide) -> None:
-        """Take the guide's posterior for the components."""
+        """Take the guide's posterior for the components, and begin with new pseudo-inputs of the width it sees."""
         if not hasattr(guide, "distribution") or not hasattr(guide, "inputs"):
             raise UserError(
                 f"{type(guide).__name__} does not say what it sees; VampPrior needs one such as DiagonalNormal"
@@ -43,9 +43,7 @@ class VampPrior(Prior):
         self._guide = [guide]
         inputs: Any = guide.inputs
         like = next(guide.parameters())
-        self.pseudo_inputs.materialize((self.components, inputs.width), like.device, like.dtype)
-        with torch.no_grad():
-            self.pseudo_inputs.normal_()
+        self.pseudo_inputs = nn.Parameter(like.new_empty(self.components, inputs.width).normal_())
 
     def forward(self, features: Tensor) -> dist.Distribution:
         """See :class:`~vri_pyro.pairs.Prior`."""

@@ -47,6 +47,7 @@ class Algorithm(Learner):
     def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
         self.guard = FiniteGuard(max_skipped)
+        self._global: GlobalParameters | None = GlobalParameters()
         _check_parameters_are_theirs(model, guide)
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
@@ -93,6 +94,12 @@ class Algorithm(Learner):
         if isinstance(self.model, Model):
             self.model.end_step(output, y)
 
+    def check_first_terms(self) -> None:
+        """Once model and guide have run for the first time, refuse those that keep parameters in Pyro's store."""
+        if self._global is not None:
+            self._global.refuse_new()
+            self._global = None
+
     def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
         """Move the classifier alone along the gradient of ``loss``, unless something is not finite.
 
@@ -130,6 +137,33 @@ class Algorithm(Learner):
         """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not move."""
         output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
         return F.cross_entropy(output.logits, clean.y)
+
+
+class GlobalParameters:
+    """Pyro's global parameter store as it is now, to tell what comes into it."""
+
+    def __init__(self) -> None:
+        self._known = set(pyro.get_param_store().keys())
+
+    def take_back(self) -> list[str]:
+        """Delete what has come into the store since; its names, sorted."""
+        store = pyro.get_param_store()
+        new = sorted(set(store.keys()) - self._known)
+        for name in new:
+            del store[name]
+        return new
+
+    def refuse_new(self) -> None:
+        """Take back what has come into the store since.
+
+        Raises:
+            UserError: something has; no optimiser of an algorithm would train it.
+        """
+        if new := self.take_back():
+            raise UserError(
+                f"model or guide uses pyro.param for '{new[0]}', which no optimiser here would train; "
+                "hold it as an nn.Parameter of the module"
+            )
 
 
 def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor], what: str) -> None:

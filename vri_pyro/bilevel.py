@@ -6,7 +6,6 @@ import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-import pyro
 import torch
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
@@ -98,7 +97,6 @@ class BilevelSVI(Algorithm):
         self._weights = list(parameters_of(classifier).values())
         self._hyper = hyperparameters_of(model, guide)
         self._check_optimizers()
-        self._known_sites = set(pyro.get_param_store().keys())
 
     @property
     def classifier_optimizer(self) -> Optimizer:
@@ -131,6 +129,7 @@ class BilevelSVI(Algorithm):
         """
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         result = self.hypergradient(self._problem(forward, noisy.y, clean))
+        self.check_first_terms()
         self._report_structural_zeros(result.gradients)
         metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
         metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
@@ -227,11 +226,6 @@ class BilevelSVI(Algorithm):
     def _report_structural_zeros(self, gradients: Sequence[Tensor | None]) -> None:
         if self.structural_zeros is not None:
             return
-        if strangers := set(pyro.get_param_store().keys()) - self._known_sites:
-            raise UserError(
-                f"model or guide uses pyro.param for '{sorted(strangers)[0]}', which no optimiser here would train; "
-                "hold it as an nn.Parameter of the module"
-            )
         zero = {name for name, g in zip(self._hyper, gradients, strict=True) if g is None}
         self.structural_zeros = tuple(_groups(zero, self._hyper))
         if zero:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -45,13 +46,14 @@ class CleanMixup:
         """Whether a pass follows ``epoch``, from 0."""
         return (epoch + 1) % self.every == 0
 
-    def train(self, learner: Learner, examples: Examples, plan: BatchPlan) -> Tensor:
+    def train(self, learner: Learner, examples: Examples, plan: BatchPlan, after_step: Callable[[], None]) -> Tensor:
         """Make one pass.
 
         Args:
             learner: its classifier is trained.
             examples: what the plan's positions mean.
             plan: batches of the clean set, of a purpose that no other pass has.
+            after_step: called after each step.
 
         Returns:
             the mean loss, [], on the device.
@@ -63,6 +65,7 @@ class CleanMixup:
             weight = beta(generator, self.alpha, self.alpha, 1).item()
             other = torch.from_numpy(permutation(generator, len(batch.y))).to(batch.y.device)
             losses.append(_mixed_step(learner, batch.x, batch.y, other, weight))
+            after_step()
         return torch.stack(losses).mean()
 
 

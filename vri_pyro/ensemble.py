@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import copy
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from typing import Any, cast
 
 import torch
@@ -82,7 +84,12 @@ class EnsembleLearner(Learner):
         return torch.stack([learner.supervised_step(x, loss) for learner in self.learners]).mean()
 
     def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Let every learner look; all draw from what the first one chooses, so that their batches are the same."""
+        """Let every learner look; all draw from what the first one chooses, so that their batches are the same.
+
+        A learner may start its network anew in a phase's first epoch; the others still see what it was before.
+        """
+        if view.epoch == 0:
+            view = replace(view, predictor=copy.deepcopy(view.predictor))
         first, *_ = [learner.begin_epoch(view) for learner in self.learners]
         return first
 

@@ -34,7 +34,7 @@ from vri_pyro.ensemble import build_classifier
 from vri_pyro.errors import UserError, building
 from vri_pyro.methods import Method, OptimizerFactory, Stage
 from vri_pyro.phase import Material
-from vri_pyro.phases import CleanSource, build_phases
+from vri_pyro.phases import MAIN, CleanSource, build_phases
 from vri_pyro.predictor import check_decay
 from vri_pyro.progress import ProgressDisplay
 from vri_pyro.provenance import provenance
@@ -285,7 +285,7 @@ class Experiment:
 
     def _stages(self) -> dict[str, tuple[Stage, CleanSource]]:
         """The stages of the run, in the order of training; selection and mixup belong to the method's own."""
-        stages = {"training": (Stage(self.method, self.optimizer), CleanSource(self.selection, self.clean_mixup))}
+        stages = {MAIN: (Stage(self.method, self.optimizer), CleanSource(self.selection, self.clean_mixup))}
         if self.warm_up is not None:
             stages = {"warm-up": (self.warm_up, CleanSource())} | stages
         if self.fine_tuning is not None:

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 from torch.optim import Optimizer
 
-from vri_pyro.algorithm import Algorithm
+from vri_pyro.algorithm import Algorithm, GlobalParameters
 from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.elbo import RectificationELBO
@@ -157,8 +157,17 @@ class EstimatedBilevel(Bilevel):
         self.options["restart"] = True
 
     def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
-        """See :class:`Method`."""
+        """See :class:`Method`.
+
+        Raises:
+            UserError: the estimation has stages of its own.
+        """
         epochs = None if stage.epochs is None else max(1, round(self.estimation_share * stage.epochs))
+        if len(self.estimation.stages(name, stage)) > 1:
+            raise UserError(
+                f"estimation is {type(self.estimation).__name__}, which has stages of its own; give a method of one "
+                "stage, such as NoisyCrossEntropy"
+            )
         return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}
 
 
@@ -220,19 +229,22 @@ def _pair(
 
 @torch.no_grad()
 def _check_pair(model: Model, guide: Guide, output: ClassifierOutput) -> None:
-    """Refuse a guide that does not fit the model now, and not after the stages before theirs.
+    """Refuse a guide that does not fit the model, or a pair with global parameters, before any stage and not after it.
 
     What else a pair may say to an output of nothing but zeros is left for its first step. Random states stay.
     """
     device, modes = output.logits.device, [(m, m.training) for part in (model, guide) for m in part.modules()]
     y = torch.zeros(len(output.logits), dtype=torch.int64, device=device)
+    parameters = GlobalParameters()
     with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
         try:
             RectificationELBO(1).terms(model.eval(), guide.eval(), output, y)
         except UserError as error:
             raise UserError(str(error).partition("\n")[0]) from error  # below it Pyro lists all shapes
         except Exception:
+            parameters.take_back()  # for the first step to find
             return
         finally:
             for module, training in modes:
                 module.training = training
+    parameters.refuse_new()

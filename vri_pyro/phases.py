@@ -16,6 +16,8 @@ from vri_pyro.methods import Pool, Stage
 from vri_pyro.phase import Phase
 from vri_pyro.selection import Selection
 
+MAIN = "training"  # the stage of a run's own method, and its phase
+
 
 @dataclass(frozen=True)
 class CleanSource:
@@ -36,7 +38,8 @@ def build_phases(
     """The phases of a run.
 
     Args:
-        stages: by name, in the order of training, each with its source of clean examples.
+        stages: by name, in the order of training, each with its source of clean examples. Phases are named as the
+            stages of :data:`MAIN` are; those that prepare another one, such as a warm-up, after that as well.
         classifier: what all of them train.
         split: where the examples are from.
         epochs: length of stages that name none.
@@ -50,7 +53,8 @@ def build_phases(
             # What a method trains beforehand, on labels of its choice, is not for clean examples to mend.
             prepares = part_name != name
             own = replace(source, mixup=None) if prepares else source
-            phase = _phase(part_name, part, part.epochs or epochs, own, classifier, split)
+            phase_name = f"{name}: {part_name}" if prepares and name != MAIN else part_name
+            phase = _phase(phase_name, part, part.epochs or epochs, own, classifier, split)
             phases.append(phase._replace(prepares=prepares))
     return phases
 

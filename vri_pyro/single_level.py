@@ -64,6 +64,7 @@ class SingleLevelSVI(Algorithm):
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)
+        self.check_first_terms()
         loss = terms.loss(self.elbo.kl_weight)
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)

@@ -17,6 +17,7 @@ from vri_pyro.ensemble import Ensemble, EnsembleLearner
 from vri_pyro.errors import UserError
 from vri_pyro.labelled import Labelled
 from vri_pyro.learner import Learner
+from vri_pyro.phases import MAIN
 from vri_pyro.run_folder import RunFolder
 
 
@@ -33,7 +34,7 @@ class TrainedRun:
 
     Attributes:
         algorithms: of each phase of the run, by its name, in the order of training.
-        algorithm: the last one before any fine-tuning: that of the method itself, after a warm-up or earlier stages.
+        algorithm: that of the run's own method, after a warm-up or earlier stages and before any fine-tuning.
         classifier: the network that model and guide look at, in evaluation mode: the predictor, or of an ensemble's
             predictor the one that is asked for. ``algorithm.classifier`` has the last step's weights.
         model, guide: the algorithm's pair, in evaluation mode; see :attr:`has_pair`.
@@ -60,15 +61,14 @@ class TrainedRun:
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()
         self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
-        name = [name for name in self.algorithms if not name.startswith("fine-tuning")][-1]
-        self.algorithm = self.algorithms[name]
+        self.algorithm = self.algorithms[MAIN]
         self.algorithm.classifier.eval()
         self.predictor = predictor = trainer.predictor.network.eval()
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.material.train, trainer.material.test
         self.epochs, self.all_epochs, self.preparing = trainer.progress.epoch, trainer.epochs, trainer.preparing
-        before = list(self.algorithms).index(name)
+        before = list(self.algorithms).index(MAIN)
         self.begun = (self.epochs, trainer.progress.step) > (sum(phase.epochs for phase in trainer.phases[:before]), 0)
 
     @property

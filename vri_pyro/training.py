@@ -238,8 +238,7 @@ class Trainer:
         if phase.clean_mixup is None or not phase.clean_mixup.due(epoch):
             return {}
         plan = self._batches.clean_pass(f"clean mixup after epoch {self.progress.epoch}")
-        loss = phase.clean_mixup.train(phase.learner, self.material.train, plan)
-        self.predictor.update()
+        loss = phase.clean_mixup.train(phase.learner, self.material.train, plan, self.predictor.update)
         return {"clean_mixup_loss": loss.item()}
 
     def _trained(self, phase: Phase) -> dict[str, Any]:

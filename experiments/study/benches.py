@@ -25,6 +25,7 @@ class Bench:
         exclude: words in the names of its classes that are the data's own.
         chosen_by: validation examples a class where something is chosen by them; more where the data have some left.
         lengthened: whether some methods are also trained twice as long, where that is asked.
+        adapted: options of single peers that its classes want, by the peer's name.
         nets: the classifiers that the paper has under other noises than flips, by the noise's class.
         options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
         optimizer: options of the classifier's optimiser, which come before those of the method, as do the next.
@@ -43,6 +44,7 @@ class Bench:
     tried: Literal["all", "most", "essential"] = "all"
     chosen_by: int = 20
     lengthened: bool = False
+    adapted: Mapping[str, Options] = field(default_factory=dict)
     nets: Mapping[str, str] = field(default_factory=dict)
     path: Path | None = None
     foreign_path: Path | None = None
@@ -207,6 +209,13 @@ CIFAR100 = replace(
     exclude=(),
     options=(*CIFAR10.options, "--split.clean_per_class", "10", "--split.validation_per_class", "2"),
     chosen_by=2,
+    adapted={
+        "ELR": ("--method.strength", "7", "--method.momentum", "0.9"),  # its paper's for CIFAR-100
+        "WarPI": (  # an embedding as wide as there are classes
+            "--method.guide.inputs",
+            "[vri_pyro.guides.Logits, {class_path: vri_pyro.guides.LabelEmbedding, init_args: {dim: 100}}]",
+        ),
+    },
     nets={"UniformExclusive": _RESNET18, "UniformInclusive": _RESNET18, "InstanceDependent": _RESNET34},
 )
 SCALES = {"small": (FASHION_MNIST_14,), "paper": (CIFAR10,), "tiny": (SYNTHETIC,)}

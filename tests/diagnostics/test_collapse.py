@@ -16,8 +16,8 @@ from vri_pyro.cli import main
 from vri_pyro.diagnostics import choose_examples, collapse, outputs_of, posterior_curves
 from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, NormalisingFlow
-from vri_pyro.models import Rectification, StandardNormal
-from vri_pyro.pairs import Guide
+from vri_pyro.models import MixtureOfNormals, Rectification, StandardNormal, VampPrior
+from vri_pyro.pairs import Guide, Prior
 from vri_pyro.trained_run import TrainedRun
 
 CLASSES = 3
@@ -87,6 +87,35 @@ def test_guide_without_closed_moments_is_measured_by_draws() -> None:
     found = collapse(model, NormalisingFlow(5, CLASSES, hidden=(4,)), [(OUTPUT, Y)])["v"]
     assert np.isnan(found.kl_per_dimension).all()
     assert 0.1 < found.posterior_std < 10
+
+
+class TwoModes(Guide):
+    """q(v | x, y) = ½ Normal(10·i − 1, 0.1²) + ½ Normal(10·i + 1, 0.1²) for the i-th example."""
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+        middle = 10.0 * torch.arange(len(y))[:, None, None].expand(-1, 2, CLASSES)
+        locations = middle + torch.tensor([-1.0, 1.0])[:, None]
+        with pyro.plate("data", len(y)):
+            mixture = dist.MixtureOfDiagNormals(locations, torch.full_like(locations, 0.1), torch.zeros(len(y), 2))
+            pyro.sample("v", mixture)
+
+
+def test_mixture_of_each_example_is_measured_by_draws_of_its_own() -> None:
+    size = 15
+    output = ClassifierOutput(OUTPUT.logits[:size], OUTPUT.features[:size])
+    found = collapse(Rectification(5, CLASSES, StandardNormal), TwoModes(), [(output, Y[:size])])["v"]
+    assert found.posterior_std == pytest.approx((1 + 0.1**2) ** 0.5, abs=0.05)
+    assert found.shift == pytest.approx(10 * np.arange(size).mean(), abs=0.2)
+
+
+@pytest.mark.parametrize("prior", [VampPrior, MixtureOfNormals])
+def test_prior_without_closed_moments_is_measured_on_any_number_of_examples(prior: type[Prior]) -> None:
+    model, guide = Rectification(5, CLASSES, prior), DiagonalNormal(5, CLASSES, hidden=(4,))
+    model.bind(guide)
+    found = collapse(model, guide, [(OUTPUT, Y)])["v"]
+    with torch.no_grad():
+        drawn = model.prior(OUTPUT.features[:1]).expand((20_000,)).sample()
+    assert found.prior_std == pytest.approx(drawn.std(0).mean().item(), rel=0.1)
 
 
 def test_nothing_to_look_at_is_refused() -> None:

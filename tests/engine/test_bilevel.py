@@ -33,8 +33,9 @@ from vri_pyro.hypergradient import (
     Unrolled,
 )
 from vri_pyro.labelled import Labelled
+from vri_pyro.methods import Bilevel, SingleLevel
 from vri_pyro.models import CrossEntropy
-from vri_pyro.pairs import Guide
+from vri_pyro.pairs import Guide, Model
 from vri_pyro.single_level import SingleLevelSVI
 
 from .contracts import Recorder, record_step
@@ -466,16 +467,36 @@ def test_buffers_that_are_not_finite_are_not_committed() -> None:
 # ----------------------------------------------------------------------------------------------------------- errors
 
 
-def test_pyro_param_is_refused_because_nothing_would_train_it() -> None:
-    class Stored(Guide):
-        def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-            location = pyro.param("location", torch.zeros(CLASSES))
-            with pyro.plate("data", len(y)):
-                pyro.sample("v", pyro.distributions.Normal(location, 1.0).to_event(1))
+class Stored(Guide):
+    """Keeps its location in Pyro's store; ``picky`` of inputs, it fails where they are all the same."""
 
-    algorithm, noisy, clean = seeded(Case(guide=lambda _: Stored()), SplitJVP())
-    with pytest.raises(UserError, match=r"pyro\.param for 'location'"):
+    def __init__(self, *_: int, picky: bool = False) -> None:
+        super().__init__()
+        self.picky = picky
+
+    def forward(self, output: ClassifierOutput, y: Tensor) -> None:
+        location = pyro.param("location", torch.zeros(CLASSES))
+        if self.picky and not output.logits.any():
+            raise ValueError("all the same")
+        with pyro.plate("data", len(y)):
+            pyro.sample("v", pyro.distributions.Normal(location, 1.0).to_event(1))
+
+
+@pytest.mark.parametrize("picky", [False, True])
+def test_pyro_param_is_refused_because_nothing_would_train_it(picky: bool) -> None:
+    complaint = pytest.raises(UserError, match=r"pyro\.param for 'location'")
+    algorithm, noisy, clean = seeded(Case(guide=lambda _: Stored(picky=picky)), SplitJVP())
+    with complaint:
         algorithm.step(noisy, clean)
+    guide = partial(Stored, picky=picky)
+
+    def rectified(width: int, _: int) -> Model:
+        return rectification(width)
+
+    for method in (Bilevel(rectified, guide, partial(Adam, lr=0.01)), SingleLevel(rectified, guide)):
+        with complaint:
+            method.build(algorithm.classifier, plain_sgd).step(noisy, clean)
+    assert "location" not in pyro.get_param_store()
 
 
 def test_pyro_module_with_parameters_needs_them_kept_in_itself() -> None:

@@ -22,9 +22,11 @@ from vri_pyro.data import DeviceData
 from vri_pyro.elbo import RectificationELBO
 from vri_pyro.epoch_view import EpochView, Pools
 from vri_pyro.errors import UserError
-from vri_pyro.guides import DiagonalNormal, Hierarchical
+from vri_pyro.guides import DiagonalNormal, Hierarchical, NoLatents
 from vri_pyro.labelled import Labelled
+from vri_pyro.methods import EstimatedBilevel, Stage
 from vri_pyro.models import HierarchicalRectification
+from vri_pyro.peers import GLC
 from vri_pyro.single_level import SingleLevelSVI
 from vri_pyro.transition import clean_posterior, glc_estimate, noisy_log_probabilities
 
@@ -68,6 +70,13 @@ def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None
     with pytest.raises(UserError, match="one was not trained yet; give the method EstimatedBilevel"):
         model.begin_training(replace(_view(Dense()), untrained=True))
     assert torch.equal(model.concentration, before)
+
+
+def test_estimation_by_a_method_of_several_stages_is_refused() -> None:
+    sgd = partial(torch.optim.SGD, lr=0.1)
+    method = EstimatedBilevel(HierarchicalRectification, NoLatents, sgd, estimation=GLC())
+    with pytest.raises(UserError, match="estimation is GLC, which has stages of its own; give a method of one stage"):
+        method.stages("training", Stage(method, sgd, epochs=3))
 
 
 def test_clean_posterior_is_bayes_rule() -> None:

@@ -25,6 +25,7 @@ from vri_pyro.guides import (
     Gated,
     Hierarchical,
     LabelCorrection,
+    Logits,
     LowRankNormal,
     NoLatents,
     ScalarWeight,
@@ -272,6 +273,14 @@ def test_vamp_prior_is_the_mean_of_the_posteriors_at_its_inputs() -> None:
     v = torch.randn(5, 4)
     expected = guide.distribution(prior.pseudo_inputs).log_prob(v[:, None]).logsumexp(-1) - torch.tensor(3.0).log()
     torch.testing.assert_close(prior(torch.randn(5, 6)).log_prob(v), expected)
+
+
+def test_vamp_prior_takes_another_guide() -> None:
+    prior = _bound_vamp(_small_guide(6, 4))
+    narrow = DiagonalNormal(6, 4, hidden=(5,), inputs=[Logits])
+    prior.bind(narrow)
+    assert prior.pseudo_inputs.shape == (10, 4)
+    assert prior(torch.randn(5, 6)).sample().shape == (5, 4)
 
 
 def test_masked_guide_is_the_guide_with_zeros_for_the_label() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 import compare
 import pytest
-from study import Cell, parser
+from study import Cell, Run, parser
 from study.benches import Bench
 
 from vri_pyro.commands import fit
@@ -31,15 +31,24 @@ def test_studies_are_found() -> None:
     assert {"compare", "collapse", "kl_placement"} <= set(SCRIPTS)
 
 
-@pytest.mark.parametrize("module", SCRIPTS)
-def test_every_method_of_a_study_at_paper_scale_is_options_of_fit(module: str) -> None:
+@pytest.mark.parametrize(("module", "scale"), [*((module, "paper") for module in SCRIPTS), ("compare", "paper100")])
+def test_every_method_of_a_study_at_paper_scale_is_options_of_fit(module: str, scale: str) -> None:
     tried, parsed = {}, fit.build_parser()
-    for _, cell in _cells(module, "paper"):
+    for _, cell in _cells(module, scale):
         tried.setdefault(cell.method, cell)
     assert tried
     for cell in tried.values():
         options = zip(cell.options[::2], cell.options[1::2], strict=True)
         parsed.parse_args([part for option in options if option[0] != "--horizon" for part in option])
+
+
+def test_peers_have_their_papers_options_for_a_hundred_classes() -> None:
+    chosen = {cell.method: Run(**vars(cell), seed=0).given() for _, cell in _cells("compare", "paper100")}
+    for name in ("ELR", "ELR + clean batch"):
+        assert (chosen[name]["method.strength"], chosen[name]["method.momentum"]) == (7, 0.9)
+    for name in ("WarPI", "WarPI + clean batch"):
+        assert chosen[name]["method.guide.inputs"][1]["init_args"] == {"dim": 100}
+    assert "method.guide.inputs" not in chosen["MW-Net"]
 
 
 @pytest.mark.parametrize(

@@ -22,6 +22,8 @@ from vri_pyro.methods import Method
 from vri_pyro.peers import ELR, GLC, L2RW, ConfidentLearning, Mixup
 from vri_pyro.peers.descent import Descent
 
+from .spies import sgd
+
 Run = Callable[..., dict[str, Any]]
 
 
@@ -89,12 +91,23 @@ def test_run_is_resumed_to_the_same_numbers(
     torch.testing.assert_close(resumed["phases"], whole["phases"], rtol=0, atol=0)
 
 
-def test_networks_of_an_ensemble_are_cross_validated_each_by_itself(run: Run, folder: Path) -> None:
-    run(method=ConfidentLearning(folds=2), epochs=1, networks=2)
-    phases = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
-    said = [[learner["probabilities"] for learner in phase["learners"]] for phase in phases[:2]]
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_networks_of_an_ensemble_are_cross_validated_together(run: Run, folder: Path, ema: float | None) -> None:
+    run(method=ConfidentLearning(folds=2), epochs=2, networks=2, ema=ema)
+    *folds, pruned = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
+    said = [[learner["probabilities"] for learner in phase["learners"]] for phase in folds]
     assert [[tuple(p.shape) for p in fold] for fold in said] == [[(100, 10)] * 2] * 2
-    assert not torch.equal(said[0][0], said[0][1])
+    assert all(torch.equal(*fold) for fold in said)
+    assert torch.equal(*(learner["kept"] for learner in pruned["learners"]))
+
+
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_networks_of_an_ensemble_start_anew_from_one_estimate(run: Run, folder: Path, ema: float | None) -> None:
+    run(method=GLC(), epochs=2, networks=2, ema=ema, optimizer=sgd(0.5))
+    _, main = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
+    first, second = (learner["transition"] for learner in main["learners"])
+    assert torch.equal(first, second)
+    assert not torch.equal(first, torch.eye(10))
 
 
 @pytest.mark.parametrize("method", [Mixup, ELR, ConfidentLearning])

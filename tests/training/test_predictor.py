@@ -5,6 +5,7 @@ from __future__ import annotations
 import copy
 import csv
 from collections.abc import Callable
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from torch import nn
 from vri_pyro.backbones import MLP, SmallCNN
 from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.classifier import Classifier
+from vri_pyro.clean_mixup import CleanMixup
 from vri_pyro.data import DeviceData, Digits, mean_and_std
 from vri_pyro.errors import UserError
 from vri_pyro.evaluation import evaluate
@@ -106,6 +108,18 @@ def test_training_does_not_notice_the_average(run: Run, folder: Path, tmp_path: 
     plain, averaged = (load_checkpoint(f / "checkpoints/last.pt") for f in (folder, tmp_path / "averaged"))
     for name, value in plain["phases"][0]["classifier"].items():
         assert torch.equal(averaged["phases"][0]["classifier"][name], value)
+
+
+def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def update(self: Predictor) -> None:
+        seen.append(next(self._classifier.parameters()).detach().clone())
+
+    monkeypatch.setattr(Predictor, "update", update)
+    run(epochs=1, ema=0.9, clean_batch_size=5, clean_mixup=CleanMixup(every=1, epochs=2))
+    assert len(seen) == 4 + 2 * 4  # batches of the noisy labels, and twice those of the clean ones
+    assert not any(torch.equal(one, other) for one, other in pairwise(seen))
 
 
 def test_each_phase_has_an_average_of_its_own(run: Run, folder: Path) -> None:

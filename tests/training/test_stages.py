@@ -95,7 +95,7 @@ def test_method_may_consist_of_several_stages(run: Run, folder: Path) -> None:
 
 def test_stages_of_a_method_in_the_place_of_the_warm_up_come_before_the_main_one(run: Run, folder: Path) -> None:
     run(warm_up=Stage(Folded(), sgd(0.1), epochs=1), epochs=1)
-    assert _phases(folder) == ["fold 0", "fold 1", "warm-up", "training"]
+    assert _phases(folder) == ["warm-up: fold 0", "warm-up: fold 1", "warm-up", "training"]
 
 
 @pytest.mark.parametrize("epochs", [0, -1])

@@ -57,6 +57,19 @@ def test_every_state_is_the_checkpoints(run: TrainedRun, folder: Path) -> None:
     assert not any(part.training for part in (run.classifier, run.model, run.guide))
 
 
+@pytest.mark.parametrize("stage", ["warm_up", "fine_tuning"])
+def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_path: Path, stage: str) -> None:
+    of_stage = [f"--{stage}.method", "vri_pyro.peers.GLC", f"--{stage}.epochs", "1"]
+    of_stage += [f"--{stage}.optimizer", "torch.optim.SGD", f"--{stage}.optimizer.lr", "0.1"]
+    run = TrainedRun(fit(tmp_path / "run", "--config", str(VECTOR), *of_stage))
+    name = stage.replace("_", "-")
+    before = [f"{name}: estimation", name]
+    assert list(run.algorithms) == ([*before, "training"] if stage == "warm_up" else ["training", *before])
+    assert isinstance(run.guide, DiagonalNormal)
+    assert run.has_pair
+    assert f"{name}: estimation" in run.preparing
+
+
 def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: Path) -> None:
     assert run.predictor is run.classifier
     found = evaluate(run.predictor, run.test)

@@ -133,7 +133,8 @@ def _moments(distribution: Any) -> tuple[Tensor, Tensor]:
     try:
         mean, variance = distribution.mean, distribution.variance
     except NotImplementedError:
-        drawn = distribution.sample((_DRAWS,))
+        # Not sample((_DRAWS,)), in which Pyro's mixtures of normals confuse draws and examples.
+        drawn = distribution.expand((_DRAWS, *distribution.batch_shape)).sample()
         mean, variance = drawn.mean(0), drawn.var(0)
     return _flat(mean, distribution), _flat(variance, distribution)
 

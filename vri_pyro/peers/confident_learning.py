@@ -203,10 +203,11 @@ class Fold(Method):
 
 
 class ConfidentLearning(Method):
-    """Prune by cleanlab what cross-validation contradicts, then train on the rest, as its ``CleanLearning`` does.
+    """Prune by cleanlab what cross-validation contradicts, then train on the rest.
 
     A stage for each fold, all with the classifier's initial parameters and as long as the last one, which trains on
-    what is left. Needs the package cleanlab.
+    what is left. That is what cleanlab's ``CleanLearning`` does with a classifier that takes no weights; of one that
+    does it also weights the examples of class k by 1 / p(given = k | true = k). Needs the package cleanlab.
 
     Args:
         folds: of the cross-validation, at least 2; cleanlab's default is 5.
