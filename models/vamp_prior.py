@@ -31,7 +31,7 @@ class VampPrior(Prior):
         if components < 2:
             raise UserError(f"components is {components}; give at least 2")
         self.components = components
-        self.pseudo_inputs: nn.Parameter = nn.UninitializedParameter()
+        self.pseudo_inputs: Tensor = nn.UninitializedParameter()
         self._guide: list[Any] = []  # in a list, so that its parameters stay the guide's
 
     def bind(self, guide: Guide) -> None:
