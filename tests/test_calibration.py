@@ -8,6 +8,7 @@ import pytest
 import torch
 from torch import Tensor
 from torch.nn import functional as F
+from torchmetrics.functional.classification import multiclass_calibration_error
 
 from vri_pyro.calibration import calibration, fitted_temperature, prior_predictive
 from vri_pyro.classifier import ClassifierOutput
@@ -38,14 +39,21 @@ def test_curve_is_what_the_expected_calibration_error_is_made_of() -> None:
     found = calibration(logits.softmax(-1), labels, bins=7)
     curve = found.reliability
     assert int(curve.counts.sum()) == 500
-    gaps = (curve.accuracy - curve.confidence).abs().nan_to_num() * curve.counts / 500
-    assert found.ece == pytest.approx(float(gaps.sum()))
+    expected = multiclass_calibration_error(logits.softmax(-1).double(), labels, logits.shape[1], n_bins=7)
+    assert found.ece == pytest.approx(float(expected))
     assert found.confidence > found.accuracy
     for number in range(7):
         if curve.counts[number]:
             assert number / 7 <= curve.confidence[number] <= (number + 1) / 7
         else:
             assert math.isnan(curve.confidence[number])
+
+
+def test_predictions_that_are_quite_sure_are_in_the_last_bin() -> None:
+    rows = torch.tensor([[1.0, 0.0]] * 20 + [[0.97, 0.03]] * 20, dtype=torch.float64)
+    found = calibration(rows, torch.tensor([0] * 19 + [1] + [0] * 20))
+    assert found.reliability.counts.tolist() == [0] * 14 + [40]
+    assert found.ece == pytest.approx(abs(39 / 40 - (1 + 0.97) / 2))
 
 
 def test_probability_a_rounding_above_one_is_one() -> None:

@@ -82,15 +82,16 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Cali
     num_classes = p.shape[1]
     confidence, predicted = p.max(dim=-1)
     one_hot = F.one_hot(labels, num_classes).to(p)
-    ece = metrics.classification.multiclass_calibration_error(p, labels, num_classes, n_bins=bins, norm="l1")
+    curve = _reliability(confidence, predicted == labels, bins)
     squared = metrics.mean_squared_error(p, one_hot) * num_classes
     return Calibration(
         accuracy=float((predicted == labels).double().mean()),
         confidence=float(confidence.mean()),
-        ece=float(ece),
+        # Not torchmetrics' error, which has a further bin for a confidence of exactly 1.
+        ece=float(((curve.accuracy - curve.confidence).abs() * curve.counts).nansum() / len(labels)),
         brier=float(squared),
         nll=float(F.nll_loss(p.clamp_min(_LEAST).log(), labels)),
-        reliability=_reliability(confidence, predicted == labels, bins),
+        reliability=curve,
     )
 
 

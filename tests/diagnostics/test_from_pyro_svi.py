@@ -15,7 +15,15 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro import poutine
-from pyro.infer.autoguide import AutoDelta, AutoMultivariateNormal, AutoNormal, AutoStructured
+from pyro.infer.autoguide import (
+    AutoDelta,
+    AutoGuideList,
+    AutoHierarchicalNormalMessenger,
+    AutoMultivariateNormal,
+    AutoNormal,
+    AutoNormalMessenger,
+    AutoStructured,
+)
 from pyro.infer.reparam import LocScaleReparam
 from scipy import stats
 from torch import Tensor
@@ -168,6 +176,30 @@ def test_guide_that_pyro_trained_is_converted(xy: tuple[Tensor, Tensor], guide: 
     tree = from_pyro_svi(regression, guide, *xy, num_draws=200)
     expected = guide.median(*xy)["centre"]
     assert abs(tree.posterior.centre.median().item() - expected.item()) < 0.3
+
+
+@pytest.mark.parametrize("guide", [AutoNormalMessenger, AutoHierarchicalNormalMessenger])
+def test_guide_that_runs_the_model_has_no_data_of_its_own(
+    xy: tuple[Tensor, Tensor], guide: Callable[[Any], Any]
+) -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        centre = pyro.sample("centre", dist.Normal(0, 2))
+        with pyro.plate("group", GROUPS, dim=-2):
+            slope = pyro.sample("slope", dist.Normal(centre, 1))
+            with pyro.plate("member", MEMBERS, dim=-1):
+                pyro.sample("y", dist.Normal(pyro.deterministic("mean", slope * x), NOISE), obs=y)
+
+    guide = guide(model)
+    svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.02}), pyro.infer.Trace_ELBO())
+    for _ in range(3):
+        svi.step(*xy)
+    tree = from_pyro_svi(model, guide, *xy, num_draws=400)
+    assert {"posterior_predictive", "prior", "log_likelihood"} < set(tree.children)
+    ratios = sum(tree.sample_stats[f"log_p{part}"].values.reshape(400, -1).sum(1) for part in ("", "_global"))
+    ratios = ratios - sum(tree.sample_stats[f"log_q{part}"].values.reshape(400, -1).sum(1) for part in ("", "_global"))
+    losses = [svi.evaluate_loss(*xy) for _ in range(400)]
+    error = math.hypot(ratios.std(), np.std(losses)) / 20
+    assert abs(ratios.mean() + np.mean(losses)) < 4 * error
 
 
 def test_densities_with_globals_equal_those_by_hand(xy: tuple[Tensor, Tensor]) -> None:
@@ -365,6 +397,33 @@ def test_discrete_latents_are_drawn_by_the_guide_or_refused() -> None:
     np.testing.assert_allclose(tree.sample_stats.log_q[0], np.where(kind == 1, math.log(0.9), math.log(0.1)))
     with pytest.raises(UserError, match="'kind' is not in the guide; draw it in the guide \\(a latent"):
         from_pyro_svi(model, lambda: None, num_draws=2)
+
+
+def test_local_latent_whose_density_is_elsewhere_makes_all_one(y: Tensor) -> None:
+    def model(y: Tensor) -> None:
+        with pyro.plate("data", len(y)):
+            a, b = (pyro.sample(name, dist.Normal(0, 1)) for name in "ab")
+            pyro.sample("y", dist.Normal(a + b, NOISE), obs=y)
+
+    guide = AutoGuideList(model)
+    guide.append(AutoMultivariateNormal(poutine.block(model, expose=["a"])))
+    guide.append(AutoNormal(poutine.block(model, expose=["b"])))
+    assert from_pyro_svi(model, guide, y, num_draws=2).sample_stats.log_q.dims == ("chain", "draw")
+    apart = from_pyro_svi(model, AutoNormal(model), y, num_draws=2)
+    assert apart.sample_stats.log_q.dims == ("chain", "draw", "data")
+
+
+def test_global_that_is_a_point_is_named_beside_latents_that_are_none(y: Tensor) -> None:
+    def model(y: Tensor) -> None:
+        scale = pyro.sample("scale", dist.LogNormal(0, 1))
+        with pyro.plate("data", len(y)):
+            z = pyro.sample("z", dist.Normal(0, scale))
+            pyro.sample("y", dist.Normal(z, NOISE), obs=y)
+
+    guide = AutoGuideList(model)
+    guide.append(AutoDelta(poutine.block(model, expose=["scale"])))
+    guide.append(AutoNormal(poutine.block(model, expose=["z"])))
+    assert from_pyro_svi(model, guide, y, num_draws=2).sample_stats.attrs["point_masses"] == "scale"
 
 
 def test_points_are_named(y: Tensor) -> None:

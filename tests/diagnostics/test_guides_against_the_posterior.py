@@ -74,6 +74,28 @@ def test_exact_posterior_is_calibrated() -> None:
     assert found.verdict.startswith("calibrated, as far as 400 simulations tell")
 
 
+def test_exact_posterior_is_calibrated_however_many_simulations_there_are() -> None:
+    precise = simulation_based_calibration(
+        Conjugate(), Amortised(), 2000, given=lambda drawn: (2000, drawn["y"]), simulations=5
+    )
+    assert precise["z"].p_value > 0.01
+
+    def model(size: int, y: Tensor | None = None) -> None:
+        with pyro.plate("data", size):
+            z = pyro.sample("z", dist.Bernoulli(0.5))
+            pyro.sample("y", dist.Normal(z, 1.0), obs=y)
+
+    def guide(size: int, y: Tensor) -> None:
+        with pyro.plate("data", size):
+            pyro.sample("z", dist.Bernoulli(logits=y - 0.5))
+
+    of_two_values = simulation_based_calibration(
+        model, guide, 400, given=lambda drawn: (400, drawn["y"]), simulations=5
+    )["z"]
+    assert of_two_values.p_value > 0.01
+    assert of_two_values.coverage == pytest.approx(0.9, abs=0.03)
+
+
 @pytest.mark.parametrize(
     ("guide", "verdict"),
     [

@@ -15,6 +15,9 @@ from vri_pyro.diagnostics import rectified
 from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, NoLatents
 from vri_pyro.label_issues import (
+    Evidence,
+    LabelIssues,
+    Trusted,
     conformal_p_values,
     detection,
     distance_to_nearest,
@@ -22,6 +25,7 @@ from vri_pyro.label_issues import (
     margin,
     mean_over_nearest,
     probability_of_no_class,
+    rank,
     rectification_effect,
     self_confidence,
     smoothed,
@@ -161,6 +165,39 @@ def test_a_group_far_from_everything_is_of_no_class() -> None:
     none = probability_of_no_class(conformal_p_values(distances, torch.randn(200)))
     assert float(none[1200:].mean()) > 0.9
     assert float(none[:1200].mean()) < 0.02
+
+
+@pytest.mark.parametrize("clean", [True, False])
+def test_class_that_is_not_among_the_held_out_is_a_class_all_the_same(clean: bool) -> None:
+    classes, directions = 4, 20 * torch.eye(4, 8)
+
+    def drawn(count: int, some: int) -> tuple[Tensor, Tensor]:
+        labels = torch.arange(count * some) % some
+        return directions[labels] + torch.randn(len(labels), 8), labels
+
+    features, labels = drawn(300, classes)
+    held_out, clean_set = drawn(20, classes - 1), drawn(20, classes if clean else classes - 1)
+    trusted = torch.cat([held_out[0], clean_set[0]]), torch.cat([held_out[1], clean_set[1]])
+    known = Trusted(trusted[0] @ directions[:classes].T, *trusted, held_out=len(held_out[1]))
+    found = rank(Evidence(labels, features @ directions[:classes].T, features, known), neighbours=5, draws=2)
+    assert found.posterior[labels == classes - 1, -1].max() < 0.1
+    assert (found.suggested == labels).double().mean() > 0.98
+
+
+def test_classifier_that_has_learned_its_labels_by_heart_is_told() -> None:
+    true, held_out = torch.arange(400) % CLASSES, torch.arange(100) % CLASSES
+    given = torch.where(torch.arange(400) % 5 < 2, (true + 1) % CLASSES, true)
+    decided = torch.where(torch.arange(100) < 70, held_out, (held_out + 1) % CLASSES)
+    known = Trusted(5.0 * torch.eye(CLASSES)[decided], torch.randn(100, 6), held_out, held_out=100)
+
+    def ranked(labels: Tensor, trusted: Trusted | None = known) -> LabelIssues:
+        return rank(Evidence(given, 5.0 * torch.eye(CLASSES)[labels], torch.randn(400, 6), trusted), draws=2)
+
+    warning = ranked(given).warning
+    assert warning is not None
+    assert "agrees with 100% of the labels that it was trained on and is right on 70% of the examples" in warning
+    assert ranked(true).warning is None  # it agrees with 60%
+    assert ranked(given, None).warning is None
 
 
 def test_detection_is_that_of_scikit_learn_for_scores_of_any_size() -> None:

@@ -22,7 +22,8 @@ from vri_pyro.commands import fit as fit_command
 from vri_pyro.diagnostics import rightness
 from vri_pyro.errors import UserError
 from vri_pyro.evaluation import predict
-from vri_pyro.report import PARTS, SeenRun, render, write_page
+from vri_pyro.report import PARTS, SeenRun, record, render, write_page
+from vri_pyro.report.figures import curves
 from vri_pyro.report.pictures import data_uri
 from vri_pyro.report.predictions import calibrations
 from vri_pyro.run_folder import RunFolder
@@ -117,6 +118,10 @@ def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) ->
     assert "The guide makes v a point, so there is no spread that could collapse." in text
     assert "collapsed to a point" not in text
     assert "importance-weighted bound" not in text
+    record(SeenRun(dirac))
+    posterior = json.loads((dirac / "summary.json").read_text())["posterior"]
+    assert posterior["v"] == "The guide makes v a point, so there is no spread that could collapse."
+    assert "k_hat_above_0.7" not in posterior
 
 
 def test_page_fetches_nothing(page: str) -> None:
@@ -226,6 +231,51 @@ def test_a_page_that_cannot_be_made_is_a_warning(folder: Path, tmp_path: Path, m
         assert REAL_LEAVE_PAGE(gone, "cpu") is False
 
 
+def test_page_that_breaks_down_is_a_warning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def break_down(*_: object, **__: object) -> None:
+        raise ValueError("a bug")
+
+    monkeypatch.setattr("vri_pyro.report.SeenRun", break_down)
+    with pytest.warns(UserWarning, match="there is no page about it: ValueError: a bug"):
+        assert REAL_LEAVE_PAGE(RunFolder(tmp_path), "cpu") is False
+
+
+def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    generator, names = np.random.default_rng(0), ["$5 to $10", "$^$", "[/x]dog", "[b]"]
+    y = np.arange(240) % 4
+    x = (generator.random((240, 6, 6, 5)) / 4 + y[:, None, None, None] / 8).astype(np.float32)
+    np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(names))
+    data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(tmp_path / "odd.npz"), "--split.noisy_size", "150")
+    odd = fit(tmp_path / "run", *data, "--batch_size", "50", "--split.clean_per_class", "5", "--epochs", "1")
+    text = Outline(render([SeenRun(odd)])).text
+    assert all(name in text for name in names)
+    assert main(["issues", str(odd), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "[/x]dog" in shown or "[b]" in shown
+
+
+def test_run_that_has_not_ended_says_of_which_epoch_an_accuracy_is(folder: Path) -> None:
+    seen = SeenRun(folder)
+    assert "After the last epoch" in Outline(render([seen])).text
+    seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
+    text = Outline(render([seen])).text
+    assert f"After epoch {len(seen.rows) - 1} " in text
+    assert "last epoch" not in text.partition("Wrong labels")[0].partition("Training")[2].replace("the last epoch", "")
+
+
+def test_lines_of_many_runs_are_told_apart_and_all_named() -> None:
+    shown = {f"{'_' * (number == 7)}run {number}": ([1.0, 2.0], [0.0, float(number)]) for number in range(8)}
+    svg = curves(shown, "accuracy", "Many.").svg
+    text = " ".join(ElementTree.fromstring(svg).itertext())
+    assert all(name in text for name in shown)
+    lines = re.findall(
+        r'<path [^>]*style="fill: none; (?:stroke-dasharray[^;]*; [^;]*; )?stroke: var\(--series-1\)[^"]*', svg
+    )
+    assert len({re.sub(r' d="[^"]*"', "", line) for line in lines}) >= 2
+
+
 def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     with pytest.raises(UserError, match="no run is named"):
         write_page([], tmp_path / "page.html")
@@ -241,7 +291,7 @@ def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> 
     assert ("of these judged, drawn at random", "300") in labels.facts
 
 
-@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("channels", [1, 3, 4])
 def test_pictures_are_the_images(channels: int) -> None:
     image = torch.rand(channels, 5, 7)
     uri = data_uri(image)

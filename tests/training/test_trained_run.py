@@ -20,6 +20,7 @@ from vri_pyro.ensemble import Ensemble
 from vri_pyro.errors import UserError
 from vri_pyro.evaluation import evaluate
 from vri_pyro.guides import DiagonalNormal, Hierarchical
+from vri_pyro.label_issues import evidence_of
 from vri_pyro.models import Rectification
 from vri_pyro.trained_run import TrainedRun
 
@@ -129,6 +130,7 @@ def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path:
         if not begun:
             with pytest.raises(UserError, match="have learned nothing yet: after 1 of 3 epochs"):
                 outputs_of(run, run.split.noisy_indices[:3])
+        assert (evidence_of(run, run.split.noisy_indices[:3]).transition is not None) == begun
     assert main(["issues", str(folder)]) == 0
 
 

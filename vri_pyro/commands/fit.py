@@ -64,9 +64,10 @@ def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> boo
         seen = SeenRun(folder.path, device=device)
         record(seen)
         write_page([seen], folder.report)
-    except UserError as error:
+    except Exception as error:
         again = f"vri-pyro report {shlex.quote(str(folder.path))}"
-        warnings.warn(f"the run is complete, but there is no page about it: {error}; then: {again}", stacklevel=2)
+        why = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"the run is complete, but there is no page about it: {why}; then: {again}", stacklevel=2)
     return folder.report.exists()
 
 

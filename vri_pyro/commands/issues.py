@@ -7,6 +7,7 @@ from pathlib import Path
 import torch
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
 from rich.table import Column, Table
 
 HELP = "rank a run's labels by how probably they are wrong"
@@ -42,7 +43,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         console.print(trained.state, highlight=False, soft_wrap=True)
     shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
-        names = (class_name(trained.classes, int(labels[row])) for labels in (issues.given, issues.suggested))
+        names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
         shown.add_row(str(split.noisy_indices[row]), *names, f"{issues.score[row]:.3f}")
     console.print(shown)
     low, high = issues.transition.noise_rate_interval()
@@ -52,6 +53,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         highlight=False,
         soft_wrap=True,
     )
+    if issues.warning:
+        console.print(issues.warning, highlight=False, soft_wrap=True)
     if split.true_labels is not None:
         wrong = torch.from_numpy(split.given_labels != split.true_labels)
         if (found := detection(issues.scores[BEST], wrong)) is not None:

@@ -9,6 +9,7 @@ import numpy as np
 import pyro
 import torch
 from pyro import poutine
+from pyro.poutine.guide import GuideMessenger
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_factor
 from torch import Tensor
@@ -95,6 +96,7 @@ def from_pyro_svi(
     variables = _Variables(modelled, dims or {})
     plate = _factorising_plate(guided, modelled, data_plate)
     densities = _Densities(guided, modelled, plate)
+    points = _points(guided, pair.guided())
     kept = _Kept(groups, num_draws)
     for start in range(0, num_draws, chunk_size):
         pair.draws = count = min(chunk_size, num_draws - start)
@@ -114,7 +116,7 @@ def from_pyro_svi(
         data["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
     if constant_data:
         data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
-    attributes = {"sample_stats": {POINT_MASSES: " ".join(_points(guided))}} if "sample_stats" in data else {}
+    attributes = {"sample_stats": {POINT_MASSES: " ".join(points)}} if "sample_stats" in data else {}
     named = {group: variables.dims(group, found, plate) for group, found in data.items()}
     return _tree(data, named, variables.coordinates(coords or {}, _sizes(data, named)), attributes)
 
@@ -171,8 +173,17 @@ class _Pair:
 
     def posterior(self) -> tuple[Any, Any]:
         """Traces of the guide, and of the model at what the guide drew."""
-        guided = self._run(self._on_subsamples(self._guide))
+        guided = self.guided()
         return guided, self._run(poutine.replay(self._on_subsamples(self._model), trace=guided))
+
+    def guided(self) -> Any:
+        """A trace of the guide."""
+        guided = self._run(self._on_subsamples(self._guide))
+        if isinstance(self._guide, GuideMessenger):  # which runs the model, whose data are not the guide's
+            observed = [name for name, site in traces.stochastic(guided).items() if site["is_observed"]]
+            for name in [*observed, *traces.deterministic(guided)]:
+                guided.remove_node(name)
+        return guided
 
     def predicted(self, guided: Any = None) -> tuple[dict[str, Site], dict[str, Site]]:
         """The model's latents, drawn from the prior unless the guide drew them, and data drawn given them."""
@@ -337,14 +348,16 @@ def _factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     auxiliary = {n: s for n, s in traces.stochastic(guided).items() if s["infer"].get("is_auxiliary")}
     made = [name for name in inside(traces.latent(guided)) if traces.is_point(guided.nodes[name])]
     drawn_inside = set(inside(traces.latent(modelled))) <= set(inside(traces.latent(guided)))
-    return plate if drawn_inside and not (made and auxiliary and not inside(auxiliary)) else None
+    # What is made of auxiliary draws has its density there: inside, unless there are fewer of them and others outside.
+    density_inside = len(made) <= len(inside(auxiliary)) or len(inside(auxiliary)) == len(auxiliary)
+    return plate if drawn_inside and density_inside else None
 
 
-def _points(guided: Any) -> list[str]:
-    """The latents that the guide puts in one point; not those that it computes from auxiliary draws."""
-    if any(site["infer"].get("is_auxiliary") for site in traces.stochastic(guided).values()):
-        return []
-    return [name for name, site in traces.latent(guided).items() if traces.is_point(site)]
+def _points(guided: Any, again: Any) -> list[str]:
+    """The latents that the guide puts in one point, the same in two traces; not those made of auxiliary draws."""
+    sites, others = traces.latent(guided), traces.latent(again)
+    points = [name for name, site in sites.items() if traces.is_point(site) and name in others]
+    return [name for name in points if torch.equal(sites[name]["value"], others[name]["value"])]
 
 
 class _Densities:

@@ -67,7 +67,7 @@ def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Eviden
         torch.manual_seed(run.split.seed)
         logits, features, given = _predicted(run, indices)
         by_inference = _by_inference(run, indices, draws) if run.has_pair else {}
-    transition = learned_transition(run.model, run.guide, run.algorithm)
+    transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
     return Evidence(given, logits, features, _trusted(run), own, **by_inference)
 

@@ -18,6 +18,7 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, tran
 from vri_pyro.transition import clean_posterior
 
 BEST = "combined"
+_MUCH = 0.1  # of what the classifier agrees with labels above its accuracy
 
 
 @dataclass(frozen=True)
@@ -31,6 +32,9 @@ class LabelIssues:
         uncertainty: entropy of the distribution behind ``suggested``, from 0 (sure) to 1 (anything goes), [N].
         posterior: that distribution over classes and, last, none of them, [N, K + 1].
         transition: the posterior of the transition matrix and of the noise rate.
+        agreement: share of the given labels that the classifier itself predicts.
+        held_out: share of the trusted examples held out of training whose class it predicts, and their number; None
+            without any.
         temperature: by which the classifier's logits were divided.
     """
 
@@ -40,12 +44,32 @@ class LabelIssues:
     uncertainty: Tensor
     posterior: Tensor
     transition: TransitionPosterior
+    agreement: float
+    held_out: tuple[float, int] | None
     temperature: float
 
     @property
     def score(self) -> Tensor:
         """The probability that the label is wrong, [N]."""
         return self.scores[BEST]
+
+    @property
+    def warning(self) -> str | None:
+        """Why the noise rate may be above its interval, where the classifier has learned labels by heart; a sentence.
+
+        It cannot agree with labels more often than it is right, unless it has learned some of them: which right ones
+        and how many wrong ones, nothing here tells.
+        """
+        if self.held_out is None:
+            return None
+        right, count = self.held_out
+        if self.agreement - right <= max(_MUCH, 2 * math.sqrt(right * (1 - right) / count)):
+            return None
+        return (
+            f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on and is right on "
+            f"{right:.0%} of the examples held out: it has learned labels by heart, and the share of wrong ones may "
+            "lie well above the interval."
+        )
 
     def order(self) -> Tensor:
         """The examples, most suspicious first, int64 [N]."""
@@ -62,8 +86,9 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     2. the transition matrix of the given labels, at its posterior mean were they independent of those probabilities;
     3. the probability of no class, by the distance to everything trusted.
 
-    Without trusted examples held out the temperature is 1, and without any the probability of no class is 0. How much
-    each part adds is measured by ``experiments/label_issues.py``.
+    Without trusted examples held out the temperature is 1, and without any, or without any of the class that an example
+    is given as or taken for, the probability of no class is 0. How much each part adds is measured by
+    ``experiments/label_issues.py``.
 
     Args:
         evidence: about the examples.
@@ -80,8 +105,8 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     given, logits = evidence.given, evidence.logits
     temperature = _temperature(evidence.trusted)
     probabilities = (logits / temperature).softmax(-1).double()
-    distance, none = _open_set(evidence, neighbours=5)
     averaged = smoothed(probabilities, evidence.features, neighbours, seed=seed)
+    distance, none = _open_set(evidence, averaged.argmax(-1), neighbours=5)
     held_out = _decisions_held_out(evidence, probabilities, neighbours)
     found = transition_posterior(averaged, given, 1 - none, held_out, True, draws, seed)
     # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that.
@@ -108,6 +133,8 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
         uncertainty=torch.special.entr(posterior).sum(-1) / math.log(posterior.shape[1]),
         posterior=posterior,
         transition=found,
+        agreement=float((logits.argmax(-1) == given).double().mean()),
+        held_out=_accuracy(evidence.trusted),
         temperature=temperature,
     )
 
@@ -116,6 +143,13 @@ def _temperature(trusted: Trusted | None) -> float:
     if trusted is None or trusted.held_out == 0:
         return 1.0
     return fitted_temperature(trusted.logits[: trusted.held_out], trusted.labels[: trusted.held_out])
+
+
+def _accuracy(trusted: Trusted | None) -> tuple[float, int] | None:
+    if trusted is None or trusted.held_out == 0:
+        return None
+    right = trusted.logits[: trusted.held_out].argmax(-1) == trusted.labels[: trusted.held_out]
+    return float(right.double().mean()), trusted.held_out
 
 
 def _decisions_held_out(evidence: Evidence, probabilities: Tensor, neighbours: int) -> tuple[Tensor, Tensor] | None:
@@ -130,13 +164,20 @@ def _decisions_held_out(evidence: Evidence, probabilities: Tensor, neighbours: i
     return averaged.argmax(-1), trusted.labels[some]
 
 
-def _open_set(evidence: Evidence, neighbours: int) -> tuple[Tensor | None, Tensor]:
-    """Distance to the trusted examples, where there are some, and the probability of no class."""
+def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:
+    """Distance to the trusted examples, where there are some, and the probability of no class.
+
+    That is 0 for what is given as, or taken for, a class of which no example is trusted: it is far from all others.
+    """
     trusted, nothing = evidence.trusted, torch.zeros(len(evidence.given), dtype=torch.float64)
     if trusted is None or len(trusted.labels) < 2:
         return None, nothing
     distance = distance_to_nearest(evidence.features, trusted.features, neighbours)
-    # Training has drawn the clean examples together; those held out are more like the noisy ones.
-    some = trusted.held_out or len(trusted.labels)
-    usual = distance_to_nearest(trusted.features[:some], trusted.features, neighbours, themselves=True)
-    return distance, probability_of_no_class(conformal_p_values(distance, usual)).double()
+    # Training has drawn the clean examples together; those held out are more like the noisy ones. Of a class that is
+    # not among them the clean ones are better than none.
+    some = torch.arange(len(trusted.labels)) < trusted.held_out
+    some |= ~torch.isin(trusted.labels, trusted.labels[some])
+    near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves=True)
+    none = probability_of_no_class(conformal_p_values(distance, near[some])).double()
+    known = torch.isin(predicted, trusted.labels) & torch.isin(evidence.given, trusted.labels)
+    return distance, torch.where(known, none, 0.0)

@@ -60,8 +60,9 @@ def transition_posterior(
 
     A classifier that was trained on these labels is not independent of them: where it would err it may have learned
     the label by heart, a right one more easily than a wrong one. Nothing in its decisions tells how often, so the
-    intervals allow for all of it: of the errors of M, it follows a right label in a share u ~ Uniform(0, 1) and a wrong
-    one in a share of Uniform(0, u/2).
+    intervals allow for that: of the errors of M, it follows a right label in a share u ~ Uniform(0, 1) and a wrong
+    one in a share of Uniform(0, u/2). They do not allow for wrong labels that it follows where it would have been right
+    without them: of a classifier that has learned all labels by heart they are far too low.
 
     Args:
         probabilities: of the true class, calibrated, [N, K].

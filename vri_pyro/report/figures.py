@@ -33,7 +33,8 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
         figure = Figure(figsize=(_WIDTH, 2.8))
         axis = figure.subplots()
         for name, (epochs, values) in shown.items():
-            axis.plot(epochs, values, label=name, markevery=max(1, len(epochs) // 12))
+            label_shown = f" {name}" if name.startswith("_") else name  # a legend leaves out what begins like that
+            axis.plot(epochs, values, label=label_shown, markevery=max(1, len(epochs) // 12))
         for name, start in (starts or {}).items():
             axis.axvline(start, color="#cccccc", linewidth=1)
             axis.annotate(

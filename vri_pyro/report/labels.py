@@ -57,10 +57,12 @@ def labels(seen: SeenRun) -> Part:
         )
         facts += [Fact(f"precision at {k}", f"{value:.3f}") for k, value in best.precision_at.items()]
         facts.append(Fact("average precision", f"{best.average_precision:.3f}"))
+    if issues.warning:
+        verdicts.append(Verdict("poor", issues.warning))
     about = (
         "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of its nearest "
         "neighbours, the estimated transition matrix, and the distance to trusted examples. The interval of the share "
-        "of wrong labels allows for labels that the classifier has learned by heart, right ones and wrong ones. "
+        "of wrong labels allows for some of the labels to be learned by heart where the classifier would err. "
         "Below, the most suspect, "
         f"at most {_OF_A_PAIR} of each pair of classes; all of them are in label_issues.csv (vri-pyro issues)."
     )

@@ -96,8 +96,8 @@ def record(run: SeenRun) -> None:
     if judged := run.posterior:
         found["posterior"] = {
             "examples": judged.k_hat.size,
-            "k_hat_above_0.7": float((judged.k_hat > UNRELIABLE).mean()),
-            **{site: one.verdict for site, one in judged.collapse.items()},
+            **({} if judged.points else {"k_hat_above_0.7": float((judged.k_hat > UNRELIABLE).mean())}),
+            **{site: judged.of_latent(site) for site in judged.collapse},
         }
     run.run.folder.write_summary(run.summary | found)
 

@@ -11,8 +11,13 @@ from torch import Tensor
 
 
 def data_uri(image: Tensor) -> str:
-    """A PNG of an image [C, H, W] in [0, 1], C being 1, 3 or 4; other ranges are stretched to it."""
+    """A PNG of an image [C, H, W] in [0, 1]; other ranges are stretched to it.
+
+    Of other channels than grey, colours, and colours with opacity, it shows the mean.
+    """
     values = image.detach().cpu().double().permute(1, 2, 0).numpy()
+    if values.shape[-1] not in (1, 3, 4):
+        values = values.mean(-1, keepdims=True)
     low, high = values.min(), values.max()
     if low < -1e-3 or high > 1 + 1e-3:
         values = (values - low) / max(high - low, 1e-12)

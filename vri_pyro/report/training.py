@@ -13,7 +13,7 @@ _LOST = 2.0  # points of accuracy by which the last epoch may stay behind the ch
 def training(seen: SeenRun) -> Part:
     """Accuracies under the three ways to choose an epoch that do not look at the test set, and how they came about."""
     found, rows = seen.results, seen.rows
-    headline = [Fact("test accuracy, last epoch", f"{found['last']:.1f}%")]
+    headline = [Fact(f"test accuracy, {_judged_epoch(seen) or 'last epoch'}", f"{found['last']:.1f}%")]
     if found["chosen"] is not None:
         headline.append(Fact("at the epoch chosen by validation", f"{found['chosen']:.1f}%"))
     facts = [
@@ -42,7 +42,8 @@ def training(seen: SeenRun) -> Part:
 
 def _verdicts(seen: SeenRun) -> list[Verdict]:
     found, summary = seen.results, seen.summary
-    verdicts = [Verdict("note", f"After the last epoch {found['last']:.1f}% of the test set is classified rightly.")]
+    when = _judged_epoch(seen) or "the last epoch"
+    verdicts = [Verdict("note", f"After {when} {found['last']:.1f}% of the test set is classified rightly.")]
     if seen.run.state:
         verdicts.append(Verdict("fair", seen.run.state))
     if found["chosen"] is not None and found["chosen"] - found["last"] > _LOST:
@@ -59,6 +60,16 @@ def _verdicts(seen: SeenRun) -> list[Verdict]:
         names = ", ".join(summary["structural_zeros"])
         verdicts.append(Verdict("note", f"No hypergradient can reach {names} in this configuration."))
     return verdicts
+
+
+def _judged_epoch(seen: SeenRun) -> str | None:
+    """The last epoch that was evaluated, where others came after it: in a run that has not ended."""
+    judged = max(
+        (row.get("phase") not in seen.run.preparing, number)
+        for number, row in enumerate(seen.rows, 1)
+        if "test_accuracy" in row
+    )[1]
+    return None if judged == len(seen.rows) else f"epoch {judged}"
 
 
 def of(rows: Rows, metrics: dict[str, str]) -> Curves:
