@@ -170,7 +170,7 @@ def report(records: Records) -> Page:
     about = (
         f"Accuracy: mean over settings and seeds. {DEFAULT} − other: averaged over settings within a seed; mean ± "  # noqa: RUF001
         "standard error over seeds, and the 95% interval by Student's t. The next column has the same over settings "
-        f"that {DEFAULT} was not designed on: its parts were chosen by test accuracy on seed 5 under "
+        f"that {DEFAULT} was not designed on: its parts were chosen by test accuracy on seeds 5 and 6 under "
         f"{', '.join(DESIGNED_ON)}, which favours it there. How every method trains was chosen by validation "
         "accuracy on seed 100. Rank: mean over settings. First: settings in which the method's mean is the highest or "
         "within one standard deviation (of the first one's seeds) of it."

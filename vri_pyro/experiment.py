@@ -318,6 +318,14 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
 
 
+def evaluated_rows(rows: Rows, preparing: Collection[str] = ()) -> dict[int, dict[str, Any]]:
+    """The rows that a run is judged by, by their epochs; see :func:`results`."""
+    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
+    if not evaluated:
+        raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
+    return {epoch: row for epoch, row in evaluated.items() if row.get("phase") not in preparing} or evaluated
+
+
 def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | None]:
     """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
 
@@ -332,10 +340,7 @@ def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | No
     Raises:
         UserError: no epoch was evaluated yet.
     """
-    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
-    if not evaluated:
-        raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
-    evaluated = {epoch: row for epoch, row in evaluated.items() if row.get("phase") not in preparing} or evaluated
+    evaluated = evaluated_rows(rows, preparing)
     accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
     found: dict[str, float | None] = {
         "last": accuracies[max(accuracies)],

@@ -475,9 +475,11 @@ def test_nothing_waits_for_a_gpu(particles: int) -> None:
         elbo.terms(model, guide, output, y)
         torch.cuda.set_sync_debug_mode("error")
         try:
-            elbo.loss_and_grads(model, guide, output, y)
+            loss = elbo.loss_and_grads(model, guide, output, y)
         finally:
             torch.cuda.set_sync_debug_mode("default")
+    assert loss.isfinite()
+    assert all(p.grad is not None and p.grad.isfinite().all() for p in guide.parameters())
 
 
 @pytest.mark.parametrize("particles", [1, 2])

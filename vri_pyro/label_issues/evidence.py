@@ -29,6 +29,13 @@ class Trusted:
     labels: Tensor
     held_out: int
 
+    def only_held_out(self) -> Trusted | None:
+        """Those held out of training alone; None without any."""
+        if not self.held_out:
+            return None
+        some = slice(self.held_out)
+        return Trusted(self.logits[some], self.features[some], self.labels[some], self.held_out)
+
 
 @dataclass(frozen=True)
 class Evidence:

@@ -103,14 +103,15 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
         guide), and ``combined``.
     """
     given, logits = evidence.given, evidence.logits
-    temperature = _temperature(evidence.trusted)
+    held_out = evidence.trusted and evidence.trusted.only_held_out()
+    temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
     probabilities = (logits / temperature).softmax(-1).double()
     averaged = smoothed(probabilities, evidence.features, neighbours, seed=seed)
     distance, none = _open_set(evidence, averaged.argmax(-1), neighbours=5)
-    held_out = _decisions_held_out(evidence, probabilities, neighbours)
-    found = transition_posterior(averaged, given, 1 - none, held_out, True, draws, seed)
+    decisions = _decisions(held_out, evidence, probabilities, neighbours) if held_out else None
+    found = transition_posterior(averaged, given, 1 - none, decisions, True, draws, seed)
     # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that.
-    estimated = transition_posterior(averaged, given, 1 - none, held_out, False, draws, seed).transition.mean(0)
+    estimated = transition_posterior(averaged, given, 1 - none, decisions, False, draws, seed).transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
     within = clean_posterior(averaged.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
@@ -134,34 +135,22 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
         posterior=posterior,
         transition=found,
         agreement=float((logits.argmax(-1) == given).double().mean()),
-        held_out=_accuracy(evidence.trusted),
+        held_out=_accuracy(held_out) if held_out else None,
         temperature=temperature,
     )
 
 
-def _temperature(trusted: Trusted | None) -> float:
-    if trusted is None or trusted.held_out == 0:
-        return 1.0
-    return fitted_temperature(trusted.logits[: trusted.held_out], trusted.labels[: trusted.held_out])
+def _accuracy(held_out: Trusted) -> tuple[float, int]:
+    right = held_out.logits.argmax(-1) == held_out.labels
+    return float(right.double().mean()), held_out.held_out
 
 
-def _accuracy(trusted: Trusted | None) -> tuple[float, int] | None:
-    if trusted is None or trusted.held_out == 0:
-        return None
-    right = trusted.logits[: trusted.held_out].argmax(-1) == trusted.labels[: trusted.held_out]
-    return float(right.double().mean()), trusted.held_out
-
-
-def _decisions_held_out(evidence: Evidence, probabilities: Tensor, neighbours: int) -> tuple[Tensor, Tensor] | None:
+def _decisions(held_out: Trusted, evidence: Evidence, probabilities: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
     """What the neighbours among the noisy examples decide on those held out, or they themselves, and the truth."""
-    trusted = evidence.trusted
-    if trusted is None or trusted.held_out == 0:
-        return None
-    some = slice(trusted.held_out)
     if neighbours == 0:
-        return trusted.logits[some].argmax(-1), trusted.labels[some]
-    averaged = mean_over_nearest(trusted.features[some], evidence.features, probabilities, neighbours)
-    return averaged.argmax(-1), trusted.labels[some]
+        return held_out.logits.argmax(-1), held_out.labels
+    averaged = mean_over_nearest(held_out.features, evidence.features, probabilities, neighbours)
+    return averaged.argmax(-1), held_out.labels
 
 
 def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vri_pyro.experiment import evaluated_rows
 from vri_pyro.report.figures import Curves, curves
 from vri_pyro.report.part import Fact, Part, Verdict
 from vri_pyro.report.seen import SeenRun
@@ -64,11 +65,7 @@ def _verdicts(seen: SeenRun) -> list[Verdict]:
 
 def _judged_epoch(seen: SeenRun) -> str | None:
     """The last epoch that was evaluated, where others came after it: in a run that has not ended."""
-    judged = max(
-        (row.get("phase") not in seen.run.preparing, number)
-        for number, row in enumerate(seen.rows, 1)
-        if "test_accuracy" in row
-    )[1]
+    judged = 1 + max(evaluated_rows(seen.rows, seen.run.preparing))
     return None if judged == len(seen.rows) else f"epoch {judged}"
 
 
