@@ -1,0 +1,102 @@
+"""The sampler against simulation: truths drawn from its own priors."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.special import expit, logit
+from scipy.stats import kstest
+
+from vri_pyro.label_issues import two_observers
+from vri_pyro.label_issues.two_observers import TwoObservers, _log_evidence
+
+
+def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes: np.ndarray) -> np.ndarray:
+    """A matrix whose rows err at some rates, [K], in some shapes, [K, K - 1]."""
+    classes = len(rates)
+    drawn = np.zeros((classes, classes))
+    for c in range(classes):
+        wrong = generator.beta(tie * rates[c], tie * (1 - rates[c]))
+        drawn[c, np.arange(classes) != c] = wrong * generator.dirichlet(shapes[c])
+        drawn[c, c] = 1 - wrong
+    return drawn
+
+
+def observed(generator: np.random.Generator, size: int, classes: int) -> tuple[TwoObservers, int, np.ndarray]:
+    """Observers of data drawn from the priors, how many of the labels are right, and T."""
+    own = generator.dirichlet(np.ones(classes), classes) + 4 * np.eye(classes)
+    own /= own.sum(1, keepdims=True)
+    off = own[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
+    likely = np.exp(-(two_observers._OFTENER**2) / (2 * two_observers._DOUBT**2))
+    oftener = generator.choice(two_observers._OFTENER, p=likely / likely.sum())
+    trust, spread, rate, tie, another = (
+        generator.choice(grid)
+        for grid in (
+            two_observers._TRUST,
+            two_observers._SPREADS,
+            two_observers._RATES,
+            two_observers._TIES,
+            two_observers._TIES,
+        )
+    )
+    share = generator.dirichlet(np.ones(classes))
+    errors = expit(logit(1 - np.diag(own)) + oftener)
+    confusion = matrix(generator, errors, another, trust * off / off.sum(1, keepdims=True))
+    transition = matrix(generator, np.full(classes, rate), tie, np.full((classes, classes - 1), spread))
+    truth = generator.choice(classes, size, p=share)
+    decided, given = (
+        np.array([generator.choice(classes, p=rows[c]) for c in truth]) for rows in (confusion, transition)
+    )
+    trusted = np.stack([generator.multinomial(15, row) for row in confusion]).astype(float)
+    return TwoObservers(decided, given, own, trusted, generator), int((truth == given).sum()), transition
+
+
+def test_ranks_of_truths_drawn_from_the_priors_are_uniform() -> None:
+    ranks, entries = [], []
+    for trial in range(40):
+        generator = np.random.default_rng(trial)
+        observers, right, transition = observed(generator, 200, 3)
+        matrices, found = observers.sample(60, 20, follows=False)
+        jitter = generator.random(60)
+        ranks.append(np.mean(found + jitter < right + generator.random()))
+        entries.append(np.mean(matrices[:, 0, 1] < transition[0, 1]))
+    assert kstest(ranks, "uniform").pvalue > 0.01
+    assert kstest(entries, "uniform").pvalue > 0.01
+
+
+def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one() -> None:
+    cells = np.indices((4, 4)).reshape(2, -1)
+    generator = np.random.default_rng(0)
+    observers = TwoObservers(*cells, np.ones((4, 4)), np.zeros((4, 4)), generator)
+    confusion = generator.dirichlet(np.ones(4), (1, 4))
+    followed = np.where(observers._by_label, 0.7, 0.2)[None]
+    whole, learned = observers._likelihood(confusion, followed)
+    found = whole.reshape(4, 4, 4)  # by decision, label, class
+    learned = learned[0]  # by label, class
+    np.testing.assert_allclose(found.sum(0), np.ones((4, 4)))
+    kept = confusion[0, 1, 1]
+    assert found[1, 1, 1] == pytest.approx(kept + 0.7 * (1 - kept))
+    assert found[2, 2, 1] == pytest.approx(0.8 * confusion[0, 1, 2] + 0.2 * (1 - kept))
+    assert found[1, 2, 1] == pytest.approx(kept)
+    np.testing.assert_allclose(learned, np.where(np.eye(4, dtype=bool), 0.7, 0.2) * (1 - np.diag(confusion[0])))
+
+
+def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:
+    concentration = np.array([0.5, 1.5, 2.0])
+    draws = [0, 1, 0, 2, 2, 2]
+    urn, log_p = concentration.copy(), 0.0
+    for ball in draws:
+        log_p += np.log(urn[ball] / urn.sum())
+        urn[ball] += 1
+    counts = np.bincount(draws, minlength=3)[None, None].astype(float)
+    assert _log_evidence(counts, concentration) == pytest.approx(log_p)
+
+
+@pytest.mark.parametrize("draws", [2, 45])
+def test_as_many_draws_as_asked_for_and_every_one_a_matrix(draws: int) -> None:
+    observers, _, _ = observed(np.random.default_rng(0), 50, 3)
+    matrices, right = observers.sample(draws, 20, follows=True)
+    assert matrices.shape == (draws, 3, 3)
+    assert right.shape == (draws,)
+    np.testing.assert_allclose(matrices.sum(-1), 1)
+    assert ((right >= 0) & (right <= 50)).all()

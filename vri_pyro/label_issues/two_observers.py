@@ -1,0 +1,237 @@
+"""Two observers of a class that nobody saw, a classifier and the given labels: the sampler of T's posterior."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+from scipy.special import betaln, expit, gammaln, logit
+
+_RATES = np.r_[np.geomspace(1e-3, 0.1, 10), np.linspace(0.15, 0.95, 17)]  # ρ
+_OFTENER = np.linspace(-1.5, 1.5, 13)  # log r
+_DOUBT = 0.5  # standard deviation of log r
+_TIES = np.geomspace(2, 2000, 10)  # κ
+_SPREADS = np.geomspace(0.01, 100, 13)  # α
+_TRUST = np.geomspace(0.5, 2000, 13)  # s
+_FIRST_TRUST = 200.0
+_STEPS = 50  # of expectation maximisation, to begin with
+_SWEEPS = 100  # before the first draw of a chain
+_BETWEEN = 20  # sweeps from one draw to the next
+_TINY = 1e-40  # far above denormal numbers, three of them multiplied too
+
+
+class _Chains(NamedTuple):
+    """The state of B chains.
+
+    Attributes:
+        share: π, [B, K].
+        confusion: M, [B, K, K].
+        transition: T, [B, K, K].
+        right: examples whose label is their class, [B].
+    """
+
+    share: np.ndarray
+    confusion: np.ndarray
+    transition: np.ndarray
+    right: np.ndarray
+
+
+class _Rates(NamedTuple):
+    """Beta distributions of the rates of all classes, one a value of what they depend on.
+
+    Attributes:
+        ahead, behind: their parameters, [grid, K] or [grid, 1].
+        log_prior: of the value, [grid].
+    """
+
+    ahead: np.ndarray
+    behind: np.ndarray
+    log_prior: np.ndarray
+
+
+def _noise_rates() -> _Rates:
+    """Of T: of the values of ρ and κ."""
+    rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
+    return _Rates(rates * ties, (1 - rates) * ties, np.zeros(len(rates)))
+
+
+def _error_rates(own: np.ndarray) -> _Rates:
+    """Of M: of the values of r and κ, given the classifier's own rates, [K]."""
+    oftener, ties = (part.reshape(-1, 1) for part in np.meshgrid(_OFTENER, _TIES))
+    rates = expit(logit(own) + oftener)
+    return _Rates(rates * ties, (1 - rates) * ties, -(oftener[:, 0] ** 2) / (2 * _DOUBT**2))
+
+
+class TwoObservers:
+    """Counts of decisions and labels, and what they and the priors say about T.
+
+    ::
+
+        c ~ π,  k ~ M[c, ·],  y ~ T[c, ·]        an example's class, its decision, its label
+        π ~ Dirichlet(1, …)
+        T[c, c] = 1 − e[c],  e[c] ~ Beta(κρ, κ(1 − ρ))
+        T[c, ≠ c] = e[c] ω[c],  ω[c] ~ Dirichlet(α, …)
+        M likewise, with its own κ, logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s · own ω[c])
+
+    where own is the classifier's own word on its confusions. log r is normal around 0, log α, log s and log κ are
+    uniform, and so is ρ above 0.1, and its log below, all on grids. With α both a flip to one class and uniform noise
+    are as likely as the labels find them; with ρ and κ the classes share what is known of the rate; with r the
+    classifier may err more often than it says, and with s its word on where counts for as much as it holds.
+
+    Args:
+        decided, given: k and y of every example, int64 [N].
+        own_word: how many examples of class c the classifier means to have decided on as k, positive [K, K].
+        trusted: how many trusted examples of class c it has decided on as k, [K, K].
+        generator: of everything random.
+    """
+
+    def __init__(
+        self,
+        decided: np.ndarray,
+        given: np.ndarray,
+        own_word: np.ndarray,
+        trusted: np.ndarray,
+        generator: np.random.Generator,
+    ) -> None:
+        self._classes = classes = len(own_word)
+        table = np.zeros((classes, classes), dtype=np.int64)
+        np.add.at(table, (decided, given), 1)
+        self._rows, self._columns = np.nonzero(table)
+        self._counts = table[self._rows, self._columns]
+        self._agreed = np.flatnonzero(self._rows == self._columns)
+        self._share = _normalised(own_word.sum(1))
+        self._own = _normalised(own_word)
+        self._trusted = trusted
+        self._generator = generator
+        every = np.arange(classes)
+        self._by_decision, self._by_label = self._rows[:, None] == every, self._columns[:, None] == every
+        self._off = ~np.eye(classes, dtype=bool)
+        self._noises, self._errors = _noise_rates(), _error_rates(1 - np.diag(self._own))
+        self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
+        self._any_shape = np.ones((classes, classes - 1))
+
+    @property
+    def entries(self) -> int:
+        """Of the largest array of a chain."""
+        return max(len(self._counts), self._classes) * self._classes
+
+    def sample(self, draws: int, chains: int, follows: bool) -> tuple[np.ndarray, np.ndarray]:
+        """Draws of T, [draws, K, K], and of how many labels are right, [draws].
+
+        Args:
+            draws: how many.
+            chains: that run side by side; each gives every so many-th draw.
+            follows: whether the classifier may follow labels where it would err.
+        """
+        state = self._first(chains)
+        matrices, right = [], []
+        for number in range(-(-draws // chains)):
+            followed = self._followed(chains) if follows else None
+            if number == 0:
+                for _ in range(_STEPS):
+                    state = self._maximised(state, followed)
+            for _ in range(_BETWEEN if number else _SWEEPS):
+                state = self._sweep(state, followed)
+            matrices.append(state.transition)
+            right.append(state.right)
+        return np.concatenate(matrices)[:draws], np.concatenate(right)[:draws]
+
+    def _first(self, chains: int) -> _Chains:
+        confusion = self._dirichlet(np.tile(_FIRST_TRUST * self._own + self._trusted, (chains, 1, 1)))
+        half = np.where(self._off, 0.5 / (self._classes - 1), 0.5)
+        share, transition = np.tile(self._share, (chains, 1)), np.tile(half, (chains, 1, 1))
+        return _Chains(share, confusion, transition, np.zeros(chains))
+
+    def _followed(self, chains: int) -> np.ndarray:
+        """Share of M's errors in which the label is followed, by cell and class, [B, cells, K]."""
+        right, of_wrong = self._generator.beta([0.5, 1.0], 1.0, (chains, 1, 1, 2)).transpose(3, 0, 1, 2)
+        return np.where(self._by_label, right, right * of_wrong / 2)
+
+    def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+        """p(k | c, y) by cell and class, [B, cells, K], and where k = y the part that follows y, [B, agreed, K]."""
+        plain = confusion.transpose(0, 2, 1)[:, self._rows]
+        if followed is None:
+            return plain, np.zeros_like(plain[:, self._agreed])
+        likelihood = np.where(self._by_decision, plain, plain * (1 - followed))
+        learned = followed[:, self._agreed] * (1 - np.diagonal(confusion, axis1=1, axis2=2))[:, None]
+        likelihood[:, self._agreed] += learned
+        return likelihood, learned
+
+    def _responsibilities(self, state: _Chains, likelihood: np.ndarray) -> np.ndarray:
+        """p(c | k, y), [B, cells, K]."""
+        labelled = state.transition.transpose(0, 2, 1)[:, self._columns]
+        return _normalised(state.share[:, None] * likelihood * labelled)
+
+    def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
+        """A step of expectation maximisation for π and T."""
+        likelihood, _ = self._likelihood(state.confusion, followed)
+        of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
+        labelled = self._summed(of_class, self._columns)
+        share, transition = _normalised(1 + labelled.sum(2)), _normalised(_SPREADS[0] + labelled)
+        return state._replace(share=share, transition=transition)
+
+    def _sweep(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
+        """Every unknown given all others."""
+        likelihood, learned = self._likelihood(state.confusion, followed)
+        of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
+        labelled = self._summed(of_class, self._columns)
+        decided = self._summed(of_class, self._rows)
+        if followed is not None:  # the error that would have been made had the label not been followed
+            agreed = of_class[:, self._agreed]
+            by_heart = self._generator.binomial(agreed, learned / likelihood[:, self._agreed])
+            decided -= self._summed(by_heart, self._rows[self._agreed])
+            errors = _normalised(np.where(self._off, state.confusion, 0))
+            decided += self._generator.multinomial(by_heart.sum(1), errors)
+        return _Chains(
+            share=self._dirichlet(1 + labelled.sum(2)),
+            confusion=self._matrix(decided + self._trusted, self._errors, self._own_shapes, _TRUST),
+            transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
+            right=np.trace(labelled, axis1=1, axis2=2),
+        )
+
+    def _summed(self, of_class: np.ndarray, groups: np.ndarray) -> np.ndarray:
+        """Sums over the cells of a group, [B, K, K], of counts by cell and class, [B, cells, K].
+
+        Not a product of matrices: BLAS's threads are in one another's way where the cores have other work.
+        """
+        order = np.argsort(groups, kind="stable")
+        present, starts = np.unique(groups[order], return_index=True)
+        sums = np.zeros((len(of_class), self._classes, self._classes))
+        if len(starts):
+            sums[:, present] = np.add.reduceat(of_class[:, order], starts, axis=1)
+        return sums.transpose(0, 2, 1)
+
+    def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> np.ndarray:
+        """Draws of a matrix and, before it, of what its priors depend on, given counts, [B, K, K]."""
+        chains, classes = counts.shape[:2]
+        wrong, right = counts[:, self._off].reshape(chains, classes, classes - 1), counts[:, ~self._off]
+        a, b = rates.ahead + wrong.sum(2)[:, None], rates.behind + right[:, None]
+        evidence = rates.log_prior + (betaln(a, b) - betaln(rates.ahead, rates.behind)).sum(2)
+        chosen = self._chosen(evidence)
+        rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
+        rate = rate.clip(_TINY, 1 - np.finfo(rate.dtype).eps)
+        spread = spreads[self._chosen(np.stack([_log_evidence(wrong, one * shapes) for one in spreads], axis=1))]
+        shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
+        drawn = np.empty_like(counts)
+        drawn[:, self._off] = (rate[..., None] * shape).reshape(chains, -1)
+        drawn[:, ~self._off] = 1 - rate
+        return drawn
+
+    def _chosen(self, log_evidence: np.ndarray) -> np.ndarray:
+        """A place in a grid for every chain, drawn by its evidence, [B, grid]."""
+        weights = np.exp(log_evidence - log_evidence.max(1, keepdims=True)).cumsum(1)
+        return np.asarray((self._generator.random((len(weights), 1)) * weights[:, -1:] > weights).sum(1))
+
+    def _dirichlet(self, concentration: np.ndarray) -> np.ndarray:
+        return _normalised(self._generator.standard_gamma(concentration) + _TINY)
+
+
+def _log_evidence(counts: np.ndarray, concentration: np.ndarray) -> np.ndarray:
+    """log p of rows of counts, [B, R, J], under Dirichlet-multinomials, [R, J] or [J], summed over the rows, [B]."""
+    total = concentration.sum(-1)
+    rows = gammaln(total) - gammaln(total + counts.sum(-1))
+    return np.asarray(rows.sum(-1) + (gammaln(concentration + counts) - gammaln(concentration)).sum((-1, -2)))
+
+
+def _normalised(values: np.ndarray) -> np.ndarray:
+    return values / values.sum(axis=-1, keepdims=True)
