@@ -37,7 +37,6 @@ from study import (
     config,
     main,
     markdown_table,
-    spread,
 )
 from study.benches import clean_labels, noise
 
@@ -112,12 +111,12 @@ def pull_on_log_variance(algorithm: BilevelSVI, noisy: Labelled, clean: Labelled
 def report(records: Records) -> Page:
     """‖σ²‖ over the epochs and at the end, the KL, the pull, and the accuracy."""
     parts = [__doc__.split("\n\n", 1)[1].strip()]
-    for metric, label, digits in ((CURVE, "‖σ²‖", 2), ("kl", "KL to the prior (nats)", 1)):
+    for metric, label in ((CURVE, "‖σ²‖"), ("kl", "KL to the prior (nats)")):
         rows = (
-            [method, *(spread(list(records.curves(method, s, metric)[:, -1]), digits) for s in records.settings)]
+            [method, *(_last(records.curves(method, s, metric)) for s in records.settings)]
             for method in records.methods
         )
-        parts += [f"{label}, mean over the last epoch:", markdown_table(["", *records.settings], rows)]
+        parts += [f"{label}, mean over the last epoch, by seed:", markdown_table(["", *records.settings], rows)]
     for objective, label in (("meta loss", "the meta loss alone"), ("whole", "the whole outer objective")):
         rows = (
             [method, *(_pulls(records.of(method, s).values(), objective) for s in records.settings)]
@@ -127,6 +126,10 @@ def report(records: Records) -> Page:
         parts += [markdown_table(["", *records.settings], rows)]
     parts += ["Test accuracy (%), last epoch:", by_method(records)]
     return Page("Does the posterior collapse without the KL?", parts, _figure(records))
+
+
+def _last(curves: np.ndarray) -> str:
+    return ", ".join(f"{value:.3g}" for value in curves[:, -1])
 
 
 def _pulls(found: Iterable[Record], objective: str) -> str:
