@@ -75,7 +75,7 @@ def accuracy_figure(records: Records, legend: str | None = None) -> Figure:
         records: of the runs.
         legend: its title.
     """
-    figure = Figure(figsize=(9, 4.4))
+    figure = Figure(figsize=(max(9.0, 1.4 * len(records.settings)), 4.4))
     axis = figure.subplots()
     dots(axis, records)
     axis.set_ylabel("test accuracy (%), last epoch")
