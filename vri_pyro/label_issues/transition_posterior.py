@@ -9,9 +9,10 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data import generator_for
+from vri_pyro.errors import UserError
 from vri_pyro.label_issues.two_observers import TwoObservers
 
-_LEAST = 0.1  # of what a classifier says of its own decisions, in examples of a class
+_LEAST = 0.1  # examples of a class decided on rightly, and as many on any class, as if a classifier had said so
 _CHAINS = 20
 _AT_ONCE = 2_000_000  # entries of an array of all chains
 
@@ -60,25 +61,34 @@ def transition_posterior(
     for wrong labels that it follows where it would have been right without them: of a classifier that has learned all
     labels by heart they are far too low.
 
+    A draw starts from the state of the one before on its chain, with a u of its own, and is taken 20 sweeps later:
+    about 6% of the way from one to the next is then still left.
+
     Args:
-        probabilities: of the true class, calibrated, [N, K].
+        probabilities: of the true class, calibrated, [N, K], of at least one example and two classes.
         given: the labels, int64 [N].
         weights: the probability that an example is of any class, [N]; those that are not count as wrongly labelled.
-            1 when None.
+            1 when None. T is that of one draw of which are inside, the noise rate's draws have their own.
         held_out: decisions on trusted examples and their classes, int64 [M] each.
         trained_on: whether the classifier was trained on these labels.
-        draws: at least 2.
+        draws: how many.
         seed: of everything random.
+
+    Raises:
+        UserError: without an example or with fewer than two classes.
 
     Reference: Dawid & Skene (1979), with classifier and labels for the two observers; Plummer (2015) for a posterior
         with a cut, which is what keeps u from the labels.
     """
+    if len(given) == 0 or probabilities.shape[1] < 2:
+        raise UserError(
+            f"probabilities has shape {list(probabilities.shape)}; a transition matrix needs an example and two classes"
+        )
     p = probabilities.detach().double().cpu().numpy()
     labels, size, classes = given.cpu().numpy(), len(given), probabilities.shape[1]
     generator = generator_for(seed, "transition posterior")
-    inside = np.ones(size, dtype=bool)
-    if weights is not None:
-        inside = generator.random(size) < weights.cpu().numpy()
+    of_any_class = np.ones(size) if weights is None else weights.cpu().numpy()
+    inside = generator.random(size) < of_any_class
     decided = p[inside].argmax(1)
     own_word = _LEAST * np.eye(classes) + _LEAST / classes
     np.add.at(own_word.T, decided, p[inside])
@@ -89,7 +99,9 @@ def transition_posterior(
     observers = TwoObservers(decided, labels[inside], own_word, trusted, generator)
     chains = max(1, min(_CHAINS, draws, _AT_ONCE // max(1, observers.entries)))
     matrices, right = observers.sample(draws, chains, trained_on)
-    return TransitionPosterior(torch.from_numpy(matrices), torch.from_numpy(1 - right / size))
+    counts = np.array([(generator.random(size) < of_any_class).sum() for _ in range(draws)])
+    rate = 1 - right / max(1, inside.sum()) * counts / size
+    return TransitionPosterior(torch.from_numpy(matrices), torch.from_numpy(rate))
 
 
 def _interval(draws: Tensor, level: float) -> tuple[Tensor, Tensor]:

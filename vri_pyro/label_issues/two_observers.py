@@ -17,7 +17,7 @@ _FIRST_TRUST = 200.0
 _STEPS = 50  # of expectation maximisation, to begin with
 _SWEEPS = 100  # before the first draw of a chain
 _BETWEEN = 20  # sweeps from one draw to the next
-_TINY = 1e-40  # far above denormal numbers, three of them multiplied too
+_TINY = 1e-40  # five of them multiplied are still above the denormal numbers
 
 
 class _Chains(NamedTuple):
@@ -106,21 +106,21 @@ class TwoObservers:
         every = np.arange(classes)
         self._by_decision, self._by_label = self._rows[:, None] == every, self._columns[:, None] == every
         self._off = ~np.eye(classes, dtype=bool)
-        self._noises, self._errors = _noise_rates(), _error_rates(1 - np.diag(self._own))
+        self._noises, self._errors = _noise_rates(), _error_rates(np.where(self._off, self._own, 0).sum(1))
         self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
         self._any_shape = np.ones((classes, classes - 1))
 
     @property
     def entries(self) -> int:
         """Of the largest array of a chain."""
-        return max(len(self._counts), self._classes) * self._classes
+        return max(len(self._counts), len(self._noises.log_prior), self._classes) * self._classes
 
     def sample(self, draws: int, chains: int, follows: bool) -> tuple[np.ndarray, np.ndarray]:
         """Draws of T, [draws, K, K], and of how many labels are right, [draws].
 
         Args:
             draws: how many.
-            chains: that run side by side; each gives every so many-th draw.
+            chains: that run side by side; each gives every so many-th draw, some sweeps after the last.
             follows: whether the classifier may follow labels where it would err.
         """
         state = self._first(chains)
@@ -147,11 +147,11 @@ class TwoObservers:
         right, of_wrong = self._generator.beta([0.5, 1.0], 1.0, (chains, 1, 1, 2)).transpose(3, 0, 1, 2)
         return np.where(self._by_label, right, right * of_wrong / 2)
 
-    def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
+    def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
         """p(k | c, y) by cell and class, [B, cells, K], and where k = y the part that follows y, [B, agreed, K]."""
         plain = confusion.transpose(0, 2, 1)[:, self._rows]
         if followed is None:
-            return plain, np.zeros_like(plain[:, self._agreed])
+            return plain, None
         likelihood = np.where(self._by_decision, plain, plain * (1 - followed))
         learned = followed[:, self._agreed] * (1 - np.diagonal(confusion, axis1=1, axis2=2))[:, None]
         likelihood[:, self._agreed] += learned
@@ -163,7 +163,7 @@ class TwoObservers:
         return _normalised(state.share[:, None] * likelihood * labelled)
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
-        """A step of expectation maximisation for π and T."""
+        """A step of expectation maximisation for π and T, smoothed."""
         likelihood, _ = self._likelihood(state.confusion, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._columns)
@@ -176,7 +176,7 @@ class TwoObservers:
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
         labelled = self._summed(of_class, self._columns)
         decided = self._summed(of_class, self._rows)
-        if followed is not None:  # the error that would have been made had the label not been followed
+        if learned is not None:  # the error that would have been made had the label not been followed
             agreed = of_class[:, self._agreed]
             by_heart = self._generator.binomial(agreed, learned / likelihood[:, self._agreed])
             decided -= self._summed(by_heart, self._rows[self._agreed])
@@ -223,11 +223,14 @@ class TwoObservers:
         return np.asarray((self._generator.random((len(weights), 1)) * weights[:, -1:] > weights).sum(1))
 
     def _dirichlet(self, concentration: np.ndarray) -> np.ndarray:
-        return _normalised(self._generator.standard_gamma(concentration) + _TINY)
+        """By the logarithms of gamma variables, most of which are too small for numbers where α is."""
+        boosted = self._generator.standard_gamma(concentration + 1)
+        logs = np.log(boosted) + np.log1p(-self._generator.random(concentration.shape)) / concentration
+        return _normalised(np.exp(logs - logs.max(axis=-1, keepdims=True)) + _TINY)
 
 
 def _log_evidence(counts: np.ndarray, concentration: np.ndarray) -> np.ndarray:
-    """log p of rows of counts, [B, R, J], under Dirichlet-multinomials, [R, J] or [J], summed over the rows, [B]."""
+    """log p of rows of counts, [B, R, J], under Dirichlet-multinomials, [R, J], summed over the rows, [B]."""
     total = concentration.sum(-1)
     rows = gammaln(total) - gammaln(total + counts.sum(-1))
     return np.asarray(rows.sum(-1) + (gammaln(concentration + counts) - gammaln(concentration)).sum((-1, -2)))
