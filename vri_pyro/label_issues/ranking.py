@@ -111,9 +111,8 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     decisions = _decisions(held_out, evidence, probabilities, neighbours) if held_out else None
     found = transition_posterior(averaged, given, 1 - none, decisions, True, draws, seed)
     # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that.
-    estimated = transition_posterior(averaged, given, 1 - none, decisions, False, -(-draws // 4), seed).transition.mean(
-        0
-    )
+    independent = transition_posterior(averaged, given, 1 - none, decisions, False, -(-draws // 4), seed)
+    estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
     within = clean_posterior(averaged.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
