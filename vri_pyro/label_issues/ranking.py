@@ -110,7 +110,8 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
     distance, none = _open_set(evidence, averaged.argmax(-1), neighbours=5)
     decisions = _decisions(held_out, evidence, probabilities, neighbours) if held_out else None
     found = transition_posterior(averaged, given, 1 - none, decisions, True, draws, seed)
-    # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that.
+    # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that; of
+    # which it needs the mean alone, for which fewer draws do.
     independent = transition_posterior(averaged, given, 1 - none, decisions, False, -(-draws // 4), seed)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()

@@ -61,8 +61,8 @@ def transition_posterior(
     for wrong labels that it follows where it would have been right without them: of a classifier that has learned all
     labels by heart they are far too low.
 
-    A draw starts from the state of the one before on its chain, with a u of its own, and is taken 20 sweeps later:
-    about 6% of the way from one to the next is then still left.
+    A draw starts from the state of the one before on its chain, with a u of its own, and is taken some sweeps later: it
+    is near what that u would give, not quite there.
 
     Args:
         probabilities: of the true class, calibrated, [N, K], of at least one example and two classes.

@@ -49,6 +49,26 @@ class _Rates(NamedTuple):
     log_prior: np.ndarray
 
 
+class _Groups(NamedTuple):
+    """Cells in the order of their groups.
+
+    Attributes:
+        order: the cells, int64 [cells].
+        starts: where each group begins among them, int64 [groups].
+        present: the groups, int64 [groups].
+    """
+
+    order: np.ndarray
+    starts: np.ndarray
+    present: np.ndarray
+
+
+def _grouped(groups: np.ndarray) -> _Groups:
+    order = np.argsort(groups, kind="stable")
+    present, starts = np.unique(groups[order], return_index=True)
+    return _Groups(order, starts, present)
+
+
 def _noise_rates() -> _Rates:
     """Of T: of the values of ρ and κ."""
     rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
@@ -103,6 +123,8 @@ class TwoObservers:
         self._own = _normalised(own_word)
         self._trusted = trusted
         self._generator = generator
+        self._decisions, self._labels = _grouped(self._rows), _grouped(self._columns)
+        self._agreed_on = _grouped(self._rows[self._agreed])
         every = np.arange(classes)
         self._by_decision, self._by_label = self._rows[:, None] == every, self._columns[:, None] == every
         self._off = ~np.eye(classes, dtype=bool)
@@ -166,7 +188,7 @@ class TwoObservers:
         """A step of expectation maximisation for π and T, smoothed."""
         likelihood, _ = self._likelihood(state.confusion, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
-        labelled = self._summed(of_class, self._columns)
+        labelled = self._summed(of_class, self._labels)
         share, transition = _normalised(1 + labelled.sum(2)), _normalised(_SPREADS[0] + labelled)
         return state._replace(share=share, transition=transition)
 
@@ -174,12 +196,12 @@ class TwoObservers:
         """Every unknown given all others."""
         likelihood, learned = self._likelihood(state.confusion, followed)
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
-        labelled = self._summed(of_class, self._columns)
-        decided = self._summed(of_class, self._rows)
+        labelled = self._summed(of_class, self._labels)
+        decided = self._summed(of_class, self._decisions)
         if learned is not None:  # the error that would have been made had the label not been followed
             agreed = of_class[:, self._agreed]
             by_heart = self._generator.binomial(agreed, learned / likelihood[:, self._agreed])
-            decided -= self._summed(by_heart, self._rows[self._agreed])
+            decided -= self._summed(by_heart, self._agreed_on)
             errors = _normalised(np.where(self._off, state.confusion, 0))
             decided += self._generator.multinomial(by_heart.sum(1), errors)
         return _Chains(
@@ -189,16 +211,14 @@ class TwoObservers:
             right=np.trace(labelled, axis1=1, axis2=2),
         )
 
-    def _summed(self, of_class: np.ndarray, groups: np.ndarray) -> np.ndarray:
+    def _summed(self, of_class: np.ndarray, groups: _Groups) -> np.ndarray:
         """Sums over the cells of a group, [B, K, K], of counts by cell and class, [B, cells, K].
 
         Not a product of matrices: BLAS's threads are in one another's way where the cores have other work.
         """
-        order = np.argsort(groups, kind="stable")
-        present, starts = np.unique(groups[order], return_index=True)
         sums = np.zeros((len(of_class), self._classes, self._classes))
-        if len(starts):
-            sums[:, present] = np.add.reduceat(of_class[:, order], starts, axis=1)
+        if len(groups.starts):
+            sums[:, groups.present] = np.add.reduceat(of_class[:, groups.order], groups.starts, axis=1)
         return sums.transpose(0, 2, 1)
 
     def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> np.ndarray:
