@@ -9,14 +9,15 @@ area under precision over recall; chance is the share of wrong labels, 40%.
 * clean class: 1 − r(y) with r(c | x, y) ∝ p(c | x) T[c, y], p calibrated on the validation set, T the method's own
   where it has one and otherwise estimated;
 * open set: distance to the trusted examples in the classifier's features;
-* combined: the clean class with p averaged over nearest neighbours, T estimated, and a class for what fits none;
+* combined: the clean class, half of p the mean over nearest neighbours, T estimated, and a class for what fits none;
 * cleanlab: the best of its scores (``get_label_quality_scores`` with each of its three methods, plain and adjusted, the
   best of them in each run by its AUROC, which a user could not know), on the same probabilities, and on cross-validated
   ones of cross entropy on the noisy labels, as it recommends, and with a clean batch's cross entropy beside it.
 
-What the combination owes to its parts is measured by leaving them out: the averaging over neighbours, the labels held
-out of training, which fit the temperature and say how far the trusted examples lie from one another, and all trusted
-labels, without which there is no class for what fits none.
+What the combination owes to its parts is measured by leaving them out: the neighbours, each example's own prediction
+beside theirs, the labels held out of training, which fit the temperature and say how far the trusted examples lie from
+one another, and all trusted labels, without which there is no class for what fits none. Without either of the last two
+the neighbours stand alone, for nothing tells what was learned by heart.
 
 ``find_label_issues`` gives a set, not a ranking; its precision and recall stand beside those of as many labels of the
 highest combined score.
@@ -63,7 +64,7 @@ SCORES = {
     "cleanlab": "cleanlab, best",
 }
 WHOLE = "combined"
-PARTS = ("the neighbours", "the labels held out", "all trusted labels")
+PARTS = ("the neighbours", "its own prediction", "the labels held out", "all trusted labels")
 # Methods of get_label_quality_scores, and whether it allows adjusting the probabilities for class thresholds.
 CLEANLAB = {"self_confidence": True, "normalized_margin": True, "confidence_weighted_entropy": False}
 
@@ -102,9 +103,10 @@ def measure(folder: RunFolder) -> dict[str, Any]:
 def left_out(evidence: Evidence, seed: int) -> dict[str, Tensor]:
     """The combined score without each of its parts."""
     assert evidence.trusted is not None
-    neighbours, held_out, trusted = PARTS
+    neighbours, own, held_out, trusted = PARTS
     found = {
-        neighbours: rank(evidence, neighbours=0, seed=seed),
+        neighbours: rank(evidence, own=1, seed=seed),
+        own: rank(evidence, own=0, seed=seed),
         held_out: rank(replace(evidence, trusted=replace(evidence.trusted, held_out=0)), seed=seed),
         trusted: rank(replace(evidence, trusted=None), seed=seed),
     }

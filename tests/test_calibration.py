@@ -74,9 +74,16 @@ def test_temperature_is_the_one_that_the_labels_were_drawn_at(temperature: float
     assert fitted_temperature(logits, labels) == pytest.approx(temperature, rel=0.06)
 
 
-def test_temperature_stays_within_its_bounds_where_nothing_is_wrong() -> None:
-    logits = 5 * torch.eye(4)
-    assert fitted_temperature(logits, torch.arange(4)) == pytest.approx(0.25, rel=1e-3)
+def test_few_examples_that_are_all_right_do_not_make_the_classifier_certain() -> None:
+    logits, labels = 5 * torch.eye(4), torch.arange(4)
+    assert 0.7 < fitted_temperature(logits, labels) < 1
+    assert fitted_temperature(logits.repeat(10_000, 1), labels.repeat(10_000)) < 0.5
+
+
+def test_temperature_stays_within_its_bounds() -> None:
+    logits, labels = 5 * torch.eye(4), torch.arange(4)
+    assert fitted_temperature(logits.repeat(10**6, 1) / 5, labels.repeat(10**6)) == pytest.approx(0.25, rel=1e-3)
+    assert fitted_temperature(logits.repeat(10**4, 1), labels.roll(1).repeat(10**4)) == pytest.approx(16, rel=1e-3)
 
 
 def test_bad_questions_are_refused() -> None:

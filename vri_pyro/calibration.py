@@ -104,18 +104,22 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The τ for which softmax(logits / τ) has the least cross entropy, from 1/4 to 16.
+    """The likeliest τ of softmax(logits / τ), from 1/4 to 16, where log τ ~ Normal(0, 1) before the labels are seen.
+
+    That prior is of no weight but where the labels say next to nothing: a few examples all of which are right would
+    otherwise make the classifier certain of everything.
 
     Args:
         logits: of examples that training has not seen, [N, K], at least one.
         labels: their true labels, int64 [N].
 
-    Reference: Guo et al., On calibration of modern neural networks, ICML 2017.
+    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, without the prior.
     """
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:
-        return float(F.cross_entropy(logits / math.exp(log_temperature), labels))
+        nll = F.cross_entropy(logits / math.exp(log_temperature), labels, reduction="sum")
+        return float(nll) + log_temperature**2 / 2
 
     found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")  # it has one minimum
     return math.exp(found.x)

@@ -43,6 +43,7 @@ class TrainedRun:
         examples: the training inputs with the labels that training saw; positions are those of the split.
         test: test inputs and labels.
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
+        trained_on: positions of the examples that its phases train on, int64, in order.
         classes: names of the classes.
         epochs: how many were done.
         all_epochs: how many the run has.
@@ -61,6 +62,7 @@ class TrainedRun:
         options.output, options.device = self.folder.path, device
         trainer, self.split = build_experiment(parser, options).restore()
         self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
+        self.trained_on = np.unique(np.concatenate([phase.pool for phase in trainer.phases]))
         self.algorithm = self.algorithms[MAIN]
         self.algorithm.classifier.eval()
         self.predictor = predictor = trainer.predictor.network.eval()

@@ -37,7 +37,7 @@ def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes
 def observed(
     generator: np.random.Generator, size: int, classes: int, follows: tuple[float, float] = (0.0, 0.0)
 ) -> Truth:
-    """Data drawn from the priors, where some right and some wrong labels are followed in place of an error."""
+    """Data drawn from the priors, where some right and some wrong labels are followed."""
     own = generator.dirichlet(np.ones(classes), classes) + 4 * np.eye(classes)
     own /= own.sum(1, keepdims=True)
     off = own[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
@@ -59,7 +59,7 @@ def observed(
     transition = matrix(generator, np.full(classes, rate), tie, np.full((classes, classes - 1), spread))
     truth = generator.choice(classes, size, p=share)
     decided, given = (of(generator, rows[truth]) for rows in (confusion, transition))
-    learned = (decided != truth) & (generator.random(size) < np.where(given == truth, *follows))
+    learned = generator.random(size) < np.where(given == truth, *follows)
     decided[learned] = given[learned]
     trusted = np.stack([generator.multinomial(15, row) for row in confusion]).astype(float)
     observers = TwoObservers(decided, given, own, trusted, generator)
@@ -121,16 +121,13 @@ def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one()
     observers = TwoObservers(*cells, np.ones((4, 4)), np.zeros((4, 4)), generator)
     confusion = generator.dirichlet(np.ones(4), (1, 4))
     followed = np.where(observers._by_label, 0.7, 0.2)[None]
-    whole, learned = observers._likelihood(confusion, followed)
-    assert learned is not None
-    found = whole.reshape(4, 4, 4)  # by decision, label, class
-    learned = learned[0]  # by label, class
+    found = observers._likelihood(confusion, followed).reshape(4, 4, 4)  # by decision, label, class
     np.testing.assert_allclose(found.sum(0), np.ones((4, 4)))
     kept = confusion[0, 1, 1]
     assert found[1, 1, 1] == pytest.approx(kept + 0.7 * (1 - kept))
-    assert found[2, 2, 1] == pytest.approx(0.8 * confusion[0, 1, 2] + 0.2 * (1 - kept))
-    assert found[1, 2, 1] == pytest.approx(kept)
-    np.testing.assert_allclose(learned, np.where(np.eye(4, dtype=bool), 0.7, 0.2) * (1 - np.diag(confusion[0])))
+    assert found[2, 1, 1] == pytest.approx(0.3 * confusion[0, 1, 2])
+    assert found[2, 2, 1] == pytest.approx(0.2 + 0.8 * confusion[0, 1, 2])
+    assert found[1, 2, 1] == pytest.approx(0.8 * kept)
 
 
 def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:

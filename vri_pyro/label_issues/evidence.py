@@ -48,6 +48,7 @@ class Evidence:
         transition: the matrix that the method has learned, [K, K], where it has one.
         rectification, surprise: by model and guide, [N], in nats, where the method has a pair with latents; see
             :mod:`~vri_pyro.label_issues.inference`.
+        trained_on: whether the classifier was trained on these labels, and may have learned some by heart.
     """
 
     given: Tensor
@@ -57,6 +58,7 @@ class Evidence:
     transition: Tensor | None = None
     rectification: Tensor | None = None
     surprise: Tensor | None = None
+    trained_on: bool = True
 
 
 def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Evidence:
@@ -76,7 +78,8 @@ def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Eviden
         by_inference = _by_inference(run, indices, draws) if run.has_pair else {}
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
-    return Evidence(given, logits, features, _trusted(run), own, **by_inference)
+    trained_on = bool(np.isin(indices, run.trained_on).any())
+    return Evidence(given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on)
 
 
 @torch.no_grad()

@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vri_pyro.calibration import fitted_temperature
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.errors import UserError
 from vri_pyro.label_issues.evidence import Evidence, Trusted
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
@@ -19,6 +20,7 @@ from vri_pyro.transition import clean_posterior
 
 BEST = "combined"
 _MUCH = 0.1  # of what the classifier agrees with labels above its accuracy
+_OWN = 0.5
 
 
 @dataclass(frozen=True)
@@ -60,11 +62,9 @@ class LabelIssues:
         It cannot agree with labels more often than it is right, unless it has learned some of them: which right ones
         and how many wrong ones, nothing here tells.
         """
-        if self.held_out is None:
+        if self.held_out is None or not _learned_by_heart(self.agreement, *self.held_out):
             return None
-        right, count = self.held_out
-        if self.agreement - right <= max(_MUCH, 2 * math.sqrt(right * (1 - right) / count)):
-            return None
+        right, _ = self.held_out
         return (
             f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on and is right on "
             f"{right:.0%} of the examples held out: it has learned labels by heart, and the share of wrong ones may "
@@ -76,13 +76,17 @@ class LabelIssues:
         return self.score.argsort(descending=True, stable=True)
 
 
-def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int = 0) -> LabelIssues:
+def rank(
+    evidence: Evidence, neighbours: int = 20, own: float | None = None, draws: int = 200, seed: int = 0
+) -> LabelIssues:
     """Score every label, alone and by the best combination.
 
     ``combined`` is 1 − r(y), where r is the posterior over the classes and none of them, of
 
-    1. the classifier's probabilities, their temperature fitted on trusted examples held out of training, and averaged
-       over each example's nearest neighbours, so that a label learned by heart does not excuse itself;
+    1. the classifier's probabilities, their temperature fitted on trusted examples held out of training: each example's
+       own and the mean of its nearest neighbours', half and half; or the neighbours' alone, so that a label learned by
+       heart does not excuse itself, where many were (:attr:`LabelIssues.warning`) or nothing is held out by which to
+       tell;
     2. the transition matrix of the given labels, at its posterior mean were they independent of those probabilities;
     3. the probability of no class, by the distance to everything trusted.
 
@@ -92,30 +96,46 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
 
     Args:
         evidence: about the examples.
-        neighbours: to average over; with 0 each example's own prediction stands.
+        neighbours: to consult; with 0 each example's own prediction stands.
+        own: what an example's own prediction counts beside its neighbours', from 0 to 1; as said above when None.
         draws: of the transition matrix.
         seed: of everything random.
 
     Returns:
         the scores ``self_confidence``, ``margin``, ``loss``, ``clean_class`` (1 − r(y) of each example's own calibrated
-        probabilities, by the matrix that the method has learned where it has one; without averaging and 3),
+        probabilities, by the matrix that the method has learned where it has one; without neighbours and 3),
         ``open_set`` (the distance; only with trusted examples), ``rectification`` and ``surprise`` (only with model and
         guide), and ``combined``.
+
+    Raises:
+        UserError: ``neighbours`` or ``own`` is out of range.
     """
+    if neighbours < 0 or not 0 <= (own or 0) <= 1:
+        raise UserError(f"neighbours is {neighbours} and own {own}; give at least 0, and from 0 to 1")
     given, logits = evidence.given, evidence.logits
     held_out = evidence.trusted and evidence.trusted.only_held_out()
     temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
+    agreement = float((logits.argmax(-1) == given).double().mean())
+    accuracy = _accuracy(held_out) if held_out else None
+    if own is None:
+        own = _share_of_its_own(evidence.trained_on, agreement, accuracy)
     probabilities = (logits / temperature).softmax(-1).double()
-    averaged = smoothed(probabilities, evidence.features, neighbours, seed=seed)
-    distance, none = _open_set(evidence, averaged.argmax(-1), neighbours=5)
-    decisions = _decisions(held_out, evidence, probabilities, neighbours) if held_out else None
-    found = transition_posterior(averaged, given, 1 - none, decisions, True, draws, seed)
+    consulted = own * probabilities + (1 - own) * smoothed(probabilities, evidence.features, neighbours, seed=seed)
+    distance, none = _open_set(evidence, consulted.argmax(-1), neighbours=5)
+    decisions = None
+    if held_out:
+        theirs = (held_out.logits / temperature).softmax(-1).double()
+        if neighbours:
+            nearest = mean_over_nearest(held_out.features, evidence.features, probabilities, neighbours)
+            theirs = own * theirs + (1 - own) * nearest
+        decisions = theirs.argmax(-1), held_out.labels
+    found = transition_posterior(consulted, given, 1 - none, decisions, evidence.trained_on, draws, seed)
     # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that; of
     # which it needs the mean alone, for which fewer draws do.
-    independent = transition_posterior(averaged, given, 1 - none, decisions, False, -(-draws // 4), seed)
+    independent = transition_posterior(consulted, given, 1 - none, decisions, False, -(-draws // 4), seed)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
-    within = clean_posterior(averaged.log(), estimated, given)
+    within = clean_posterior(consulted.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
     best = posterior.argmax(-1)
     plain = logits.softmax(-1)
@@ -136,8 +156,8 @@ def rank(evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int =
         uncertainty=torch.special.entr(posterior).sum(-1) / math.log(posterior.shape[1]),
         posterior=posterior,
         transition=found,
-        agreement=float((logits.argmax(-1) == given).double().mean()),
-        held_out=_accuracy(held_out) if held_out else None,
+        agreement=agreement,
+        held_out=accuracy,
         temperature=temperature,
     )
 
@@ -147,12 +167,16 @@ def _accuracy(held_out: Trusted) -> tuple[float, int]:
     return float(right.double().mean()), held_out.held_out
 
 
-def _decisions(held_out: Trusted, evidence: Evidence, probabilities: Tensor, neighbours: int) -> tuple[Tensor, Tensor]:
-    """What the neighbours among the noisy examples decide on those held out, or they themselves, and the truth."""
-    if neighbours == 0:
-        return held_out.logits.argmax(-1), held_out.labels
-    averaged = mean_over_nearest(held_out.features, evidence.features, probabilities, neighbours)
-    return averaged.argmax(-1), held_out.labels
+def _share_of_its_own(trained_on: bool, agreement: float, accuracy: tuple[float, int] | None) -> float:
+    """Of what an example's own prediction counts, beside its neighbours'."""
+    if trained_on and (accuracy is None or _learned_by_heart(agreement, *accuracy)):
+        return 0.0
+    return _OWN
+
+
+def _learned_by_heart(agreement: float, right: float, count: int) -> bool:
+    """Whether a classifier agrees with labels more often than it is right on so many examples that it has not seen."""
+    return agreement - right > max(_MUCH, 2 * math.sqrt(right * (1 - right) / count))
 
 
 def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:

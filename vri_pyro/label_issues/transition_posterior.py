@@ -12,7 +12,7 @@ from vri_pyro.data import generator_for
 from vri_pyro.errors import UserError
 from vri_pyro.label_issues.two_observers import TwoObservers
 
-_LEAST = 0.1  # examples of a class decided on rightly, and as many on any class, as if a classifier had said so
+_LEAST = 1.0  # examples of a class decided on rightly, and as many on any class, as if a classifier had said so
 _CHAINS = 20
 _AT_ONCE = 2_000_000  # entries of an array of all chains
 
@@ -54,12 +54,11 @@ def transition_posterior(
     classes, M, is learned from trusted examples that training has not seen, from its own probabilities, which may say
     as much as the data find them to be right, and from the labels.
 
-    A classifier that was trained on these labels is not independent of them: where it would err it may have learned
-    the label by heart, a right one more easily than a wrong one. Nothing in its decisions tells how often, so the
-    intervals allow for that: of the errors of M, it follows a right label in a share u ~ Beta(1/2, 1) and a wrong one
-    in a share of Uniform(0, u/2), both drawn anew for every draw, whatever the labels say of them. They do not allow
-    for wrong labels that it follows where it would have been right without them: of a classifier that has learned all
-    labels by heart they are far too low.
+    A classifier that was trained on these labels is not independent of them: it may have learned a label by heart, a
+    right one more easily than a wrong one, and decide as it says. Nothing in its decisions tells how often, so the
+    intervals allow for that: it follows a right label in a share u ~ Beta(1/2, 1) and a wrong one in a share u b,
+    b ~ Beta(1/2, 15), both drawn anew for every draw, whatever the labels say of them. They do not allow for more: of a
+    classifier that has learned most labels by heart they are far too low.
 
     A draw starts from the state of the one before on its chain, with a u of its own, and is taken some sweeps later: it
     is near what that u would give, not quite there.

@@ -8,12 +8,13 @@ import numpy as np
 from scipy.special import betaln, expit, gammaln, logit
 
 _RATES = np.r_[np.geomspace(1e-3, 0.1, 10), np.linspace(0.15, 0.95, 17)]  # ρ
-_OFTENER = np.linspace(-1.5, 1.5, 13)  # log r
-_DOUBT = 0.5  # standard deviation of log r
+_OFTENER = np.linspace(-3, 3, 25)  # log r
+_DOUBT = 1.0  # standard deviation of log r
 _TIES = np.geomspace(2, 2000, 10)  # κ
 _SPREADS = np.geomspace(0.01, 100, 13)  # α
 _TRUST = np.geomspace(0.5, 2000, 13)  # s
 _FIRST_TRUST = 200.0
+_FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
 _STEPS = 50  # of expectation maximisation, to begin with
 _SWEEPS = 100  # before the first draw of a chain
 _BETWEEN = 20  # sweeps from one draw to the next
@@ -98,6 +99,9 @@ class TwoObservers:
     are as likely as the labels find them; with ρ and κ the classes share what is known of the rate; with r the
     classifier may err more often than it says, and with s its word on where counts for as much as it holds.
 
+    A classifier that was trained on the labels may follow them whatever it would have decided: k = y for a share u of
+    the right ones, and u b of the wrong ones.
+
     Args:
         decided, given: k and y of every example, int64 [N].
         own_word: how many examples of class c the classifier means to have decided on as k, positive [K, K].
@@ -125,8 +129,7 @@ class TwoObservers:
         self._generator = generator
         self._decisions, self._labels = _grouped(self._rows), _grouped(self._columns)
         self._agreed_on = _grouped(self._rows[self._agreed])
-        every = np.arange(classes)
-        self._by_decision, self._by_label = self._rows[:, None] == every, self._columns[:, None] == every
+        self._by_label = self._columns[:, None] == np.arange(classes)
         self._off = ~np.eye(classes, dtype=bool)
         self._noises, self._errors = _noise_rates(), _error_rates(np.where(self._off, self._own, 0).sum(1))
         self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
@@ -143,7 +146,7 @@ class TwoObservers:
         Args:
             draws: how many.
             chains: that run side by side; each gives every so many-th draw, some sweeps after the last.
-            follows: whether the classifier may follow labels where it would err.
+            follows: whether the classifier may follow labels; u and b are then drawn anew for every draw.
         """
         state = self._first(chains)
         matrices, right = [], []
@@ -165,19 +168,18 @@ class TwoObservers:
         return _Chains(share, confusion, transition, np.zeros(chains))
 
     def _followed(self, chains: int) -> np.ndarray:
-        """Share of M's errors in which the label is followed, by cell and class, [B, cells, K]."""
-        right, of_wrong = self._generator.beta([0.5, 1.0], 1.0, (chains, 1, 1, 2)).transpose(3, 0, 1, 2)
-        return np.where(self._by_label, right, right * of_wrong / 2)
+        """Share of the examples whose label is followed, by cell and class, [B, cells, K]."""
+        right, of_wrong = (self._generator.beta(*shape, (chains, 1, 1)) for shape in (_FOLLOWED, _OF_WRONG))
+        return np.where(self._by_label, right, right * of_wrong)
 
-    def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> tuple[np.ndarray, np.ndarray | None]:
-        """p(k | c, y) by cell and class, [B, cells, K], and where k = y the part that follows y, [B, agreed, K]."""
-        plain = confusion.transpose(0, 2, 1)[:, self._rows]
+    def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> np.ndarray:
+        """p(k | c, y) by cell and class, [B, cells, K]."""
+        likelihood = confusion.transpose(0, 2, 1)[:, self._rows]
         if followed is None:
-            return plain, None
-        likelihood = np.where(self._by_decision, plain, plain * (1 - followed))
-        learned = followed[:, self._agreed] * (1 - np.diagonal(confusion, axis1=1, axis2=2))[:, None]
-        likelihood[:, self._agreed] += learned
-        return likelihood, learned
+            return likelihood
+        likelihood = likelihood * (1 - followed)
+        likelihood[:, self._agreed] += followed[:, self._agreed]
+        return likelihood
 
     def _responsibilities(self, state: _Chains, likelihood: np.ndarray) -> np.ndarray:
         """p(c | k, y), [B, cells, K]."""
@@ -186,7 +188,7 @@ class TwoObservers:
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """A step of expectation maximisation for π and T, smoothed."""
-        likelihood, _ = self._likelihood(state.confusion, followed)
+        likelihood = self._likelihood(state.confusion, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._labels)
         share, transition = _normalised(1 + labelled.sum(2)), _normalised(_SPREADS[0] + labelled)
@@ -194,16 +196,13 @@ class TwoObservers:
 
     def _sweep(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """Every unknown given all others."""
-        likelihood, learned = self._likelihood(state.confusion, followed)
+        likelihood = self._likelihood(state.confusion, followed)
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
         labelled = self._summed(of_class, self._labels)
         decided = self._summed(of_class, self._decisions)
-        if learned is not None:  # the error that would have been made had the label not been followed
-            agreed = of_class[:, self._agreed]
-            by_heart = self._generator.binomial(agreed, learned / likelihood[:, self._agreed])
-            decided -= self._summed(by_heart, self._agreed_on)
-            errors = _normalised(np.where(self._off, state.confusion, 0))
-            decided += self._generator.multinomial(by_heart.sum(1), errors)
+        if followed is not None:  # what is followed says nothing of M
+            of_agreed = followed[:, self._agreed] / likelihood[:, self._agreed]
+            decided -= self._summed(self._generator.binomial(of_class[:, self._agreed], of_agreed), self._agreed_on)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
             confusion=self._matrix(decided + self._trusted, self._errors, self._own_shapes, _TRUST),
