@@ -82,8 +82,8 @@ def test_few_examples_that_are_all_right_do_not_make_the_classifier_certain() ->
 
 def test_temperature_stays_within_its_bounds() -> None:
     logits, labels = 5 * torch.eye(4), torch.arange(4)
-    assert fitted_temperature(logits.repeat(10**6, 1) / 5, labels.repeat(10**6)) == pytest.approx(0.25, rel=1e-3)
-    assert fitted_temperature(logits.repeat(10**4, 1), labels.roll(1).repeat(10**4)) == pytest.approx(16, rel=1e-3)
+    assert fitted_temperature(logits.repeat(10, 1) / 5, labels.repeat(10)) == pytest.approx(0.25, rel=1e-3)
+    assert fitted_temperature(logits.repeat(10, 1), labels.roll(1).repeat(10)) == pytest.approx(16, rel=1e-3)
 
 
 def test_bad_questions_are_refused() -> None:

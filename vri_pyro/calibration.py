@@ -104,9 +104,9 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The likeliest τ of softmax(logits / τ), from 1/4 to 16, where log τ ~ Normal(0, 1) before the labels are seen.
+    """The τ of softmax(logits / τ) whose logarithm is the likeliest under log τ ~ Normal(0, 1), from 1/4 to 16.
 
-    That prior is of no weight but where the labels say next to nothing: a few examples all of which are right would
+    That prior counts for little but where the labels say next to nothing: a few examples all of which are right would
     otherwise make the classifier certain of everything.
 
     Args:
@@ -121,7 +121,7 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
         nll = F.cross_entropy(logits / math.exp(log_temperature), labels, reduction="sum")
         return float(nll) + log_temperature**2 / 2
 
-    found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")  # it has one minimum
+    found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")
     return math.exp(found.x)
 
 

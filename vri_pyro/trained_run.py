@@ -43,7 +43,8 @@ class TrainedRun:
         examples: the training inputs with the labels that training saw; positions are those of the split.
         test: test inputs and labels.
         split: which examples are noisy, clean and held out, with given and, where known, true labels.
-        trained_on: positions of the examples that its phases train on, int64, in order.
+        trained_on: positions of the examples that its phases draw their batches from, but for those of a clean batch
+            beside them, int64, in order.
         classes: names of the classes.
         epochs: how many were done.
         all_epochs: how many the run has.

@@ -72,10 +72,14 @@ def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
 def test_labels_that_training_has_not_seen_are_known_as_such(folder: Path, tmp_path: Path) -> None:
     run = TrainedRun(folder)
     assert evidence_of(run, run.split.noisy_indices[:10], draws=1).trained_on
-    options = ["--config", str(VECTOR.with_name("clean_only.yaml")), "--split.clean_per_class", "10", "--epochs", "1"]
-    other = TrainedRun(fit(tmp_path / "clean", *options))
+    options = ["--split.clean_per_class", "10", "--epochs", "1"]
+    other = TrainedRun(fit(tmp_path / "clean", "--config", str(VECTOR.with_name("clean_only.yaml")), *options))
     assert np.array_equal(other.trained_on, other.split.clean_indices)
     assert not evidence_of(other, other.split.noisy_indices[:10]).trained_on
+    fine_tuned = ["--config", str(VECTOR.with_name("fine_tuned.yaml")), *options, "--fine_tuning.epochs", "1"]
+    both = TrainedRun(fit(tmp_path / "noisy, then clean", *fine_tuned))
+    assert np.array_equal(both.trained_on, np.union1d(both.split.noisy_indices, both.split.clean_indices))
+    assert evidence_of(both, both.split.noisy_indices[:10]).trained_on
 
 
 def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:

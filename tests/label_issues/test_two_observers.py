@@ -84,7 +84,7 @@ def test_ranks_of_truths_drawn_from_the_priors_are_uniform() -> None:
     assert kstest(entries, "uniform").pvalue > 0.01
 
 
-@pytest.mark.parametrize("follows", [None, (0.6, 0.25)])
+@pytest.mark.parametrize("follows", [None, (0.8, 0.4)])
 def test_sweeps_leave_the_posterior_as_it_is(follows: tuple[float, float] | None) -> None:
     def statistics(share: np.ndarray, m: np.ndarray, t: np.ndarray, right: float) -> list[float]:
         products = [m[0, 0] * m[1, 1], m[0, 1] * m[0, 2], t[0, 0] * t[1, 1], t[0, 1] * t[0, 2], t[0, 0] * m[0, 0]]
@@ -128,6 +128,16 @@ def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one()
     assert found[2, 1, 1] == pytest.approx(0.3 * confusion[0, 1, 2])
     assert found[2, 2, 1] == pytest.approx(0.2 + 0.8 * confusion[0, 1, 2])
     assert found[1, 2, 1] == pytest.approx(0.8 * kept)
+
+
+def test_of_wrong_labels_fewer_are_followed_than_of_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(two_observers, "_FOLLOWED", (6e8, 4e8))
+    monkeypatch.setattr(two_observers, "_OF_WRONG", (1e8, 9e8))
+    observers = observed(np.random.default_rng(0), 50, 3).observers
+    followed = observers._followed(2)
+    assert followed.shape == (2, len(observers._counts), 3)
+    expected = np.where(observers._by_label, 0.6, 0.06)
+    np.testing.assert_allclose(followed, np.stack([expected, expected]), rtol=1e-3)
 
 
 def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:

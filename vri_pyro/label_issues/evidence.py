@@ -48,7 +48,7 @@ class Evidence:
         transition: the matrix that the method has learned, [K, K], where it has one.
         rectification, surprise: by model and guide, [N], in nats, where the method has a pair with latents; see
             :mod:`~vri_pyro.label_issues.inference`.
-        trained_on: whether the classifier was trained on these labels, and may have learned some by heart.
+        trained_on: whether the classifier was trained on any of these labels, and may have learned some by heart.
     """
 
     given: Tensor

@@ -8,19 +8,17 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from vri_pyro.calibration import fitted_temperature
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
-from vri_pyro.label_issues.evidence import Evidence, Trusted
-from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
+from vri_pyro.label_issues.beliefs import beliefs
+from vri_pyro.label_issues.evidence import Evidence
+from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
 from vri_pyro.transition import clean_posterior
 
 BEST = "combined"
-_MUCH = 0.1  # of what the classifier agrees with labels above its accuracy
-_OWN = 0.5
 
 
 @dataclass(frozen=True)
@@ -37,6 +35,7 @@ class LabelIssues:
         agreement: share of the given labels that the classifier itself predicts.
         held_out: share of the trusted examples held out of training whose class it predicts, and their number; None
             without any.
+        learned_by_heart: whether it agrees with labels that it was trained on so much more often than it is right.
         temperature: by which the classifier's logits were divided.
     """
 
@@ -48,6 +47,7 @@ class LabelIssues:
     transition: TransitionPosterior
     agreement: float
     held_out: tuple[float, int] | None
+    learned_by_heart: bool
     temperature: float
 
     @property
@@ -62,7 +62,7 @@ class LabelIssues:
         It cannot agree with labels more often than it is right, unless it has learned some of them: which right ones
         and how many wrong ones, nothing here tells.
         """
-        if self.held_out is None or not _learned_by_heart(self.agreement, *self.held_out):
+        if self.held_out is None or not self.learned_by_heart:
             return None
         right, _ = self.held_out
         return (
@@ -77,16 +77,16 @@ class LabelIssues:
 
 
 def rank(
-    evidence: Evidence, neighbours: int = 20, own: float | None = None, draws: int = 200, seed: int = 0
+    evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int = 0, own: float | None = None
 ) -> LabelIssues:
     """Score every label, alone and by the best combination.
 
     ``combined`` is 1 − r(y), where r is the posterior over the classes and none of them, of
 
     1. the classifier's probabilities, their temperature fitted on trusted examples held out of training: each example's
-       own and the mean of its nearest neighbours', half and half; or the neighbours' alone, so that a label learned by
-       heart does not excuse itself, where many were (:attr:`LabelIssues.warning`) or nothing is held out by which to
-       tell;
+       own and the mean of its nearest neighbours', half and half. Of a classifier that was trained on these labels it
+       is the neighbours' alone where it has learned labels by heart (:attr:`LabelIssues.learned_by_heart`), lest such a
+       label excuse itself, or where nothing is held out by which to tell;
     2. the transition matrix of the given labels, at its posterior mean were they independent of those probabilities;
     3. the probability of no class, by the distance to everything trusted.
 
@@ -97,9 +97,9 @@ def rank(
     Args:
         evidence: about the examples.
         neighbours: to consult; with 0 each example's own prediction stands.
-        own: what an example's own prediction counts beside its neighbours', from 0 to 1; as said above when None.
         draws: of the transition matrix.
         seed: of everything random.
+        own: how much an example's own prediction counts beside its neighbours', from 0 to 1; as said above when None.
 
     Returns:
         the scores ``self_confidence``, ``margin``, ``loss``, ``clean_class`` (1 − r(y) of each example's own calibrated
@@ -108,34 +108,21 @@ def rank(
         guide), and ``combined``.
 
     Raises:
-        UserError: ``neighbours`` or ``own`` is out of range.
+        UserError: there is no example, or an argument is out of range.
     """
-    if neighbours < 0 or not 0 <= (own or 0) <= 1:
-        raise UserError(f"neighbours is {neighbours} and own {own}; give at least 0, and from 0 to 1")
+    _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
-    held_out = evidence.trusted and evidence.trusted.only_held_out()
-    temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
-    agreement = float((logits.argmax(-1) == given).double().mean())
-    accuracy = _accuracy(held_out) if held_out else None
-    if own is None:
-        own = _share_of_its_own(evidence.trained_on, agreement, accuracy)
-    probabilities = (logits / temperature).softmax(-1).double()
-    consulted = own * probabilities + (1 - own) * smoothed(probabilities, evidence.features, neighbours, seed=seed)
-    distance, none = _open_set(evidence, consulted.argmax(-1), neighbours=5)
-    decisions = None
-    if held_out:
-        theirs = (held_out.logits / temperature).softmax(-1).double()
-        if neighbours:
-            nearest = mean_over_nearest(held_out.features, evidence.features, probabilities, neighbours)
-            theirs = own * theirs + (1 - own) * nearest
-        decisions = theirs.argmax(-1), held_out.labels
-    found = transition_posterior(consulted, given, 1 - none, decisions, evidence.trained_on, draws, seed)
-    # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that; of
-    # which it needs the mean alone, for which fewer draws do.
-    independent = transition_posterior(consulted, given, 1 - none, decisions, False, -(-draws // 4), seed)
+    believed = beliefs(evidence, neighbours, own, seed)
+    p, decisions = believed.consulted, believed.held_out
+    distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
+    found = independent = transition_posterior(p, given, 1 - none, decisions, evidence.trained_on, draws, seed)
+    if evidence.trained_on:
+        # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that;
+        # of which it needs the mean alone, for which fewer draws do.
+        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
-    within = clean_posterior(consulted.log(), estimated, given)
+    within = clean_posterior(p.log(), estimated, given)
     posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
     best = posterior.argmax(-1)
     plain = logits.softmax(-1)
@@ -145,7 +132,7 @@ def rank(
         "loss": loss(logits, given),
         "rectification": evidence.rectification,
         "surprise": evidence.surprise,
-        "clean_class": self_confidence(clean_posterior(probabilities.log(), matrix, given), given),
+        "clean_class": self_confidence(clean_posterior(believed.own.log(), matrix, given), given),
         "open_set": distance,
         BEST: self_confidence(posterior, given),
     }
@@ -156,27 +143,20 @@ def rank(
         uncertainty=torch.special.entr(posterior).sum(-1) / math.log(posterior.shape[1]),
         posterior=posterior,
         transition=found,
-        agreement=agreement,
-        held_out=accuracy,
-        temperature=temperature,
+        agreement=believed.agreement,
+        held_out=believed.accuracy,
+        learned_by_heart=believed.learned_by_heart,
+        temperature=believed.temperature,
     )
 
 
-def _accuracy(held_out: Trusted) -> tuple[float, int]:
-    right = held_out.logits.argmax(-1) == held_out.labels
-    return float(right.double().mean()), held_out.held_out
-
-
-def _share_of_its_own(trained_on: bool, agreement: float, accuracy: tuple[float, int] | None) -> float:
-    """Of what an example's own prediction counts, beside its neighbours'."""
-    if trained_on and (accuracy is None or _learned_by_heart(agreement, *accuracy)):
-        return 0.0
-    return _OWN
-
-
-def _learned_by_heart(agreement: float, right: float, count: int) -> bool:
-    """Whether a classifier agrees with labels more often than it is right on so many examples that it has not seen."""
-    return agreement - right > max(_MUCH, 2 * math.sqrt(right * (1 - right) / count))
+def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:
+    if len(evidence.given) == 0:
+        raise UserError("there is no example whose label could be judged; give at least one")
+    if neighbours < 0:
+        raise UserError(f"neighbours is {neighbours}; give at least 0, where each example's own prediction stands")
+    if own is not None and not 0 <= own <= 1:
+        raise UserError(f"own is {own}; give a share from 0 to 1, or None")
 
 
 def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:

@@ -57,11 +57,11 @@ def transition_posterior(
     A classifier that was trained on these labels is not independent of them: it may have learned a label by heart, a
     right one more easily than a wrong one, and decide as it says. Nothing in its decisions tells how often, so the
     intervals allow for that: it follows a right label in a share u ~ Beta(1/2, 1) and a wrong one in a share u b,
-    b ~ Beta(1/2, 15), both drawn anew for every draw, whatever the labels say of them. They do not allow for more: of a
-    classifier that has learned most labels by heart they are far too low.
+    b ~ Beta(1/2, 15), both drawn anew for every draw, whatever the labels say of them. A classifier that has learned
+    most labels by heart is beyond that: of it the intervals are far too low.
 
-    A draw starts from the state of the one before on its chain, with a u of its own, and is taken some sweeps later: it
-    is near what that u would give, not quite there.
+    A draw starts from the state of the one before on its chain, with u and b of its own, and is taken some sweeps
+    later: it is near what they would give, not quite there.
 
     Args:
         probabilities: of the true class, calibrated, [N, K], of at least one example and two classes.
@@ -74,15 +74,17 @@ def transition_posterior(
         seed: of everything random.
 
     Raises:
-        UserError: without an example or with fewer than two classes.
+        UserError: without an example, with fewer than two classes, or without a draw.
 
     Reference: Dawid & Skene (1979), with classifier and labels for the two observers; Plummer (2015) for a posterior
-        with a cut, which is what keeps u from the labels.
+        with a cut, which is what keeps u and b from the labels.
     """
     if len(given) == 0 or probabilities.shape[1] < 2:
         raise UserError(
             f"probabilities has shape {list(probabilities.shape)}; a transition matrix needs an example and two classes"
         )
+    if draws < 1:
+        raise UserError(f"draws is {draws}; give at least 1")
     p = probabilities.detach().double().cpu().numpy()
     labels, size, classes = given.cpu().numpy(), len(given), probabilities.shape[1]
     generator = generator_for(seed, "transition posterior")

@@ -60,10 +60,9 @@ def labels(seen: SeenRun) -> Part:
     if issues.warning:
         verdicts.append(Verdict("poor", issues.warning))
     about = (
-        "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of it and its "
-        "nearest neighbours, the estimated transition matrix, and the distance to trusted examples. The interval of "
-        "the share of wrong labels allows for some of them to be learned by heart. "
-        "Below, the most suspect, "
+        "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of the example "
+        "and its nearest neighbours, the estimated transition matrix, and the distance to trusted examples. The "
+        "interval of the share of wrong labels allows for labels learned by heart. Below, the most suspect, "
         f"at most {_OF_A_PAIR} of each pair of classes; all of them are in label_issues.csv (vri-pyro issues)."
     )
     drawings = [_scores(seen)]

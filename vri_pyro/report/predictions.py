@@ -61,8 +61,8 @@ def predictions(seen: SeenRun) -> Part:
         matrix(confusion, seen.classes, "class", "predicted", "Which share of a class is predicted as which."),
     ]
     about = (
-        "On the test set. The fitted temperature is the one by which the logits of held-out clean examples fit their "
-        "labels best. The predictive under the prior draws v before any label is seen; it predicts the given label."
+        "On the test set. The fitted temperature is the likeliest one given the labels of held-out clean examples. "
+        "The predictive under the prior draws v before any label is seen; it predicts the given label."
     )
     headline = [Fact("calibration error (ECE)", percent(point.ece))]
     return Part("Predictions", about, headline, [Verdict(level, words)], facts, drawings)  # type: ignore[arg-type]

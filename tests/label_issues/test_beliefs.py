@@ -1,0 +1,111 @@
+"""What is believed of an example: by itself, by its neighbours, and by how much of each."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import pytest
+import torch
+from torch import Tensor
+
+from vri_pyro.label_issues import Evidence, Trusted, rank, smoothed
+from vri_pyro.label_issues.beliefs import beliefs
+
+CLASSES = 4
+
+
+def evidence(right: int = 100, count: int = 100) -> Evidence:
+    """Classes that lie apart, of which 40% of the labels are flipped, and a classifier that follows eight of the flips.
+
+    Of the trusted examples held out it is sure of those that it has right, and in doubt about the others.
+    """
+    true, held_out = torch.arange(400) % CLASSES, torch.arange(count) % CLASSES
+    given = torch.where(torch.arange(400) % 5 < 2, (true + 1) % CLASSES, true)
+    decided = true.clone()
+    decided[by_heart(given)] = given[by_heart(given)]
+    features, others = (torch.eye(CLASSES)[c] + 0.01 * torch.randn(len(c), CLASSES) for c in (true, held_out))
+    sure, doubtful = 8.0 * torch.eye(CLASSES)[held_out], 0.1 * torch.eye(CLASSES)[(held_out + 1) % CLASSES]
+    logits = torch.where(torch.arange(count).unsqueeze(1) < right, sure, doubtful)
+    return Evidence(given, 8.0 * torch.eye(CLASSES)[decided], features, Trusted(logits, others, held_out, count))
+
+
+def by_heart(given: Tensor) -> Tensor:
+    return torch.nonzero(given != torch.arange(400) % CLASSES).squeeze(-1)[:8]
+
+
+def test_half_is_the_examples_own_prediction_and_half_its_neighbours() -> None:
+    known = evidence()
+    found = beliefs(known, 20, None, 0)
+    alone = (known.logits.double() / found.temperature).softmax(-1)
+    torch.testing.assert_close(found.own, alone)
+    torch.testing.assert_close(found.consulted, alone / 2 + smoothed(alone, known.features, 20) / 2)
+    assert torch.equal(beliefs(known, 20, 1, 0).consulted, beliefs(known, 0, None, 0).consulted)
+    fifth = 0.2 * alone + 0.8 * smoothed(alone, known.features, 20)
+    torch.testing.assert_close(beliefs(known, 20, 0.2, 0).consulted, fifth)
+
+
+@pytest.mark.parametrize(
+    ("right", "count", "learned"),
+    [
+        (100, 100, False),
+        (60, 100, False),  # agrees with 62%
+        (45, 100, True),
+        (11, 20, False),  # too few to tell
+        (0, 1, False),
+    ],
+)
+def test_a_classifier_that_agrees_with_labels_oftener_than_it_is_right_has_learned_them_by_heart(
+    right: int, count: int, learned: bool
+) -> None:
+    known = evidence(right, count)
+    found = beliefs(known, 20, None, 0)
+    assert found.agreement == pytest.approx(0.62)
+    assert found.accuracy == (pytest.approx(right / count), count)
+    assert found.learned_by_heart == learned
+    torch.testing.assert_close(found.consulted, beliefs(known, 20, 0.0 if learned else 0.5, 0).consulted)
+
+
+def test_neighbours_stand_alone_where_nothing_tells_what_was_learned() -> None:
+    known = evidence()
+    assert known.trusted is not None
+    neighbours_alone = beliefs(replace(known, trusted=None), 20, 0.0, 0).consulted
+    for nothing in (None, replace(known.trusted, held_out=0)):
+        torch.testing.assert_close(beliefs(replace(known, trusted=nothing), 20, None, 0).consulted, neighbours_alone)
+    elsewhere = beliefs(replace(known, trusted=None, trained_on=False), 20, None, 0).consulted
+    assert (elsewhere - neighbours_alone).abs().max() > 0.4
+    assert not beliefs(replace(evidence(45), trained_on=False), 20, None, 0).learned_by_heart
+
+
+def test_trusted_examples_are_decided_on_likewise() -> None:
+    known = evidence()
+    assert known.trusted is not None
+    logits = known.trusted.logits.clone()
+    logits[0] = torch.tensor([0.0, 0.1, 0.0, 0.0])  # a class 0, where the neighbours are sure
+    logits[1] = torch.tensor([0.0, 0.0, 9.0, 0.0])  # a class 1, where the example itself is surer
+
+    def decided(own: float) -> list[int]:
+        found = beliefs(replace(known, trusted=replace(known.trusted, logits=logits)), 20, own, 0)  # type: ignore[type-var]
+        assert found.held_out is not None
+        assert torch.equal(found.held_out[1], torch.arange(100) % CLASSES)
+        return found.held_out[0][:2].tolist()
+
+    assert decided(0.0) == [0, 1]
+    assert decided(0.6) == [0, 2]
+    assert decided(1.0) == [1, 2]
+
+
+def test_label_learned_by_heart_does_not_excuse_itself_to_neighbours() -> None:
+    known = evidence()
+    some = by_heart(known.given)
+    scores = {own: rank(known, draws=20, own=own).score[some] for own in (0.0, None, 1.0)}
+    assert scores[1.0].max() < 0.05
+    assert 0.2 < scores[None].min() <= scores[None].max() < 0.8
+    assert scores[0.0].min() > 0.95
+
+
+def test_interval_allows_for_labels_learned_by_heart_only_where_training_has_seen_them() -> None:
+    widths = []
+    for trained_on in (True, False):
+        low, high = rank(replace(evidence(), trained_on=trained_on)).transition.noise_rate_interval()
+        widths.append(high - low)
+    assert widths[0] > 1.5 * widths[1]

@@ -1,0 +1,69 @@
+"""What a classifier believes of the examples: its predictions, calibrated, and beside them their neighbours'."""
+
+from __future__ import annotations
+
+import math
+from typing import NamedTuple
+
+from torch import Tensor
+
+from vri_pyro.calibration import fitted_temperature
+from vri_pyro.label_issues.evidence import Evidence, Trusted
+from vri_pyro.label_issues.neighbours import mean_over_nearest, smoothed
+
+_OWN = 0.5  # how much an example's own prediction counts beside its neighbours'
+_MUCH = 0.1  # how much more often than it is right a classifier agrees with labels that it has learned by heart
+
+
+class Beliefs(NamedTuple):
+    """Probabilities of the classes, and how far they can be trusted.
+
+    Attributes:
+        own: of each example by itself, [N, K].
+        consulted: the same with its neighbours', [N, K].
+        held_out: what is decided likewise on the trusted examples held out of training, and their classes, int64 [M]
+            each; None without any.
+        temperature: by which the logits were divided.
+        agreement: share of the given labels that the classifier itself predicts.
+        accuracy: share of the trusted examples held out whose class it predicts, and their number; None without any.
+        learned_by_heart: whether it agrees with labels that it was trained on more often than it is right.
+    """
+
+    own: Tensor
+    consulted: Tensor
+    held_out: tuple[Tensor, Tensor] | None
+    temperature: float
+    agreement: float
+    accuracy: tuple[float, int] | None
+    learned_by_heart: bool
+
+
+def beliefs(evidence: Evidence, neighbours: int, own: float | None, seed: int) -> Beliefs:
+    """Calibrate the classifier's predictions and consult the neighbours'; see :func:`~vri_pyro.label_issues.rank`."""
+    held_out = evidence.trusted and evidence.trusted.only_held_out()
+    temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
+    agreement = float((evidence.logits.argmax(-1) == evidence.given).double().mean())
+    accuracy = _accuracy(held_out) if held_out else None
+    learned = evidence.trained_on and accuracy is not None and _agrees_too_often(agreement, *accuracy)
+    if own is None:
+        own = 0.0 if learned or (evidence.trained_on and accuracy is None) else _OWN
+    alone = (evidence.logits.double() / temperature).softmax(-1)
+    consulted = own * alone + (1 - own) * smoothed(alone, evidence.features, neighbours, seed=seed)
+    decisions = None
+    if held_out:
+        theirs = (held_out.logits.double() / temperature).softmax(-1)
+        if neighbours:
+            nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
+            theirs = own * theirs + (1 - own) * nearest
+        decisions = theirs.argmax(-1), held_out.labels
+    return Beliefs(alone, consulted, decisions, temperature, agreement, accuracy, learned)
+
+
+def _accuracy(held_out: Trusted) -> tuple[float, int]:
+    right = held_out.logits.argmax(-1) == held_out.labels
+    return float(right.double().mean()), held_out.held_out
+
+
+def _agrees_too_often(agreement: float, right: float, count: int) -> bool:
+    likely = (right * count + 1) / (count + 2)  # of few, all right or all wrong, nothing is certain
+    return agreement - right > max(_MUCH, 2 * math.sqrt(likely * (1 - likely) / count))
