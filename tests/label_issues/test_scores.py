@@ -219,6 +219,18 @@ def test_impossible_options_are_refused(options: dict[str, Any], message: str) -
         rank(Evidence(labels, torch.randn(4, 3), torch.randn(4, 2)), **options)
 
 
+@pytest.mark.parametrize(("right", "told"), [(30, True), (40, True), (60, False), (100, False)])
+def test_classifier_that_is_right_hardly_more_often_than_by_chance_is_told(right: int, told: bool) -> None:
+    classes, held_out = torch.arange(400) % CLASSES, torch.arange(100) % CLASSES
+    decided = torch.where(torch.arange(100) < right, held_out, (held_out + 1) % CLASSES)
+    known = Trusted(5.0 * torch.eye(CLASSES)[decided], torch.randn(100, 6), held_out, held_out=100)
+    logits = 5.0 * torch.eye(CLASSES)[classes.roll(1)]
+    warning = rank(Evidence(classes, logits, torch.randn(400, 6), known), draws=2).warning
+    assert (warning is not None) == told
+    if warning is not None:
+        assert warning.startswith(f"The classifier is right on {right}% of the examples held out, not much more than")
+
+
 def test_no_example_is_refused() -> None:
     with pytest.raises(UserError, match="there is no example whose label could be judged"):
         rank(Evidence(torch.zeros(0, dtype=torch.int64), torch.randn(0, 3), torch.randn(0, 2)))

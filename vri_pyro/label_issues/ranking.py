@@ -19,6 +19,7 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, tran
 from vri_pyro.transition import clean_posterior
 
 BEST = "combined"
+_LITTLE = 0.25  # of the way from chance to always right
 
 
 @dataclass(frozen=True)
@@ -57,19 +58,28 @@ class LabelIssues:
 
     @property
     def warning(self) -> str | None:
-        """Why the noise rate may be above its interval, where the classifier has learned labels by heart; a sentence.
+        """Why scores and noise rate are not to be trusted, where the examples held out tell; a sentence.
 
-        It cannot agree with labels more often than it is right, unless it has learned some of them: which right ones
-        and how many wrong ones, nothing here tells.
+        A classifier cannot agree with labels more often than it is right, unless it has learned some of them: which
+        right ones and how many wrong ones, nothing here tells. By one that is right hardly more often than by chance
+        any share of wrong labels can be explained.
         """
-        if self.held_out is None or not self.learned_by_heart:
+        if self.held_out is None:
             return None
         right, _ = self.held_out
-        return (
-            f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on and is right on "
-            f"{right:.0%} of the examples held out: it has learned labels by heart, and the share of wrong ones may "
-            "lie well above the interval."
-        )
+        if self.learned_by_heart:
+            return (
+                f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on and is right on "
+                f"{right:.0%} of the examples held out: it has learned labels by heart, and the share of wrong ones "
+                "may lie well above the interval."
+            )
+        chance = 1 / (self.posterior.shape[1] - 1)
+        if right - chance < _LITTLE * (1 - chance):
+            return (
+                f"The classifier is right on {right:.0%} of the examples held out, not much more than by chance: it "
+                "cannot tell which labels are wrong, and their share may lie well outside the interval."
+            )
+        return None
 
     def order(self) -> Tensor:
         """The examples, most suspicious first, int64 [N]."""
