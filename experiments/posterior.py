@@ -55,7 +55,7 @@ METHODS = {
 }
 SETTING = "flip 40%"
 # On 5,000 noisy examples; smaller runs get proportionally less of all.
-EXAMPLES, DRAWS, STEPS, SIMULATIONS, FEW, NUTS_DRAWS = 300, 1000, 1500, 10, 5, 1500
+EXAMPLES, DRAWS, STEPS, SIMULATIONS, FEW, NUTS_DRAWS = 300, 1000, 1500, 10, 5, 8000
 FULL = 5000
 GUIDES = ("meta-learned", "trained on the ELBO")
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
