@@ -7,7 +7,9 @@ and prior as the run left them), on some noisy examples:
 * the ELBO and the importance-weighted bound of the same draws;
 * simulation-based calibration, where the copy is trained on labels drawn from the model: truths in 90% intervals;
 * agreement with NUTS on a few of the examples, where the copy is trained on these few: shift of the means in posterior
-  standard deviations, ratio of the standard deviations, coverage of NUTS's draws by the guide's 90% intervals.
+  standard deviations, ratio of the standard deviations, coverage of NUTS's draws by the guide's 90% intervals. Beside
+  the copy, whose coordinates are independent given the example, a guide of low rank is trained there, which has
+  correlations.
 
 The outer objective of a meta-learned guide is the clean loss after a virtual step; nothing in it asks for the posterior
 of the model. How far from it such a guide ends is what the first rows of each table say. A guide that is a point has
@@ -42,6 +44,7 @@ from vri_pyro.diagnostics import (
     pareto_k,
     simulation_based_calibration,
 )
+from vri_pyro.guides import LowRankNormal
 from vri_pyro.models import GatedRectification
 from vri_pyro.run_folder import RunFolder
 from vri_pyro.trained_run import TrainedRun
@@ -58,6 +61,7 @@ SETTING = "flip 40%"
 EXAMPLES, DRAWS, STEPS, SIMULATIONS, FEW, NUTS_DRAWS = 300, 1000, 1500, 10, 5, 8000
 FULL = 5000
 GUIDES = ("meta-learned", "trained on the ELBO")
+CORRELATED = "of low rank, trained on the ELBO"
 Pair = tuple[Callable[..., Any], Callable[..., Any]]
 
 
@@ -92,6 +96,8 @@ def measure(folder: RunFolder) -> dict[str, Any]:
     for name, calibrated, close in zip(GUIDES, (run.guide, simulated), (run.guide, fitted), strict=True):
         found[name] |= _calibration((run.model, calibrated), output, max(2, int(share * SIMULATIONS)))
         found[name] |= _agreement(exact, close, *small)
+    correlated = LowRankNormal(output.features.shape[1], output.logits.shape[1])
+    found[CORRELATED] = _agreement(exact, elbo_trained(run.model, correlated, lambda: small, 4 * steps), *small)
     return found
 
 
@@ -152,7 +158,7 @@ def report(records: Records) -> Page:
     measured = {
         (method, name): [r["measured"][name] for r in records.of(method, SETTING).values() if name in r["measured"]]
         for method in records.methods
-        for name in GUIDES
+        for name in (*GUIDES, CORRELATED)
     }
     rows = {key: values for key, values in measured.items() if values}
 
@@ -197,7 +203,8 @@ def _collapse_table(records: Records) -> str:
 def _figure(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> Figure:
     figure = Figure(figsize=(11, 3.6))
     axis = figure.subplots()
-    for number, ((method, name), values) in enumerate(rows.items()):
+    weighted = [(key, values) for key, values in rows.items() if key[1] in GUIDES]
+    for number, ((method, name), values) in enumerate(weighted):
         k_hat = np.sort(np.concatenate([one["k_hat"] for one in values]))
         style = "-" if name == GUIDES[0] else "--"
         shares = np.arange(1, len(k_hat) + 1) / len(k_hat)

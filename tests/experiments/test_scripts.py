@@ -55,7 +55,13 @@ STUDIES = {
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "posterior.py": (
         ["--methods", "VRI", "VRI, vector", "Dirac twin"],
-        ["| VRI, vector, trained on the ELBO | ", "truths in 90% intervals", "| Dirac twin | ", "to a point"],
+        [
+            "| VRI, vector, trained on the ELBO | ",
+            "| VRI, vector, of low rank, trained on the ELBO | ",
+            "truths in 90% intervals",
+            "| Dirac twin | ",
+            "to a point",
+        ],
     ),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
