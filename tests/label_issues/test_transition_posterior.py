@@ -60,7 +60,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(matrix: str) -> No
         found = transition_posterior(p, given, held_out=(held.argmax(-1), truth), draws=60)
         low, high = found.noise_rate_interval()
         true = float((classes != given).double().mean())
-        covered.append(low - 0.005 <= true <= high)
+        covered.append(low - (0.005 if matrix == "none" else 0) <= true <= high)
         errors.append(float(found.noise_rate.mean()) - true)
     assert sum(covered) >= 10
     assert abs(sum(errors)) / 12 < 0.03
@@ -96,7 +96,7 @@ def test_intervals_cover_the_truth_when_labels_were_learned_by_heart() -> None:
             found.append(low <= float((classes != given).double().mean()) <= high)
             widths.append(high - low)
     assert sum(covered) >= 15
-    assert sum(naive) < sum(covered) - 4
+    assert sum(naive) <= 10
     assert sum(widths[::2]) / 20 < 0.3
 
 
