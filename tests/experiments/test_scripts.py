@@ -24,6 +24,7 @@ SMALLEST = {
         *("--draws", "3", "--examples", "20", "--classes", "3", "--chunk", "2", "--output", "memory.json"),
     ],
     "prepare.py": ["cifar10"],
+    "noise_rate_intervals.py": ["run", "--output", "intervals.json"],
     "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
@@ -33,6 +34,8 @@ SMALLEST = {
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # Studies: what of them to run at the tiny scale, besides two seeds, and what their page must show.
+NEED_MORE = ("prepare.py", "noise_rate_intervals.py")  # images; a finished run
+
 STUDIES = {
     "collapse.py": (
         ["--settings", "whole run", "--methods", "no KL"],
@@ -107,6 +110,20 @@ def run(script: str, arguments: list[str], folder: Path) -> subprocess.Completed
     )
 
 
+def test_intervals_of_finished_runs_are_told_from_those_that_are_warned_of(tmp_path: Path) -> None:
+    assert run("fit.py", SMALLEST["fit.py"], tmp_path).returncode == 0
+    done = run("noise_rate_intervals.py", SMALLEST["noise_rate_intervals.py"], tmp_path)
+    assert done.returncode == 0, done.stderr
+    (found,) = json.loads((tmp_path / "intervals.json").read_text())["runs"]
+    assert found["run"] == f"{tmp_path.name}/run"
+    assert found["covered"] == (found["low"] <= found["true"] <= found["high"])
+    assert found["warned"]  # one epoch teaches next to nothing
+    assert "0 of 0 runs that are not warned of; 1 are" in done.stdout
+    missing = run("noise_rate_intervals.py", ["nowhere"], tmp_path)
+    assert missing.returncode == 2
+    assert "is no run folder" in missing.stderr
+
+
 def test_every_script_is_listed() -> None:
     assert {path.name for path in EXPERIMENTS.glob("*.py")} == set(SMALLEST) | set(STUDIES)
 
@@ -120,7 +137,7 @@ def test_every_page_of_results_is_linked_and_has_its_figure() -> None:
             assert (results / picture).exists(), f"{page.name} shows {picture}, which is not there"
 
 
-@pytest.mark.parametrize("script", [name for name in SMALLEST if name != "prepare.py"])
+@pytest.mark.parametrize("script", [name for name in SMALLEST if name not in NEED_MORE])
 def test_smallest_form_runs(script: str, tmp_path: Path) -> None:
     done = run(script, SMALLEST[script], tmp_path)
     assert done.returncode == 0, done.stderr

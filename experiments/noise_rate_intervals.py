@@ -1,0 +1,68 @@
+"""Does the noise rate's 95% interval cover the truth? Of finished runs with known labels, as the demo's are.
+
+    python experiments/noise_rate_intervals.py RUN [RUN ...]
+
+Of each run: the interval of the share of wrong labels, that share in truth, and whether the examples held out warn of
+the interval. A run is named by its folder and the one around it: of the demo's, method and seed.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import torch
+from rich.console import Console
+
+from vri_pyro.errors import UserError
+from vri_pyro.label_issues import evidence_of, rank
+from vri_pyro.provenance import provenance
+from vri_pyro.trained_run import TrainedRun
+
+RESULTS = Path(__file__).parent / "results" / "noise_rate_intervals.json"
+
+
+def measure(folder: Path) -> dict[str, Any]:
+    """A run's interval, in percent, and what is known of it."""
+    run = TrainedRun(folder)
+    if run.split.true_labels is None:
+        raise UserError(f"{folder}: the true labels are not known, so that nothing says whether an interval covers")
+    issues = rank(evidence_of(run, run.split.noisy_indices, draws=1), seed=run.split.seed)
+    low, high = issues.transition.noise_rate_interval()
+    rate = run.split.realised_rate
+    return {
+        "run": f"{folder.parent.name}/{folder.name}",
+        "low": round(100 * low, 2),
+        "high": round(100 * high, 2),
+        "true": round(100 * rate, 2),
+        "covered": low <= rate <= high,
+        "held out, right": None if issues.held_out is None else round(100 * issues.held_out[0], 1),
+        "warned": issues.warning is not None,
+    }
+
+
+def main() -> int:
+    """Measure, print and write the result; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
+    parser.add_argument("--output", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    torch.set_num_threads(1)
+    try:
+        found = [measure(folder.absolute()) for folder in options.runs]
+    except UserError as error:
+        print(f"error: {error}", file=sys.stderr)
+        return 2
+    told = [one for one in found if not one["warned"]]
+    covered, warned = sum(one["covered"] for one in told), len(found) - len(told)
+    options.output.parent.mkdir(parents=True, exist_ok=True)
+    options.output.write_text(json.dumps({"runs": found, "made_by": provenance(torch.device("cpu"))}, indent=1) + "\n")
+    Console().print(f"covered in {covered} of {len(told)} runs that are not warned of; {warned} are", highlight=False)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
