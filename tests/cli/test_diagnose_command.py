@@ -43,6 +43,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
     for words in ("20 noisy examples, 60 draws", "share of k-hat above 0.7", "importance-weighted", "active units"):
         assert words in printed
     assert "The guide is " in printed
+    assert "That is of each example by itself, given transition as drawn" in printed
     assert "The posterior of v did not collapse" in printed
     done = subprocess.run([sys.executable, "-c", ALONE, folder / "posterior.nc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -102,3 +103,6 @@ def test_folder_without_a_run_and_method_without_a_pair_are_refused(
     peer = fit(tmp_path / "peer", "--method", "vri_pyro.peers.ELR")
     assert main(["diagnose", str(peer)]) == 2
     assert "by a method without model and guide" in capsys.readouterr().err
+    without_latents = fit(tmp_path / "plain", "--config", str(CONFIGS / "cross_entropy.yaml"))
+    assert main(["diagnose", str(without_latents)]) == 2
+    assert f"the model of {without_latents} has no latents, so no posterior" in capsys.readouterr().err

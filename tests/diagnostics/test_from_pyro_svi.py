@@ -467,7 +467,7 @@ def test_pair_of_this_package_has_classes_as_events() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_draws": 0}, "num_draws is 0; draw at least once"),
+        ({"num_draws": 0}, "num_draws is 0; give a whole number, at least 1"),
         ({"groups": ["posterior", "warmup"]}, "there is no group 'warmup'; choose from posterior,"),
         ({"data_plate": "examples"}, "no plate 'examples' \\(its plates: data\\)"),
         ({"dims": {"z": ["event"]}}, "dims names 1 dimensions of 'z' \\(event\\) but its events have 0"),
@@ -531,8 +531,8 @@ def test_another_number_of_event_names_is_refused(xy: tuple[Tensor, Tensor]) -> 
 
 
 def changing_shape() -> None:
-    with pyro.plate("data", int(torch.randint(1, 1000, ()))):
-        pyro.sample("z", dist.Normal(0, 1))
+    pyro.sample("z", dist.Normal(0, 1))
+    pyro.deterministic("row", torch.zeros(int(torch.randint(1, 1000, ()))))
 
 
 def coming_and_going() -> None:

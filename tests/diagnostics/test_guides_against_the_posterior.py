@@ -74,6 +74,33 @@ def test_exact_posterior_is_calibrated() -> None:
     assert found.verdict.startswith("calibrated, as far as 400 simulations tell")
 
 
+def test_prior_is_told_from_the_posterior_by_the_likelihood() -> None:
+    class Prior(Amortised):
+        def forward(self, size: int, y: Tensor) -> None:
+            with pyro.plate("data", size):
+                pyro.sample("z", dist.Normal(torch.zeros(2), 1).to_event(1))
+
+    def simulated(guide: nn.Module) -> dict:
+        return simulation_based_calibration(
+            Conjugate(), guide, 40, given=lambda drawn: (40, drawn["y"]), simulations=10
+        )
+
+    exact, prior = simulated(Amortised()), simulated(Prior())
+    assert set(exact) == {"z", "log p(y)"}
+    assert exact["log p(y)"].transforms.shape == (400, 1)
+    assert exact["log p(y)"].verdict.startswith("calibrated")
+    assert prior["z"].verdict.startswith("calibrated")  # on average over data it is right
+    assert prior["log p(y)"].verdict.startswith("not calibrated: misplaced")
+    assert prior["log p(y)"].transforms.mean() > 0.6
+
+
+def test_guides_that_lack_what_they_are_compared_on_are_refused() -> None:
+    with pytest.raises(UserError, match="the guide draws no latents"):
+        simulation_based_calibration(Conjugate(), lambda *_: None, 3, given=lambda drawn: (3, drawn["y"]))
+    with pytest.raises(UserError, match="the guide does not draw 'z', which NUTS did"):
+        nuts_agreement({"z": torch.zeros(5, 2)}, lambda: pyro.sample("other", dist.Normal(0, 1)))
+
+
 def test_exact_posterior_is_calibrated_however_many_simulations_there_are() -> None:
     precise = simulation_based_calibration(
         Conjugate(), Amortised(), 2000, given=lambda drawn: (2000, drawn["y"]), simulations=5

@@ -13,7 +13,7 @@ from pyro.infer.autoguide import AutoDelta, AutoNormal
 from scipy import stats
 from torch import Tensor
 
-from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k
+from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k, rightness
 from vri_pyro.errors import UserError
 
 Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
@@ -60,6 +60,58 @@ def test_point_has_no_weights_to_speak_of() -> None:
     tree = from_pyro_svi(model, AutoDelta(model), Y, num_draws=30)
     assert (pareto_k(tree) == np.inf).all()
     assert (bounds(tree).elbo == -np.inf).all()
+    assert (bounds(tree).gap == np.inf).all()
+    assert rightness(pareto_k(tree), bounds(tree)).startswith("not the model's posterior: k-hat is above 0.7 for 100%")
+
+
+def test_weights_too_far_apart_for_a_tail_are_no_sign_of_a_good_guide() -> None:
+    def far(y: Tensor) -> None:
+        with pyro.plate("data", len(y)):
+            pyro.sample("z", dist.Normal(300.0, torch.tensor([2.0, 0.5, 20.0, 1.0])))
+
+    tree = from_pyro_svi(model, far, Y, num_draws=1000, groups=["sample_stats"])
+    assert (pareto_k(tree) > 0.7).all()
+    assert "for 100% of the examples" in rightness(pareto_k(tree), bounds(tree))
+
+
+@pytest.mark.parametrize(("middle", "vanishing"), [(0.0, 0.5), (3.0, 0.07), (-3.0, 0.99)])
+def test_draws_of_no_density_do_not_make_the_others_alike(middle: float, vanishing: float) -> None:
+    def positive(y: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(0, 1))
+        pyro.factor("positive", torch.where(z > 0, 0.0, -torch.inf))
+        pyro.sample("y", dist.Normal(z, 0.01), obs=y)
+
+    tree = from_pyro_svi(
+        positive, lambda _: pyro.sample("z", dist.Normal(middle, 2)), torch.tensor(0.1), num_draws=1000
+    )
+    found = log_weights(tree, joint=True).values
+    assert abs(np.isinf(found).mean() - vanishing) < 0.1
+    assert pareto_k(tree).item() > 0
+    assert bounds(tree).gap.item() == np.inf
+    assert rightness(pareto_k(tree), bounds(tree)).startswith("not the model's posterior")
+
+
+def test_prior_of_labels_is_not_taken_for_the_posterior() -> None:
+    """A likelihood below 1 bounds the weights of the prior, whatever the posterior."""
+    labels = torch.randint(10, (50,))
+
+    def classes(prior: Tensor) -> None:
+        with pyro.plate("data", 50):
+            v = pyro.sample("v", dist.Normal(prior, 1).to_event(1))
+            pyro.sample("y", dist.Categorical(logits=3 * v), obs=labels)
+
+    def prior_itself(prior: Tensor) -> None:
+        with pyro.plate("data", 50):
+            pyro.sample("v", dist.Normal(prior, 1).to_event(1))
+
+    tree = from_pyro_svi(
+        classes, prior_itself, torch.zeros(50, 10), num_draws=500, chunk_size=50, groups=["sample_stats"]
+    )
+    k_hat, two = pareto_k(tree), bounds(tree)
+    assert (k_hat < 0.7).all()
+    assert rightness(k_hat, two).startswith("not the model's posterior, but wide enough for weights")
+    exact = tree_of(torch.ones(4))
+    assert rightness(pareto_k(exact), bounds(exact)).startswith("close to the model's posterior")  # type: ignore[arg-type]
 
 
 def test_globals_enter_the_joint_weights_alone() -> None:
@@ -74,6 +126,28 @@ def test_globals_enter_the_joint_weights_alone() -> None:
     np.testing.assert_allclose(log_weights(tree, joint=True), by_hand)
     assert log_weights(tree).dims == ("chain", "draw", "data")
     assert pareto_k(tree, joint=True).dims == ()
+
+
+def test_joint_weights_of_some_data_are_refused_where_globals_know_all() -> None:
+    def shifted(size: int | None) -> None:
+        shift = pyro.sample("shift", dist.Normal(0, 1))
+        with pyro.plate("data", len(Y), subsample_size=size) as rows:
+            pyro.sample("y", dist.Normal(shift, 0.5), obs=Y[rows])
+
+    precision = 1 + len(Y) / 0.5**2
+
+    def posterior(size: int | None) -> None:
+        pyro.sample("shift", dist.Normal(Y.sum() / 0.5**2 / precision, precision**-0.5))
+
+    whole = from_pyro_svi(shifted, posterior, None, num_draws=200)
+    assert pareto_k(whole, joint=True).item() == -np.inf
+    part = from_pyro_svi(shifted, posterior, 2, num_draws=200)
+    assert part.sample_stats.attrs["subsample"] == "2 of 4"
+    assert part.sample_stats.attrs["global_latents"] == "shift"
+    for measure in (pareto_k, bounds, log_weights):
+        with pytest.raises(UserError, match="worked on 2 of 4 positions, and globals are inferred from all of them"):
+            measure(part, joint=True)
+    assert log_weights(part).dims == ("chain", "draw", "data")
 
 
 def test_what_is_missing_is_named() -> None:

@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
+from vri_pyro.errors import UserError
 from vri_pyro.files import replacing
 
 if TYPE_CHECKING:
@@ -44,8 +45,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Draw, write and judge."""
     # ArviZ takes seconds to import, which no other command should wait for.
     from vri_pyro import diagnostics
+    from vri_pyro.diagnostics.importance import FEWEST_DRAWS
     from vri_pyro.trained_run import TrainedRun
 
+    if options.draws < FEWEST_DRAWS:
+        raise UserError(f"there are {options.draws} draws, too few for a tail; give at least {FEWEST_DRAWS}")
     trained = TrainedRun(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
@@ -73,7 +77,7 @@ def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
     quantiles = np.quantile(k_hat, (0.1, 0.5, 0.9), method="nearest")
     table.add_row("k-hat an example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
     for threshold in (0.5, 0.7, 1.0):
-        table.add_row(f"share of k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
+        table.add_row(f"share of k-hat above {threshold}", f"{float((~(k_hat <= threshold)).mean()):.1%}")
     table.add_row("ELBO, nats an example", f"{float(bounds.elbo.mean()):.3f}")
     table.add_row("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f}")
     return table

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Collection, Iterable, Mapping, Sequence
+from numbers import Integral
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,7 +25,7 @@ if TYPE_CHECKING:
     from xarray import DataTree
 
 GROUPS = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive")
-POINT_MASSES = "point_masses"
+POINT_MASSES, GLOBALS, PART = "point_masses", "global_latents", "subsample"  # attributes of sample_stats
 _SAMPLE_DIMS = ["chain", "draw"]
 _DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
 _Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by group and variable
@@ -48,15 +50,17 @@ def from_pyro_svi(
 
     Dimensions are named after the plates that a site is in, and after its event dimensions; a plate that works on a
     subsample has that subsample's indices for coordinates, and works on the same one in every draw. Draws are written
-    in place: beside the result, memory is needed for one chunk. Pyro's random state moves on.
+    in place: beside the result, memory is needed for one chunk. Pyro's random state moves on, and networks run as they
+    are: call their ``eval`` before, or every draw moves the running statistics of a batch normalisation.
 
     Args:
         model, guide: Pyro callables of ``(*args, **kwargs)``. Sites that the model observes are data; for predictions
-            they are sampled instead, whatever values were given.
+            they are sampled instead, whatever values were given. An argument of theirs that is called like an option of
+            this function goes in by ``functools.partial``.
         num_draws: from the guide, and from the prior.
         chunk_size: how many draws to make in one pass of guide and model, in a plate left of theirs. One by one is slow
             for large networks but right for any pair; more take a pair whose computations broadcast over a plate to
-            the left, as for an ELBO with vectorised particles.
+            the left, as for an ELBO with vectorised particles, which is tried on the last draw of one chunk.
         groups: what to compute, besides the data: any of :data:`GROUPS`.
         dims: names of the dimensions that no plate names: those of a site's events, by site, and all of those of
             constant data.
@@ -68,7 +72,7 @@ def from_pyro_svi(
 
     Returns:
         a tree with those groups, and ``observed_data`` and ``constant_data`` where there are some; (chain = 1, draw)
-        lead.
+        lead. ArviZ keeps "/" for paths, so that it becomes "." in names.
 
         * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic`` or from latents
           that ``poutine.reparam`` put in another's place;
@@ -78,25 +82,30 @@ def from_pyro_svi(
           those of subsampling; where something is outside the data plate, ``log_p_global`` and ``log_q_global``
           [chain, draw]. All four together are the density ratio. Where the guide does not factorise over the data as
           the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
-          The attribute ``point_masses`` names, with spaces between, the latents that the guide gives a point.
+          Attributes, with a line a name: ``point_masses``, the latents that the guide gives a point;
+          ``global_latents``, those outside the data plate; ``subsample``, what part of it was worked on, if not all.
 
     Raises:
-        UserError: guide and model have different latents, a site or its shape differs between draws, a group, a plate,
-            a name in ``dims`` or ``coords`` is unknown or does not fit, the prior cannot be drawn from although it is
-            asked for, or ``num_draws`` or ``chunk_size`` is below 1.
+        UserError: guide and model have different latents, a site or its shape differs between draws, draws cannot be
+            made at once, a group, a plate, a name in ``dims`` or ``coords`` is unknown or does not fit, the prior
+            cannot be drawn from although it is asked for, or ``num_draws`` or ``chunk_size`` is below 1.
     """
-    for name, number in (("num_draws", num_draws), ("chunk_size", chunk_size)):
-        if number < 1:
-            raise UserError(f"{name} is {number}; draw at least once")
-    if strangers := [group for group in groups if group not in GROUPS]:
-        raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
+    _check_options(model, guide, groups, num_draws=num_draws, chunk_size=chunk_size)
+    constants = {name: _constant(name, values) for name, values in (constant_data or {}).items()}
     pair = _Pair(model, guide, args, kwargs)
     guided, modelled = pair.posterior()
-    _check_names(modelled, dims or {}, constant_data or {})
+    _check_names(modelled, dims or {}, constants)
     variables = _Variables(modelled, dims or {})
+    if {"posterior_predictive", "prior_predictive"} & set(groups):
+        _check_predictions(modelled)
     plate = _factorising_plate(guided, modelled, data_plate)
     densities = _Densities(guided, modelled, plate)
-    points = _points(guided, pair.guided())
+    attributes = _attributes(guided, pair.guided(), plate)
+    fixed: dict[str, dict[str, np.ndarray]] = {"constant_data": constants} if constants else {}
+    if found := traces.observed(modelled):
+        fixed["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
+    if chunk_size > 1:
+        _check_draws_at_once(pair, min(chunk_size, num_draws), variables, densities)
     kept = _Kept(groups, num_draws)
     for start in range(0, num_draws, chunk_size):
         pair.draws = count = min(chunk_size, num_draws - start)
@@ -110,15 +119,18 @@ def from_pyro_svi(
         if "prior" in groups or "prior_predictive" in groups:
             latents, predictions = pair.predicted()
             kept.write("prior", start, variables.values(latents, count))
-            kept.write("prior_predictive", start, variables.values(predictions, count))
-    data: dict[str, dict[str, Any]] = {group: kept.groups[group] for group in GROUPS if kept.groups.get(group)}
-    if found := traces.observed(modelled):
-        data["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
-    if constant_data:
-        data["constant_data"] = {name: np.asarray(value) for name, value in constant_data.items()}
-    attributes = {"sample_stats": {POINT_MASSES: " ".join(points)}} if "sample_stats" in data else {}
-    named = {group: variables.dims(group, found, plate) for group, found in data.items()}
-    return _tree(data, named, variables.coordinates(coords or {}, _sizes(data, named)), attributes)
+            if "prior_predictive" in groups:
+                kept.write("prior_predictive", start, variables.values(predictions, count))
+        if start == 0:  # names that do not fit are refused before the work, on arrays that are filled as it goes on
+            data = {group: found for group, found in (kept.groups | fixed).items() if found}
+            named = {group: variables.dims(group, found, plate) for group, found in data.items()}
+            coordinates = variables.coordinates(coords or {}, _sizes(data, named))
+    return _tree(data, named, coordinates, attributes)
+
+
+def names_in(attribute: str) -> list[str]:
+    """The names in one of the attributes that :func:`from_pyro_svi` gives ``sample_stats``."""
+    return attribute.splitlines()
 
 
 def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Mapping[str, Any]) -> DataTree:
@@ -126,18 +138,22 @@ def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Map
     from xarray import DataTree
 
     parts = {}
-    for group, values in data.items():
+    for group in sorted(data, key=(*GROUPS, "observed_data", "constant_data").index):
         used = {dim for own in dims[group].values() for dim in own}
         parts[group] = az.from_dict(
-            {group: values},
+            {group: {_in_arviz(name): values for name, values in data[group].items()}},
             sample_dims=_SAMPLE_DIMS,
-            dims=dims[group],
-            coords={name: found for name, found in coords.items() if name in used},
-            attrs={group: attributes[group]} if group in attributes else None,
+            dims={_in_arviz(name): [_in_arviz(dim) for dim in own] for name, own in dims[group].items()},
+            coords={_in_arviz(name): found for name, found in coords.items() if name in used},
+            attrs={group: dict(attributes)} if group == "sample_stats" else None,
         )[group].to_dataset()
     tree = DataTree.from_dict(parts)
     tree.attrs = {"inference_library": "pyro", "inference_library_version": pyro.__version__}
     return tree
+
+
+def _in_arviz(name: str) -> str:
+    return name.replace("/", ".")
 
 
 def _sizes(data: _Arrays, dims: _Dims) -> dict[str, int]:
@@ -151,6 +167,11 @@ def _sizes(data: _Arrays, dims: _Dims) -> dict[str, int]:
         for dim, size in zip(own, values.shape[values.ndim - len(own) :], strict=True):
             if sizes.setdefault(dim, size) != size:
                 raise UserError(f"'{name}' has {size} positions in '{dim}', and others have {sizes[dim]}")
+    for name in (name for found in data.values() for name in found if name in sizes):
+        raise UserError(
+            f"'{name}' is a dimension and a variable, which ArviZ takes for coordinates; give the dimension another "
+            "name in dims, or rename the array, or give it as coords"
+        )
     return sizes
 
 
@@ -167,18 +188,19 @@ class _Pair:
         self.draws = 1
         guided, modelled = self.posterior()
         _check_latents(guided, modelled)
-        sites = (traces.stochastic(guided) | traces.stochastic(modelled)).values()
+        sites = [s for trace in (guided, modelled) for s in trace.nodes.values() if s["type"] == "sample"]
         self._nesting = max((-frame.dim for site in sites for frame in traces.plates(site)), default=0)
         self._subsamples = traces.subsamples(guided) | traces.subsamples(modelled)
 
-    def posterior(self) -> tuple[Any, Any]:
+    def posterior(self, drawn: Any = None) -> tuple[Any, Any]:
         """Traces of the guide, and of the model at what the guide drew."""
-        guided = self.guided()
+        guided = self.guided(drawn)
         return guided, self._run(poutine.replay(self._on_subsamples(self._model), trace=guided))
 
-    def guided(self) -> Any:
-        """A trace of the guide."""
-        guided = self._run(self._on_subsamples(self._guide))
+    def guided(self, drawn: Any = None) -> Any:
+        """A trace of the guide; at the values of another trace where there is one."""
+        guide = self._on_subsamples(self._guide)
+        guided = self._run(guide if drawn is None else poutine.replay(guide, trace=drawn))
         if isinstance(self._guide, GuideMessenger):  # which runs the model, whose data are not the guide's
             observed = [name for name, site in traces.stochastic(guided).items() if site["is_observed"]]
             for name in [*observed, *traces.deterministic(guided)]:
@@ -190,10 +212,11 @@ class _Pair:
         model = self._on_subsamples(Unobserved()(self._model))
         try:
             drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
-        except NotImplementedError as error:
+        except (NotImplementedError, ValueError, ArithmeticError, RuntimeError) as error:
+            group = "prior and prior_predictive" if guided is None else "posterior_predictive"
             raise UserError(
-                f"the model cannot be drawn from ({str(error).splitlines()[0]}); leave its groups out: groups without "
-                f"{'prior and prior_predictive' if guided is None else 'posterior_predictive'}"
+                f"the model cannot be drawn from for {group} ({_first_line(error)}); leave that out: groups without "
+                f"{group}"
             ) from error
         sites = traces.latent(drawn)
         data = {n: s for n, s in sites.items() if s["infer"].get("was_observed")}
@@ -229,7 +252,7 @@ class _Variables:
 
     def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
         """What was drawn, [count, ...]."""
-        return {name: _on(self._axes, name, site["value"], count) for name, site in sites.items()}
+        return {name: _on(self._axes, name, traces.value(site), count) for name, site in sites.items()}
 
     def log_likelihoods(self, modelled: Any, count: int) -> dict[str, np.ndarray]:
         """Of each observed site, unscaled, [count, ...]."""
@@ -252,8 +275,12 @@ class _Variables:
         Raises:
             UserError: something is given for no dimension, or for another number of positions.
         """
-        found = {name: np.asarray(values) for name, values in given.items()}
+        found = {name: traces.array(values) for name, values in given.items()}
         for name, values in found.items():
+            if values.ndim != 1:
+                raise UserError(
+                    f"coords of '{name}' have {values.ndim} dimensions; give a list of one value a position"
+                )
             if name not in sizes:
                 raise UserError(f"coords has '{name}', which is no dimension; choose from {', '.join(sorted(sizes))}")
             if len(values) == self._names.full_sizes.get(name):
@@ -287,7 +314,10 @@ class _Kept:
 def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.ndarray:
     if name not in axes:
         raise _changing(name)
-    return axes[name].values(_by_draw(name, value, len(axes[name].names), count))
+    values = _by_draw(name, value, len(axes[name].names), count)
+    if values.shape[1:] != axes[name].sizes:
+        raise _changing(name)
+    return axes[name].values(values)
 
 
 def _by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
@@ -309,9 +339,37 @@ def _changing(name: str) -> UserError:
     )
 
 
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).splitlines()), type(error).__name__)
+
+
+def _constant(name: str, values: Any) -> np.ndarray:
+    try:
+        return traces.array(values)
+    except ValueError as error:
+        raise UserError(f"constant_data has '{name}', which is no array ({_first_line(error)})") from error
+
+
+def _check_options(model: Any, guide: Any, groups: Collection[str], **numbers: Any) -> None:
+    for name, function in (("model", model), ("guide", guide)):
+        if not callable(function) or isinstance(function, pyro.infer.SVI):
+            given = type(function).__name__
+            raise UserError(f"the {name} is of type {given}; give a Pyro {name}, such as the one that SVI trained")
+    for name, number in numbers.items():
+        if not isinstance(number, Integral) or number < 1:
+            raise UserError(f"{name} is {number}; give a whole number, at least 1")
+    if isinstance(groups, str):
+        raise UserError(f"groups is '{groups}'; give a list of names")
+    if strangers := [group for group in groups if group not in GROUPS]:
+        raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
+
+
 def _check_names(modelled: Any, dims: Mapping[str, Sequence[str]], constant_data: Mapping[str, Any]) -> None:
     """Refuse what ArviZ has no place for, or what would be left out in silence."""
     sites = traces.stochastic(modelled) | traces.deterministic(modelled)
+    counts = Counter(_in_arviz(name) for name in sites.keys() | constant_data.keys())
+    for name in (name for name, count in counts.items() if count > 1):
+        raise UserError(f"two sites or arrays are called '{name}' where '/' becomes '.', as in ArviZ; rename one")
     if taken := [name for name in _SAMPLE_DIMS if name in sites or name in constant_data]:
         raise UserError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; give the site or array another")
     for name, named in dims.items():
@@ -334,6 +392,57 @@ def _check_latents(guided: Any, modelled: Any) -> None:
         raise UserError(
             f"the guide draws '{name}', which is no latent of the model; mark it infer={{'is_auxiliary': True}}"
         )
+    for name, site in needed.items():
+        shape, expected = tuple(drawn[name]["value"].shape), tuple(site["fn"].shape())
+        if shape != expected:
+            raise UserError(f"the guide draws '{name}' in shape {shape}, the model in {expected}; use the same plates")
+
+
+def _check_predictions(modelled: Any) -> None:
+    """Refuse observations for which the model, drawn from, has another number."""
+    for name, site in traces.observed(modelled).items():
+        shape, drawn = tuple(traces.value(site).shape), tuple(site["fn"].shape())
+        if shape != drawn:
+            raise UserError(
+                f"'{name}' is observed in shape {shape} and predicted in {drawn}; put it in a plate of its data, or "
+                "ask for groups without posterior_predictive and prior_predictive"
+            )
+
+
+def _check_draws_at_once(pair: _Pair, count: int, variables: _Variables, densities: _Densities) -> None:
+    """Refuse a pair of which draws made at once are not what it makes of the same latents alone."""
+    remedy = "use chunk_size=1, or let all of guide and model broadcast over a plate to the left of theirs"
+
+    def values(drawn: Any, run: Any) -> dict[str, np.ndarray]:
+        sites = traces.latent(run) | traces.deterministic(run)
+        likelihoods = variables.log_likelihoods(run, pair.draws)
+        return variables.values(sites, pair.draws) | likelihoods | densities(drawn, run, pair.draws)
+
+    alone = pair.guided()
+    pair.draws = count
+    try:
+        drawn, run = pair.posterior()
+        several = values(drawn, run)
+        _take(alone, drawn, count - 1, count)
+    except (UserError, RuntimeError, ValueError, IndexError) as error:
+        raise UserError(f"{count} draws cannot be made at once ({_first_line(error)}); {remedy}") from error
+    finally:
+        pair.draws = 1
+    single = values(*pair.posterior(alone))
+    for name, value in single.items():
+        margin = 1e-3 * (1 + np.abs(value[np.isfinite(value)]).max(initial=0))
+        if not np.allclose(several[name][-1], value[0], rtol=1e-2, atol=margin, equal_nan=True):
+            raise UserError(f"'{name}' of {count} draws made at once is not what it is of each alone; {remedy}")
+
+
+def _take(alone: Any, drawn: Any, draw: int, count: int) -> None:
+    """Put one of some draws made at once in the place of a guide's draw; points it is left to find by itself."""
+    for name, site in traces.stochastic(drawn).items():
+        if traces.is_point(site):
+            alone.remove_node(name)
+        else:
+            found = alone.nodes[name]
+            found["value"] = _by_draw(name, site["value"], found["value"].dim(), count)[draw]
 
 
 def _factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
@@ -350,7 +459,27 @@ def _factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     drawn_inside = set(inside(traces.latent(modelled))) <= set(inside(traces.latent(guided)))
     # What is made of auxiliary draws has its density there: inside, unless there are fewer of them and others outside.
     density_inside = len(made) <= len(inside(auxiliary)) or len(inside(auxiliary)) == len(auxiliary)
-    return plate if drawn_inside and density_inside else None
+    if drawn_inside and density_inside:
+        return plate
+    if asked is not None:
+        raise UserError(
+            f"the guide does not factorise over '{asked}' as the model does, so it has one density for all of it; "
+            "leave data_plate out"
+        )
+    return None
+
+
+def _attributes(guided: Any, again: Any, plate: Any) -> dict[str, str]:
+    """Of ``sample_stats``; from two traces of the guide."""
+    found = {POINT_MASSES: "\n".join(_points(guided, again)), GLOBALS: ""}
+    if plate is None:
+        return found
+    latents = traces.latent(guided).items()
+    outside = [name for name, site in latents if plate.name not in {frame.name for frame in traces.plates(site)}]
+    found[GLOBALS] = "\n".join(outside)
+    if plate.full_size and plate.size < plate.full_size:
+        found[PART] = f"{plate.size} of {plate.full_size}"
+    return found
 
 
 def _points(guided: Any, again: Any) -> list[str]:
@@ -388,5 +517,5 @@ class _Densities:
         if outside:
             outside = dict.fromkeys(("log_p_global", "log_q_global"), torch.zeros(())) | outside
         shape = (count,) if self._plate is None else (count, self._plate.size)
-        arrays = {name: np.broadcast_to(value.cpu().numpy(), shape) for name, value in inside.items()}
-        return arrays | {n: np.broadcast_to(value.cpu().numpy(), (count,)) for n, value in outside.items()}
+        arrays = {name: np.broadcast_to(traces.array(value), shape) for name, value in inside.items()}
+        return arrays | {n: np.broadcast_to(traces.array(value), (count,)) for n, value in outside.items()}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vri_pyro.diagnostics.collapse import Collapse, collapse
-from vri_pyro.diagnostics.from_pyro_svi import POINT_MASSES, from_pyro_svi
+from vri_pyro.diagnostics.from_pyro_svi import GLOBALS, POINT_MASSES, from_pyro_svi, names_in
 from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k, rightness
 from vri_pyro.diagnostics.run_posterior import outputs_of
 from vri_pyro.trained_run import TrainedRun
@@ -27,19 +27,27 @@ class Judgement:
         bounds: the ELBO and the importance-weighted bound, nats an example.
         collapse: by latent site of an example.
         points: the latents that the guide makes a point, which weights can say nothing about.
+        given: the latents of all examples together, as of which the guide drew them the others are judged.
     """
 
     k_hat: DataArray
     bounds: Bounds
     collapse: dict[str, Collapse]
     points: list[str]
+    given: list[str]
 
     @property
     def of_the_guide(self) -> str:
         """Whether the guide is the posterior of its model, in a sentence."""
         if self.points:
             return f"The guide makes {' and '.join(self.points)} a point, so weights say nothing about it."
-        return f"The guide is {rightness(self.k_hat)}."
+        verdict = f"The guide is {rightness(self.k_hat, self.bounds)}."
+        if not self.given:
+            return verdict
+        return (
+            f"{verdict} That is of each example by itself, given {' and '.join(self.given)} as drawn; whether what all "
+            "examples share is right, weights of some of them cannot tell."
+        )
 
     def of_latent(self, site: str) -> str:
         """Whether the posterior of a latent collapsed, in a sentence."""
@@ -72,5 +80,6 @@ def judge_posterior(
                 run.model, run.guide, output, y, num_draws=num_draws, chunk_size=20, groups=["sample_stats"]
             )
         collapsed = collapse(run.model, run.guide, [(output, y)])
-    points = tree["sample_stats"].attrs[POINT_MASSES].split()
-    return Judgement(pareto_k(tree), bounds(tree), collapsed, points)
+    attributes = tree["sample_stats"].attrs
+    points, given = names_in(attributes[POINT_MASSES]), names_in(attributes[GLOBALS])
+    return Judgement(pareto_k(tree), bounds(tree), collapsed, points, given)

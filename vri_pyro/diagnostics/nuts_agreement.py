@@ -12,6 +12,7 @@ from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.errors import UserError
 
 LEVEL = 0.9  # of the intervals whose coverage is measured
 
@@ -31,11 +32,13 @@ class Agreement:
     coverage: Tensor
 
 
-def nuts_draws(model: Callable[..., Any], *args: Any, num_draws: int = 2000, warmup: int = 500) -> dict[str, Tensor]:
+def nuts_draws(
+    model: Callable[..., Any], *args: Any, num_draws: int = 2000, warmup: int = 500, **kwargs: Any
+) -> dict[str, Tensor]:
     """Sample a small problem's posterior by Pyro's NUTS.
 
     Args:
-        model: a Pyro callable of ``args``, without subsamples, scales and discrete latents.
+        model: a Pyro callable of ``(*args, **kwargs)``, without subsamples, scales and discrete latents.
         num_draws: of one chain.
         warmup: steps before.
 
@@ -45,23 +48,30 @@ def nuts_draws(model: Callable[..., Any], *args: Any, num_draws: int = 2000, war
     Reference: Hoffman and Gelman, The No-U-Turn sampler, JMLR 2014.
     """
     sampler = MCMC(NUTS(model), num_samples=num_draws, warmup_steps=warmup, disable_progbar=True)
-    sampler.run(*args)
+    sampler.run(*args, **kwargs)
     return {name: values.detach() for name, values in sampler.get_samples().items()}
 
 
-def nuts_agreement(exact: dict[str, Tensor], guide: Callable[..., Any], *args: Any) -> dict[str, Agreement]:
+def nuts_agreement(
+    exact: dict[str, Tensor], guide: Callable[..., Any], *args: Any, **kwargs: Any
+) -> dict[str, Agreement]:
     """Compare a guide with draws of NUTS.
 
     Args:
         exact: of :func:`nuts_draws`.
-        guide: a Pyro callable of ``args``; it is drawn from as often.
+        guide: a Pyro callable of ``(*args, **kwargs)``; it is drawn from as often.
 
     Returns:
         by latent site.
+
+    Raises:
+        UserError: the guide does not draw one of the latents that NUTS did.
     """
     number = len(next(iter(exact.values())))
     with torch.no_grad():
-        drawn = [traces.latent(poutine.trace(guide).get_trace(*args)) for _ in range(number)]
+        drawn = [traces.latent(poutine.trace(guide).get_trace(*args, **kwargs)) for _ in range(number)]
+    if missing := exact.keys() - drawn[0].keys():
+        raise UserError(f"the guide does not draw '{min(missing)}', which NUTS did; compare guides of the same model")
     return {
         name: compare(torch.stack([sites[name]["value"] for sites in drawn]), values) for name, values in exact.items()
     }

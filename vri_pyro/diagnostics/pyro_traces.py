@@ -43,6 +43,21 @@ def subsamples(trace: Any) -> dict[str, Any]:
     }
 
 
+def array(value: Any) -> np.ndarray:
+    """Anything array-like, a tensor on any device and of any precision too, as NumPy has it."""
+    if not isinstance(value, Tensor):
+        return np.asarray(value)
+    value = value.detach().cpu()
+    return (value.float() if value.dtype == torch.bfloat16 else value).numpy()
+
+
+def value(site: Site) -> Tensor:
+    """A site's values in full: an observation that its distribution repeats is repeated."""
+    if is_deterministic(site) or not site["is_observed"]:
+        return site["value"]
+    return site["value"].expand(torch.broadcast_shapes(site["value"].shape, site["fn"].shape()))
+
+
 def is_point(site: Site) -> bool:
     """Whether a site's distribution is all in one point."""
     fn = site["fn"]
@@ -111,9 +126,11 @@ class Axes:
 
     Attributes:
         names: by axis; axes of size 1 that no plate accounts for have none, and are left out of the values.
+        sizes: by axis.
     """
 
     names: tuple[str | None, ...]
+    sizes: tuple[int, ...]
 
     @property
     def kept(self) -> list[str]:
@@ -123,7 +140,7 @@ class Axes:
     def values(self, value: Tensor) -> np.ndarray:
         """The values [draws, these axes] on those that stay, [draws, ...], as an array."""
         dropped = tuple(axis + 1 for axis, name in enumerate(self.names) if name is None)
-        return value.detach().cpu().squeeze(dropped).numpy()
+        return array(value.squeeze(dropped))
 
 
 class AxisNames:
@@ -144,15 +161,17 @@ class AxisNames:
     def plate(self, frame: Any) -> str:
         """The dimension of a plate; its coordinates are the indices that the plate works on."""
         name = f"{frame.name}_plate" if frame.name in self._taken else frame.name
-        indices = self._indices.get(frame.name)
-        self.coordinates[name] = np.arange(frame.size) if indices is None else np.asarray(indices).reshape(-1)
-        if indices is not None:
-            self.full_sizes[name] = frame.full_size
+        self.coordinates[name] = np.arange(frame.size)
+        if frame.name in self._indices:
+            indices = array(self._indices[frame.name])
+            if indices.shape == (frame.size,) and indices.dtype.kind in "iu":  # Pyro lets a batch itself stand there
+                self.coordinates[name], self.full_sizes[name] = indices, frame.full_size
         return name
 
     def of_log_prob(self, name: str, site: Site) -> Axes:
         """The axes of a site's log density."""
-        return Axes(tuple(self._batch(name, site, log_prob(site).shape)))
+        sizes = tuple(log_prob(site).shape)
+        return Axes(tuple(self._batch(name, site, sizes)), sizes)
 
     def of_values(self, name: str, site: Site) -> Axes:
         """The axes of a site's values.
@@ -160,10 +179,10 @@ class AxisNames:
         Raises:
             UserError: another number of names was given for the event dimensions.
         """
-        value, event_dim = site["value"], len(site["fn"].event_shape)
-        if is_deterministic(site) and event_dim >= value.dim():
-            event_dim = self._undeclared_event_dim(site)
-        batch = self._batch(name, site, value.shape[: value.dim() - event_dim])
+        shape, event_dim = tuple(value(site).shape), len(site["fn"].event_shape)
+        if is_deterministic(site) and event_dim >= len(shape):
+            event_dim = self._undeclared_event_dim(name, site)
+        batch = self._batch(name, site, shape[: len(shape) - event_dim])
         unnamed = sum(each == f"{name}_dim_{axis}" for axis, each in enumerate(batch))
         events = self._events.get(name, [f"{name}_dim_{unnamed + axis}" for axis in range(event_dim)])
         if len(events) != event_dim:
@@ -171,7 +190,7 @@ class AxisNames:
                 f"dims names {len(events)} dimensions of '{name}' ({', '.join(events)}) but its events have "
                 f"{event_dim}; name as many, and leave plates out"
             )
-        return Axes((*batch, *events))
+        return Axes((*batch, *events), shape)
 
     def _batch(self, name: str, site: Site, shape: Sequence[int]) -> list[str | None]:
         frames = {frame.dim: frame for frame in plates(site)}
@@ -184,11 +203,22 @@ class AxisNames:
                 names.append(None if size == 1 else f"{name}_dim_{axis}")
         return names
 
-    def _undeclared_event_dim(self, site: Site) -> int:
-        """That of a deterministic value whose author gave none: the least under which all its plates fit."""
+    def _undeclared_event_dim(self, name: str, site: Site) -> int:
+        """That of a deterministic value whose author gave none: as named, or under which most of its plates fit.
+
+        Of those, the one that leaves the fewest axes to the left of all plates, and then the least.
+        """
         shape, frames = site["value"].shape, plates(site)
-        for event_dim in range(len(shape)):
-            batch = shape[: len(shape) - event_dim]
-            if frames and all(-f.dim <= len(batch) and batch[f.dim] == f.size for f in frames):
-                return event_dim
-        return len(shape)
+        if name in self._events:
+            return min(len(self._events[name]), len(shape))
+        best, event_dim = (0, 0), len(shape)
+        for candidate in range(len(shape)):
+            batch = shape[: len(shape) - candidate]
+            inside = [frame for frame in frames if -frame.dim <= len(batch)]
+            if any(batch[frame.dim] not in (1, frame.size) for frame in inside):
+                continue
+            fitting = sum(batch[frame.dim] == frame.size for frame in inside)
+            beside = len(batch) - max((-frame.dim for frame in inside), default=0)
+            if fitting and (fitting, -beside) > best:
+                best, event_dim = (fitting, -beside), candidate
+        return event_dim

@@ -61,11 +61,15 @@ def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, c
         classifier's ``logits``.
 
     Raises:
-        UserError: the run's method has no model and guide, or training has not reached it.
+        UserError: the run's method has no model and guide, or no latents, or training has not reached it.
     """
     output, y = outputs_of(run, indices)
     with torch.random.fork_rng():
         trace = poutine.trace(run.model).get_trace(output, y)
+    if not traces.latent(trace):
+        raise UserError(
+            f"the model of {run.folder.path} has no latents, so no posterior; look into a run of a VRI pair"
+        )
     constant_data: dict[str, Any] = {"given_label": y.cpu().numpy(), "logits": output.logits.cpu().numpy()}
     dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}
     if (truth := true_labels(run.split)) is not None:

@@ -1,0 +1,84 @@
+"""Draws made at once are those made one by one, or are refused."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any
+
+import numpy as np
+import pyro
+import pyro.distributions as dist
+import pytest
+import torch
+from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
+from torch import Tensor
+
+from vri_pyro.diagnostics import from_pyro_svi
+from vri_pyro.errors import UserError
+
+Y = torch.tensor([0.5, -1.0, 2.0])
+
+
+def sum_over_all_axes(y: Tensor) -> None:
+    w = pyro.sample("w", dist.Normal(torch.zeros(2), 1).to_event(1))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.Normal(w.sum(), 0.5), obs=y)
+
+
+def total_of_all_draws(y: Tensor) -> None:
+    w = pyro.sample("w", dist.Normal(torch.zeros(2), 1).to_event(1))
+    pyro.deterministic("total", w.sum())
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.Normal(0, 1), obs=y)
+
+
+def as_many_draws_as_data(y: Tensor) -> None:
+    z = pyro.sample("z", dist.Normal(0, 1))
+    pyro.sample("y", dist.Normal(z, 1), obs=y)
+
+
+def product_that_does_not_broadcast(y: Tensor) -> None:
+    w = pyro.sample("w", dist.Normal(torch.zeros(2), 1).to_event(1))
+    with pyro.plate("row", len(y)):
+        pyro.sample("y", dist.Normal(torch.ones(len(y), 2) @ w, 0.5), obs=y)
+
+
+MODELS = [sum_over_all_axes, total_of_all_draws, as_many_draws_as_data, product_that_does_not_broadcast]
+NO_PREDICTIONS = ("posterior", "log_likelihood", "sample_stats", "prior")
+
+
+@pytest.mark.parametrize("model", MODELS)
+def test_pair_that_does_not_broadcast_is_refused(model: Callable[..., Any]) -> None:
+    guide = AutoNormal(model, init_scale=1.0)
+    from_pyro_svi(model, guide, Y, num_draws=6, groups=NO_PREDICTIONS)
+    with pytest.raises(UserError, match=r"made at once.*use chunk_size=1"):
+        from_pyro_svi(model, guide, Y, num_draws=6, chunk_size=3, groups=NO_PREDICTIONS)
+
+
+def broadcasting(y: Tensor) -> None:
+    centre = pyro.sample("centre", dist.Normal(0, 1))
+    w = pyro.sample("w", dist.Dirichlet(torch.ones(3)))
+    pyro.deterministic("first", w[..., 0])
+    with pyro.plate("row", len(y)):
+        z = pyro.sample("z", dist.Normal(centre, 1))
+        pyro.sample("y", dist.Normal(z, 1), obs=y)
+
+
+@pytest.mark.parametrize("guide", [AutoNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal, AutoDelta])
+def test_pair_that_broadcasts_passes(guide: Callable[..., Any]) -> None:
+    tree = from_pyro_svi(broadcasting, guide(broadcasting), Y, num_draws=7, chunk_size=3)
+    np.testing.assert_array_equal(tree.posterior["first"].values, tree.posterior.w.values[..., 0])
+    by_hand = dist.Normal(torch.as_tensor(tree.posterior.z.values), 1).log_prob(Y).numpy()
+    np.testing.assert_allclose(tree.log_likelihood.y.values, by_hand, rtol=1e-6)
+
+
+def test_plate_of_deterministic_values_alone_makes_room_too() -> None:
+    def model(y: Tensor) -> None:
+        mean = pyro.sample("mean", dist.Normal(0, 1))
+        with pyro.plate("row", len(y), dim=-1):
+            pyro.sample("y", dist.Normal(mean, 1), obs=y)
+        with pyro.plate("copy", 2, dim=-2):
+            pyro.deterministic("double", 2 * mean)
+
+    tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=4, chunk_size=2)
+    np.testing.assert_allclose(tree.posterior.double.values.ravel(), 2 * tree.posterior["mean"].values.ravel())
