@@ -16,7 +16,7 @@ from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.errors import UserError
 
 BINS = 15
-_TEMPERATURES = (0.25, 16.0)
+_TEMPERATURES = (1 / 20, 20.0)
 _LEAST = 1e-12  # of a probability, for its logarithm
 
 
@@ -104,7 +104,7 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The τ of softmax(logits / τ) whose logarithm is the likeliest under log τ ~ Normal(0, 1), from 1/4 to 16.
+    """The τ of softmax(logits / τ) whose logarithm is the likeliest under log τ ~ Normal(0, 1), from 1/20 to 20.
 
     That prior counts for little but where the labels say next to nothing: a few examples all of which are right would
     otherwise make the classifier certain of everything.

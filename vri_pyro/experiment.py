@@ -334,8 +334,9 @@ def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | No
         preparing: phases that only prepare another, whose epochs do not count; they do while there are no others.
 
     Returns:
-        ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the epoch of
-        the best validation accuracy (None without a validation set), with that epoch's number.
+        ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the last
+        epoch of the best validation accuracy (None without a validation set), with that epoch's number: few validation
+        examples are soon all right, long before training is over.
 
     Raises:
         UserError: no epoch was evaluated yet.
@@ -349,6 +350,6 @@ def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | No
         "chosen_epoch": None,
     }
     if "validation_accuracy" in evaluated[max(evaluated)]:
-        best = max(evaluated, key=lambda epoch: evaluated[epoch]["validation_accuracy"])
+        best = max(evaluated, key=lambda epoch: (evaluated[epoch]["validation_accuracy"], epoch))
         found |= {"chosen": accuracies[best], "chosen_epoch": best}
     return found

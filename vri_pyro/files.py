@@ -38,13 +38,16 @@ def write_atomically(path: Path, content: bytes) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write, which takes its place in the end; where that fails, ``path`` is as it was.
 
-    Folders on the way to it are made.
+    Folders on the way to it are made, and where ``path`` is a link, what it leads to is replaced.
 
     Raises:
-        UserError: when the file cannot be written.
+        UserError: when the file cannot be written, or ``path`` is a folder, a device or the like.
     """
+    path = Path(os.path.realpath(path)) if path.is_symlink() else path
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is no regular file; name another one")
     partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

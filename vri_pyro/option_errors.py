@@ -28,6 +28,7 @@ _SENTENCES = (
     (r"No module named ('\S+')", r"there is no module \1 here or installed; check the class path"),
     (r"module ('\S+') has no attribute ('\w+')", r"module \1 has no class \2; check the class path"),
     (r"With fail_untyped=True, .*'(\w+)' from '(\S+)' does not .*", r"\1 of \2 has no type; annotate it, as \1: int"),
+    (r"the following arguments are required: (\w+)\.runs?", r"name a run folder: vri-pyro \1 FOLDER"),
     (r"the following arguments are required: (.*)", r"set its options too that have no default: \1"),
     (r"(?:Subcommand '\w+' does not accept option|Option) ('\w+').*", rf"there is no option \1; {_HELP}"),
     (r"unrecognized arguments: (.*)", rf"unrecognised: \1; {_HELP}"),

@@ -14,6 +14,7 @@ import numpy as np
 from vri_pyro.errors import UserError
 from vri_pyro.files import clear_write_errors, write_atomically
 
+_RESTORE = "copy the whole run folder, or train again"
 Row = Mapping[str, float | int | str]
 
 
@@ -82,11 +83,11 @@ class RunFolder:
         """What ``inputs.json`` says of a run.
 
         Raises:
-            UserError: there is none, so this is not the folder of a run.
+            UserError: there is none, so this is not the folder of a run, or it is damaged.
         """
         if not self.inputs.is_file():
             raise UserError(f"{self.path} is no run folder; give the --output of a vri-pyro fit")
-        return json.loads(self.inputs.read_text())
+        return self._json(self.inputs)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.csv``, a row an epoch; phases may have different columns."""
@@ -101,20 +102,36 @@ class RunFolder:
         """The rows of ``metrics.csv``: numbers as numbers, the phase's name as text; what a phase lacks is left out.
 
         Raises:
-            UserError: there is none.
+            UserError: there is none, or it is damaged.
         """
         if not self.metrics.is_file():
-            raise UserError(f"{self.path} has no {self.metrics.name}; copy the whole run folder, or train again")
-        with self.metrics.open(newline="") as file:
-            return [
-                {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
-                for row in csv.DictReader(file)
-            ]
+            raise UserError(f"{self.path} has no {self.metrics.name}; {_RESTORE}")
+        try:
+            with self.metrics.open(newline="") as file:
+                return [
+                    {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
+                    for row in csv.DictReader(file, strict=True)
+                ]
+        except (ValueError, TypeError, csv.Error) as error:
+            raise UserError(f"{self.metrics} is damaged ({error}); {_RESTORE}") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: the run's results and what made them."""
         write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
     def read_summary(self) -> dict[str, Any]:
-        """The ``summary.json`` of a finished run."""
-        return json.loads(self.summary.read_bytes())
+        """The ``summary.json`` of a finished run.
+
+        Raises:
+            UserError: it is damaged.
+        """
+        return self._json(self.summary)
+
+    def _json(self, path: Path) -> dict[str, Any]:
+        try:
+            found = json.loads(path.read_bytes())
+        except ValueError as error:
+            raise UserError(f"{path} is damaged ({error}); {_RESTORE}") from error
+        if not isinstance(found, dict):
+            raise UserError(f"{path} is damaged (it holds no object); {_RESTORE}")
+        return found

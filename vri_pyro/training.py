@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -224,8 +223,9 @@ class Trainer:
             row |= self._evaluated()
         progress.rows.append(row)
         progress.sums, progress.counts = {}, {}
-        if not phase.prepares and row.get("validation_accuracy", -math.inf) > progress.best:
-            progress.best = row["validation_accuracy"]
+        accuracy = row.get("validation_accuracy")
+        if not phase.prepares and accuracy is not None and accuracy >= progress.best:
+            progress.best = accuracy
             best = {"classifier": self.predictor.network.state_dict(), "epoch": row["epoch"]}
             save_checkpoint(self.folder.best, best, self.config)
         self.folder.write_metrics(progress.rows)

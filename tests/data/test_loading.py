@@ -135,7 +135,7 @@ def test_a_part_reads_the_images_of_the_whole() -> None:
 
 def test_examples_have_the_names_of_their_images_and_are_shown_as_they_were() -> None:
     streamed, resident = _streamed(workers=0), _resident()
-    assert (streamed.name(7), resident.name(7)) == ("image 7", None)
+    assert (streamed.listed(7), resident.listed(7)) == ("image 7", None)
     for examples in (streamed, resident):
         x = next(examples.in_order(np.array([7, 2]), 2)).x
         expected = torch.from_numpy(IMAGES[np.array([7, 2])]).permute(0, 3, 1, 2) / 255

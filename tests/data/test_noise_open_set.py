@@ -345,7 +345,8 @@ def test_no_class_is_no_label_to_train_on() -> None:
     arrays = Arrays(images[0], labels, images[1], np.arange(2), ("a", "b"), clean_indices=np.arange(40), open_set=True)
     with pytest.raises(UserError, match="y_train holds -1 for examples of no class"):
         make_split(arrays, NoNoise(), 5, 5, None, seed=0)
-    assert make_split(arrays, PairFlip(0.5), 5, 5, None, seed=0).open_set_rate == 0.2
+    with pytest.warns(UserWarning, match="injected on top of labels that nobody has verified"):
+        assert make_split(arrays, PairFlip(0.5), 5, 5, None, seed=0).open_set_rate == 0.2
 
 
 def test_open_set_noise_on_top_of_such_a_source_keeps_positions_right(foreign: Path) -> None:

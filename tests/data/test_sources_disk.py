@@ -265,7 +265,11 @@ def test_animal10n_reads_labels_from_names(tmp_path: Path) -> None:
 def test_sets_without_verified_labels_say_so(build: Callable[[Path], Source], tmp_path: Path) -> None:
     source = type(build(tmp_path))(tmp_path, size=8, **({"num_classes": 2} if build is mini_webvision else {}))
     with pytest.warns(UserWarning, match="has no verified labels, so that the clean set is drawn from its noisy ones"):
-        assert source.load().clean_indices is None
+        arrays = source.load()
+    assert arrays.clean_indices is None
+    split = make_split(arrays, NoNoise(), 1, 0, None, seed=0)
+    assert split.true_labels is None  # what was observed is no truth
+    assert not split.verified
 
 
 def test_mini_webvision_takes_the_first_classes_and_either_test_set(tmp_path: Path) -> None:

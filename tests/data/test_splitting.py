@@ -131,7 +131,8 @@ def test_trusted_examples_that_are_not_asked_for_do_not_become_noisy(arrays_of: 
 
 
 def test_noise_injected_beside_trusted_examples_makes_the_truth_known(arrays_of: Callable[..., Arrays]) -> None:
-    split = _split(arrays_of(3, 20, clean_indices=np.arange(30)), noise=Flip(1.0))
+    with pytest.warns(UserWarning, match=r"Flip\(rate=1.0\) is injected on top of labels that nobody has verified"):
+        split = _split(arrays_of(3, 20, clean_indices=np.arange(30)), noise=Flip(1.0))
     assert split.realised_rate == 1.0
     assert split.noise == "Flip(rate=1.0)"
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 from pathlib import Path
 
 import numpy as np
@@ -37,7 +38,8 @@ def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFix
     with (folder / "label_issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     run = TrainedRun(folder)
-    assert list(rows[0])[:6] == ["index", "path", "given", "suggested", "score", "uncertainty"]
+    assert list(rows[0])[:7] == ["index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue"]
+    assert all(row["is_label_issue"] == str(float(row["score"]) > 0.5) for row in rows)
     assert sorted(int(row["index"]) for row in rows) == sorted(run.split.noisy_indices.tolist())
     scores = [float(row["score"]) for row in rows]
     assert scores == sorted(scores, reverse=True)
@@ -82,7 +84,8 @@ def test_labels_that_training_has_not_seen_are_known_as_such(folder: Path, tmp_p
     assert evidence_of(both, both.split.noisy_indices[:10]).trained_on
 
 
-def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
+def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digits = Digits().load()
     for part, images, labels in (
         ("noisy", digits.x_train[:120], digits.y_train[:120]),
@@ -100,14 +103,76 @@ def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path) -> None:
         "null",
     ]
     folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise.rate", "0.3")
+    assert "Flip(rate=0.3) is injected on top of labels that nobody has verified" in capsys.readouterr().err
     assert main(["report", str(folder), "--device", "cpu"]) == 0
-    assert str(tmp_path / "noisy") in (folder / "report.html").read_text()
+    assert "noisy/digit " in (folder / "report.html").read_text()
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     with (folder / "label_issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:
-        assert Path(row["path"]).is_file()
+        assert (tmp_path / row["path"]).is_file()
         assert Path(row["path"]).parent.name == row["true"]
+
+
+OWN = ("--epochs", "2", "--split.clean_per_class", "4", "--workers", "0", "--ema", "null", "--noise", "NoNoise")
+
+
+def table_of_images(folder: Path) -> list[str]:
+    """Digits in files of two classes, and the lines of a table that names them; one name is no UTF-8."""
+    digits = Digits().load()
+    lines = ["path,label,split"]
+    for number, (image, label) in enumerate(zip(digits.x_train[:80, ..., 0], digits.y_train, strict=False)):
+        name = f"img/{number}.png" if number else os.fsdecode(b"img/gr\xfcn.png")
+        (folder / name).parent.mkdir(exist_ok=True)
+        Image.fromarray(image).convert("RGB").save(folder / name)
+        if number:
+            lines.append(f"{name},{'odd' if label % 2 else 'even'},{'test' if number < 20 else 'train'}")
+    return lines
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
+def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    lines = table_of_images(tmp_path)
+    file = tmp_path / "labels.csv"
+    file.write_text("\n".join(lines))
+    data = ["--data", "Table", "--data.file", str(file), "--data.size", "8"]
+    folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN)
+    assert main(["issues", str(folder), "--device", "cpu"]) == 0
+    shown = capsys.readouterr().out
+    assert "in truth" not in shown
+    assert "labels that nobody has verified, and some of them may be wrong too" in shown
+    assert main(["report", str(folder), "--device", "cpu"]) == 0
+    text = (folder / "report.html").read_text()
+    assert "in truth" not in text
+    assert "labels that nobody has verified" in text
+    with (folder / "label_issues.csv").open(newline="") as table:
+        rows = list(csv.DictReader(table))
+    assert "true" not in rows[0]
+    listed = {line.split(",")[0]: line.split(",")[1] for line in lines[1:]}
+    assert all(listed[row["path"]] == row["given"] for row in rows)
+
+    for changed in ([lines[0], *reversed(lines[1:])], lines[:-1]):  # another order, a row less
+        file.write_text("\n".join(changed))
+        assert main(["issues", str(folder), "--device", "cpu"]) == 2
+        assert "split is " in capsys.readouterr().err
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
+def test_names_that_are_no_utf8_are_written_nevertheless(tmp_path: Path) -> None:
+    for part, number in (("noisy", 40), ("clean", 4), ("test", 4)):
+        for label in ("even", "odd"):
+            (tmp_path / part / label).mkdir(parents=True)
+            for one in range(number):
+                name = os.fsdecode(b"gr\xfcn%d.png" % one)
+                Image.new("RGB", (8, 8), (one, 0, 200 * (label == "odd"))).save(tmp_path / part / label / name)
+    data = ["--data", "ImageFolder", "--data.root", str(tmp_path), "--data.size", "8"]
+    folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN, "--split.validation_per_class", "0")
+    assert main(["report", str(folder), "--device", "cpu"]) == 0
+    assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>")
+    assert main(["issues", str(folder), "--device", "cpu"]) == 0
+    assert r"gr\udcfcn1.png" in (folder / "label_issues.csv").read_text(encoding="utf-8")
 
 
 def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:

@@ -43,8 +43,8 @@ def test_chosen_epoch_is_the_best_on_validation_even_where_the_test_set_is_worst
     assert (found["chosen"], found["chosen_epoch"]) == (10.0, 1)
 
 
-def test_first_of_equally_good_epochs_is_chosen() -> None:
-    assert results(_rows([1.0, 2.0, 3.0], validation=[50.0, 60.0, 60.0]))["chosen_epoch"] == 1
+def test_last_of_equally_good_epochs_is_chosen() -> None:
+    assert results(_rows([1.0, 2.0, 3.0, 4.0], validation=[50.0, 60.0, 60.0, 40.0]))["chosen_epoch"] == 2
 
 
 def test_nothing_is_chosen_without_validation() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import json
+import os
 import re
 from collections.abc import Callable
 from pathlib import Path
@@ -14,7 +15,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vri_pyro
 from vri_pyro.data import Digits, Split
+from vri_pyro.errors import UserError
 from vri_pyro.experiment import FineTuning, SplitSizes
+from vri_pyro.files import write_atomically
 from vri_pyro.run_folder import RunFolder
 
 from .spies import cross_entropy, sgd
@@ -85,3 +88,35 @@ def test_tensorboard_holds_every_epoch(run: Run, folder: Path) -> None:
 def test_config_is_written_as_given(run: Run, folder: Path) -> None:
     run()
     assert (folder / "config.yaml").read_text() == "epochs: 3\n"
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "read"),
+    [
+        ("inputs.json", "{", RunFolder.read_inputs),
+        ("inputs.json", "[]", RunFolder.read_inputs),
+        ("summary.json", "\x00", RunFolder.read_summary),
+        ("metrics.csv", "epoch,loss\n0,x\n", RunFolder.read_metrics),
+        ("metrics.csv", "epoch,loss\n0,1,2\n", RunFolder.read_metrics),
+    ],
+)
+def test_damaged_files_are_named(tmp_path: Path, name: str, content: str, read: Callable[[RunFolder], Any]) -> None:
+    (tmp_path / name).write_text(content)
+    with pytest.raises(UserError, match=f"{name} is damaged .*copy the whole run folder, or train again"):
+        read(RunFolder(tmp_path))
+
+
+def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "pipe")
+    with pytest.raises(UserError, match="pipe: it is no regular file; name another one"):
+        write_atomically(tmp_path / "pipe", b"text")
+    assert (tmp_path / "pipe").is_fifo()
+
+
+def test_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+    (tmp_path / "there").mkdir()
+    (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
+    for content in (b"first", b"second"):
+        write_atomically(tmp_path / "link", content)
+        assert (tmp_path / "link").is_symlink()
+        assert (tmp_path / "there" / "file").read_bytes() == content

@@ -53,8 +53,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         highlight=False,
         soft_wrap=True,
     )
-    if issues.warning:
-        console.print(issues.warning, highlight=False, soft_wrap=True)
+    for warning in (split.caveat, issues.warning):
+        if warning:
+            console.print(warning, highlight=False, soft_wrap=True)
     if split.true_labels is not None:
         wrong = torch.from_numpy(split.given_labels != split.true_labels)
         if (found := detection(issues.scores[BEST], wrong)) is not None:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import hashlib
+import os
 from dataclasses import dataclass
 
 import numpy as np
 
-from vri_pyro.data.streamed import Inputs
+from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.data.validation import (
     check_classes,
     check_disjoint,
@@ -34,6 +36,8 @@ class Arrays:
         validation_indices: further trusted examples, held out for validation [V]; only with ``clean_indices``.
         open_set: whether the true labels may be -1 (:data:`NO_CLASS`), for examples that belong to none of the
             classes; elsewhere a label of -1 is refused, because it is more often a mistake.
+        verified: whether ``y_train`` alone, with neither ``y_train_clean`` nor ``clean_indices``, is known to be right,
+            as in a benchmark into which noise is injected, and not as in data that somebody has labelled once.
 
     Raises:
         UserError: any array is unusable, both ``y_train_clean`` and ``clean_indices`` are given,
@@ -49,6 +53,7 @@ class Arrays:
     clean_indices: np.ndarray | None = None
     validation_indices: np.ndarray | None = None
     open_set: bool = False
+    verified: bool = True
 
     def __post_init__(self) -> None:
         """Check every array, and keep it in canonical form."""
@@ -77,6 +82,14 @@ class Arrays:
             indices = check_indices("validation_indices", self.validation_indices, count)
             check_disjoint("validation_indices", indices, "clean_indices", self.clean_indices)
             self._keep("validation_indices", indices)
+
+    @property
+    def listing(self) -> str | None:
+        """SHA-256 of the list of training images, in its order; None for inputs in memory, which have no names."""
+        if not isinstance(self.x_train, Streamed):
+            return None
+        names = "\n".join(map(self.x_train.listed, range(len(self.x_train))))
+        return hashlib.sha256(os.fsencode(names)).hexdigest()
 
     def _keep(self, name: str, value: object) -> None:
         object.__setattr__(self, name, value)

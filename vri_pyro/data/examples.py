@@ -69,8 +69,8 @@ class Examples(ABC):
     def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
         """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
 
-    def name(self, index: int) -> str | None:
-        """What a person would look an input up by, such as its path; None for inputs in memory."""
+    def listed(self, index: int) -> str | None:
+        """What the list that an input is on calls it, such as its path; None for inputs in memory."""
         return None
 
     def original(self, x: Tensor) -> Tensor:

@@ -46,7 +46,11 @@ class ImageFiles(Streamed):
 
     def name(self, index: int) -> str:
         """The file's path."""
-        return os.path.join(self._root, os.fsdecode(self._paths[index]))
+        return os.path.join(self._root, self.listed(index))
+
+    def listed(self, index: int) -> str:
+        """The file's path as it was given, from the root."""
+        return os.fsdecode(self._paths[index])
 
 
 class DatasetImages(Streamed):
@@ -97,6 +101,11 @@ class Joined(Streamed):
         """Its name in its own set."""
         part, position = self._place(index)
         return part.name(position)
+
+    def listed(self, index: int) -> str:
+        """As in its own set."""
+        part, position = self._place(index)
+        return part.listed(position)
 
     def _place(self, index: int) -> tuple[Streamed, int]:
         number = int(np.searchsorted(self._ends, index, side="right"))

@@ -58,9 +58,9 @@ class StreamedData(Examples):
         """See :class:`Examples`."""
         return self._read(_InOrder(indices, batch_size, self._crop), range(0, len(indices), batch_size))
 
-    def name(self, index: int) -> str:
+    def listed(self, index: int) -> str:
         """See :class:`Examples`."""
-        return self._images.name(index)
+        return self._images.listed(index)
 
     def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Labelled]:
         on_gpu = self.device.type == "cuda"

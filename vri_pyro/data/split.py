@@ -22,7 +22,15 @@ from vri_pyro.data.validation import (
 )
 from vri_pyro.errors import UserError
 
-_OPTIONAL = ("true_labels", "transition", "replaced_indices", "replaced_images", "validation_from")
+_OPTIONAL = (
+    "true_labels",
+    "transition",
+    "replaced_indices",
+    "replaced_images",
+    "validation_from",
+    "verified",
+    "listing",
+)
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
 _LABELS_OF = {
     "given_labels": "noisy_indices",
@@ -57,6 +65,9 @@ class Split:
             by one of another data set [R], if any.
         replaced_images: what they show now [R, H, W, C].
         validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
+        verified: whether clean and validation labels are known to be right; not so where they were drawn from data that
+            nobody has verified.
+        listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
 
     Raises:
         UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy part is empty, or a
@@ -79,6 +90,8 @@ class Split:
     replaced_indices: np.ndarray | None = None
     replaced_images: np.ndarray | None = None
     validation_from: Literal["clean", "noisy"] = "clean"
+    verified: bool = True
+    listing: str | None = None
 
     def __post_init__(self) -> None:
         """Verify the record, and keep its arrays as int64."""
@@ -132,6 +145,16 @@ class Split:
         replaced[self.replaced_indices] = self.replaced_images
         return replaced
 
+    @property
+    def caveat(self) -> str | None:
+        """What to say before anything is judged by the trusted labels, where nobody has verified them."""
+        if self.verified:
+            return None
+        return (
+            "The labels that are taken for clean were drawn from labels that nobody has verified, and some of them may "
+            "be wrong too: have a few checked, and give them as a clean part."
+        )
+
     def labels(self, y_train: np.ndarray) -> np.ndarray:
         """The training labels that a run may see, int64 [num_train]; outside the three parts those of the data."""
         labels = y_train.copy()
@@ -178,6 +201,11 @@ class Split:
                 raise UserError(
                     f"The split is for {own} {name} but the data have {theirs}; make a split from these data."
                 )
+        if self.listing is not None and self.listing != arrays.listing:
+            raise UserError(
+                "The split is of another list of training images: one was added, moved, renamed or taken away, or "
+                "their order is another; bring the list back, or make a split from these data."
+            )
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
         if self.replaced_images is not None:
             check_same_shape("The split's replaced_images", self.replaced_images, "x_train", arrays.x_train)
@@ -209,15 +237,14 @@ class Split:
         arrays = read_npz(Path(path), required, _OPTIONAL)
         try:
             scalars: dict[str, Any] = {name: _scalar(name, arrays.pop(name), kind) for name, kind in _SCALARS.items()}
-            origin = arrays.pop("validation_from", None)
-            scalars["validation_from"] = "clean" if origin is None else _scalar("validation_from", origin, str)
-            values: dict[str, Any] = {**dict.fromkeys(_OPTIONAL), **arrays, **scalars}
-            return cls(**values)
+            kinds: dict[str, Any] = {"validation_from": str, "verified": bool, "listing": str}
+            scalars |= {name: _scalar(name, arrays.pop(name), kinds[name]) for name in kinds if name in arrays}
+            return cls(**{"true_labels": None, "transition": None, **arrays, **scalars})
         except UserError as error:
             raise UserError(f"In {path}: {error}") from error
 
 
-def _scalar[T: (str, int, float)](name: str, value: np.ndarray, kind: type[T]) -> T:
+def _scalar[T: (str, int, float, bool)](name: str, value: np.ndarray, kind: type[T]) -> T:
     if value.shape != ():
         raise UserError(f"{name} has shape {value.shape} instead of being a single value; save the split anew.")
     try:

@@ -32,7 +32,8 @@ def make_split(
     rest only. For one seed the validation set does not depend on the clean set's size, and by ``clean_per_class``
     a larger clean set contains the smaller ones. What the data know decides which labels are what:
 
-    * ``y_train`` alone: it is taken for the truth, and ``noise`` is injected into the noisy part.
+    * ``y_train`` alone: it is taken for the truth, and ``noise`` is injected into the noisy part. If it is not
+      verified, the truth is unknown unless noise is injected.
     * with ``y_train_clean``: ``y_train`` holds the observed noisy labels, and clean and validation labels
       come from ``y_train_clean``. ``noise`` must be :class:`NoNoise`.
     * with ``clean_indices``: validation and clean set are drawn from them, the noisy part is drawn from all
@@ -63,7 +64,8 @@ def make_split(
             empty, or noise is to be injected into labels that are noisy already.
 
     Warns:
-        UserWarning: the trusted examples miss a class, so that the clean set does too.
+        UserWarning: the trusted examples miss a class, so that the clean set does too, or noise is injected into labels
+            that nobody has verified.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from)
     truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
@@ -104,6 +106,8 @@ def make_split(
         replaced_indices=None if replaced is None else noisy[replaced.positions],
         replaced_images=None if replaced is None else replaced.images,
         validation_from=validation_from,
+        verified=arrays.verified or arrays.y_train_clean is not None or arrays.clean_indices is not None,
+        listing=arrays.listing,
     )
 
 
@@ -266,8 +270,16 @@ def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> n
 
 def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> NoisyLabels | None:
     """The corrupted labels of the noisy part, or None where the data come with their own noise."""
-    observed = arrays.y_train_clean is not None or arrays.clean_indices is not None
-    return None if observed and isinstance(noise, NoNoise) else inject(noise, arrays, noisy, seed)
+    observed = arrays.y_train_clean is not None or arrays.clean_indices is not None or not arrays.verified
+    if observed and isinstance(noise, NoNoise):
+        return None
+    if observed:
+        warnings.warn(
+            f"{noise!r} is injected on top of labels that nobody has verified; give NoNoise to learn from them as they "
+            "are",
+            stacklevel=3,
+        )
+    return inject(noise, arrays, noisy, seed)
 
 
 def _described(arrays: Arrays, noise: LabelNoise, injected: NoisyLabels | None) -> str:

@@ -40,6 +40,10 @@ class Streamed(ABC):
     def name(self, index: int) -> str:
         """What a person would look an image up by, such as its path."""
 
+    def listed(self, index: int) -> str:
+        """What the list that an image is on calls it, such as its path from the folder of the data."""
+        return self.name(index)
+
     def __len__(self) -> int:
         """The number of images."""
         return self.shape[0]
@@ -69,6 +73,10 @@ class _Part(Streamed):
     def name(self, index: int) -> str:
         """Its name in the whole set."""
         return self._whole.name(int(self._indices[index]))
+
+    def listed(self, index: int) -> str:
+        """As in the whole set."""
+        return self._whole.listed(int(self._indices[index]))
 
 
 Inputs = np.ndarray | Streamed

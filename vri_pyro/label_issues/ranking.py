@@ -58,14 +58,17 @@ class LabelIssues:
 
     @property
     def warning(self) -> str | None:
-        """Why scores and noise rate are not to be trusted, where the examples held out tell; a sentence.
+        """Why scores and noise rate are not to be trusted; a sentence, and None where the examples held out allow it.
 
         A classifier cannot agree with labels more often than it is right, unless it has learned some of them: which
         right ones and how many wrong ones, nothing here tells. By one that is right hardly more often than by chance
         any share of wrong labels can be explained.
         """
         if self.held_out is None:
-            return None
+            return (
+                "No trusted examples were held out of training, so nothing tells how often the classifier is right, "
+                "and the share of wrong labels may lie well outside the interval."
+            )
         right, _ = self.held_out
         if self.learned_by_heart:
             return (

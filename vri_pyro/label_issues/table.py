@@ -15,7 +15,8 @@ from vri_pyro.files import write_atomically
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
 
 NONE = "(none)"
-COLUMNS = ("index", "path", "given", "suggested", "score", "uncertainty")
+PROBABLE = 0.5
+COLUMNS = ("index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue")
 
 
 def write_table(
@@ -28,8 +29,11 @@ def write_table(
 ) -> None:
     """Write a line an example: its position, where its input is from, its label, and what is to be said against it.
 
+    ``path`` is what the data's own list calls the example, so that the table can be joined to that list, and
+    ``is_label_issue`` is whether the label is more probably wrong than right.
+
     Args:
-        path: the file.
+        path: the file, in UTF-8.
         issues: of the examples.
         indices: their positions in the training set, int64 [N].
         classes: names.
@@ -50,16 +54,17 @@ def write_table(
         writer.writerow(
             [
                 index,
-                examples.name(index) or "",
+                examples.listed(index) or "",
                 class_name(classes, int(issues.given[row])),
                 class_name(classes, int(issues.suggested[row])),
                 f"{issues.score[row]:.6f}",
                 f"{issues.uncertainty[row]:.6f}",
+                bool(issues.score[row] > PROBABLE),
                 *(column[row] for column in columns),
                 *([class_name(classes, int(true[row]))] if true is not None else []),
             ]
         )
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # of file names that are no UTF-8
 
 
 def class_name(classes: Sequence[str], label: int) -> str:

@@ -57,6 +57,8 @@ def labels(seen: SeenRun) -> Part:
         )
         facts += [Fact(f"precision at {k}", f"{value:.3f}") for k, value in best.precision_at.items()]
         facts.append(Fact("average precision", f"{best.average_precision:.3f}"))
+    if seen.run.split.caveat:
+        verdicts.append(Verdict("poor", seen.run.split.caveat))
     if issues.warning:
         verdicts.append(Verdict("poor", issues.warning))
     about = (
@@ -114,5 +116,5 @@ def _suspect(seen: SeenRun, row: int, image: str | None) -> Suspect:
     issues, index = seen.issues, int(seen.indices[row])
     names = [class_name(seen.classes, int(labels[row])) for labels in (issues.given, issues.suggested)]
     true = None if seen.true_labels is None else class_name(seen.classes, int(seen.true_labels[row]))
-    name = seen.run.examples.name(index) or f"example {index}"
+    name = seen.run.examples.listed(index) or f"example {index}"
     return Suspect(image, name, names[0], names[1], percent(float(issues.score[row]), 0), true)

@@ -51,7 +51,7 @@ def write_page(runs: Sequence[SeenRun], path: Path) -> None:
     """
     if not runs:
         raise UserError("a page is asked for and no run is named; name at least one run folder")
-    write_atomically(path, render(runs).encode())
+    write_atomically(path, render(runs).encode(errors="backslashreplace"))  # of file names that are no UTF-8
 
 
 def render(runs: Sequence[SeenRun]) -> str:

@@ -50,8 +50,8 @@ def streamed_arrays(
         size: side of the images in pixels.
         noisy: examples whose labels are not trusted.
         test: test examples.
-        clean: trusted examples, where there are some. Without them ``y_train`` is all there is, and a clean set will be
-            drawn from it.
+        clean: trusted examples, where there are some. Without them ``y_train`` is all there is, not verified, and a
+            clean set will be drawn from it.
         validation: further trusted examples, where there are some.
 
     Raises:
@@ -88,6 +88,7 @@ def arrays_of_parts(classes: Sequence[str], images: Mapping[str, Streamed], labe
         classes=tuple(classes),
         clean_indices=indices.get("clean"),
         validation_indices=indices.get("validation"),
+        verified=False,
     )
 
 
@@ -121,7 +122,8 @@ def lines_of(path: Path, expected: str) -> Iterator[tuple[int, str]]:
 def check_there(path: Path, expected: str) -> None:
     """Refuse a missing file or folder, saying what it should be."""
     if not path.exists():
-        raise UserError(f"There is no {path}; expected is {expected}.")
+        started = "" if path.is_absolute() else f" in {Path.cwd()}"
+        raise UserError(f"There is no {path}{started}; expected is {expected}.")
 
 
 def fields_of(path: Path, number: int, line: str, separator: str | None, count: int) -> list[str]:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import warnings
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -29,10 +30,12 @@ class NpzFile(Source):
     Attributes:
         path: the file. Nothing in it is unpickled.
         open_set: whether a true label of -1 stands for "none of the classes" rather than being a mistake.
+        verified: false for a ``y_train`` as observed, of which nothing is known to be right; see :class:`Arrays`.
     """
 
     path: str | Path
     open_set: bool = False
+    verified: bool = True
 
     def load(self) -> Arrays:
         """Read and check the file.
@@ -40,7 +43,7 @@ class NpzFile(Source):
         Raises:
             UserError: the file is missing or damaged, lacks an array, or an array is unusable.
         """
-        arrays = read_npz(Path(self.path), _REQUIRED, _OPTIONAL)
+        arrays: dict[str, Any] = read_npz(Path(self.path), _REQUIRED, _OPTIONAL)
         known = {*_REQUIRED, *_OPTIONAL}
         if unread := sorted(set(names_in(Path(self.path))) - known):
             # A mistyped clean_indices, unnoticed, would have noise injected into labels that are noisy already.
@@ -51,7 +54,7 @@ class NpzFile(Source):
         names = arrays.pop("classes", None)
         try:
             classes = _numbered_names(arrays) if names is None else _stored_names(names)
-            return Arrays(classes=classes, open_set=self.open_set, **arrays)
+            return Arrays(classes=classes, open_set=self.open_set, verified=self.verified, **arrays)
         except UserError as error:
             raise UserError(f"In {self.path}: {error}") from error
 
