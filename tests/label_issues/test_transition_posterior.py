@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import numpy as np
 import pytest
 import torch
 from torch import Tensor
@@ -176,15 +177,39 @@ def test_clean_class_takes_the_matrix_that_the_method_has_learned() -> None:
     assert estimated.scores["clean_class"].max() > 0.9
 
 
+def test_noise_rate_is_found_where_classes_are_many_and_their_examples_few() -> None:
+    """Of most cells of decision and label there is an example or none."""
+    classes, generator = 40, np.random.default_rng(0)
+    errors = generator.dirichlet(np.full(classes, 0.05), classes) * (1 - np.eye(classes))
+    errors /= errors.sum(1, keepdims=True)
+
+    def decided(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        """Probabilities that tell how often a decision is right, and not what else it might be; the decisions."""
+        sure = generator.beta(3, 1, len(truth))
+        wrong = [generator.choice(classes, p=errors[one]) for one in truth]
+        decision = np.where(generator.random(len(truth)) < sure, truth, wrong)
+        p = np.repeat((1 - sure)[:, None] / (classes - 1), classes, 1)
+        p[np.arange(len(truth)), decision] = sure
+        return p, p.argmax(1)
+
+    truth, trusted = generator.integers(classes, size=1600), np.arange(200) % classes
+    given = np.where(generator.random(1600) < 0.4, (truth + 1) % classes, truth)
+    p, (_, decisions) = decided(truth)[0], decided(trusted)
+    held_out = torch.from_numpy(decisions), torch.from_numpy(trusted)
+    found = transition_posterior(torch.from_numpy(p), torch.from_numpy(given), None, held_out, draws=40)
+    assert float(found.noise_rate.mean()) == pytest.approx((given != truth).mean(), abs=0.02)
+
+
 def test_doubt_about_belonging_to_any_class_widens_the_interval_of_the_noise_rate() -> None:
-    p, _, given = drawn(flip(0.0), 400, sharpness=6.0)
+    p, classes, given = drawn(flip(0.0), 400, sharpness=100.0)
+    decisions = p.argmax(-1), classes
     sure, doubtful = (
-        transition_posterior(p, given, weights, draws=100).noise_rate
+        transition_posterior(p, given, weights, decisions, draws=100).noise_rate
         for weights in ((torch.arange(400) < 280).double(), torch.full((400,), 0.7))
     )
     assert float(doubtful.mean()) == pytest.approx(float(sure.mean()), abs=0.05)
     assert float(doubtful.std()) > 0.8 * (0.7 * 0.3 / 400) ** 0.5
-    assert float(sure.std()) < float(doubtful.std())
+    assert float(sure.std()) < 0.5 * float(doubtful.std())
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (5, 1)])

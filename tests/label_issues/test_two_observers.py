@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 import numpy as np
 import pytest
-from scipy.special import expit, logit
+from scipy.special import expit, gammaln, logit, logsumexp
 from scipy.stats import kstest
 
 from vri_pyro.label_issues import two_observers
@@ -20,7 +20,17 @@ class Truth(NamedTuple):
     confusion: np.ndarray
     transition: np.ndarray
     right: int
+    trust: float
+    spread: float
     observers: TwoObservers
+
+    def state(self) -> two_observers._Chains:
+        """The truth as the state of a chain."""
+        matrices = [
+            two_observers._Matrix(entries[None] + 1e-60, self.observers._wrong(entries[None]), np.array([spread]))
+            for entries, spread in ((self.confusion, self.trust), (self.transition, self.spread))
+        ]
+        return two_observers._Chains(self.share[None], *matrices, np.zeros(1))
 
 
 def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes: np.ndarray) -> np.ndarray:
@@ -56,14 +66,14 @@ def observed(
     share = generator.dirichlet(np.ones(classes))
     errors = expit(logit(1 - np.diag(own)) + oftener)
     confusion = matrix(generator, errors, another, trust * off / off.sum(1, keepdims=True))
-    transition = matrix(generator, np.full(classes, rate), tie, np.full((classes, classes - 1), spread))
+    transition = matrix(generator, np.full(classes, rate), tie, np.full((classes, classes - 1), spread / (classes - 1)))
     truth = generator.choice(classes, size, p=share)
     decided, given = (of(generator, rows[truth]) for rows in (confusion, transition))
     learned = generator.random(size) < np.where(given == truth, *follows)
     decided[learned] = given[learned]
     trusted = np.stack([generator.multinomial(15, row) for row in confusion]).astype(float)
     observers = TwoObservers(decided, given, own, trusted, generator)
-    return Truth(share, confusion, transition, int((truth == given).sum()), observers)
+    return Truth(share, confusion, transition, int((truth == given).sum()), trust, spread, observers)
 
 
 def of(generator: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
@@ -95,15 +105,73 @@ def test_sweeps_leave_the_posterior_as_it_is(follows: tuple[float, float] | None
     for _ in range(600):
         truth = observed(generator, 60, 3, follows or (0.0, 0.0))
         followed = None if follows is None else np.where(truth.observers._by_label, *follows)[None]
-        parts = (truth.share[None], truth.confusion[None] + 1e-60, truth.transition[None] + 1e-60)
-        state = two_observers._Chains(*parts, np.zeros(1))
+        state = truth.state()
         for _ in range(4):
             state = truth.observers._sweep(state, followed)
-        after = statistics(state.share[0], state.confusion[0], state.transition[0], state.right[0])
+        matrices = state.confusion.entries[0], state.transition.entries[0]
+        after = statistics(state.share[0], *matrices, state.right[0])
         changes.append(np.array(after) - statistics(truth.share, truth.confusion, truth.transition, truth.right))
     gathered = np.stack(changes)
     errors = gathered.std(0) / len(gathered) ** 0.5
     assert np.abs(gathered.mean(0) / errors).max() < 3.5
+
+
+@pytest.mark.parametrize("distance", [1, 2, 3])
+def test_cells_are_read_anew_by_their_probability_given_everything_else(distance: int) -> None:
+    classes, chains, generator = 4, 40_000, np.random.default_rng(distance)
+    decided, given = generator.choice(classes, (2, 90))
+    trusted = generator.integers(0, 4, (classes, classes)).astype(float)
+    observers = TwoObservers(decided, given, generator.dirichlet(np.ones(classes), classes), trusted, generator)
+    followed = np.where(observers._by_label, 0.6, 0.2)[None]
+    share = generator.dirichlet(np.ones(classes))[None]
+    noise, error = generator.uniform(0.2, 0.8, (2, 1, classes))
+    spreads = {"transition": np.array([1.5]), "confusion": np.array([20.0])}
+    unused = np.zeros((1, classes, classes))
+    state = two_observers._Chains(
+        share,
+        two_observers._Matrix(unused, error, spreads["confusion"]),
+        two_observers._Matrix(unused, noise, spreads["transition"]),
+        np.zeros(1),
+    )
+    of_class = generator.multinomial(observers._counts, np.full(classes, 1 / classes))
+
+    def sums(counts: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+        summed = (observers._summed(counts[None], groups)[0] for groups in (observers._labels, observers._decisions))
+        return next(summed), next(summed) + trusted
+
+    def log_p(counts: np.ndarray, number: int, both: int) -> float:
+        """Of everything, as far as the cells' readings change it."""
+        found = gammaln(both + 1) - gammaln(number + 1) - gammaln(both - number + 1)
+        found += (counts.sum(0) * np.log(share[0])).sum()
+        off = ~np.eye(classes, dtype=bool)
+        found += (counts * np.log1p(-followed[0]))[observers._rows != observers._columns].sum()
+        shapes = observers._any_shape, observers._own_shapes
+        for matrix, rate, spread, shape in zip(
+            sums(counts), (noise[0], error[0]), spreads.values(), shapes, strict=True
+        ):
+            wrong = matrix[off].reshape(classes, classes - 1)
+            found += (wrong.sum(1) * np.log(rate) + np.diag(matrix) * np.log1p(-rate)).sum()
+            found += _log_evidence(wrong[None], spread[0] * shape[None])[0, 0]
+        return float(found)
+
+    (cells,) = (c for c in observers._readable if (observers._columns - observers._rows)[c[0]] % classes == distance)
+    repeated = np.tile(of_class, (chains, 1, 1))
+    labelled, decided = (np.tile(matrix, (chains, 1, 1)) for matrix in sums(of_class))
+    observers._read_anew(cells, repeated, labelled, decided, state, followed)
+    np.testing.assert_array_equal(repeated.sum(2), np.tile(observers._counts, (chains, 1)))
+    for counts, drawn in zip(sums(repeated[7]), (labelled[7], decided[7]), strict=True):
+        np.testing.assert_array_equal(counts, drawn)
+    for cell in cells:
+        k, y = observers._rows[cell], observers._columns[cell]
+        both = of_class[cell, k] + of_class[cell, y]
+        log_ps = []
+        for number in range(both + 1):
+            changed = of_class.copy()
+            changed[cell, [k, y]] = both - number, number
+            log_ps.append(log_p(changed, number, both))
+        expected = np.exp(np.array(log_ps) - logsumexp(log_ps))
+        found = np.bincount(repeated[:, cell, y], minlength=both + 1) / chains
+        np.testing.assert_allclose(found, expected, atol=5 * 0.5 / chains**0.5)
 
 
 @pytest.mark.parametrize("width", [2, 9])
@@ -147,8 +215,12 @@ def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:
     for ball in draws:
         log_p += np.log(urn[ball] / urn.sum())
         urn[ball] += 1
-    counts = np.bincount(draws, minlength=3)[None, None].astype(float)
-    assert _log_evidence(counts, concentration[None]) == pytest.approx(log_p)
+    counts = np.bincount(draws, minlength=3)[None].astype(float)
+    chains = np.stack([counts, 0 * counts, counts])
+    found = _log_evidence(chains, np.stack([concentration[None], 7 * concentration[None]]))
+    np.testing.assert_allclose(found[:, 0], [log_p, 0, log_p])
+    np.testing.assert_allclose(found[0, 1], _log_evidence(chains[:1], 7 * concentration[None, None])[0, 0])
+    assert found[0, 1] > found[0, 0]  # of a prior nearer to equal shares
 
 
 @pytest.mark.parametrize("draws", [2, 45])

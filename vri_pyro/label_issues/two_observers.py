@@ -11,14 +11,29 @@ _RATES = np.r_[np.geomspace(1e-3, 0.1, 10), np.linspace(0.15, 0.95, 17)]  # ρ
 _OFTENER = np.linspace(-3, 3, 25)  # log r
 _DOUBT = 1.0  # standard deviation of log r
 _TIES = np.geomspace(2, 2000, 10)  # κ
-_SPREADS = np.geomspace(0.01, 100, 13)  # α
+_SPREADS = np.geomspace(0.09, 900, 13)  # α, of a whole row
 _TRUST = np.geomspace(0.5, 2000, 13)  # s
 _FIRST_TRUST = 200.0
 _FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
 _STEPS = 50  # of expectation maximisation, to begin with
 _SWEEPS = 100  # before the first draw of a chain
 _BETWEEN = 20  # sweeps from one draw to the next
+_FEW = 64  # examples of a cell, up to which it is read anew as a whole
 _TINY = 1e-40  # five of them multiplied are still above the denormal numbers
+
+
+class _Matrix(NamedTuple):
+    """M or T of B chains.
+
+    Attributes:
+        entries: the matrix, [B, K, K].
+        wrong: one minus its diagonal, which may be too little to be told from the diagonal, [B, K].
+        spread: s or α, [B].
+    """
+
+    entries: np.ndarray
+    wrong: np.ndarray
+    spread: np.ndarray
 
 
 class _Chains(NamedTuple):
@@ -26,14 +41,14 @@ class _Chains(NamedTuple):
 
     Attributes:
         share: π, [B, K].
-        confusion: M, [B, K, K].
-        transition: T, [B, K, K].
+        confusion: M.
+        transition: T.
         right: examples whose label is their class, [B].
     """
 
     share: np.ndarray
-    confusion: np.ndarray
-    transition: np.ndarray
+    confusion: _Matrix
+    transition: _Matrix
     right: np.ndarray
 
 
@@ -91,7 +106,7 @@ class TwoObservers:
         c ~ π,  k ~ M[c, ·],  y ~ T[c, ·]        an example's class, its decision, its label
         π ~ Dirichlet(1, …)
         T[c, c] = 1 − e[c],  e[c] ~ Beta(κρ, κ(1 − ρ))
-        T[c, ≠ c] = e[c] ω[c],  ω[c] ~ Dirichlet(α, …)
+        T[c, ≠ c] = e[c] ω[c],  ω[c] ~ Dirichlet(α / (K − 1), …)
         M likewise, with its own κ, logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s · own ω[c])
 
     where own is the classifier's own word on its confusions. log r is normal around 0, log α, log s and log κ are
@@ -123,6 +138,9 @@ class TwoObservers:
         self._rows, self._columns = np.nonzero(table)
         self._counts = table[self._rows, self._columns]
         self._agreed = np.flatnonzero(self._rows == self._columns)
+        # Of the cells of one distance from the diagonal no two share a decision or a label.
+        apart = np.where(self._counts <= _FEW, (self._columns - self._rows) % classes, 0)
+        self._readable = [np.flatnonzero(apart == distance) for distance in np.unique(apart[apart > 0])]
         self._share = _normalised(own_word.sum(1))
         self._own = _normalised(own_word)
         self._trusted = trusted
@@ -133,7 +151,7 @@ class TwoObservers:
         self._off = ~np.eye(classes, dtype=bool)
         self._noises, self._errors = _noise_rates(), _error_rates(np.where(self._off, self._own, 0).sum(1))
         self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
-        self._any_shape = np.ones((classes, classes - 1))
+        self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
 
     @property
     def entries(self) -> int:
@@ -157,7 +175,7 @@ class TwoObservers:
                     state = self._maximised(state, followed)
             for _ in range(_BETWEEN if number else _SWEEPS):
                 state = self._sweep(state, followed)
-            matrices.append(state.transition)
+            matrices.append(state.transition.entries)
             right.append(state.right)
         return np.concatenate(matrices)[:draws], np.concatenate(right)[:draws]
 
@@ -165,7 +183,16 @@ class TwoObservers:
         confusion = self._dirichlet(np.tile(_FIRST_TRUST * self._own + self._trusted, (chains, 1, 1)))
         half = np.where(self._off, 0.5 / (self._classes - 1), 0.5)
         share, transition = np.tile(self._share, (chains, 1)), np.tile(half, (chains, 1, 1))
-        return _Chains(share, confusion, transition, np.zeros(chains))
+        one = np.ones(chains)
+        return _Chains(
+            share,
+            confusion=_Matrix(confusion, self._wrong(confusion), one),
+            transition=_Matrix(transition, self._wrong(transition), one),
+            right=np.zeros(chains),
+        )
+
+    def _wrong(self, entries: np.ndarray) -> np.ndarray:
+        return np.where(self._off, entries, 0).sum(2).clip(_TINY)
 
     def _followed(self, chains: int) -> np.ndarray:
         """Share of the examples whose label is followed, by cell and class, [B, cells, K]."""
@@ -183,32 +210,74 @@ class TwoObservers:
 
     def _responsibilities(self, state: _Chains, likelihood: np.ndarray) -> np.ndarray:
         """p(c | k, y), [B, cells, K]."""
-        labelled = state.transition.transpose(0, 2, 1)[:, self._columns]
+        labelled = state.transition.entries.transpose(0, 2, 1)[:, self._columns]
         return _normalised(state.share[:, None] * likelihood * labelled)
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """A step of expectation maximisation for π and T, smoothed."""
-        likelihood = self._likelihood(state.confusion, followed)
+        likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._labels)
-        share, transition = _normalised(1 + labelled.sum(2)), _normalised(_SPREADS[0] + labelled)
-        return state._replace(share=share, transition=transition)
+        entries = _normalised(_SPREADS[0] / (self._classes - 1) + labelled)
+        transition = state.transition._replace(entries=entries, wrong=self._wrong(entries))
+        return state._replace(share=_normalised(1 + labelled.sum(2)), transition=transition)
 
     def _sweep(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """Every unknown given all others."""
-        likelihood = self._likelihood(state.confusion, followed)
+        likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
         labelled = self._summed(of_class, self._labels)
         decided = self._summed(of_class, self._decisions)
         if followed is not None:  # what is followed says nothing of M
             of_agreed = followed[:, self._agreed] / likelihood[:, self._agreed]
             decided -= self._summed(self._generator.binomial(of_class[:, self._agreed], of_agreed), self._agreed_on)
+        decided += self._trusted
+        for cells in self._readable:
+            self._read_anew(cells, of_class, labelled, decided, state, followed)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
-            confusion=self._matrix(decided + self._trusted, self._errors, self._own_shapes, _TRUST),
+            confusion=self._matrix(decided, self._errors, self._own_shapes, _TRUST),
             transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
             right=np.trace(labelled, axis1=1, axis2=2),
         )
+
+    def _read_anew(
+        self,
+        cells: np.ndarray,
+        of_class: np.ndarray,
+        labelled: np.ndarray,
+        decided: np.ndarray,
+        state: _Chains,
+        followed: np.ndarray | None,
+    ) -> None:
+        """Draw how many examples of a cell of decision k and label y ≠ k are of class y, of those of class k or y.
+
+        Either the label is wrong, or the decision. One by one examples hardly change from one reading of their cell to
+        the other, of which the matrices know nothing but by examples; so the shapes ω are integrated out of both. No
+        two cells may share a decision or a label. All counts are changed in place.
+        """
+        k, y, noise, error = self._rows[cells], self._columns[cells], state.transition.wrong, state.confusion.wrong
+        wrongly_labelled, wrongly_decided = of_class[:, cells, k], of_class[:, cells, y]
+        both = wrongly_labelled + wrongly_decided
+        odds = np.log(state.share[:, y] * (1 - noise[:, y])) + np.log(error[:, y])
+        odds -= np.log(state.share[:, k] * (1 - error[:, k])) + np.log(noise[:, k])
+        if followed is not None:
+            odds += np.log1p(-followed[:, cells, y]) - np.log1p(-followed[:, cells, k])
+        of_label = _Urn.of(labelled, k, y, wrongly_labelled, state.transition.spread, self._any_shape)
+        of_decision = _Urn.of(decided, y, k, wrongly_decided, state.confusion.spread, self._own_shapes)
+        step = np.arange(1, int(self._counts[cells].max()) + 1)  # one more of class y
+        left = both[..., None] - step
+        with np.errstate(divide="ignore"):
+            choices = np.log(np.maximum(left + 1, 0) / step)
+        steps = choices + odds[..., None] + of_decision.log_next(step - 1) - of_label.log_next(np.maximum(left, 0))
+        log_p = np.concatenate([np.zeros((*both.shape, 1)), steps.cumsum(-1)], axis=-1)
+        drawn = self._chosen(log_p)
+        change = drawn - wrongly_decided
+        of_class[:, cells, y] += change
+        of_class[:, cells, k] -= change
+        for counts, lost, won in ((labelled, (k, y), (y, y)), (decided, (k, k), (y, k))):
+            counts[:, *lost] -= change
+            counts[:, *won] += change
 
     def _summed(self, of_class: np.ndarray, groups: _Groups) -> np.ndarray:
         """Sums over the cells of a group, [B, K, K], of counts by cell and class, [B, cells, K].
@@ -220,26 +289,29 @@ class TwoObservers:
             sums[:, groups.present] = np.add.reduceat(of_class[:, groups.order], groups.starts, axis=1)
         return sums.transpose(0, 2, 1)
 
-    def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> np.ndarray:
+    def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> _Matrix:
         """Draws of a matrix and, before it, of what its priors depend on, given counts, [B, K, K]."""
         chains, classes = counts.shape[:2]
         wrong, right = counts[:, self._off].reshape(chains, classes, classes - 1), counts[:, ~self._off]
         a, b = rates.ahead + wrong.sum(2)[:, None], rates.behind + right[:, None]
-        evidence = rates.log_prior + (betaln(a, b) - betaln(rates.ahead, rates.behind)).sum(2)
+        # Three gamma functions are faster than SciPy's beta function.
+        log_beta = gammaln(a) + gammaln(b) - gammaln(a + b)
+        evidence = rates.log_prior + (log_beta - betaln(rates.ahead, rates.behind)).sum(2)
         chosen = self._chosen(evidence)
         rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
         rate = rate.clip(_TINY, 1 - np.finfo(rate.dtype).eps)
-        spread = spreads[self._chosen(np.stack([_log_evidence(wrong, one * shapes) for one in spreads], axis=1))]
+        spread = spreads[self._chosen(_log_evidence(wrong, np.multiply.outer(spreads, shapes)))]
         shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
         drawn = np.empty_like(counts)
         drawn[:, self._off] = (rate[..., None] * shape).reshape(chains, -1)
         drawn[:, ~self._off] = 1 - rate
-        return drawn
+        return _Matrix(drawn, rate, spread)
 
     def _chosen(self, log_evidence: np.ndarray) -> np.ndarray:
-        """A place in a grid for every chain, drawn by its evidence, [B, grid]."""
-        weights = np.exp(log_evidence - log_evidence.max(1, keepdims=True)).cumsum(1)
-        return np.asarray((self._generator.random((len(weights), 1)) * weights[:, -1:] > weights).sum(1))
+        """A place in each grid, drawn by its evidence, [..., grid]."""
+        weights = np.exp(log_evidence - log_evidence.max(-1, keepdims=True)).cumsum(-1)
+        drawn = self._generator.random((*weights.shape[:-1], 1)) * weights[..., -1:]
+        return np.asarray((drawn > weights).sum(-1))
 
     def _dirichlet(self, concentration: np.ndarray) -> np.ndarray:
         """By the logarithms of gamma variables, most of which are too small for numbers where α is."""
@@ -248,11 +320,45 @@ class TwoObservers:
         return _normalised(np.exp(logs - logs.max(axis=-1, keepdims=True)) + _TINY)
 
 
-def _log_evidence(counts: np.ndarray, concentration: np.ndarray) -> np.ndarray:
-    """log p of rows of counts, [B, R, J], under Dirichlet-multinomials, [R, J], summed over the rows, [B]."""
-    total = concentration.sum(-1)
-    rows = gammaln(total) - gammaln(total + counts.sum(-1))
-    return np.asarray(rows.sum(-1) + (gammaln(concentration + counts) - gammaln(concentration)).sum((-1, -2)))
+class _Urn(NamedTuple):
+    """Wrong examples of a class, of which some go into one cell: a Pólya urn.
+
+    Attributes:
+        inside, all: balls, real and of the prior, of the cell and of the class without the cell's own, [B, cells].
+    """
+
+    inside: np.ndarray
+    all: np.ndarray
+
+    @classmethod
+    def of(
+        cls,
+        counts: np.ndarray,
+        rows: np.ndarray,
+        columns: np.ndarray,
+        own: np.ndarray,
+        spread: np.ndarray,
+        shapes: np.ndarray,
+    ) -> _Urn:
+        """From counts [B, K, K], some cells' rows and columns, and how many balls are their own, [B, cells]."""
+        wrong = counts[:, rows].sum(2) - counts[:, rows, rows]
+        shape = shapes[rows, np.where(columns > rows, columns - 1, columns)]  # without the diagonal
+        return cls(counts[:, rows, columns] - own + spread[:, None] * shape, wrong - own + spread[:, None])
+
+    def log_next(self, drawn: np.ndarray) -> np.ndarray:
+        """Log probability that the next is of the cell, after so many that were, [B, cells, n]."""
+        return np.asarray(np.log(self.inside[..., None] + drawn) - np.log(self.all[..., None] + drawn))
+
+
+def _log_evidence(counts: np.ndarray, concentrations: np.ndarray) -> np.ndarray:
+    """log p of rows of counts, [B, R, J], under each of S Dirichlet-multinomials, [S, R, J], over all rows, [B, S]."""
+    chain, row, column = np.nonzero(counts)  # where nothing is counted, nothing is to be added
+    inside, total = concentrations[:, row, column], concentrations.sum(-1)
+    sums = np.zeros((len(concentrations), len(chain) + 1))
+    np.cumsum(gammaln(inside + counts[chain, row, column]) - gammaln(inside), axis=1, out=sums[:, 1:])
+    ends = np.searchsorted(chain, np.arange(len(counts) + 1))
+    rows = gammaln(total) - gammaln(total + counts.sum(-1)[:, None])
+    return np.asarray(rows.sum(-1) + (sums[:, ends[1:]] - sums[:, ends[:-1]]).T)
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:
