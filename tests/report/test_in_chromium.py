@@ -5,13 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 from pathlib import Path
 
+import numpy as np
 import pytest
 
-from vri_pyro.report import SeenRun, render
+import vri_pyro.report
+from vri_pyro.report import Drawing, SeenRun, render
+from vri_pyro.report.figures import curves, matrix
 
 from .chromium import PROGRAM, Tab, tab
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium or Chrome, which is not installed here")
+STYLE = Path(vri_pyro.report.__file__).with_name("page.css")
 WIDTHS = (360, 768, 1280)
 DRAWINGS = "[...document.querySelectorAll('figure > svg')]"
 # Every picture's width once it is decoded, those within drawings as well.
@@ -29,6 +33,43 @@ TOO_WIDE = """\
   .map(e => e.outerHTML.slice(0, 80))"""
 # Brightness of an element's colour, from 0 to 1.
 LIGHTNESS = "(c => (c[0] * 0.2126 + c[1] * 0.7152 + c[2] * 0.0722) / 255)(getComputedStyle({}).{}.match(/[\\d.]+/g))"
+# Texts of drawings that lie on one another or beyond their drawing; letters fill two thirds of their height.
+OVERPRINTED = """\
+[...document.querySelectorAll("figure > svg")].flatMap(drawing => {
+  const whole = drawing.getBoundingClientRect();
+  const texts = [...drawing.querySelectorAll("text")].map(text => {
+    const box = text.getBoundingClientRect(), upright = box.height > box.width && text.textContent.length > 1;
+    const [dx, dy] = upright ? [box.width / 6, 1] : [1, box.height / 6];
+    return [text.textContent, box.left + dx, box.right - dx, box.top + dy, box.bottom - dy];
+  });
+  const beyond = texts.filter(([, left, right, top, bottom]) =>
+    left < whole.left || right > whole.right || top < whole.top || bottom > whole.bottom);
+  const pairs = texts.flatMap((a, i) => texts.slice(i + 1).map(b => [a, b]));
+  const covered = pairs.filter(([a, b]) => a[1] < b[2] && b[1] < a[2] && a[3] < b[4] && b[3] < a[4]);
+  return [...beyond.map(a => a[0]), ...covered.map(([a, b]) => `${a[0]} on ${b[0]}`)];
+})"""
+LONG = "a class name that goes on and on without any good reason, as folders do " + "x" * 60
+NAMES = {
+    "long": [f"{LONG} {number}" for number in range(10)],
+    "odd": [
+        "<script>",
+        "quoted",
+        "Äpfel & Öl",
+        LONG,
+        "$x^2$ _a_",
+        "=1+1",
+        "(none)",
+        "日本語 🐱",
+        "_hidden",
+        "[b]bold[/b]",
+    ],
+    "two": ["cat", "dog"],
+    "capitals": [f"GOLDEN RETRIEVER NUMBER {number}" for number in range(20)],
+    "letters": [chr(65 + number) for number in range(26)],
+    "thirty": [f"golden retriever number {number}" for number in range(30)],
+    "thirty numbers": [str(number) for number in range(30)],
+    "hundred": [str(number) for number in range(100)],
+}
 WORDS = (
     "test accuracy",
     "of the noisy labels are wrong",
@@ -53,6 +94,15 @@ def page(request: pytest.FixtureRequest, folder: Path, peer: Path, tmp_path_fact
     return path
 
 
+@pytest.fixture(scope="module")
+def long_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    seen = SeenRun(folder)
+    seen.run.classes = tuple(NAMES["long"])
+    path = tmp_path_factory.mktemp("long") / "report.html"
+    path.write_text(render([seen]))
+    return path
+
+
 @pytest.mark.parametrize("width", WIDTHS)
 def test_page_is_whole_at_every_width(browser: Tab, page: Path, width: int) -> None:
     browser.open(page, width)
@@ -68,6 +118,40 @@ def test_page_is_whole_at_every_width(browser: Tab, page: Path, width: int) -> N
     assert browser.evaluate("document.documentElement.scrollWidth") <= width
     assert browser.requests() == [page.as_uri()]
     assert browser.complaints() == []
+
+
+@pytest.mark.parametrize("width", [360, 500, 718, 1280])
+@pytest.mark.parametrize("media", ["screen", "print"])
+def test_page_with_long_names_is_no_wider_than_its_window(
+    browser: Tab, long_page: Path, width: int, media: str
+) -> None:
+    browser.open(long_page, width, media=media)
+    assert browser.evaluate("document.documentElement.scrollWidth") <= width
+    assert browser.evaluate(OVERPRINTED) == []
+
+
+@pytest.mark.parametrize("classes", NAMES.values(), ids=NAMES)
+def test_no_text_of_a_matrix_is_overprinted_or_cut(browser: Tab, tmp_path: Path, classes: list[str]) -> None:
+    drawn = matrix(np.eye(len(classes)), classes, "class", "predicted", "Shares.")
+    _open(browser, tmp_path, drawn)
+    assert browser.evaluate("document.querySelectorAll('figure text').length") > 6
+    assert browser.evaluate(OVERPRINTED) == []
+
+
+@pytest.mark.parametrize(
+    "names",
+    [["a", "b", "c"], [f"/home/someone/{LONG} {n}" for n in range(4)], [f"a run of seed {n}" for n in range(7)]],
+)
+def test_no_name_of_a_curve_is_overprinted_or_cut(browser: Tab, tmp_path: Path, names: list[str]) -> None:
+    shown = {name: ([1.0, 2.0], [0.0, float(number)]) for number, name in enumerate(names)}
+    _open(browser, tmp_path, curves(shown, "accuracy (%)", "Accuracies."))
+    assert browser.evaluate(OVERPRINTED) == []
+
+
+def _open(browser: Tab, folder: Path, drawn: Drawing) -> None:
+    page = folder / "figure.html"
+    page.write_text(f"<meta charset=utf-8><style>{STYLE.read_text()}</style><figure>{drawn.svg}</figure>")
+    browser.open(page, 1280)
 
 
 @pytest.mark.parametrize("fault", ["console.error('a fault')", "missing()", "new Image().src = 'missing.png'"])

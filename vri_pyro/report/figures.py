@@ -11,12 +11,15 @@ from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
 from vri_pyro.calibration import Calibration
+from vri_pyro.report.names import drawable, key
 from vri_pyro.report.part import Drawing
 from vri_pyro.report.svg import SERIES, drawing, style
 
 _WIDTH = 4.6
-# Class names stay readable up to here, numbers in cells up to there.
-_NAMED, _NUMBERED = 30, 12
+_NAMED, _NAMED_BRIEFLY, _BRIEF = 20, 30, 2  # classes whose names have room on an axis, in general and of few letters
+_NUMBERED = 12  # classes up to which numbers stay readable in cells
+_AXIS_ROOM, _LEGEND_ROOM, _IN_A_ROW = 16, 48, 30  # characters: of a name on an axis, of one in a legend, side by side
+_LETTER, _HANDLE = 5.3, 36.0  # widths within a legend, in points
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name → (epochs, values)
 
 
@@ -29,10 +32,11 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
         caption: of the drawing.
         starts: where phases begin, by their names, if there are several.
     """
+    names = drawable([*shown], "run", _LEGEND_ROOM)
     with style():
         figure = Figure(figsize=(_WIDTH, 2.8))
         axis = figure.subplots()
-        for name, (epochs, values) in shown.items():
+        for name, (epochs, values) in zip(names, shown.values(), strict=True):
             label_shown = f" {name}" if name.startswith("_") else name  # a legend leaves out what begins like that
             axis.plot(epochs, values, label=label_shown, markevery=max(1, len(epochs) // 12))
         for name, start in (starts or {}).items():
@@ -49,8 +53,17 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if len(shown) > 1:
-            figure.legend(loc="outside upper left", ncols=2 if max(map(len, shown)) > 14 else 3)
-        return drawing(figure, caption)
+            figure.legend(loc="outside upper left", ncols=_columns(names))
+        return drawing(figure, caption + key([*shown], names))
+
+
+def _columns(names: Sequence[str]) -> int:
+    """Of a legend that has room for them."""
+    for columns in (3, 2):
+        letters = sum(max(map(len, some), default=0) for some in np.array_split([*names], columns))
+        if letters * _LETTER + columns * _HANDLE <= 72 * _WIDTH:
+            return columns
+    return 1
 
 
 def histogram(
@@ -107,6 +120,11 @@ def reliability(shown: Mapping[str, Calibration], caption: str) -> Drawing:
         return drawing(figure, caption)
 
 
+def are_named(classes: Sequence[str]) -> bool:
+    """Whether a matrix has room for the names of its classes."""
+    return len(classes) <= (_NAMED_BRIEFLY if max(map(len, classes)) <= _BRIEF else _NAMED)
+
+
 def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, caption: str) -> Drawing:
     """A matrix of shares from 0 to 1, darker for more; [K, K]."""
     count = len(classes)
@@ -120,9 +138,18 @@ def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, 
         axis.imshow(cells, interpolation="none")
         axis.set(xlabel=columns, ylabel=rows)
         axis.grid(False)
-        if count <= _NAMED:
-            axis.set_xticks(range(count), classes, rotation=90 if max(map(len, classes)) > 2 else 0, fontsize=8)
-            axis.set_yticks(range(count), classes, fontsize=8)
+        if are_named(classes):
+            names = drawable(classes, "class", _AXIS_ROOM)
+            size = 8 if count <= _NUMBERED else 7
+            axis.set_xticks(
+                range(count), names, rotation=90 if count * max(map(len, names)) > _IN_A_ROW else 0, fontsize=size
+            )
+            axis.set_yticks(range(count), names, fontsize=size)
+            caption += key(classes, names)
+        else:
+            for one in (axis.xaxis, axis.yaxis):
+                one.set_major_locator(MaxNLocator(integer=True))
+            caption += f" Classes by their numbers, from 0 to {count - 1}."
         if count <= _NUMBERED:
             _write(axis, values)
         return drawing(figure, caption)

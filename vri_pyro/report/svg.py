@@ -17,6 +17,7 @@ from vri_pyro.report.part import Drawing
 # Okabe & Ito's colours, which people with any kind of colour vision tell apart, in the order of use; the page has a
 # lighter one of each for the dark.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
+FONT = "DejaVu Sans"  # comes with Matplotlib; measures the text that the page then shows in its own
 MARKS = ("o", "s", "^", "D", "v", "P")
 _INK, _GRID, _PAPER = "#111111", "#cccccc", "#fefefe"
 _VARIABLES = {_INK: "--ink", _GRID: "--line", _PAPER: "--paper"} | {
@@ -35,6 +36,7 @@ _STYLE: dict[Any, Any] = {
     "axes.titlesize": 10,
     "figure.constrained_layout.use": True,
     "figure.facecolor": "none",
+    "font.family": FONT,
     "font.size": 9,
     "grid.color": _GRID,
     "grid.linewidth": 0.6,
