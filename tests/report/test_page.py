@@ -298,3 +298,22 @@ def test_pictures_are_the_images(channels: int) -> None:
     assert np.array_equal(shown.reshape(5, 7, channels), expected)
     stretched = np.asarray(Image.open(io.BytesIO(base64.b64decode(data_uri(8 * image - 4).partition(",")[2]))))
     assert (stretched.min(), stretched.max()) == (0, 255)
+
+
+def test_confusions_of_labels_have_their_estimates_intervals_and_truth(folder: Path) -> None:
+    seen = SeenRun(folder)
+    part = PARTS[2](seen)
+    assert part is not None
+    told = [fact for fact in part.facts if " labelled " in fact.name]
+    assert len(told) == 3
+    row, column = map(int, told[0].name.split(" labelled "))
+    estimated = float(seen.issues.transition.transition.mean(0)[row, column])
+    low, high = (float(end[row, column]) for end in seen.issues.transition.interval())
+    given, true = seen.run.split.given_labels, seen.run.split.true_labels
+    assert true is not None
+    share = np.mean(given[true == row] == column)
+    assert told[0].value == f"{estimated:.2f}, 95% interval {low:.2f} to {high:.2f}, in truth {share:.2f}"
+    seen.run.split = replace(seen.run.split, true_labels=None)
+    part = PARTS[2](seen)
+    assert part is not None
+    assert "in truth" not in part.facts[0].value
