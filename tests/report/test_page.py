@@ -91,7 +91,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
     text, seen = Outline(page).text, SeenRun(folder)
     assert set(seen.posterior.collapse) == {"v", "gate", "transition_gate"}
     for site, found in seen.posterior.collapse.items():
-        assert f"The posterior of {site} {found.verdict}." in text
+        assert f"The posterior of {site} {found.verdict} (mean of 200 examples)." in text
     assert f"The guide is {rightness(seen.posterior.k_hat, seen.posterior.bounds)}." in text
     assert f"ELBO {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
 

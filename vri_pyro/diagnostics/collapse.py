@@ -62,7 +62,7 @@ class Collapse:
         if self.kl < PRIOR_KL:
             return f"collapsed to the prior: the KL is {self.kl:.2g} nats a datum, below {PRIOR_KL:g}"
         if self.label_share < LABEL_SHARE:
-            return f"ignores the label: it explains {self.label_share:.2%} of v, below {LABEL_SHARE:.0%}"
+            return f"ignores the label: it explains {self.label_share:.2%} of {self.site}, below {LABEL_SHARE:.0%}"
         return (
             f"did not collapse: its standard deviation is {self.posterior_std:.2g}, the KL {self.kl:.2g} nats a datum, "
             f"and the label explains {self.label_share:.0%} of {self.site}"

@@ -64,6 +64,7 @@ class Part:
         verdicts: findings in words.
         facts: further figures.
         drawings, suspects: pictures.
+        notes: how these figures are to be read, in sentences.
         text: shown as it is, folded up.
     """
 
@@ -74,6 +75,7 @@ class Part:
     facts: list[Fact] = field(default_factory=list)
     drawings: list[Drawing] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
     text: str = ""
 
 

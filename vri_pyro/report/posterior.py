@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vri_pyro.diagnostics import Judgement
+from vri_pyro.diagnostics.collapse import POINT_STD, PRIOR_KL, Collapse
 from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.report.figures import curves, histogram
 from vri_pyro.report.part import Drawing, Fact, Level, Part, Verdict, percent
@@ -25,9 +26,10 @@ def posterior(seen: SeenRun) -> Part | None:
         "far it is."
     )
     facts, drawings = _over_training(seen)
-    verdicts = []
+    verdicts, count = [], seen.posterior.k_hat.size
     for site, found in seen.posterior.collapse.items():
-        verdicts.append(Verdict(_level(seen.posterior, site), seen.posterior.of_latent(site)))
+        verdicts.append(Verdict(_level(seen.posterior, site), _of_latent(seen.posterior, site)))
+        facts.append(Fact(f"KL of {site}, mean of the {count} examples judged", f"{found.kl:.2f} nats"))
         facts.append(Fact(f"share of {site} that the label explains", percent(found.label_share)))
         facts.append(Fact(f"active units of {site}", f"{found.active_units} of {len(found.kl_per_dimension)}"))
     if not seen.posterior.points:
@@ -36,7 +38,11 @@ def posterior(seen: SeenRun) -> Part | None:
         facts.append(Fact("ELBO", f"{float(bounds.elbo.mean()):.3f} nats"))
         facts.append(Fact("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f} nats"))
         drawings.append(_k_hat(k_hat.values))
-    return Part("Posterior", about, verdicts=verdicts, facts=facts, drawings=drawings)
+    notes = [
+        f"The verdicts are about {count} noisy examples and the networks as they are after training. Curves, and "
+        "figures of the last epoch, are means over that epoch's training, during which the networks change."
+    ]
+    return Part("Posterior", about, verdicts=verdicts, facts=facts, notes=notes, drawings=drawings)
 
 
 def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:
@@ -49,14 +55,46 @@ def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:
     divergences = of(rows, {f"KL of {site}": f"{_KL}{site}" for site in seen.latents})
     if divergences:
         drawings.append(curves(divergences, "KL to the prior (nats)", "KL[q ‖ p], mean over examples."))
-        facts += [Fact(f"{name}, last epoch", f"{values[-1]:.2f} nats") for name, (_, values) in divergences.items()]
+        facts += [
+            Fact(f"{name}, mean of the last epoch", f"{values[-1]:.2f} nats")
+            for name, (_, values) in divergences.items()
+        ]
     return facts, drawings
 
 
 def _level(judged: Judgement, site: str) -> Level:
-    if site in judged.points:
+    found = judged.collapse[site]
+    if site in judged.points or (_is_weight(found) and not found.sound):
         return "note"
-    return "good" if judged.collapse[site].sound else "poor"
+    return "good" if found.sound else "poor"
+
+
+def _of_latent(judged: Judgement, site: str) -> str:
+    """Whether its posterior collapsed, and what that means for the reader."""
+    found, words = judged.collapse[site], judged.of_latent(site)
+    if site in judged.points:
+        return words
+    words = f"{words.removesuffix('.')} (mean of {judged.k_hat.size} examples)."
+    if found.sound:
+        return words
+    if _is_weight(found):
+        words += f" This single weight of each example {_meaning(found)}, which is no reason for alarm:"
+    else:
+        words += f" It {_meaning(found)};"
+    return f"{words} the accuracy above stands for itself."
+
+
+def _meaning(found: Collapse) -> str:
+    if found.posterior_std < POINT_STD:
+        return "is as good as a fixed value"
+    if found.kl < PRIOR_KL:
+        return "has learned nothing beyond its prior"
+    return "is nearly the same whichever label is given"
+
+
+def _is_weight(found: Collapse) -> bool:
+    """Whether the latent is a number, such as a gate, and no rectifying vector."""
+    return len(found.kl_per_dimension) == 1
 
 
 def _k_hat(values: np.ndarray) -> Drawing:

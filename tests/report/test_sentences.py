@@ -1,0 +1,75 @@
+"""What a page says in words is so, is explained, and is left out where there is nothing to say."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from vri_pyro.diagnostics.collapse import Collapse
+from vri_pyro.report import Part, SeenRun
+from vri_pyro.report.posterior import posterior
+
+
+@pytest.fixture
+def seen(folder: Path) -> SeenRun:
+    return SeenRun(folder)
+
+
+def whole(part: Part | None) -> Part:
+    assert part is not None
+    return part
+
+
+def collapsed(seen: SeenRun, site: str, **measures: Any) -> tuple[str, str]:
+    """Level and words of the verdict on a latent of which all is well but some measures."""
+    judged = seen.posterior
+    assert judged is not None
+    well = {"posterior_std": 1.0, "kl": 1.0, "label_share": 0.5}
+    found = replace(judged.collapse[site], **(well | measures))
+    seen.__dict__["posterior"] = replace(judged, collapse={site: found})
+    return whole(posterior(seen)).verdicts[0]
+
+
+def test_label_that_is_ignored_is_ignored_by_the_latent_named() -> None:
+    gate = Collapse("gate", 1.0, 1.0, 1.0, 1.0, np.ones(1), 0.0, 1, 0.0063)
+    assert gate.verdict == "ignores the label: it explains 0.63% of gate, below 1%"
+
+
+@pytest.mark.parametrize(
+    ("measures", "meaning"),
+    [
+        ({"posterior_std": 0.01}, "is as good as a fixed value"),
+        ({"kl": 0.04}, "has learned nothing beyond its prior"),
+        ({"label_share": 0.001}, "is nearly the same whichever label is given"),
+    ],
+)
+def test_collapse_is_poor_of_the_vector_alone_and_its_meaning_is_told(
+    seen: SeenRun, measures: dict[str, float], meaning: str
+) -> None:
+    level, words = collapsed(seen, "v", **measures)
+    assert level == "poor"
+    assert words.endswith(f"(mean of 200 examples). It {meaning}; the accuracy above stands for itself.")
+    del seen.posterior
+    level, words = collapsed(seen, "gate", **measures)
+    assert level == "note"
+    assert f"This single weight of each example {meaning}, which is no reason for alarm" in words
+
+
+def test_what_did_not_collapse_is_good_whatever_it_is(seen: SeenRun) -> None:
+    for site in ("v", "gate"):
+        level, words = collapsed(seen, site)
+        assert (level, words[-24:]) == ("good", " (mean of 200 examples).")
+        del seen.posterior
+
+
+def test_the_two_divergences_of_a_latent_are_told_apart(seen: SeenRun) -> None:
+    part, judged = whole(posterior(seen)), seen.posterior
+    assert judged is not None
+    told = dict(part.facts)
+    assert told["KL of v, mean of the last epoch"] == f"{seen.rows[-1]['kl/v']:.2f} nats"
+    assert told["KL of v, mean of the 200 examples judged"] == f"{judged.collapse['v'].kl:.2f} nats"
+    assert "The verdicts are about 200 noisy examples" in part.notes[0]
