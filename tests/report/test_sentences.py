@@ -11,7 +11,9 @@ import pytest
 
 from vri_pyro.diagnostics.collapse import Collapse
 from vri_pyro.report import Part, SeenRun
+from vri_pyro.report.labels import labels
 from vri_pyro.report.posterior import posterior
+from vri_pyro.report.training import training
 
 
 @pytest.fixture
@@ -73,3 +75,47 @@ def test_the_two_divergences_of_a_latent_are_told_apart(seen: SeenRun) -> None:
     assert told["KL of v, mean of the last epoch"] == f"{seen.rows[-1]['kl/v']:.2f} nats"
     assert told["KL of v, mean of the 200 examples judged"] == f"{judged.collapse['v'].kl:.2f} nats"
     assert "The verdicts are about 200 noisy examples" in part.notes[0]
+
+
+def test_kind_of_validation_examples_is_told(seen: SeenRun) -> None:
+    count = len(seen.run.split.validation_indices)
+    assert dict(training(seen).facts)["validation examples"] == f"{count}, clean"
+    seen.run.split = replace(seen.run.split, validation_from="noisy")
+    part = training(seen)
+    assert dict(part.facts)["validation examples"] == f"{count}, noisy, so that some of their labels may be wrong"
+    assert "clean" not in part.about
+    none = np.zeros(0, np.int64)
+    seen.run.split = replace(seen.run.split, validation_indices=none, validation_labels=none)
+    assert dict(training(seen).facts)["validation examples"] == "none"
+
+
+@pytest.mark.parametrize(
+    ("chosen", "words"),
+    [
+        (85.0, "The last epoch is 5.0 points behind epoch 4, which validation chooses: use the best checkpoint."),
+        (81.5, None),
+        (75.9, "Epoch 4, which validation chooses, is 4.1 points behind the last epoch: use the last checkpoint"),
+    ],
+)
+def test_chosen_and_last_epoch_that_are_apart_are_told_both_ways(
+    seen: SeenRun, chosen: float, words: str | None
+) -> None:
+    seen.results = {"last": 80.0, "last_10": 80.0, "chosen": chosen, "chosen_epoch": 3}
+    told = [verdict for verdict in training(seen).verdicts if verdict.level == "fair"]
+    assert len(told) == (words is not None)
+    assert words is None or told[0].words.startswith(words)
+
+
+def test_table_of_labels_is_said_to_be_there_when_it_is(seen: SeenRun, tmp_path: Path) -> None:
+    seen.run.folder.label_issues = tmp_path / "label_issues.csv"
+    assert "vri-pyro issues, given the run folder, writes all" in labels(seen).notes[0]
+    seen.run.folder.label_issues.touch()
+    assert labels(seen).notes[0].endswith("All noisy labels are in the run folder's label_issues.csv.")
+
+
+def test_nothing_is_announced_where_no_label_is_suspect(seen: SeenRun) -> None:
+    assert labels(seen).notes[0].startswith("Below, the most suspect, at most 3")
+    seen.__dict__["issues"] = replace(seen.issues, suggested=seen.issues.given)
+    part = labels(seen)
+    assert part.suspects == []
+    assert part.notes[0].startswith("No example is likelier to be of another class than the one given.")

@@ -64,13 +64,24 @@ def labels(seen: SeenRun) -> Part:
     about = (
         "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of the example "
         "and its nearest neighbours, the estimated transition matrix, and the distance to trusted examples. The "
-        "interval of the share of wrong labels allows for labels learned by heart. Below, the most suspect, "
-        f"at most {_OF_A_PAIR} of each pair of classes; all of them are in label_issues.csv (vri-pyro issues)."
+        "interval of the share of wrong labels allows for labels learned by heart."
     )
     drawings = [_scores(seen)]
     if seen.detections:
         drawings.append(_detections(seen))
-    return Part("Wrong labels", about, headline, verdicts, facts, drawings, suspects(seen))
+    shown = suspects(seen)
+    return Part("Wrong labels", about, headline, verdicts, facts, drawings, shown, [_of(shown, seen)])
+
+
+def _of(shown: list[Suspect], seen: SeenRun) -> str:
+    """What the suspects are that are shown, and where all of them are."""
+    if seen.run.folder.label_issues.exists():
+        everywhere = "All noisy labels are in the run folder's label_issues.csv"
+    else:
+        everywhere = "The command vri-pyro issues, given the run folder, writes all noisy labels to label_issues.csv"
+    if not shown:
+        return f"No example is likelier to be of another class than the one given. {everywhere}."
+    return f"Below, the most suspect, at most {_OF_A_PAIR} of each pair of classes. {everywhere}."
 
 
 def _against(seen: SeenRun, low: float, high: float) -> str:

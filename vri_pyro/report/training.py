@@ -8,7 +8,7 @@ from vri_pyro.report.part import Fact, Part, Verdict
 from vri_pyro.report.seen import SeenRun
 from vri_pyro.run_state import Rows
 
-_LOST = 2.0  # points of accuracy by which the last epoch may stay behind the chosen one
+_APART = 2.0  # points of accuracy that the last epoch and the chosen one may be apart
 
 
 def training(seen: SeenRun) -> Part:
@@ -20,6 +20,7 @@ def training(seen: SeenRun) -> Part:
     facts = [
         Fact("mean of the last ten epochs", f"{found['last_10']:.1f}%"),
         Fact("epochs", str(len(rows))),
+        Fact("validation examples", _validation(seen)),
         *([Fact("chosen epoch", str(int(found["chosen_epoch"]) + 1))] if found["chosen"] is not None else []),
     ]
     accuracies = {"test": "test_accuracy", "validation": "validation_accuracy"}
@@ -33,7 +34,8 @@ def training(seen: SeenRun) -> Part:
         drawings.append(curves(some, "loss (nats)", told, starts))
     return Part(
         "Training",
-        "The test set never chooses an epoch: the last one counts, or the one that is best on held-out clean examples.",
+        "The test set never chooses an epoch: the last one counts, or the one that is best on validation examples, "
+        "which are held out of training.",
         headline,
         _verdicts(seen),
         facts,
@@ -47,20 +49,35 @@ def _verdicts(seen: SeenRun) -> list[Verdict]:
     verdicts = [Verdict("note", f"After {when} {found['last']:.1f}% of the test set is classified rightly.")]
     if seen.run.state:
         verdicts.append(Verdict("fair", seen.run.state))
-    if found["chosen"] is not None and found["chosen"] - found["last"] > _LOST:
-        verdicts.append(
-            Verdict(
-                "fair",
-                f"The last epoch is {found['chosen'] - found['last']:.1f} points behind epoch "
-                f"{int(found['chosen_epoch']) + 1}, which validation chooses: use the best checkpoint.",
-            )
-        )
+    if found["chosen"] is not None and abs(found["chosen"] - found["last"]) > _APART:
+        verdicts.append(Verdict("fair", _apart(seen)))
     if summary.get("skipped"):
         verdicts.append(Verdict("poor", f"{summary['skipped']} updates were skipped because they were not finite."))
     if summary.get("structural_zeros"):
         names = ", ".join(summary["structural_zeros"])
         verdicts.append(Verdict("note", f"No hypergradient can reach {names} in this configuration."))
     return verdicts
+
+
+def _apart(seen: SeenRun) -> str:
+    """Which of the last epoch and the chosen one is the better, and what to do."""
+    ahead, epoch = seen.results["chosen"] - seen.results["last"], int(seen.results["chosen_epoch"]) + 1
+    chosen = f"epoch {epoch}, which validation chooses"
+    if ahead > 0:
+        return f"The last epoch is {ahead:.1f} points behind {chosen}: use the best checkpoint."
+    count = len(seen.run.split.validation_indices)
+    return (
+        f"{chosen.capitalize()}, is {-ahead:.1f} points behind the last epoch: use the last checkpoint, or choose by "
+        f"more than {count} validation examples."
+    )
+
+
+def _validation(seen: SeenRun) -> str:
+    split = seen.run.split
+    if not len(split.validation_indices):
+        return "none"
+    kind = "clean" if split.validation_from == "clean" else "noisy, so that some of their labels may be wrong"
+    return f"{len(split.validation_indices)}, {kind}"
 
 
 def _judged_epoch(seen: SeenRun) -> str | None:
