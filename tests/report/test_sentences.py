@@ -8,11 +8,16 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
+from torch.nn.functional import one_hot
 
+from vri_pyro.calibration import calibration
 from vri_pyro.diagnostics.collapse import Collapse
 from vri_pyro.report import Part, SeenRun
+from vri_pyro.report.figures import reliability
 from vri_pyro.report.labels import labels
 from vri_pyro.report.posterior import posterior
+from vri_pyro.report.predictions import predictions
 from vri_pyro.report.training import training
 
 
@@ -119,3 +124,56 @@ def test_nothing_is_announced_where_no_label_is_suspect(seen: SeenRun) -> None:
     part = labels(seen)
     assert part.suspects == []
     assert part.notes[0].startswith("No example is likelier to be of another class than the one given.")
+
+
+def part_about(seen: SeenRun, right: float, margin: float = 2.0, count: int = 1000) -> Part:
+    """The part about predictions with logits of a margin for the true class of some, the next of the others."""
+    truth = torch.arange(count) % 10
+    wrong = torch.arange(count) >= right * count
+    seen.__dict__["test_under_prior"] = None
+    seen.__dict__["test"] = margin * one_hot((truth + wrong) % 10, 10).double(), truth
+    return predictions(seen)
+
+
+def test_classifier_at_chance_is_not_said_to_be_well_calibrated(seen: SeenRun) -> None:
+    for right in (0.0, 0.1, 0.11):
+        level, words = part_about(seen, right, margin=0.1).verdicts[0]
+        assert level == "poor"
+        assert words.startswith(f"The classifier is at chance: it is right on {right:.1%} of 1000 test examples")
+        assert "on 10.0%" in words
+    assert part_about(seen, 0.14, margin=0.5).verdicts[0].words.startswith("The classifier is well calibrated")
+
+
+def test_temperature_that_mends_little_is_not_mentioned(seen: SeenRun) -> None:
+    seen.__dict__["temperature"] = 0.5
+    assert "Its logits divided by 0.50" in part_about(seen, 0.9).verdicts[0].words
+    seen.__dict__["temperature"] = 1.02
+    assert "divided by" not in part_about(seen, 0.9).verdicts[0].words
+
+
+def test_predictions_that_a_run_lacks_are_not_explained(seen: SeenRun) -> None:
+    part = predictions(seen)
+    assert [note.split(",")[0].split(" divides")[0] for note in part.notes] == [
+        "The fitted temperature",
+        "Under the prior",
+    ]
+    assert "compared with the true labels" in part.notes[1]
+    seen.__dict__["temperature"] = seen.__dict__["test_under_prior"] = None
+    part = predictions(seen)
+    assert part.notes == []
+    assert "prior" not in part.about
+
+
+def test_confusions_of_predictions_are_told(seen: SeenRun) -> None:
+    assert ("0 predicted as 1", "50.0% of 2") in part_about(seen, 0.5, count=20).facts
+
+
+def test_accuracy_of_few_predictions_is_no_point_of_the_curve() -> None:
+    confidence = torch.tensor([0.55] * 9 + [0.95] * 10, dtype=torch.float64)
+    found = calibration(torch.stack([confidence, 1 - confidence], 1), torch.zeros(19, dtype=torch.int64))
+    points = reliability({"classifier": found}).svg.count("<use")
+    more = torch.cat([confidence, confidence[:1]])
+    fuller = calibration(torch.stack([more, 1 - more], 1), torch.zeros(20, dtype=torch.int64))
+    drawn = reliability({"classifier": fuller})
+    assert drawn.svg.count("<use") == points + 1
+    assert "fewer than 10, under the dotted line, are too few for a point" in drawn.caption

@@ -8,7 +8,7 @@ import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
-from matplotlib.ticker import MaxNLocator
+from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from vri_pyro.calibration import Calibration
 from vri_pyro.report.names import drawable, key
@@ -20,6 +20,7 @@ _NAMED, _NAMED_BRIEFLY, _BRIEF = 20, 30, 2  # classes whose names have room on a
 _NUMBERED = 12  # classes up to which numbers stay readable in cells
 _AXIS_ROOM, _LEGEND_ROOM, _IN_A_ROW = 16, 48, 30  # characters: of a name on an axis, of one in a legend, side by side
 _LETTER, _HANDLE = 5.3, 36.0  # widths within a legend, in points
+_ENOUGH = 10  # predictions of a confidence, for their accuracy to say something
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name → (epochs, values)
 
 
@@ -101,22 +102,29 @@ def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -
         return drawing(figure, caption)
 
 
-def reliability(shown: Mapping[str, Calibration], caption: str) -> Drawing:
-    """Accuracy over confidence, and how many predictions have it."""
+def reliability(shown: Mapping[str, Calibration]) -> Drawing:
+    """Accuracy over confidence where there are predictions enough, and how many have it."""
     with style():
-        figure = Figure(figsize=(_WIDTH, 3.6))
-        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(3, 1))
+        figure = Figure(figsize=(_WIDTH, 3.8))
+        above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
         above.plot([0, 1], [0, 1], color="#cccccc", marker="", linewidth=1.2)
         for number, (name, found) in enumerate(shown.items()):
-            curve = found.reliability
-            there = curve.counts > 0
-            above.plot(curve.confidence[there], curve.accuracy[there], color=SERIES[number], label=name)
+            curve, colour = found.reliability, SERIES[number]
+            enough = curve.counts >= _ENOUGH
+            above.plot(curve.confidence[enough], curve.accuracy[enough], color=colour, label=name)
             edges = np.linspace(0, 1, len(curve.counts) + 1)
-            below.stairs(curve.counts / curve.counts.sum(), edges, color=SERIES[number], fill=number == 0, alpha=0.8)
+            below.stairs(curve.counts, edges, color=colour, fill=number == 0, alpha=0.8, baseline=0.5)
+        below.axhline(_ENOUGH, color="#111111", linewidth=1, linestyle=":")
         above.set(ylabel="accuracy", ylim=(0, 1.02), xlim=(0, 1))
-        below.set(xlabel="confidence", ylabel="share")
+        below.set(xlabel="confidence", ylabel="examples", yscale="log", ylim=(0.5, None))
+        below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         if len(shown) > 1:
             figure.legend(loc="outside upper left", ncols=2)
+        caption = (
+            "Accuracy of predictions by their confidence; on the diagonal, confidence is right. Below, how many have "
+            f"that confidence, on a logarithmic scale; fewer than {_ENOUGH}, under the dotted line, are too few for a "
+            "point."
+        )
         return drawing(figure, caption)
 
 

@@ -2,15 +2,21 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
+
+from scipy.stats import binom
 
 from vri_pyro.calibration import Calibration, calibration
 from vri_pyro.data.noise.transition import transition_frequencies
+from vri_pyro.report.confusions import called, likeliest
 from vri_pyro.report.figures import matrix, reliability
-from vri_pyro.report.part import Fact, Part, Verdict, percent
+from vri_pyro.report.part import Fact, Level, Part, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
 _GOOD, _FAIR = 0.05, 0.1  # expected calibration error
+_WORTH_SAYING = 0.01  # of it, that a temperature mends
+_LUCK = 0.025  # the probability by which always answering with the commonest class may be as good
 POINT, SCALED, UNDER_PRIOR = "classifier", "at the fitted temperature", "under the prior p(v | x)"
 
 
@@ -33,18 +39,6 @@ def as_numbers(found: Calibration) -> dict[str, Any]:
 def predictions(seen: SeenRun) -> Part:
     """Calibration and confusion on the test set."""
     found = calibrations(seen)
-    point = found[POINT]
-    level = "good" if point.ece <= _GOOD else "fair" if point.ece <= _FAIR else "poor"
-    side = "over" if point.confidence > point.accuracy else "under"
-    told = "well calibrated" if level == "good" else f"{side}confident"
-    words = (
-        f"The classifier is {told}: it gives its decisions {percent(point.confidence)} on average and is "
-        f"right on {percent(point.accuracy)}. Expected calibration error {percent(point.ece)} (good up to "
-        f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
-    )
-    if seen.temperature is not None and (scaled := found[SCALED]).ece < point.ece:
-        words += f" Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, "
-        words += f"leave {percent(scaled.ece)}."
     facts = [
         Fact(f"{label}, {name}", form.format(getattr(one, metric)))
         for name, one in found.items()
@@ -56,13 +50,56 @@ def predictions(seen: SeenRun) -> Part:
     ]
     logits, labels = seen.test
     confusion = transition_frequencies(labels.numpy(), logits.argmax(-1).numpy(), len(seen.classes))
+    for place in likeliest(confusion, seen.classes):
+        row, column = (called(seen.classes, number) for number in place)
+        count = int((labels == place[0]).sum())
+        facts.append(Fact(f"{row} predicted as {column}", f"{percent(confusion[place])} of {count}"))
     drawings = [
-        reliability(found, "Accuracy of predictions by their confidence; on the diagonal, confidence is right."),
+        reliability(found),
         matrix(confusion, seen.classes, "class", "predicted", "Which share of a class is predicted as which."),
     ]
-    about = (
-        "On the test set. The fitted temperature is the likeliest one given the labels of held-out clean examples. "
-        "The predictive under the prior draws v before any label is seen; it predicts the given label."
+    headline = [Fact("calibration error (ECE)", percent(found[POINT].ece))]
+    verdicts = [_verdict(seen, found)]
+    return Part("Predictions", "On the test set.", headline, verdicts, facts, drawings, notes=_notes(found))
+
+
+def _verdict(seen: SeenRun, found: Mapping[str, Calibration]) -> Verdict:
+    """Whether the classifier's probabilities can be taken at their word, or whether it is at chance."""
+    point, (_, labels) = found[POINT], seen.test
+    count, commonest = len(labels), int(labels.bincount().max())
+    if binom.sf(round(point.accuracy * count) - 1, count, commonest / count) > _LUCK:
+        return Verdict(
+            "poor",
+            f"The classifier is at chance: it is right on {percent(point.accuracy)} of {count} test examples, and "
+            f"always answering with the commonest class is right on {percent(commonest / count)}, give or take luck.",
+        )
+    level: Level = "good" if point.ece <= _GOOD else "fair" if point.ece <= _FAIR else "poor"
+    side = "over" if point.confidence > point.accuracy else "under"
+    told = "well calibrated" if level == "good" else f"{side}confident"
+    words = (
+        f"The classifier is {told}: it gives its decisions {percent(point.confidence)} on average and is "
+        f"right on {percent(point.accuracy)}. Expected calibration error {percent(point.ece)} (good up to "
+        f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
     )
-    headline = [Fact("calibration error (ECE)", percent(point.ece))]
-    return Part("Predictions", about, headline, [Verdict(level, words)], facts, drawings)  # type: ignore[arg-type]
+    if SCALED in found and point.ece - found[SCALED].ece >= _WORTH_SAYING:
+        words += f" Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, "
+        words += f"leave {percent(found[SCALED].ece)}."
+    return Verdict(level, words)
+
+
+def _notes(found: Mapping[str, Calibration]) -> list[str]:
+    """What the predictions are that not every run has."""
+    notes = []
+    if SCALED in found:
+        notes.append(
+            "The fitted temperature divides the classifier's logits; it is the likeliest one given the labels of the "
+            f"clean validation examples. The verdict mentions it where it lowers the calibration error by at "
+            f"least {percent(_WORTH_SAYING, 0)}."
+        )
+    if UNDER_PRIOR in found:
+        notes.append(
+            "Under the prior, the model predicts which label an example will be given, right or wrong, before it sees "
+            "one. Here that is compared with the true labels of the test set, so where many labels are wrong these "
+            "figures are worse than the classifier's, as is to be expected."
+        )
+    return notes
