@@ -6,7 +6,9 @@ import base64
 import io
 import json
 import re
+import shutil
 import xml.etree.ElementTree as ElementTree
+from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -206,6 +208,60 @@ def test_command_writes_the_page_and_the_summary(
     assert summary["posterior"]["examples"] == 200
     assert 0 <= summary["posterior"]["k_hat_above_0.7"] <= 1
     assert "collapse" in summary["posterior"]["gate"]
+
+
+def test_page_elsewhere_needs_no_run_folder_to_write_into(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    shutil.copytree(folder, tmp_path / "run")
+    (tmp_path / "run" / ".summary.json.partial").mkdir()  # where a new summary would be written first
+    before = (tmp_path / "run" / "summary.json").read_bytes()
+    assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html"), "--device", "cpu"]) == 0
+    assert "</html>" in (tmp_path / "page.html").read_text()
+    assert (tmp_path / "run" / "summary.json").read_bytes() == before
+    out = capsys.readouterr().out
+    assert f"the run's summary is left as it was: cannot write {tmp_path / 'run' / 'summary.json'}" in out
+    assert "page:" in out
+
+
+def test_same_run_twice_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    (tmp_path / "latest").symlink_to(folder)
+    page = tmp_path / "page.html"
+    assert main(["report", str(folder), str(tmp_path / "latest"), "--output", str(page)]) == 2
+    assert f"{folder} and {tmp_path / 'latest'} are the same run; name each run once" in capsys.readouterr().err
+    with pytest.raises(UserError, match="are the same run"):
+        write_page([SeenRun(folder), SeenRun(folder)], page)
+    assert not page.exists()
+
+
+def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "x").mkdir()
+    (tmp_path / "link").symlink_to("x")  # the folder's name is x, as that of another; a third's is link
+    monkeypatch.chdir(tmp_path)
+    seen = SeenRun(folder)
+    render([seen])
+    runs = [copy(seen) for _ in range(3)]
+    for one, path in zip(runs, ("link", "far/x", "far/link"), strict=True):
+        one.run, one.name = copy(seen.run), Path(path).resolve().name
+        one.run.folder = RunFolder(path)
+        one.run.folder.config = folder / "config.yaml"
+    page = render(runs)
+    assert all(str(tmp_path / path) in Outline(page).text for path in ("x", "far/x", "far/link"))
+    together = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)[0]
+    assert len(set(re.findall(r'style="fill: none; stroke: (var\(--series-.\))', together))) == 3
+
+
+def test_status_is_for_terminals_alone(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    command = ["report", str(folder), "--output", str(tmp_path / "page.html"), "--device", "cpu"]
+    assert main(command) == 0
+    assert capsys.readouterr().out.count("\n") == 1
+    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    assert main(command) == 0
+    assert "looking into first & <second>, 1 of 1" in capsys.readouterr().out
 
 
 def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(

@@ -6,6 +6,9 @@ from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
+from rich.markup import escape
+
+from vri_pyro.errors import UserError
 
 HELP = "make a page about a run, or about several side by side"
 
@@ -30,14 +33,24 @@ def build_parser() -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Make the page, and add what it found to the summary of every run that has ended."""
+    """Make the page, and add what it found to the summary of every run that has ended, where that can be written."""
     # What takes seconds to import, no other command should wait for.
-    from vri_pyro.report import SeenRun, record, write_page
+    from vri_pyro.report import SeenRun, check, record, write_page
 
-    seen = [SeenRun(folder, device=options.device) for folder in options.runs]
-    path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
-    for one in seen:
-        record(one)
-    write_page(seen, path)
-    Console().print(f"page: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    check(options.runs)
+    console, unrecorded = Console(), list[UserError]()
+    with console.status("restoring") as status:  # shows nothing unless on a terminal
+        seen = [SeenRun(folder, device=options.device) for folder in options.runs]
+        for number, one in enumerate(seen, 1):
+            status.update(f"looking into {escape(one.name)}, {number} of {len(seen)}: minutes where classes are many")
+            try:
+                record(one)
+            except UserError as error:
+                unrecorded.append(error)
+        status.update("drawing the page")
+        path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
+        write_page(seen, path)
+    for why in unrecorded:
+        console.print(f"the run's summary is left as it was: {why}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"page: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0

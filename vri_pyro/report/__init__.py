@@ -1,7 +1,19 @@
 """The page that a run leaves behind."""
 
-from vri_pyro.report.page import PARTS, record, render, write_page
+from vri_pyro.report.page import PARTS, check, record, render, write_page
 from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Verdict
 from vri_pyro.report.seen import SeenRun
 
-__all__ = ["PARTS", "Drawing", "Fact", "Part", "SeenRun", "Suspect", "Verdict", "record", "render", "write_page"]
+__all__ = [
+    "PARTS",
+    "Drawing",
+    "Fact",
+    "Part",
+    "SeenRun",
+    "Suspect",
+    "Verdict",
+    "check",
+    "record",
+    "render",
+    "write_page",
+]

@@ -47,11 +47,25 @@ def write_page(runs: Sequence[SeenRun], path: Path) -> None:
         path: of the page.
 
     Raises:
-        UserError: there is no run, or the page cannot be written.
+        UserError: there is no run, one is there twice, or the page cannot be written.
     """
-    if not runs:
-        raise UserError("a page is asked for and no run is named; name at least one run folder")
+    check([run.run.folder.path for run in runs])
     write_atomically(path, render(runs).encode(errors="backslashreplace"))  # of file names that are no UTF-8
+
+
+def check(folders: Sequence[Path]) -> None:
+    """Make sure that there is a page to make of some run folders.
+
+    Raises:
+        UserError: there is none, or one is there twice.
+    """
+    if not folders:
+        raise UserError("a page is asked for and no run is named; name at least one run folder")
+    first: dict[Path, Path] = {}
+    for folder in folders:
+        if (same := first.get(folder.resolve())) is not None:
+            raise UserError(f"{same} and {folder} are the same run; name each run once")
+        first[folder.resolve()] = folder
 
 
 def render(runs: Sequence[SeenRun]) -> str:
@@ -105,8 +119,10 @@ def record(run: SeenRun) -> None:
 def _names(runs: Sequence[SeenRun]) -> list[str]:
     """A name for each run that no other has."""
     names = [run.name for run in runs]
-    folders = [str(run.run.folder.path) for run in runs]
-    return [name if names.count(name) == 1 else folder for name, folder in zip(names, folders, strict=True)]
+    folders = [run.run.folder.path for run in runs]
+    told = [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+    # A folder may be named by its name alone, which may be that of another folder behind a link.
+    return told if len(set(told)) == len(told) else [str(folder.resolve()) for folder in folders]
 
 
 def _by_run(sections: Sequence[Section]) -> list[list[Part]]:
