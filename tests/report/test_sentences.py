@@ -87,7 +87,7 @@ def test_kind_of_validation_examples_is_told(seen: SeenRun) -> None:
     assert dict(training(seen).facts)["validation examples"] == f"{count}, clean"
     seen.run.split = replace(seen.run.split, validation_from="noisy")
     part = training(seen)
-    assert dict(part.facts)["validation examples"] == f"{count}, noisy, so that some of their labels may be wrong"
+    assert dict(part.facts)["validation examples"] == f"{count}, of which some labels may be wrong"
     assert "clean" not in part.about
     none = np.zeros(0, np.int64)
     seen.run.split = replace(seen.run.split, validation_indices=none, validation_labels=none)

@@ -43,9 +43,13 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     # The page takes seconds to make; the results do not wait for it.
     if not options.quiet:
         _show(summary, experiment.folder.path)
-    if options.report and leave_page(experiment.folder, options.device) and not options.quiet:
-        page = experiment.folder.report.absolute()
-        Console().print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+    if options.report:
+        console = Console(quiet=options.quiet)
+        with console.status("making the page about it"):  # shows nothing unless on a terminal
+            there = leave_page(experiment.folder, options.device)
+        if there:
+            page = experiment.folder.report.absolute()
+            console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 

@@ -76,8 +76,8 @@ def _validation(seen: SeenRun) -> str:
     split = seen.run.split
     if not len(split.validation_indices):
         return "none"
-    kind = "clean" if split.validation_from == "clean" else "noisy, so that some of their labels may be wrong"
-    return f"{len(split.validation_indices)}, {kind}"
+    right = split.validation_from == "clean" and split.verified
+    return f"{len(split.validation_indices)}, {'clean' if right else 'of which some labels may be wrong'}"
 
 
 def _judged_epoch(seen: SeenRun) -> str | None:
