@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import itertools
 import os
 from pathlib import Path
 
@@ -45,6 +46,16 @@ def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFix
     assert scores == sorted(scores, reverse=True)
     given = dict(zip(run.split.noisy_indices.tolist(), run.split.given_labels.tolist(), strict=True))
     assert all(run.classes[given[int(row["index"])]] == row["given"] for row in rows)
+    with (folder / "label_issues_transition.csv").open(newline="") as file:
+        entries = list(csv.DictReader(file))
+    assert [(entry["class"], entry["given"]) for entry in entries] == list(itertools.product(run.classes, repeat=2))
+    likely = [entry for entry in entries if float(entry["probability"]) > 0.02]
+    assert len(likely) >= 10
+    assert all(float(entry["low"]) < float(entry["probability"]) < float(entry["high"]) for entry in likely)
+    for name in ("probability", "true"):
+        matrix = np.array([float(entry[name]) for entry in entries]).reshape(10, 10)
+        np.testing.assert_allclose(matrix.sum(1), 1, atol=1e-4)
+    assert np.mean([abs(float(entry["probability"]) - float(entry["true"])) for entry in entries]) < 0.02
     top = rows[:100]
     assert np.mean([row["given"] != row["true"] for row in top]) > 0.9
     assert np.mean([row["suggested"] == row["true"] for row in top]) > 0.7

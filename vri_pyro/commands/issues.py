@@ -19,7 +19,8 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Rank the noisy labels of a finished run, the most suspicious first, and write them to "
         "label_issues.csv: index, path, given and suggested class, the probability that the label is wrong, the "
-        "suggestion's uncertainty, and the scores behind it.",
+        "suggestion's uncertainty, and the scores behind it; beside it the estimated transition matrix, in "
+        "label_issues_transition.csv.",
         exit_on_error=False,
     )
     parser.add_argument("run", type=Path, help="the run folder")
@@ -31,14 +32,28 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Rank, write and show."""
     # What takes seconds to import, no other command should wait for.
-    from vri_pyro.label_issues import BEST, class_name, detection, evidence_of, rank, write_table
+    from vri_pyro.data.noise.transition import transition_frequencies
+    from vri_pyro.label_issues import (
+        BEST,
+        class_name,
+        detection,
+        evidence_of,
+        rank,
+        write_table,
+        write_transition_table,
+    )
     from vri_pyro.trained_run import TrainedRun
 
     trained = TrainedRun(options.run, device=options.device)
     split, path = trained.split, options.output or trained.folder.label_issues
-    issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
+    console, true = Console(), None
+    with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
+        issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
     write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
-    console = Console()
+    if split.true_labels is not None:
+        true = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
+    matrix = path.with_stem(f"{path.stem}_transition")
+    write_transition_table(matrix, issues.transition, trained.classes, true)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
     shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
@@ -65,5 +80,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
                 highlight=False,
                 soft_wrap=True,
             )
-    console.print(f"table: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    for name, file in (("table", path), ("transition matrix", matrix)):
+        console.print(f"{name}: {file.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0

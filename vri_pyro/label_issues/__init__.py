@@ -9,6 +9,7 @@ from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.ranking import BEST, LabelIssues, rank
 from vri_pyro.label_issues.table import NONE, class_name, write_table
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
+from vri_pyro.label_issues.transition_table import write_transition_table
 
 __all__ = [
     "BEST",
@@ -34,4 +35,5 @@ __all__ = [
     "surprise",
     "transition_posterior",
     "write_table",
+    "write_transition_table",
 ]
