@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 from scipy.special import logsumexp
 
-from vri_pyro.diagnostics.from_pyro_svi import PART, POINT_MASSES
+from vri_pyro.diagnostics.conversion.densities import PART, POINT_MASSES
 from vri_pyro.errors import UserError
 
 if TYPE_CHECKING:

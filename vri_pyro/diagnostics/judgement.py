@@ -9,7 +9,8 @@ import numpy as np
 import torch
 
 from vri_pyro.diagnostics.collapse import Collapse, collapse
-from vri_pyro.diagnostics.from_pyro_svi import GLOBALS, POINT_MASSES, from_pyro_svi, names_in
+from vri_pyro.diagnostics.conversion.densities import GLOBALS, POINT_MASSES, names_in
+from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k, rightness
 from vri_pyro.diagnostics.run_posterior import outputs_of
 from vri_pyro.trained_run import TrainedRun

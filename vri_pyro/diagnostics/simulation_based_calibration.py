@@ -12,7 +12,7 @@ from pyro import poutine
 from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.diagnostics.from_pyro_svi import Unobserved
+from vri_pyro.diagnostics.conversion.pair import Unobserved
 from vri_pyro.errors import UserError
 
 SIGNIFICANCE = 0.01

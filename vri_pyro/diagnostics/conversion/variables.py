@@ -1,0 +1,122 @@
+"""A model's sites as arrays on named axes, the draws in front."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable, Mapping, Sequence
+from typing import Any
+
+import numpy as np
+from torch import Tensor
+
+from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
+from vri_pyro.errors import UserError
+
+GROUPS = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive")
+SAMPLE_DIMS = ["chain", "draw"]
+DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
+
+
+def in_arviz(name: str) -> str:
+    """A name as ArviZ can have it, which keeps "/" for paths."""
+    return name.replace("/", ".")
+
+
+class Variables:
+    """The sites as variables: their values on named axes."""
+
+    def __init__(self, modelled: Any, events: Mapping[str, Sequence[str]]) -> None:
+        self._events = events
+        sites = traces.stochastic(modelled) | traces.deterministic(modelled)
+        self._names = AxisNames(modelled, {*SAMPLE_DIMS, *DENSITIES, *sites}, events)
+        self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
+        self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in traces.observed(modelled).items()}
+
+    def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
+        """What was drawn, [count, ...]."""
+        return {name: _on(self._axes, name, traces.value(site), count) for name, site in sites.items()}
+
+    def log_likelihoods(self, modelled: Any, count: int) -> dict[str, np.ndarray]:
+        """Of each observed site, unscaled, [count, ...]."""
+        sites = traces.observed(modelled).items()
+        return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites}
+
+    def dims(self, group: str, variables: Iterable[str], plate: Any) -> dict[str, list[str]]:
+        """The dimensions of a group's variables, but for chain and draw."""
+        if group == "constant_data":
+            return {name: list(self._events.get(name, ())) for name in variables}
+        if group == "sample_stats":
+            of_data = [] if plate is None else [self._names.plate(plate)]
+            return {name: [] if name.endswith("_global") else of_data for name in variables}
+        axes = self._log_axes if group == "log_likelihood" else self._axes
+        return {name: axes[name].kept for name in variables}
+
+    def coordinates(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
+        """Of the dimensions, which are of these sizes.
+
+        Raises:
+            UserError: something is given for no dimension, or for another number of positions.
+        """
+        found = {name: traces.array(values) for name, values in given.items()}
+        for name, values in found.items():
+            if values.ndim != 1:
+                raise UserError(
+                    f"coords of '{name}' have {values.ndim} dimensions; give a list of one value a position"
+                )
+            if name not in sizes:
+                raise UserError(f"coords has '{name}', which is no dimension; choose from {', '.join(sorted(sizes))}")
+            if len(values) == self._names.full_sizes.get(name):
+                found[name] = values = values[self._names.coordinates[name]]
+            if len(values) != sizes[name]:
+                raise UserError(f"coords has {len(values)} values for '{name}', which has {sizes[name]} positions")
+        return self._names.coordinates | found
+
+
+class Kept:
+    """Arrays [1, draws, ...] by group and variable, filled chunk by chunk; of the groups asked for."""
+
+    def __init__(self, groups: Collection[str], num_draws: int) -> None:
+        self._asked, self._num_draws = groups, num_draws
+        self.groups: dict[str, dict[str, np.ndarray]] = {}
+
+    def write(self, group: str, start: int, values: Mapping[str, np.ndarray]) -> None:
+        """Keep the values [count, ...] of the draws from ``start`` on."""
+        if group not in self._asked:
+            return
+        if start == 0:
+            shapes = {name: (1, self._num_draws, *value.shape[1:]) for name, value in values.items()}
+            self.groups[group] = {name: np.empty(shapes[name], value.dtype) for name, value in values.items()}
+        kept = self.groups[group]
+        for name in kept.keys() | values.keys():
+            if name not in kept or name not in values or kept[name].shape[2:] != values[name].shape[1:]:
+                raise changing(name)
+            kept[name][0, start : start + len(values[name])] = values[name]
+
+
+def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.ndarray:
+    if name not in axes:
+        raise changing(name)
+    values = by_draw(name, value, len(axes[name].names), count)
+    if values.shape[1:] != axes[name].sizes:
+        raise changing(name)
+    return axes[name].values(values)
+
+
+def by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
+    """Values, with so many axes a draw, of some draws that were made at once, [count, ...]."""
+    if value.dim() < axes or (count == 1 and value.dim() > axes):
+        raise changing(name)
+    own = value.shape[value.dim() - axes :]
+    if value.dim() == axes:  # the same in every draw
+        return value.expand(count, *own)
+    if value.numel() != count * own.numel():
+        raise changing(name)
+    return value.reshape(count, *own)
+
+
+def changing(name: str) -> UserError:
+    """What to say of a site that is not in every draw as it was in the first."""
+    return UserError(
+        f"site '{name}' is not there in every draw, or not in one shape; ArviZ's arrays are rectangular, so let the "
+        "model have the same sites in every run"
+    )
