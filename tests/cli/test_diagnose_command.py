@@ -48,7 +48,15 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
     done = subprocess.run([sys.executable, "-c", ALONE, folder / "posterior.nc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
     assert "('chain', 'draw', 'data', 'class') 60" in done.stdout
-    groups = ("posterior", "prior", "posterior_predictive", "prior_predictive", "log_likelihood", "observed_data")
+    groups = (
+        "posterior",
+        "prior",
+        "posterior_predictive",
+        "prior_predictive",
+        "log_likelihood",
+        "log_prior",
+        "observed_data",
+    )
     for group in (*groups, "constant_data", "sample_stats"):
         assert group in done.stdout
 

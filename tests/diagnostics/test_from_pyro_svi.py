@@ -204,7 +204,9 @@ def test_guide_that_runs_the_model_has_no_data_of_its_own(
 
 def test_densities_with_globals_equal_those_by_hand(xy: tuple[Tensor, Tensor]) -> None:
     guide = AutoNormal(regression, init_scale=0.3)
-    tree = from_pyro_svi(regression, guide, *xy, num_draws=4, groups=("posterior", "log_likelihood", "sample_stats"))
+    tree = from_pyro_svi(
+        regression, guide, *xy, num_draws=4, groups=("posterior", "log_likelihood", "log_prior", "sample_stats")
+    )
     centre, spread, shares, slope = (tree.posterior[n].values[0] for n in ("centre", "spread", "shares", "slope"))
     likelihood = stats.norm.logpdf(xy[1].numpy(), slope[..., None] * xy[0].numpy(), NOISE)
     np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
@@ -213,11 +215,32 @@ def test_densities_with_globals_equal_those_by_hand(xy: tuple[Tensor, Tensor]) -
     np.testing.assert_allclose(tree.sample_stats.log_p[0], of_a_group)
     of_globals = stats.norm.logpdf(centre, 0, 2) + stats.lognorm.logpdf(spread, 1) + 2 * math.log(2)
     np.testing.assert_allclose(tree.sample_stats.log_p_global[0], of_globals)
+    assert {name: v.dims[2:] for name, v in tree.log_prior.items()} == dict.fromkeys(
+        ("centre", "spread", "shares"), ()
+    ) | {"slope": ("group",)}
+    np.testing.assert_allclose(tree.log_prior.slope[0], stats.norm.logpdf(slope, centre[:, None], spread[:, None]))
+    np.testing.assert_allclose(tree.log_prior.shares[0], 2 * math.log(2))
 
     means, scales = guide.locs.slope.detach().numpy(), guide.scales.slope.detach().numpy()
     q = stats.norm.logpdf(slope[..., None], means, scales)[..., 0]
     np.testing.assert_allclose(tree.sample_stats.log_q[0], q)
     np.testing.assert_allclose(shares.sum(-1), 1)
+
+
+def test_power_scaling_by_arviz_finds_a_prior_that_data_contradict() -> None:
+    def model(mean: float) -> None:
+        z = pyro.sample("z", dist.Normal(0, 1))
+        with pyro.plate("data", 2):
+            pyro.sample("y", dist.Normal(z, 1), obs=torch.full((2,), mean))
+
+    def guide(mean: float) -> None:
+        pyro.sample("z", dist.Normal(2 * mean / 3, 3**-0.5))
+
+    found = {}
+    for mean in (0.0, 8.0):
+        summary = az.psense_summary(from_pyro_svi(model, guide, mean, num_draws=1000))
+        found[mean] = summary.loc["z", "prior"]
+    assert found[0.0] < 0.3 < found[8.0]
 
 
 def test_exact_posterior_makes_the_ratio_the_evidence(y: Tensor) -> None:

@@ -73,7 +73,8 @@ def from_pyro_svi(
 
         * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic`` or from latents
           that ``poutine.reparam`` put in another's place;
-        * ``log_likelihood``: of each observed site, without the scales that subsampling or ``poutine.scale`` put on it;
+        * ``log_likelihood``, ``log_prior``: of each observed site, and of each latent under the model, without the
+          scales that subsampling or ``poutine.scale`` put on it;
         * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
           latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them, without
           those of subsampling; where something is outside the data plate, ``log_p_global`` and ``log_q_global``
@@ -109,7 +110,8 @@ def from_pyro_svi(
         if set(groups) - {"prior", "prior_predictive"}:
             drawn, run = pair.posterior()
             kept.write("posterior", start, variables.values(traces.latent(run) | traces.deterministic(run), count))
-            kept.write("log_likelihood", start, variables.log_likelihoods(run, count))
+            kept.write("log_likelihood", start, variables.log_probs(traces.observed(run), count))
+            kept.write("log_prior", start, variables.log_probs(traces.latent(run), count))
             kept.write("sample_stats", start, densities(drawn, run, count))
             if "posterior_predictive" in groups:
                 kept.write("posterior_predictive", start, variables.values(pair.predicted(drawn)[1], count))

@@ -74,7 +74,7 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
 
     def values(drawn: Any, run: Any) -> dict[str, np.ndarray]:
         sites = traces.latent(run) | traces.deterministic(run)
-        likelihoods = variables.log_likelihoods(run, pair.draws)
+        likelihoods = variables.log_probs(traces.observed(run), pair.draws)
         return variables.values(sites, pair.draws) | likelihoods | densities(drawn, run, pair.draws)
 
     alone = pair.guided()

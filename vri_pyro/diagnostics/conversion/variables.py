@@ -12,7 +12,15 @@ from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
 from vri_pyro.errors import UserError
 
-GROUPS = ("posterior", "posterior_predictive", "log_likelihood", "sample_stats", "prior", "prior_predictive")
+GROUPS = (
+    "posterior",
+    "posterior_predictive",
+    "log_likelihood",
+    "log_prior",
+    "sample_stats",
+    "prior",
+    "prior_predictive",
+)
 SAMPLE_DIMS = ["chain", "draw"]
 DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
 
@@ -30,16 +38,16 @@ class Variables:
         sites = traces.stochastic(modelled) | traces.deterministic(modelled)
         self._names = AxisNames(modelled, {*SAMPLE_DIMS, *DENSITIES, *sites}, events)
         self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
-        self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in traces.observed(modelled).items()}
+        with_density = traces.observed(modelled) | traces.latent(modelled)
+        self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in with_density.items()}
 
     def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
         """What was drawn, [count, ...]."""
         return {name: _on(self._axes, name, traces.value(site), count) for name, site in sites.items()}
 
-    def log_likelihoods(self, modelled: Any, count: int) -> dict[str, np.ndarray]:
-        """Of each observed site, unscaled, [count, ...]."""
-        sites = traces.observed(modelled).items()
-        return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites}
+    def log_probs(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
+        """Log densities, unscaled, [count, ...]."""
+        return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites.items()}
 
     def dims(self, group: str, variables: Iterable[str], plate: Any) -> dict[str, list[str]]:
         """The dimensions of a group's variables, but for chain and draw."""
@@ -48,7 +56,7 @@ class Variables:
         if group == "sample_stats":
             of_data = [] if plate is None else [self._names.plate(plate)]
             return {name: [] if name.endswith("_global") else of_data for name in variables}
-        axes = self._log_axes if group == "log_likelihood" else self._axes
+        axes = self._log_axes if group in ("log_likelihood", "log_prior") else self._axes
         return {name: axes[name].kept for name in variables}
 
     def coordinates(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
