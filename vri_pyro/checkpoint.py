@@ -71,7 +71,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
     if config is not None and saved["config"] != config:
         raise UserError(
             f"checkpoint {path} belongs to another configuration ({_first_difference(saved['config'], config)}); "
-            "resume with the run's own config.yaml, or choose another output folder"
+            "resume with the run's own config.yaml and the version that began it, or choose another output folder"
         )
     return saved["state"]
 

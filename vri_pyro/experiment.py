@@ -70,7 +70,7 @@ class SplitSizes:
     def split(self, arrays: Arrays, noise: LabelNoise, seed: int) -> Split:
         """The split of these sizes, or the one in the file after checking that it fits the data."""
         if self.file is not None:
-            return _fitting(Split.load(self.file), arrays)
+            return Split.load(self.file).of(arrays)
         sizes = {name: value for name, value in vars(self).items() if name != "file"}
         return make_split(arrays, noise, seed=seed, **sizes)
 
@@ -211,7 +211,7 @@ class Experiment:
         """The data, and the split that a run makes of them, or that the run in the output folder has saved."""
         arrays = self.data.load()
         if saved:
-            return arrays, _fitting(Split.load(self.folder.split), arrays)
+            return arrays, Split.load(self.folder.split).of(arrays)
         return arrays, self.split.split(arrays, self.noise, self.seed)
 
     def restore(self) -> tuple[Trainer, Split]:
@@ -291,12 +291,6 @@ class Experiment:
         if self.fine_tuning is not None:
             stages["fine-tuning"] = self.fine_tuning, CleanSource()
         return stages
-
-
-def _fitting(split: Split, arrays: Arrays) -> Split:
-    """A saved split, unless it was made from other data."""
-    split.check_fits(arrays)
-    return split
 
 
 def _check_at_least(least: int, **options: int) -> None:

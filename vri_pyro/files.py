@@ -34,6 +34,18 @@ def write_atomically(path: Path, content: bytes) -> None:
         os.fsync(file.fileno())
 
 
+def check_place(path: Path) -> None:
+    """Refuse what is there and is no file.
+
+    Raises:
+        UserError: ``path`` is a folder, a device or the like.
+    """
+    if path.is_dir():
+        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
+    if path.exists() and not path.is_file():
+        raise UserError(f"cannot write {path}: it is no regular file; name another one")
+
+
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
     """A file beside ``path`` to write, which takes its place in the end; where that fails, ``path`` is as it was.
@@ -44,10 +56,7 @@ def replacing(path: Path) -> Iterator[Path]:
         UserError: when the file cannot be written, or ``path`` is a folder, a device or the like.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
-    if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
-    if path.exists() and not path.is_file():
-        raise UserError(f"cannot write {path}: it is no regular file; name another one")
+    check_place(path)
     partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)

@@ -70,3 +70,13 @@ def test_help_lists_noises_and_sources_with_a_line_each(vri_pyro: Command) -> No
     shown = vri_pyro("noise", "--help").stdout
     for name in ("UniformInclusive", "InstanceDependent", "OpenSet", "Digits", "Clothing1M"):
         assert any(line.strip().startswith(name) and len(line.split()) > 3 for line in shown.splitlines())
+
+
+@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
+def test_labels_that_nobody_has_verified_are_warned_of(vri_pyro: Command, here: Path) -> None:
+    labels = np.arange(40) % 2
+    np.savez(here / "own.npz", x_train=np.eye(40), y_train=labels, x_test=np.eye(40), y_test=labels)
+    own = ("--data", "NpzFile", "--data.path", "own.npz", "--data.verified", "false", "--noise", "Flip")
+    done = vri_pyro("noise", *own)
+    assert done.status == 0
+    assert "is injected on top of labels that nobody has verified" in done.stderr

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import dataclasses
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -270,6 +271,12 @@ def test_sets_without_verified_labels_say_so(build: Callable[[Path], Source], tm
     split = make_split(arrays, NoNoise(), 1, 0, None, seed=0)
     assert split.true_labels is None  # what was observed is no truth
     assert not split.verified
+
+
+@pytest.mark.parametrize("build", [image_folder, csv_table, hugging_face, torch_datasets], ids=lambda b: b.__name__)
+def test_sets_that_are_right_can_be_said_to_be(build: Callable[[Path], Source], tmp_path: Path) -> None:
+    assert not _load(build, tmp_path).verified
+    assert dataclasses.replace(build(tmp_path / "again"), verified=True).load().verified  # type: ignore[type-var]
 
 
 def test_mini_webvision_takes_the_first_classes_and_either_test_set(tmp_path: Path) -> None:

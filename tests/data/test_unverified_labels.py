@@ -1,4 +1,4 @@
-"""Labels that nobody has verified are never taken for the truth, and a changed list of images is told."""
+"""Labels that nobody has verified are not taken for the truth unasked, and a changed list of images is told."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def test_trusted_part_and_truth_are_verified_whatever_the_rest(arrays_of: Callab
 
 
 def test_noise_on_top_of_them_is_warned_of(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.warns(UserWarning, match="injected on top of labels that nobody has verified; give NoNoise"):
+    with pytest.warns(UserWarning, match="injected on top of labels that nobody has verified; NoNoise leaves"):
         split = _split(replace(arrays_of(3, 20), verified=False), Flip(0.5))
     assert split.true_labels is not None
     assert split.caveat is not None

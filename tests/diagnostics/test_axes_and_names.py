@@ -98,6 +98,7 @@ def test_slashes_of_scoped_names_become_dots() -> None:
     assert tree.posterior["net.z"].dims == ("chain", "draw", "in.out")
     assert tree.constant_data["x.y"].dims == tree.observed_data["net.y"].dims == (plate.replace("/", "."),)
     assert tree.observed_data[plate.replace("/", ".")].values.tolist() == list("abc")
+    assert tree.sample_stats.attrs["global_latents"] == "net.z"
 
     def twins() -> None:
         pyro.sample("a/b", dist.Normal(0, 1))

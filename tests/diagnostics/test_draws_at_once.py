@@ -82,3 +82,28 @@ def test_plate_of_deterministic_values_alone_makes_room_too() -> None:
 
     tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=4, chunk_size=2)
     np.testing.assert_allclose(tree.posterior.double.values.ravel(), 2 * tree.posterior["mean"].values.ravel())
+
+
+def test_network_that_draws_itself_is_named_as_such() -> None:
+    network = torch.nn.Dropout(0.5)
+
+    def model(y: Tensor) -> None:
+        z = pyro.sample("z", dist.Normal(torch.zeros(20), 1).to_event(1))
+        pyro.deterministic("kept", network(z), event_dim=1)
+
+    guide = AutoNormal(model)
+    with pytest.raises(UserError, match=r"'kept' is another one each time for the same latents; call eval\(\)"):
+        from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2)
+    network.eval()
+    assert from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2).posterior.kept.shape == (1, 4, 20)
+
+
+def test_sites_that_come_and_go_are_named() -> None:
+    def model(y: Tensor) -> None:
+        pyro.sample("z", dist.Normal(0, 1))
+        if torch.rand(()) < 0.5:
+            pyro.deterministic("sometimes", torch.tensor(1.0))
+
+    for _ in range(10):
+        with pytest.raises(UserError, match="'sometimes' is not there in every draw"):
+            from_pyro_svi(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y, num_draws=40, chunk_size=2)

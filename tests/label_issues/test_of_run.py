@@ -173,17 +173,18 @@ def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
 @pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
 def test_names_that_are_no_utf8_are_written_nevertheless(tmp_path: Path) -> None:
     for part, number in (("noisy", 40), ("clean", 4), ("test", 4)):
-        for label in ("even", "odd"):
+        for label in ("even", os.fsdecode(b"\xfcodd")):
             (tmp_path / part / label).mkdir(parents=True)
             for one in range(number):
                 name = os.fsdecode(b"gr\xfcn%d.png" % one)
-                Image.new("RGB", (8, 8), (one, 0, 200 * (label == "odd"))).save(tmp_path / part / label / name)
+                Image.new("RGB", (8, 8), (one, 0, 200 * (label != "even"))).save(tmp_path / part / label / name)
     data = ["--data", "ImageFolder", "--data.root", str(tmp_path), "--data.size", "8"]
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN, "--split.validation_per_class", "0")
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>")
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     assert r"gr\udcfcn1.png" in (folder / "label_issues.csv").read_text(encoding="utf-8")
+    assert r"\udcfcodd" in (folder / "label_issues_transition.csv").read_text(encoding="utf-8")
 
 
 def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:

@@ -174,6 +174,20 @@ def test_cells_are_read_anew_by_their_probability_given_everything_else(distance
         np.testing.assert_allclose(found, expected, atol=5 * 0.5 / chains**0.5)
 
 
+def test_classes_that_are_hardly_ever_decided_on_make_no_trouble() -> None:
+    """The first matrix may then be certain of an error; a warning would be an error here."""
+    for seed in range(8):
+        generator = np.random.default_rng(seed)
+        decided = np.r_[np.zeros(10_000, int), 1, 2]
+        own_word = np.eye(3) + 1 / 3
+        np.add.at(own_word.T, decided, np.tile([0.4, 0.35, 0.25], (len(decided), 1)))
+        observers = TwoObservers(
+            decided, generator.integers(3, size=len(decided)), own_word, np.zeros((3, 3)), generator
+        )
+        matrices, _ = observers.sample(2, 2, follows=False)
+        assert np.isfinite(matrices).all()
+
+
 @pytest.mark.parametrize("width", [2, 9])
 def test_shapes_of_tiny_concentration_are_as_sharp_as_they_should_be(width: int) -> None:
     generator = np.random.default_rng(0)

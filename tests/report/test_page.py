@@ -98,7 +98,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
     assert f"ELBO {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
 
 
-def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path, page: str) -> None:
+def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path) -> None:
     seen = SeenRun(folder)
     logits, labels = predict(seen.run.predictor, seen.run.examples, seen.run.split.validation_indices)
     losses = [
@@ -108,7 +108,6 @@ def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder:
     assert min(losses) == losses[1]
     found = calibrations(seen)
     assert found["at the fitted temperature"].nll < found["classifier"].nll
-    assert f"Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, leave" in Outline(page).text
     seen.run.split = replace(seen.run.split, validation_from="noisy")
     del seen.temperature
     assert set(calibrations(seen)) == {"classifier", "under the prior p(v | x)"}
@@ -204,7 +203,7 @@ def test_command_writes_the_page_and_the_summary(
     low, high = summary["label_noise"]["interval"]
     assert low <= summary["label_noise"]["rate"] <= high
     assert summary["results"]["last"] > 0
-    assert 0.25 <= summary["temperature"] <= 16
+    assert 1 / 20 <= summary["temperature"] <= 20
     assert summary["posterior"]["examples"] == 200
     assert 0 <= summary["posterior"]["k_hat_above_0.7"] <= 1
     assert "collapse" in summary["posterior"]["gate"]
@@ -257,9 +256,12 @@ def test_status_is_for_terminals_alone(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["report", str(folder), "--output", str(tmp_path / "page.html"), "--device", "cpu"]
+    for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("TERM", "xterm")
     assert main(command) == 0
     assert capsys.readouterr().out.count("\n") == 1
-    monkeypatch.setenv("TTY_COMPATIBLE", "1")
+    monkeypatch.setenv("FORCE_COLOR", "1")
     assert main(command) == 0
     assert "looking into first & <second>, 1 of 1" in capsys.readouterr().out
 

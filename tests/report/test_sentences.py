@@ -89,6 +89,8 @@ def test_kind_of_validation_examples_is_told(seen: SeenRun) -> None:
     part = training(seen)
     assert dict(part.facts)["validation examples"] == f"{count}, of which some labels may be wrong"
     assert "clean" not in part.about
+    seen.run.split = replace(seen.run.split, validation_from="clean", verified=False)
+    assert dict(training(seen).facts)["validation examples"] == f"{count}, of which some labels may be wrong"
     none = np.zeros(0, np.int64)
     seen.run.split = replace(seen.run.split, validation_indices=none, validation_labels=none)
     assert dict(training(seen).facts)["validation examples"] == "none"
@@ -142,6 +144,24 @@ def test_classifier_at_chance_is_not_said_to_be_well_calibrated(seen: SeenRun) -
         assert words.startswith(f"The classifier is at chance: it is right on {right:.1%} of 1000 test examples")
         assert "on 10.0%" in words
     assert part_about(seen, 0.14, margin=0.5).verdicts[0].words.startswith("The classifier is well calibrated")
+
+
+@pytest.mark.parametrize(
+    ("decided", "truth", "at_chance"),
+    [
+        ([0] * 950 + [1] * 50, [0] * 950 + [1] * 50, False),  # all right
+        ([0] * 880 + [1] * 120, [0] * 880 + [1] * 65 + [0] * 10 + [1] * 45, False),  # rare and mostly found
+        ([0] * 1000, [0] * 950 + [1] * 50, True),  # never the rare class
+        ([0, 1, 0, 1], [0, 1, 0, 1], False),  # few, and all right
+        ([0] * 9 + [1], [0] * 10, False),  # of one class, where nothing tells
+    ],
+)
+def test_a_rare_class_that_is_found_is_no_chance(
+    seen: SeenRun, decided: list[int], truth: list[int], at_chance: bool
+) -> None:
+    seen.__dict__["test_under_prior"] = None
+    seen.__dict__["test"] = one_hot(torch.tensor(decided), 10).double() * 5, torch.tensor(truth)
+    assert ("at chance" in predictions(seen).verdicts[0].words) == at_chance
 
 
 def test_temperature_that_mends_little_is_not_mentioned(seen: SeenRun) -> None:

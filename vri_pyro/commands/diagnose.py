@@ -77,7 +77,7 @@ def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
     quantiles = np.quantile(k_hat, (0.1, 0.5, 0.9), method="nearest")
     table.add_row("k-hat an example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
     for threshold in (0.5, 0.7, 1.0):
-        table.add_row(f"share of k-hat above {threshold}", f"{float((~(k_hat <= threshold)).mean()):.1%}")
+        table.add_row(f"share of k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
     table.add_row("ELBO, nats an example", f"{float(bounds.elbo.mean()):.3f}")
     table.add_row("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f}")
     return table

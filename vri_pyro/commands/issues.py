@@ -10,6 +10,8 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from vri_pyro.files import check_place
+
 HELP = "rank a run's labels by how probably they are wrong"
 _SHOWN = 10
 
@@ -24,7 +26,12 @@ def build_parser() -> ArgumentParser:
         exit_on_error=False,
     )
     parser.add_argument("run", type=Path, help="the run folder")
-    parser.add_argument("--output", type=Path | None, default=None, help="the table; in the run folder when null")
+    parser.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="the table, with the matrix beside it as NAME_transition.csv; in the run folder when null",
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     return parser
 
@@ -46,13 +53,15 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     trained = TrainedRun(options.run, device=options.device)
     split, path = trained.split, options.output or trained.folder.label_issues
+    matrix = path.with_stem(f"{path.stem}_transition")
+    for place in (path, matrix):
+        check_place(place)
     console, true = Console(), None
     with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
         issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
     write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
     if split.true_labels is not None:
         true = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
-    matrix = path.with_stem(f"{path.stem}_transition")
     write_transition_table(matrix, issues.transition, trained.classes, true)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)

@@ -84,6 +84,16 @@ class Arrays:
             self._keep("validation_indices", indices)
 
     @property
+    def observed(self) -> bool:
+        """Whether ``y_train`` are labels as somebody gave them, of which some may be wrong."""
+        return not self.verified or self.y_train_clean is not None or self.clean_indices is not None
+
+    @property
+    def truth_known(self) -> bool:
+        """Whether there are labels that are known to be right, for clean ones to be drawn from."""
+        return self.verified or self.y_train_clean is not None or self.clean_indices is not None
+
+    @property
     def listing(self) -> str | None:
         """SHA-256 of the list of training images, in its order; None for inputs in memory, which have no names."""
         if not isinstance(self.x_train, Streamed):

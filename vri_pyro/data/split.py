@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+import math
+from dataclasses import dataclass, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.noise.no_noise import NoNoise
 from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.data.validation import (
@@ -31,6 +33,7 @@ _OPTIONAL = (
     "verified",
     "listing",
 )
+OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
 _LABELS_OF = {
     "given_labels": "noisy_indices",
@@ -65,8 +68,8 @@ class Split:
             by one of another data set [R], if any.
         replaced_images: what they show now [R, H, W, C].
         validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
-        verified: whether clean and validation labels are known to be right; not so where they were drawn from data that
-            nobody has verified.
+        verified: whether the labels that clean ones are drawn from are known to be right; see
+            :attr:`~vri_pyro.data.arrays.Arrays.observed`.
         listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
 
     Raises:
@@ -147,13 +150,19 @@ class Split:
 
     @property
     def caveat(self) -> str | None:
-        """What to say before anything is judged by the trusted labels, where nobody has verified them."""
+        """What to say before anything is judged by labels that are taken for right, where nobody has verified them."""
         if self.verified:
             return None
-        return (
-            "The labels that are taken for clean were drawn from labels that nobody has verified, and some of them may "
-            "be wrong too: have a few checked, and give them as a clean part."
-        )
+        held_out = self.validation_from == "clean" and len(self.validation_indices)
+        told = []
+        if len(self.clean_indices) or held_out:
+            told.append(
+                "The labels that are taken for clean were drawn from labels that nobody has verified, and some of them "
+                "may be wrong too: have a few checked, and give them as a clean part."
+            )
+        if self.true_labels is not None:
+            told.append("What is called the truth are the labels before noise was injected, which nobody has verified.")
+        return " ".join(told) or None
 
     def labels(self, y_train: np.ndarray) -> np.ndarray:
         """The training labels that a run may see, int64 [num_train]; outside the three parts those of the data."""
@@ -185,6 +194,19 @@ class Split:
             "open_set_rate": self.open_set_rate,
             "seed": self.seed,
         }
+
+    def of(self, arrays: Arrays) -> Split:
+        """This split, of these data; one that was made before it was known that nobody has verified them says so now.
+
+        Raises:
+            UserError: it was made from other data; see :meth:`check_fits`.
+        """
+        self.check_fits(arrays)
+        if arrays.truth_known or not self.verified:
+            return self
+        if self.noise != repr(NoNoise()):
+            return replace(self, verified=False)
+        return replace(self, verified=False, true_labels=None, transition=None, noise=OBSERVED, nominal_rate=math.nan)
 
     def check_fits(self, arrays: Arrays) -> None:
         """Refuse a split that was made from other data, as far as sizes and labels can tell.

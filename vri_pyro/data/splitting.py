@@ -10,7 +10,7 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.noise import LabelNoise, NoisyLabels, NoNoise, Replacement
 from vri_pyro.data.randomness import generator_for, permutation
-from vri_pyro.data.split import Split
+from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
@@ -106,7 +106,7 @@ def make_split(
         replaced_indices=None if replaced is None else noisy[replaced.positions],
         replaced_images=None if replaced is None else replaced.images,
         validation_from=validation_from,
-        verified=arrays.verified or arrays.y_train_clean is not None or arrays.clean_indices is not None,
+        verified=arrays.truth_known,
         listing=arrays.listing,
     )
 
@@ -120,7 +120,15 @@ def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> No
             uniformly from all classes; the recipe acts on the others.
         part: positions of the part's examples, int64 [N].
         seed: the seed.
+
+    Warns:
+        UserWarning: those labels are as somebody gave them, and some may be wrong before.
     """
+    if arrays.observed:
+        warnings.warn(
+            f"{noise!r} is injected on top of labels that nobody has verified; NoNoise leaves them as they are",
+            stacklevel=2,
+        )
     labels = arrays.y_train[part]
     inside = np.flatnonzero(labels != NO_CLASS)
     if len(inside) == 0:
@@ -270,22 +278,13 @@ def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> n
 
 def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> NoisyLabels | None:
     """The corrupted labels of the noisy part, or None where the data come with their own noise."""
-    observed = arrays.y_train_clean is not None or arrays.clean_indices is not None or not arrays.verified
-    if observed and isinstance(noise, NoNoise):
-        return None
-    if observed:
-        warnings.warn(
-            f"{noise!r} is injected on top of labels that nobody has verified; give NoNoise to learn from them as they "
-            "are",
-            stacklevel=3,
-        )
-    return inject(noise, arrays, noisy, seed)
+    return None if arrays.observed and isinstance(noise, NoNoise) else inject(noise, arrays, noisy, seed)
 
 
 def _described(arrays: Arrays, noise: LabelNoise, injected: NoisyLabels | None) -> str:
     """What the record says about the noise."""
     if injected is None:
-        return "observed"
+        return OBSERVED
     return f"{noise!r}, uniform labels for examples of no class" if (arrays.y_train == NO_CLASS).any() else repr(noise)
 
 

@@ -141,7 +141,7 @@ def rightness(k_hat: DataArray, bounds: Bounds) -> str:
         the first that holds: k-hat is above 0.7 for more than 5% of the data; the bounds are more than 0.5 nats a datum
         apart; neither.
     """
-    share, gap = float((~(k_hat <= UNRELIABLE)).mean()), float(bounds.gap.mean())
+    share, gap = float((k_hat > UNRELIABLE).mean()), float(bounds.gap.mean())
     weighable = f"k-hat is above {UNRELIABLE} for {share:.0%} of the examples"
     if share > UNRELIABLE_SHARE:
         return f"not the model's posterior: {weighable}, so that its draws cannot be corrected by weights"

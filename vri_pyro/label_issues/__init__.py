@@ -7,13 +7,14 @@ from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_near
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.ranking import BEST, LabelIssues, rank
-from vri_pyro.label_issues.table import NONE, class_name, write_table
+from vri_pyro.label_issues.table import NONE, PROBABLE, class_name, write_table
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
 from vri_pyro.label_issues.transition_table import write_transition_table
 
 __all__ = [
     "BEST",
     "NONE",
+    "PROBABLE",
     "Detection",
     "Evidence",
     "LabelIssues",

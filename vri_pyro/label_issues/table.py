@@ -15,7 +15,7 @@ from vri_pyro.files import write_atomically
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
 
 NONE = "(none)"
-PROBABLE = 0.5
+PROBABLE = 0.5  # a score above it makes a label more probably wrong than right
 COLUMNS = ("index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue")
 
 

@@ -41,4 +41,4 @@ def write_transition_table(
             if true is not None:
                 values.append("" if np.isnan(true[row, column]) else f"{true[row, column]:.6g}")
             writer.writerow([name, given, *values])
-    write_atomically(path, text.getvalue().encode())
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # of names of folders that are no UTF-8

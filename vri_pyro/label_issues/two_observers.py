@@ -20,6 +20,7 @@ _SWEEPS = 100  # before the first draw of a chain
 _BETWEEN = 20  # sweeps from one draw to the next
 _FEW = 64  # examples of a cell, up to which it is read anew as a whole
 _TINY = 1e-40  # five of them multiplied are still above the denormal numbers
+_MOST = 1 - np.finfo(float).eps  # of a rate
 
 
 class _Matrix(NamedTuple):
@@ -192,7 +193,7 @@ class TwoObservers:
         )
 
     def _wrong(self, entries: np.ndarray) -> np.ndarray:
-        return np.where(self._off, entries, 0).sum(2).clip(_TINY)
+        return np.where(self._off, entries, 0).sum(2).clip(_TINY, _MOST)
 
     def _followed(self, chains: int) -> np.ndarray:
         """Share of the examples whose label is followed, by cell and class, [B, cells, K]."""
@@ -299,7 +300,7 @@ class TwoObservers:
         evidence = rates.log_prior + (log_beta - betaln(rates.ahead, rates.behind)).sum(2)
         chosen = self._chosen(evidence)
         rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
-        rate = rate.clip(_TINY, 1 - np.finfo(rate.dtype).eps)
+        rate = rate.clip(_TINY, _MOST)
         spread = spreads[self._chosen(_log_evidence(wrong, np.multiply.outer(spreads, shapes)))]
         shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
         drawn = np.empty_like(counts)

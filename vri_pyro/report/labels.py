@@ -7,7 +7,7 @@ from collections import Counter
 import numpy as np
 
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues import BEST, class_name
+from vri_pyro.label_issues import BEST, PROBABLE, class_name
 from vri_pyro.report.figures import bars, histogram
 from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Verdict, percent
 from vri_pyro.report.pictures import data_uri
@@ -39,7 +39,7 @@ def labels(seen: SeenRun) -> Part:
     if len(seen.judged) < len(split.noisy_indices):
         facts.append(Fact("of these judged, drawn at random", str(len(seen.judged))))
     facts += [
-        Fact("more probably wrong than right", str(int((issues.score > 0.5).sum()))),
+        Fact("more probably wrong than right", str(int((issues.score > PROBABLE).sum()))),
         Fact("of no class, estimated", percent(none)),
     ]
     if seen.true_labels is not None:

@@ -16,7 +16,7 @@ from vri_pyro.report.seen import SeenRun
 
 _GOOD, _FAIR = 0.05, 0.1  # expected calibration error
 _WORTH_SAYING = 0.01  # of it, that a temperature mends
-_LUCK = 0.025  # the probability by which always answering with the commonest class may be as good
+_LUCK = 0.025  # the probability by which decisions dealt out at random may be as good
 POINT, SCALED, UNDER_PRIOR = "classifier", "at the fitted temperature", "under the prior p(v | x)"
 
 
@@ -65,13 +65,16 @@ def predictions(seen: SeenRun) -> Part:
 
 def _verdict(seen: SeenRun, found: Mapping[str, Calibration]) -> Verdict:
     """Whether the classifier's probabilities can be taken at their word, or whether it is at chance."""
-    point, (_, labels) = found[POINT], seen.test
-    count, commonest = len(labels), int(labels.bincount().max())
-    if binom.sf(round(point.accuracy * count) - 1, count, commonest / count) > _LUCK:
+    point, (logits, labels) = found[POINT], seen.test
+    decided = logits.argmax(-1)
+    right, count = int((decided == labels).sum()), len(labels)
+    frequencies = [one.bincount(minlength=len(seen.classes)).double() / count for one in (decided, labels)]
+    by_chance = float(frequencies[0] @ frequencies[1])  # right of the same decisions, dealt out at random
+    if right < count and frequencies[1].max() < 1 and binom.sf(right - 1, count, by_chance) > _LUCK:
         return Verdict(
             "poor",
-            f"The classifier is at chance: it is right on {percent(point.accuracy)} of {count} test examples, and "
-            f"always answering with the commonest class is right on {percent(commonest / count)}, give or take luck.",
+            f"The classifier is at chance: it is right on {percent(point.accuracy)} of {count} test examples, and the "
+            f"same decisions, dealt out at random, would be right on {percent(by_chance)}, give or take luck.",
         )
     level: Level = "good" if point.ece <= _GOOD else "fair" if point.ece <= _FAIR else "poor"
     side = "over" if point.confidence > point.accuracy else "under"
@@ -82,7 +85,7 @@ def _verdict(seen: SeenRun, found: Mapping[str, Calibration]) -> Verdict:
         f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
     )
     if SCALED in found and point.ece - found[SCALED].ece >= _WORTH_SAYING:
-        words += f" Its logits divided by {seen.temperature:.2f}, as held-out clean examples say, "
+        words += f" Its logits divided by {seen.temperature:.2f}, as the validation examples say, "
         words += f"leave {percent(found[SCALED].ece)}."
     return Verdict(level, words)
 
@@ -93,7 +96,7 @@ def _notes(found: Mapping[str, Calibration]) -> list[str]:
     if SCALED in found:
         notes.append(
             "The fitted temperature divides the classifier's logits; it is the likeliest one given the labels of the "
-            f"clean validation examples. The verdict mentions it where it lowers the calibration error by at "
+            f"validation examples. The verdict mentions it where it lowers the calibration error by at "
             f"least {percent(_WORTH_SAYING, 0)}."
         )
     if UNDER_PRIOR in found:

@@ -115,7 +115,7 @@ class SeenRun:
 
     @cached_property
     def temperature(self) -> float | None:
-        """What held-out clean examples say that the logits should be divided by; None where there are none."""
+        """What validation examples say that the logits should be divided by; None where none is taken for clean."""
         split = self.run.split
         if not len(split.validation_indices) or split.validation_from != "clean":
             return None

@@ -30,6 +30,8 @@ class TorchDatasets(Source):
         validation: further trusted examples; only with ``clean``.
         size: side in pixels that images are brought to.
         classes: the classes' names; those of ``train.classes`` when None, or else numbers.
+        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
+            them and clean ones drawn from them without a warning.
     """
 
     train: Dataset
@@ -38,6 +40,7 @@ class TorchDatasets(Source):
     validation: Dataset | None = None
     size: int = 224
     classes: tuple[str, ...] | None = None
+    verified: bool = False
 
     def load(self) -> Arrays:
         """Collect the labels: from ``targets`` or ``labels`` where a data set has them, or else item by item.
@@ -51,7 +54,7 @@ class TorchDatasets(Source):
         if names is None:
             names = [str(number) for number in range(max(int(part.max()) for part in labels.values()) + 1)]
         images = {name: DatasetImages(parts[name], self.size) for name in labels}
-        return _arrays("the training data set", tuple(map(str, names)), images, labels)
+        return _arrays("the training data set", tuple(map(str, names)), images, labels, self.verified)
 
 
 @dataclass(frozen=True)
@@ -63,6 +66,8 @@ class HuggingFace(Source):
         train, test, clean, validation: names of the splits; clean and validation are read where they exist.
         image, label: names of the columns; labels are of type ``ClassLabel``, or integers.
         size: side in pixels that images are brought to.
+        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
+            them and clean ones drawn from them without a warning.
     """
 
     path: str | Path
@@ -73,6 +78,7 @@ class HuggingFace(Source):
     image: str = "image"
     label: str = "label"
     size: int = 224
+    verified: bool = False
 
     def load(self) -> Arrays:
         """Read the labels; no image is read.
@@ -94,7 +100,7 @@ class HuggingFace(Source):
         feature = parts["train"].features[self.label]
         names = getattr(feature, "names", None) or range(max(int(part.max()) for part in labels.values()) + 1)
         images = {name: DatasetImages(part, self.size, self.image) for name, part in parts.items()}
-        return _arrays(str(self.path), tuple(map(str, names)), images, labels)
+        return _arrays(str(self.path), tuple(map(str, names)), images, labels, self.verified)
 
 
 def _load_from_disk(path: Path) -> Any:
@@ -113,11 +119,15 @@ def _load_from_disk(path: Path) -> Any:
 
 
 def _arrays(
-    name: str, classes: tuple[str, ...], images: dict[str, DatasetImages], labels: dict[str, np.ndarray]
+    name: str,
+    classes: tuple[str, ...],
+    images: dict[str, DatasetImages],
+    labels: dict[str, np.ndarray],
+    verified: bool,
 ) -> Arrays:
-    if "clean" not in images:
+    if "clean" not in images and not verified:
         warn_of_no_trusted_labels(name, "give trusted examples as its clean part")
-    return arrays_of_parts(classes, images, labels)
+    return arrays_of_parts(classes, images, labels, verified)
 
 
 def _labels(name: str, dataset: Any) -> np.ndarray:

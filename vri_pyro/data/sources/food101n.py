@@ -65,7 +65,7 @@ class Food101N(Source):
             parts[part].add(f"{_NOISY}/images/{key}", label)
         if missing := len(clean) + len(held_out) - len(parts["clean"].paths) - len(parts["validation"].paths):
             raise UserError(f"{missing} verified images are not in {path}; restore the lists.")
-        return streamed_arrays(root, classes, self.size, **parts, test=self._test(root, numbers))
+        return streamed_arrays(root, classes, self.size, test=self._test(root, numbers), **parts)  # type: ignore[arg-type]
 
     @staticmethod
     def _verified(path: Path) -> set[str]:

@@ -30,10 +30,13 @@ class ImageFolder(Source):
     Attributes:
         root: the folder.
         size: side in pixels that images are brought to.
+        verified: whether the labels of ``noisy/`` are known to be right all the same, so that noise can be injected
+            into them and clean ones drawn from them without a warning.
     """
 
     root: str | Path
     size: int = 224
+    verified: bool = False
 
     def load(self) -> Arrays:
         """List the files; no image is read.
@@ -47,9 +50,9 @@ class ImageFolder(Source):
         parts = [part for part in ("noisy", "clean", "validation", "test") if (root / part).is_dir()]
         classes = sorted({folder.name for part in parts for folder in _folders(root / part)})
         listed = {part: _listed(root, part, classes) for part in parts}
-        if "clean" not in parts:
+        if "clean" not in parts and not self.verified:
             warn_of_no_trusted_labels(f"{root}", "put trusted images into clean/")
-        return streamed_arrays(root, classes, self.size, **listed)
+        return streamed_arrays(root, classes, self.size, **listed, verified=self.verified)
 
 
 def _folders(part: Path) -> list[Path]:

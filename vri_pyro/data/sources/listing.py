@@ -41,6 +41,7 @@ def streamed_arrays(
     test: Listed,
     clean: Listed | None = None,
     validation: Listed | None = None,
+    verified: bool = False,
 ) -> Arrays:
     """Arrays of image files, unread; noisy, clean and validation part make up the training set in this order.
 
@@ -53,6 +54,7 @@ def streamed_arrays(
         clean: trusted examples, where there are some. Without them ``y_train`` is all there is, not verified, and a
             clean set will be drawn from it.
         validation: further trusted examples, where there are some.
+        verified: see :class:`Arrays`.
 
     Raises:
         UserError: the noisy or the test part is empty.
@@ -63,10 +65,13 @@ def streamed_arrays(
     parts = {"train": noisy, "clean": clean, "validation": validation, "test": test}
     there = {name: part for name, part in parts.items() if part is not None and part.paths}
     images = {name: ImageFiles(root, part.paths, size) for name, part in there.items()}
-    return arrays_of_parts(classes, images, {name: np.array(part.labels) for name, part in there.items()})
+    labels = {name: np.array(part.labels) for name, part in there.items()}
+    return arrays_of_parts(classes, images, labels, verified)
 
 
-def arrays_of_parts(classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray]) -> Arrays:
+def arrays_of_parts(
+    classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray], verified: bool = False
+) -> Arrays:
     """Arrays of streamed parts: "train" (the noisy one), "test" and, where there are some, "clean" and "validation".
 
     Warns:
@@ -88,7 +93,7 @@ def arrays_of_parts(classes: Sequence[str], images: Mapping[str, Streamed], labe
         classes=tuple(classes),
         clean_indices=indices.get("clean"),
         validation_indices=indices.get("validation"),
-        verified=False,
+        verified=verified,
     )
 
 

@@ -31,6 +31,8 @@ class Table(Source):
         size: side in pixels that images are brought to.
         path, label, split: the columns' names.
         true_label: the column with true labels, where those of the ``train`` rows are known; then no row is clean.
+        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
+            them and clean ones drawn from them without a warning.
     """
 
     file: str | Path
@@ -40,6 +42,7 @@ class Table(Source):
     label: str = "label"
     split: str = "split"
     true_label: str | None = None
+    verified: bool = False
 
     def load(self) -> Arrays:
         """Read the table; no image is read.
@@ -66,9 +69,9 @@ class Table(Source):
         root = Path(self.root) if self.root is not None else file.parent
         if self.true_label:
             return self._with_truth(root, classes, parts, truth)
-        if not parts["clean"].paths:
+        if not parts["clean"].paths and not self.verified:
             warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split} = clean")
-        return streamed_arrays(root, classes, self.size, **parts)
+        return streamed_arrays(root, classes, self.size, **parts, verified=self.verified)
 
     def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
         if parts["clean"].paths or parts["validation"].paths:

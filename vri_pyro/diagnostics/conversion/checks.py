@@ -13,7 +13,7 @@ import pyro
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.conversion.densities import Densities
 from vri_pyro.diagnostics.conversion.pair import Pair, first_line
-from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Variables, by_draw, in_arviz
+from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Variables, by_draw, changing, in_arviz
 from vri_pyro.errors import UserError
 
 
@@ -87,16 +87,29 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
         raise UserError(f"{count} draws cannot be made at once ({first_line(error)}); {remedy}") from error
     finally:
         pair.draws = 1
-    single = values(*pair.posterior(alone))
+    single, again = values(*pair.posterior(alone)), values(*pair.posterior(alone))
+    for name in single.keys() ^ several.keys():
+        raise changing(name)
     for name, value in single.items():
-        margin = 1e-3 * (1 + np.abs(value[np.isfinite(value)]).max(initial=0))
-        if not np.allclose(several[name][-1], value[0], rtol=1e-2, atol=margin, equal_nan=True):
+        if not _alike(value[0], again[name][0]):
+            raise UserError(
+                f"'{name}' is another one each time for the same latents; call eval() of networks that draw "
+                "themselves, such as dropout, or use chunk_size=1"
+            )
+        if not _alike(several[name][-1], value[0]):
             raise UserError(f"'{name}' of {count} draws made at once is not what it is of each alone; {remedy}")
+
+
+def _alike(one: np.ndarray, other: np.ndarray) -> bool:
+    margin = 1e-3 * (1 + np.abs(other[np.isfinite(other)]).max(initial=0))
+    return np.allclose(one, other, rtol=1e-2, atol=margin, equal_nan=True)
 
 
 def _take(alone: Any, drawn: Any, draw: int, count: int) -> None:
     """Put one of some draws made at once in the place of a guide's draw; points it is left to find by itself."""
     for name, site in traces.stochastic(drawn).items():
+        if name not in alone.nodes:
+            raise changing(name)
         if traces.is_point(site):
             alone.remove_node(name)
         else:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.diagnostics.conversion.variables import by_draw, changing
+from vri_pyro.diagnostics.conversion.variables import by_draw, changing, in_arviz
 from vri_pyro.diagnostics.pyro_traces import Site
 from vri_pyro.errors import UserError
 
@@ -74,12 +74,12 @@ def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
 
 def attributes_of(guided: Any, again: Any, plate: Any) -> dict[str, str]:
     """Of ``sample_stats``; from two traces of the guide."""
-    found = {POINT_MASSES: "\n".join(_points(guided, again)), GLOBALS: ""}
+    found = {POINT_MASSES: "\n".join(map(in_arviz, _points(guided, again))), GLOBALS: ""}
     if plate is None:
         return found
     latents = traces.latent(guided).items()
     outside = [name for name, site in latents if plate.name not in {frame.name for frame in traces.plates(site)}]
-    found[GLOBALS] = "\n".join(outside)
+    found[GLOBALS] = "\n".join(map(in_arviz, outside))
     if plate.full_size and plate.size < plate.full_size:
         found[PART] = f"{plate.size} of {plate.full_size}"
     return found
