@@ -199,6 +199,16 @@ def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_pat
     assert "rectification" not in header  # there is none
 
 
+def test_place_that_is_no_file_is_refused_before_the_work(
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "own_transition.csv").mkdir()
+    for place, named in ((".", "."), (tmp_path / "own.csv", "own_transition.csv")):
+        assert main(["issues", str(folder), "--output", str(place), "--device", "cpu"]) == 2
+        assert f"{named}: it is a folder; name a file in it" in capsys.readouterr().err
+    assert not (tmp_path / "own.csv").exists()
+
+
 def test_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["issues", str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err

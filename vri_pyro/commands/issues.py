@@ -53,9 +53,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     trained = TrainedRun(options.run, device=options.device)
     split, path = trained.split, options.output or trained.folder.label_issues
-    matrix = path.with_stem(f"{path.stem}_transition")
-    for place in (path, matrix):
-        check_place(place)
+    check_place(path)  # before the work
+    check_place(matrix := path.with_stem(f"{path.stem}_transition"))
     console, true = Console(), None
     with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
         issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
