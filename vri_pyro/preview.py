@@ -15,7 +15,6 @@ from matplotlib.patches import Rectangle
 from rich.table import Column, Table
 
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of, permutation
-from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.errors import UserError
 from vri_pyro.files import clear_write_errors
@@ -147,8 +146,8 @@ def _caption(classes: tuple[str, ...], split: Split, position: int) -> tuple[str
 
 def _matrices(split: Split) -> dict[str, np.ndarray]:
     matrices = {} if split.transition is None else {"nominal": split.transition}
-    if split.true_labels is not None:
-        matrices["realised"] = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
+    if split.frequencies is not None:
+        matrices["realised"] = split.frequencies
     return {f"{name} P(given | true)": matrix for name, matrix in matrices.items()}
 
 

@@ -252,6 +252,14 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
     assert len(set(re.findall(r'style="fill: none; stroke: (var\(--series-.\))', together))) == 3
 
 
+def test_name_that_is_no_utf8_is_escaped_on_the_page(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "gr\udcfcn")
+    write_page([SeenRun(folder)], tmp_path / "page.html")
+    assert (tmp_path / "page.html").read_text(encoding="utf-8") == r"gr\udcfcn"
+
+
 def test_status_is_for_terminals_alone(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:

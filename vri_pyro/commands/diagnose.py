@@ -12,7 +12,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
-from vri_pyro.errors import UserError
 from vri_pyro.files import replacing
 
 if TYPE_CHECKING:
@@ -45,11 +44,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Draw, write and judge."""
     # ArviZ takes seconds to import, which no other command should wait for.
     from vri_pyro import diagnostics
-    from vri_pyro.diagnostics.importance import FEWEST_DRAWS
+    from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.trained_run import TrainedRun
 
-    if options.draws < FEWEST_DRAWS:
-        raise UserError(f"there are {options.draws} draws, too few for a tail; give at least {FEWEST_DRAWS}")
+    check_draws(options.draws)  # before the work
     trained = TrainedRun(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)

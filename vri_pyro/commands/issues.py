@@ -39,7 +39,6 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Rank, write and show."""
     # What takes seconds to import, no other command should wait for.
-    from vri_pyro.data.noise.transition import transition_frequencies
     from vri_pyro.label_issues import (
         BEST,
         class_name,
@@ -55,13 +54,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     split, path = trained.split, options.output or trained.folder.label_issues
     check_place(path)  # before the work
     check_place(matrix := path.with_stem(f"{path.stem}_transition"))
-    console, true = Console(), None
+    console = Console()
     with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
         issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
     write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
-    if split.true_labels is not None:
-        true = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
-    write_transition_table(matrix, issues.transition, trained.classes, true)
+    write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
     shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))

@@ -11,6 +11,7 @@ import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.noise.no_noise import NoNoise
+from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.data.validation import (
@@ -69,7 +70,7 @@ class Split:
         replaced_images: what they show now [R, H, W, C].
         validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
         verified: whether the labels that clean ones are drawn from are known to be right; see
-            :attr:`~vri_pyro.data.arrays.Arrays.observed`.
+            :attr:`~vri_pyro.data.arrays.Arrays.truth_known`.
         listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
 
     Raises:
@@ -149,13 +150,24 @@ class Split:
         return replaced
 
     @property
+    def held_out(self) -> np.ndarray:
+        """The validation examples whose labels are taken for right, int64; none where they are of the noisy part."""
+        return self.validation_indices if self.validation_from == "clean" else self.validation_indices[:0]
+
+    @property
+    def frequencies(self) -> np.ndarray | None:
+        """The noise as it came out, see :func:`transition_frequencies`, [K, K]; None where the truth is unknown."""
+        if self.true_labels is None:
+            return None
+        return transition_frequencies(self.true_labels, self.given_labels, self.num_classes)
+
+    @property
     def caveat(self) -> str | None:
         """What to say before anything is judged by labels that are taken for right, where nobody has verified them."""
         if self.verified:
             return None
-        held_out = self.validation_from == "clean" and len(self.validation_indices)
         told = []
-        if len(self.clean_indices) or held_out:
+        if len(self.clean_indices) or len(self.held_out):
             told.append(
                 "The labels that are taken for clean were drawn from labels that nobody has verified, and some of them "
                 "may be wrong too: have a few checked, and give them as a clean part."

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -50,18 +50,27 @@ class Collapse:
     label_share: float
 
     @property
+    def way(self) -> Literal["point", "prior", "label ignored"] | None:
+        """The first way to collapse that holds; None without any."""
+        if self.posterior_std < POINT_STD:
+            return "point"
+        if self.kl < PRIOR_KL:
+            return "prior"
+        return "label ignored" if self.label_share < LABEL_SHARE else None
+
+    @property
     def sound(self) -> bool:
         """Whether none of the ways to collapse holds."""
-        return self.posterior_std >= POINT_STD and self.kl >= PRIOR_KL and self.label_share >= LABEL_SHARE
+        return self.way is None
 
     @property
     def verdict(self) -> str:
-        """One verdict: the first that holds of a point, the prior, a label ignored, and none of them."""
-        if self.posterior_std < POINT_STD:
+        """One verdict, in words."""
+        if self.way == "point":
             return f"collapsed to a point: its standard deviation is {self.posterior_std:.2g}, below {POINT_STD:g}"
-        if self.kl < PRIOR_KL:
+        if self.way == "prior":
             return f"collapsed to the prior: the KL is {self.kl:.2g} nats a datum, below {PRIOR_KL:g}"
-        if self.label_share < LABEL_SHARE:
+        if self.way == "label ignored":
             return f"ignores the label: it explains {self.label_share:.2%} of {self.site}, below {LABEL_SHARE:.0%}"
         return (
             f"did not collapse: its standard deviation is {self.posterior_std:.2g}, the KL {self.kl:.2g} nats a datum, "

@@ -50,6 +50,16 @@ def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
     return weights
 
 
+def check_draws(draws: int) -> None:
+    """Refuse fewer draws than :func:`pareto_k` can do with.
+
+    Raises:
+        UserError: there are fewer than :data:`FEWEST_DRAWS`.
+    """
+    if draws < FEWEST_DRAWS:
+        raise UserError(f"there are {draws} draws, too few for a tail; give at least {FEWEST_DRAWS}")
+
+
 def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     """Pareto k-hat of the importance weights by ArviZ's PSIS: below 0.7 a guide is close enough to be corrected.
 
@@ -70,9 +80,7 @@ def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     import arviz_stats  # noqa: F401  # registers the accessor; takes seconds
 
     weights = log_weights(tree, joint)
-    draws = weights.sizes["chain"] * weights.sizes["draw"]
-    if draws < FEWEST_DRAWS:
-        raise UserError(f"there are {draws} draws, too few for a tail; give at least {FEWEST_DRAWS}")
+    check_draws(weights.sizes["chain"] * weights.sizes["draw"])
     if len(tree["sample_stats"].attrs.get(POINT_MASSES, ())):
         return weights.isel(chain=0, draw=0, drop=True) * 0 + np.inf
     spread = weights.max(_SAMPLE_DIMS) - weights.min(_SAMPLE_DIMS)

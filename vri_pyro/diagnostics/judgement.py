@@ -54,7 +54,7 @@ class Judgement:
         """Whether the posterior of a latent collapsed, in a sentence."""
         if site in self.points:
             return f"The guide makes {site} a point, so there is no spread that could collapse."
-        return f"The posterior of {site} {self.collapse[site].verdict}."
+        return f"The posterior of {site} {self.collapse[site].verdict} (mean of {self.k_hat.size} examples)."
 
 
 def judge_posterior(

@@ -48,13 +48,13 @@ def beliefs(evidence: Evidence, neighbours: int, own: float | None, seed: int) -
     if own is None:
         own = 0.0 if learned or (evidence.trained_on and accuracy is None) else _OWN
     alone = (evidence.logits.double() / temperature).softmax(-1)
-    consulted = alone
-    if own < 1 and neighbours:
+    consulted, consults = alone, own < 1 and neighbours > 0
+    if consults:
         consulted = own * alone + (1 - own) * smoothed(alone, evidence.features, neighbours, seed=seed)
     decisions = None
     if held_out:
         theirs = (held_out.logits.double() / temperature).softmax(-1)
-        if own < 1 and neighbours:
+        if consults:
             nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
             theirs = own * theirs + (1 - own) * nearest
         decisions = theirs.argmax(-1), held_out.labels

@@ -106,6 +106,5 @@ def _by_inference(run: TrainedRun, indices: np.ndarray, draws: int) -> dict[str,
 def _trusted(run: TrainedRun) -> Trusted | None:
     """Validation and clean set; a validation set with noisy labels is not trusted."""
     split = run.split
-    held_out = split.validation_indices if split.validation_from == "clean" else split.validation_indices[:0]
-    indices = np.concatenate([held_out, split.clean_indices])
-    return Trusted(*_predicted(run, indices), held_out=len(held_out)) if len(indices) else None
+    indices = np.concatenate([split.held_out, split.clean_indices])
+    return Trusted(*_predicted(run, indices), held_out=len(split.held_out)) if len(indices) else None

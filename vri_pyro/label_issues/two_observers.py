@@ -57,8 +57,8 @@ class _Rates(NamedTuple):
     """Beta distributions of the rates of all classes, one a value of what they depend on.
 
     Attributes:
-        ahead, behind: their parameters, [grid, K] or [grid, 1].
-        log_prior: of the value, [grid].
+        ahead, behind: their parameters, [grid, K].
+        log_prior: of the value, less the logarithms of all classes' beta functions before any count, [grid].
     """
 
     ahead: np.ndarray
@@ -86,17 +86,22 @@ def _grouped(groups: np.ndarray) -> _Groups:
     return _Groups(order, starts, present)
 
 
-def _noise_rates() -> _Rates:
+def _rates(rates: np.ndarray, ties: np.ndarray, log_prior: np.ndarray) -> _Rates:
+    """From the mean rate, [grid, K], κ, [grid, 1], and the log prior of each value, [grid]."""
+    ahead, behind = rates * ties, (1 - rates) * ties
+    return _Rates(ahead, behind, log_prior - betaln(ahead, behind).sum(1))
+
+
+def _noise_rates(classes: int) -> _Rates:
     """Of T: of the values of ρ and κ."""
     rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
-    return _Rates(rates * ties, (1 - rates) * ties, np.zeros(len(rates)))
+    return _rates(np.tile(rates, classes), ties, np.zeros(len(rates)))
 
 
 def _error_rates(own: np.ndarray) -> _Rates:
     """Of M: of the values of r and κ, given the classifier's own rates, [K]."""
     oftener, ties = (part.reshape(-1, 1) for part in np.meshgrid(_OFTENER, _TIES))
-    rates = expit(logit(own) + oftener)
-    return _Rates(rates * ties, (1 - rates) * ties, -(oftener[:, 0] ** 2) / (2 * _DOUBT**2))
+    return _rates(expit(logit(own) + oftener), ties, -(oftener[:, 0] ** 2) / (2 * _DOUBT**2))
 
 
 class TwoObservers:
@@ -150,7 +155,7 @@ class TwoObservers:
         self._agreed_on = _grouped(self._rows[self._agreed])
         self._by_label = self._columns[:, None] == np.arange(classes)
         self._off = ~np.eye(classes, dtype=bool)
-        self._noises, self._errors = _noise_rates(), _error_rates(np.where(self._off, self._own, 0).sum(1))
+        self._noises, self._errors = _noise_rates(classes), _error_rates(np.where(self._off, self._own, 0).sum(1))
         self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
         self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
 
@@ -297,7 +302,7 @@ class TwoObservers:
         a, b = rates.ahead + wrong.sum(2)[:, None], rates.behind + right[:, None]
         # Three gamma functions are faster than SciPy's beta function.
         log_beta = gammaln(a) + gammaln(b) - gammaln(a + b)
-        evidence = rates.log_prior + (log_beta - betaln(rates.ahead, rates.behind)).sum(2)
+        evidence = rates.log_prior + log_beta.sum(2)
         chosen = self._chosen(evidence)
         rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
         rate = rate.clip(_TINY, _MOST)

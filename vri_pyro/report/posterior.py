@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from vri_pyro.diagnostics import Judgement
-from vri_pyro.diagnostics.collapse import POINT_STD, PRIOR_KL, Collapse
+from vri_pyro.diagnostics.collapse import Collapse
 from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.report.figures import curves, histogram
 from vri_pyro.report.part import Drawing, Fact, Level, Part, Verdict, percent
@@ -14,6 +14,11 @@ from vri_pyro.report.training import of
 
 _KL = "kl/"
 _SHOWN_K_HAT = (-0.5, 2.0)
+_MEANING = {
+    "point": "is as good as a fixed value",
+    "prior": "has learned nothing beyond its prior",
+    "label ignored": "is nearly the same whichever label is given",
+}
 
 
 def posterior(seen: SeenRun) -> Part | None:
@@ -72,24 +77,13 @@ def _level(judged: Judgement, site: str) -> Level:
 def _of_latent(judged: Judgement, site: str) -> str:
     """Whether its posterior collapsed, and what that means for the reader."""
     found, words = judged.collapse[site], judged.of_latent(site)
-    if site in judged.points:
-        return words
-    words = f"{words.removesuffix('.')} (mean of {judged.k_hat.size} examples)."
-    if found.sound:
+    if site in judged.points or found.way is None:
         return words
     if _is_weight(found):
-        words += f" This single weight of each example {_meaning(found)}, which is no reason for alarm:"
+        words += f" This single weight of each example {_MEANING[found.way]}, which is no reason for alarm:"
     else:
-        words += f" It {_meaning(found)};"
+        words += f" It {_MEANING[found.way]};"
     return f"{words} the accuracy above stands for itself."
-
-
-def _meaning(found: Collapse) -> str:
-    if found.posterior_std < POINT_STD:
-        return "is as good as a fixed value"
-    if found.kl < PRIOR_KL:
-        return "has learned nothing beyond its prior"
-    return "is nearly the same whichever label is given"
 
 
 def _is_weight(found: Collapse) -> bool:

@@ -116,10 +116,10 @@ class SeenRun:
     @cached_property
     def temperature(self) -> float | None:
         """What validation examples say that the logits should be divided by; None where none is taken for clean."""
-        split = self.run.split
-        if not len(split.validation_indices) or split.validation_from != "clean":
+        held_out = self.run.split.held_out
+        if not len(held_out):
             return None
-        return fitted_temperature(*predict(self.run.predictor, self.run.examples, split.validation_indices))
+        return fitted_temperature(*predict(self.run.predictor, self.run.examples, held_out))
 
     @cached_property
     def test_under_prior(self) -> Tensor | None:

@@ -76,7 +76,7 @@ def _validation(seen: SeenRun) -> str:
     split = seen.run.split
     if not len(split.validation_indices):
         return "none"
-    right = split.validation_from == "clean" and split.verified
+    right = len(split.held_out) and split.verified
     return f"{len(split.validation_indices)}, {'clean' if right else 'of which some labels may be wrong'}"
 
 

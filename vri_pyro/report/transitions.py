@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import numpy as np
 
-from vri_pyro.data.noise.transition import transition_frequencies
 from vri_pyro.report.confusions import called, likeliest
 from vri_pyro.report.figures import matrix
 from vri_pyro.report.part import Fact, Part
@@ -18,9 +17,8 @@ def transitions(seen: SeenRun) -> Part:
     shown = {"Estimated from classifier and labels": estimated}
     if seen.evidence.transition is not None:
         shown["Learned by the method"] = seen.evidence.transition.double().numpy()
-    true, errors = None, []
-    if split.true_labels is not None:
-        true = transition_frequencies(split.true_labels, split.given_labels, split.num_classes)
+    true, errors = split.frequencies, []
+    if true is not None:
         for name, one in shown.items():
             error = np.sqrt(np.nansum((one - true) ** 2))
             errors.append(Fact(f"error, {name[0].lower()}{name[1:]}", f"{error:.2f}"))
