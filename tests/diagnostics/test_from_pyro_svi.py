@@ -309,6 +309,25 @@ def test_predictions_have_the_moments_of_posterior_and_prior(y: Tensor) -> None:
     np.testing.assert_allclose(tree.posterior.z.values[0].mean(0), y.numpy() / NOISE**2 / precision, atol=0.05)
 
 
+def test_new_data_are_predicted_whatever_stands_for_their_labels() -> None:
+    def model(x: Tensor, y: Tensor) -> None:
+        slope = pyro.sample("slope", dist.Normal(0, 1))
+        with pyro.plate("row", len(x)):
+            pyro.sample("y", dist.Normal(slope * x, NOISE), obs=y)
+
+    def guide(x: Tensor, y: Tensor) -> None:
+        pyro.sample("slope", dist.Normal(2.0, 0.1))
+
+    new = torch.tensor([-3.0, 0.0, 5.0])
+    for anything in (torch.zeros(3), torch.full((3,), 99.0)):
+        tree = from_pyro_svi(
+            model, guide, new, anything, num_draws=2000, chunk_size=1000, groups=["posterior_predictive"]
+        )
+        drawn = tree.posterior_predictive.y.values[0]
+        np.testing.assert_allclose(drawn.mean(0), 2 * new, atol=0.1)
+        np.testing.assert_allclose(drawn.std(0), (NOISE**2 + (0.1 * new) ** 2).sqrt(), rtol=0.1)
+
+
 def test_subsample_is_the_same_in_every_draw_and_scales_nothing() -> None:
     data = torch.linspace(-3, 3, 20)
 
