@@ -40,12 +40,12 @@ from study import (
 )
 from study.benches import clean_labels, noise
 
-from vri_pyro.algorithm import hyperparameters_of
-from vri_pyro.bilevel import BilevelSVI
 from vri_pyro.data import generator_for, permutation
-from vri_pyro.labelled import Labelled
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.algorithm import hyperparameters_of
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.run_folder import RunFolder
 
 WEIGHT = "1e-3"  # λ and β
 # The paper's configuration with all of the library's but the prior's free variance.

@@ -52,12 +52,12 @@ from study.benches import clean_labels, noise
 from study.execution import Outcome
 from study.statistics import mean_of
 
-from vri_pyro.configuration import build_experiment, experiment_parser
 from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
 from vri_pyro.diagnostics import meta_gradient_squared_norm
-from vri_pyro.evaluation import evaluate
-from vri_pyro.experiment import Experiment
-from vri_pyro.provenance import provenance
+from vri_pyro.runs.configuration import build_experiment, experiment_parser
+from vri_pyro.runs.experiment import Experiment
+from vri_pyro.training.evaluation import evaluate
+from vri_pyro.utils.provenance import provenance
 
 HORIZONS = {
     "synthetic": (4, 8, 16),

@@ -12,7 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 from study import Store, Workshop, config, grid, run_all, runs_of, spread
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 METHODS = {
     "cross entropy": config("cross_entropy"),

@@ -5,7 +5,7 @@ It takes the options of ``vri-pyro fit``.
 
 import sys
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 
 if __name__ == "__main__":
     sys.exit(main(["fit", *sys.argv[1:]]))

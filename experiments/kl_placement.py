@@ -26,8 +26,8 @@ from matplotlib.figure import Figure
 from study import Bench, Cell, Options, Page, Records, Study, by_method, config, main, markdown_table, significant
 from study.benches import clean_labels, noise
 
-from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.run_folder import RunFolder
 
 WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)}
 INNER, OUTER = "--method.inner_kl_weight", "--method.outer_kl_weight"

@@ -39,11 +39,11 @@ from study import Bench, Cell, Page, Records, Study, config, grid, main, markdow
 from study.benches import clean_labels, noise, open_set
 from torch import Tensor
 
-from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.label_issues import Evidence, LabelIssues, detection, evidence_of, rank
-from vri_pyro.peers.confident_learning import FoldDescent, fold_of
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.methods.confident_learning import FoldDescent, fold_of
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.run_folder import RunFolder
 
 CLEAN = ("--method.clean_weight", "1")
 CROSS_VALIDATED = "cross-validated cross entropy"

@@ -27,8 +27,6 @@ from torch.utils.data import DataLoader, TensorDataset
 from torchvision.transforms import v2
 
 from vri_pyro.backbones import PreActResNet18, SmallCNN
-from vri_pyro.bilevel import BilevelSVI
-from vri_pyro.classifier import Classifier
 from vri_pyro.data import (
     Augmentation,
     BatchPlan,
@@ -40,11 +38,13 @@ from vri_pyro.data import (
     Weak,
     generator_for,
 )
-from vri_pyro.experiment import choose_device
+from vri_pyro.data.batch import Labelled
 from vri_pyro.guides import DiagonalNormal
-from vri_pyro.labelled import Labelled
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.models import Rectification
-from vri_pyro.provenance import provenance
+from vri_pyro.runs.experiment import choose_device
+from vri_pyro.utils.provenance import provenance
 
 BATCH = 100
 MEAN, STD = np.full(3, 0.5), np.full(3, 0.25)

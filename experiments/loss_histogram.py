@@ -20,8 +20,8 @@ from study import Bench, Cell, Page, Records, Study, config, grid, main, markdow
 from study.benches import clean_labels, noise
 
 from vri_pyro.diagnostics import rectified
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.run_folder import RunFolder
 
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
 METHODS = {

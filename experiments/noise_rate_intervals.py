@@ -17,10 +17,10 @@ from typing import Any
 import torch
 from rich.console import Console
 
-from vri_pyro.errors import UserError
 from vri_pyro.label_issues import evidence_of, rank
-from vri_pyro.provenance import provenance
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "noise_rate_intervals.json"
 

@@ -23,9 +23,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.cli import main
-from vri_pyro.pairs import Guide, Prior
+from vri_pyro.cli.main import main
+from vri_pyro.interfaces.base import Guide, Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class LaplacePrior(Prior):

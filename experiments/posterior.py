@@ -31,7 +31,6 @@ from pyro import poutine
 from study import Bench, Cell, Page, Records, Study, config, main, markdown_table, spread
 from study.benches import clean_labels, noise
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import (
     bounds,
     choose_examples,
@@ -45,9 +44,10 @@ from vri_pyro.diagnostics import (
     simulation_based_calibration,
 )
 from vri_pyro.guides import LowRankNormal
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import GatedRectification
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.run_folder import RunFolder
 
 METHODS = {
     "VRI": config("vri"),

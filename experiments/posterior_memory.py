@@ -18,11 +18,11 @@ from pathlib import Path
 
 import torch
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import from_pyro_svi
 from vri_pyro.guides import DiagonalNormal
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import Rectification
-from vri_pyro.provenance import provenance
+from vri_pyro.utils.provenance import provenance
 
 FEATURES = 64
 RESULTS = Path(__file__).parent / "results" / "posterior_memory.json"

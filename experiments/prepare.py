@@ -15,7 +15,7 @@ import numpy as np
 
 from vri_pyro.data import CIFAR10, CIFAR80, CIFAR100, MNIST, FashionMNIST
 from vri_pyro.data.npz import write_npz
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 SOURCES = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10, "cifar100": CIFAR100, "cifar80": CIFAR80}
 

@@ -26,11 +26,11 @@ from torch.distributions import Categorical, kl_divergence
 from torch.nn import functional as F
 
 from vri_pyro.backbones import PreActResNet18
-from vri_pyro.bilevel import BilevelSVI
-from vri_pyro.classifier import Classifier, ClassifierOutput
-from vri_pyro.elbo import RectificationELBO
+from vri_pyro.data.batch import Labelled
 from vri_pyro.guides import DiagonalNormal
-from vri_pyro.hypergradient import (
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.infer.hypergradient import (
     Hypergradient,
     SplitFiniteDifference,
     SplitForwardDifference,
@@ -38,9 +38,9 @@ from vri_pyro.hypergradient import (
     SplitVJP,
     Unrolled,
 )
-from vri_pyro.labelled import Labelled
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.models import Rectification
-from vri_pyro.provenance import provenance
+from vri_pyro.utils.provenance import provenance
 
 CLASSES = 10
 STRATEGIES: dict[str, tuple[type[Hypergradient], bool]] = {

@@ -21,10 +21,10 @@ from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, spread
 from study.benches import clean_labels, noise
 
-from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.diagnostics import averaged_transition, learned_transition, rectified
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.run_folder import RunFolder
 
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
 METHODS = {

@@ -9,9 +9,9 @@ from typing import Any
 import pyro
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.inputs import Features, InputFactory, Inputs, LabelEmbedding
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class AmortisedVector(Guide):
@@ -36,7 +36,7 @@ class AmortisedVector(Guide):
         return self.distribution(self.inputs(output, y))
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Guide`. Site: ``v`` [batch, K]."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`. Site: ``v`` [batch, K]."""
         q = self.posterior(output, y)
         with pyro.plate("data", y.shape[0]):
             return pyro.sample("v", q)

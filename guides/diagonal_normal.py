@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
-from vri_pyro.networks import DiagonalNormalNetwork
+from vri_pyro.interfaces.networks import DiagonalNormalNetwork
 
 
 class DiagonalNormal(AmortisedVector):

@@ -10,7 +10,7 @@ from torch import Tensor, nn
 
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
-from vri_pyro.networks import hidden_layers
+from vri_pyro.interfaces.networks import hidden_layers
 
 
 class DiracVector(AmortisedVector):

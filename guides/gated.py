@@ -7,12 +7,12 @@ from collections.abc import Callable, Sequence
 import pyro
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.guides.scalar_weight import GateNetwork
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class Gated(Guide):
@@ -42,7 +42,7 @@ class Gated(Guide):
         self.gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`. Sites: ``v`` [batch, K] and ``gate`` [batch]."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`. Sites: ``v`` [batch, K] and ``gate`` [batch]."""
         vector, gate = self.vector.posterior(output, y), self.gate(output, y)
         with pyro.plate("data", y.shape[0]):
             pyro.sample("v", vector)

@@ -10,16 +10,16 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.data_plate import DataPlate
-from vri_pyro.epoch_view import EpochView
-from vri_pyro.errors import UserError
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.gated import Gated
 from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.guides.scalar_weight import GateNetwork
-from vri_pyro.transition import clean_posterior
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.data_plate import DataPlate
+from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.transition_likelihood import clean_posterior
+from vri_pyro.utils.errors import UserError
 
 
 class Hierarchical(Gated):
@@ -70,12 +70,12 @@ class Hierarchical(Gated):
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
     def begin_training(self, model: Any, view: EpochView) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`; q(T) begins at the prior."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`; q(T) begins at the prior."""
         self.concentration.copy_(model.concentration)
         self.data.size = model.data.size
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`; a step of q(T)."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`; a step of q(T)."""
         expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
         true = clean_posterior(output.logits, expected_log.exp(), y)
         counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)
@@ -83,7 +83,7 @@ class Hierarchical(Gated):
         self.concentration.lerp_(model.concentration + all_like_these, self.rate)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`.
+        """See :class:`~vri_pyro.interfaces.base.Guide`.
 
         Sites: ``transition`` [K, K]; ``v`` [batch, K], ``gate`` and ``transition_gate`` [batch].
         """

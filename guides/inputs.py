@@ -9,8 +9,8 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.errors import UserError
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 _HIGHEST_LOSS = 10.0
 

@@ -8,10 +8,10 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.inputs import Features, InputFactory, Inputs, LabelEmbedding
-from vri_pyro.networks import hidden_layers
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.networks import hidden_layers
 
 
 class LabelCorrection(Guide):
@@ -41,7 +41,7 @@ class LabelCorrection(Guide):
         self.network = nn.Sequential(body, nn.Linear(width, num_classes), nn.Softmax(dim=-1))
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Guide`. Site: ``soft_label`` [batch, K]."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`. Site: ``soft_label`` [batch, K]."""
         soft = self.network(self.inputs(output, y))
         with pyro.plate("data", y.shape[0]):
             return pyro.sample("soft_label", dist.Delta(soft, event_dim=1))

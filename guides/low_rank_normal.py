@@ -8,10 +8,10 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.errors import UserError
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
-from vri_pyro.networks import DiagonalNormalNetwork
+from vri_pyro.interfaces.networks import DiagonalNormalNetwork
+from vri_pyro.utils.errors import UserError
 
 
 class LowRankNormal(AmortisedVector):

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class NoLatents(Guide):
@@ -15,4 +15,4 @@ class NoLatents(Guide):
         super().__init__()
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Guide`."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`."""

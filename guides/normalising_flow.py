@@ -9,10 +9,10 @@ import pyro.distributions as dist
 from pyro.distributions.transforms import conditional_affine_autoregressive
 from torch import Tensor, nn
 
-from vri_pyro.errors import UserError
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
-from vri_pyro.networks import DiagonalNormalNetwork
+from vri_pyro.interfaces.networks import DiagonalNormalNetwork
+from vri_pyro.utils.errors import UserError
 
 
 class NormalisingFlow(AmortisedVector):

@@ -9,10 +9,10 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.guides.inputs import InputFactory, Inputs, LabelOneHot, Loss
-from vri_pyro.networks import DiagonalNormalNetwork, hidden_layers
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.networks import DiagonalNormalNetwork, hidden_layers
 
 
 class GateNetwork(nn.Module):
@@ -79,7 +79,7 @@ class ScalarWeight(Guide):
         self.gate = GateNetwork(feature_dim, num_classes, hidden, inputs, dirac, activation)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Guide`. Site: ``gate`` [batch]."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`. Site: ``gate`` [batch]."""
         q = self.gate(output, y)
         with pyro.plate("data", y.shape[0]):
             return pyro.sample("gate", q)

@@ -7,8 +7,8 @@ import pyro.distributions as dist
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.pairs import Model
+from vri_pyro.interfaces.base import Model
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class CorrectedCrossEntropy(Model):
@@ -30,7 +30,10 @@ class CorrectedCrossEntropy(Model):
         self.num_classes = num_classes
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`. Sites: latent ``soft_label`` [batch, K], ``y``, factor ``correction``."""
+        """See :class:`~vri_pyro.interfaces.base.Model`.
+
+        Sites: latent ``soft_label`` [batch, K], ``y``, factor ``correction``.
+        """
         logits = output.logits
         with pyro.plate("data", logits.shape[0]):
             soft = pyro.sample("soft_label", dist.Dirichlet(logits.new_ones(self.num_classes)))

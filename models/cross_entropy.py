@@ -6,8 +6,8 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.pairs import Model
+from vri_pyro.interfaces.base import Model
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class CrossEntropy(Model):
@@ -17,6 +17,6 @@ class CrossEntropy(Model):
         super().__init__()
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`."""
+        """See :class:`~vri_pyro.interfaces.base.Model`."""
         with pyro.plate("data", output.logits.shape[0]):
             return pyro.sample("y", dist.Categorical(logits=output.logits), obs=y)

@@ -10,10 +10,10 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import TransitionMatrix, generator_for
-from vri_pyro.pairs import Model
-from vri_pyro.transition import noisy_log_probabilities
+from vri_pyro.interfaces.base import Model
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.transition_likelihood import noisy_log_probabilities
 
 
 class ForwardCorrection(Model):
@@ -40,7 +40,7 @@ class ForwardCorrection(Model):
         self.register_buffer("transition", torch.tensor(transition, dtype=torch.get_default_dtype()))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`."""
+        """See :class:`~vri_pyro.interfaces.base.Model`."""
         with pyro.plate("data", output.logits.shape[0]):
             logits = noisy_log_probabilities(output.logits, self.transition)
             return pyro.sample("y", dist.Categorical(logits=logits), obs=y)

@@ -8,11 +8,11 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.interfaces.base import Guide, Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.models.rectification import Rectification
-from vri_pyro.pairs import Guide, Prior
 
 
 class GatedRectification(Rectification):
@@ -39,11 +39,11 @@ class GatedRectification(Rectification):
         self.gate = Gate()
 
     def bind(self, guide: Guide) -> None:
-        """See :class:`~vri_pyro.pairs.Model`; a prior of the vector is made of the vector's guide."""
+        """See :class:`~vri_pyro.interfaces.base.Model`; a prior of the vector is made of the vector's guide."""
         super().bind(getattr(guide, "vector", guide))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`. Sites: latents ``v`` [batch, K] and ``gate`` [batch], ``y``."""
+        """See :class:`~vri_pyro.interfaces.base.Model`. Sites: latents ``v`` [batch, K] and ``gate`` [batch], ``y``."""
         size = output.logits.shape[0]
         with pyro.plate("data", size):
             v = pyro.sample("v", self.prior(output.features))

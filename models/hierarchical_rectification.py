@@ -10,16 +10,16 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.data_plate import DataPlate
-from vri_pyro.epoch_view import EpochView
-from vri_pyro.errors import UserError
-from vri_pyro.memory import PredictionMemory, early_learning_regulariser
+from vri_pyro.interfaces.base import Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.data_plate import DataPlate
+from vri_pyro.interfaces.prediction_memory import PredictionMemory, early_learning_regulariser
+from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
-from vri_pyro.pairs import Prior
-from vri_pyro.transition import glc_estimate, noisy_log_probabilities
+from vri_pyro.utils.errors import UserError
 
 _LEAST = 1e-4  # of a probability that a gate is to move
 
@@ -98,7 +98,7 @@ class HierarchicalRectification(GatedRectification):
         self.register_buffer("concentration", self._around(torch.eye(num_classes), torch.ones(num_classes)))
 
     def begin_training(self, view: EpochView) -> None:
-        """See :class:`~vri_pyro.pairs.Model`.
+        """See :class:`~vri_pyro.interfaces.base.Model`.
 
         Raises:
             UserError: nothing was trained yet that could tell the transition.
@@ -115,12 +115,12 @@ class HierarchicalRectification(GatedRectification):
         self.memory.reserve(len(view.examples))
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.pairs.Model`; remembers the predictions."""
+        """See :class:`~vri_pyro.interfaces.base.Model`; remembers the predictions."""
         if output.index is not None:
             self.memory.keep(output.index, self.memory.moved(output.logits, output.index))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`.
+        """See :class:`~vri_pyro.interfaces.base.Model`.
 
         Sites: latents ``transition`` [K, K] outside the data plate; ``v`` [batch, K], ``gate`` and ``transition_gate``
         [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``; the factor ``early_learning``, in

@@ -6,8 +6,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vri_pyro.networks import bounded
-from vri_pyro.pairs import Prior
+from vri_pyro.interfaces.base import Prior
+from vri_pyro.interfaces.networks import bounded
 
 
 class LearnedNormal(Prior):
@@ -28,7 +28,7 @@ class LearnedNormal(Prior):
         self.log_variance_bounds = log_variance_bounds
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`."""
         shape = (*features.shape[:-1], -1)
         scale = (0.5 * bounded(self.log_variance, self.log_variance_bounds)).exp()
         return dist.Normal(self.location.expand(shape), scale.expand(shape)).to_event(1)

@@ -7,9 +7,9 @@ from typing import Any
 import pyro.distributions as dist
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.errors import UserError
-from vri_pyro.pairs import Guide, Prior
+from vri_pyro.interfaces.base import Guide, Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 
 class MaskedGuide(Prior):
@@ -36,7 +36,7 @@ class MaskedGuide(Prior):
         self._guide = [guide]
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`; a guide that sees the logits finds zeros there."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`; a guide that sees the logits finds zeros there."""
         if not self._guide:
             raise UserError("MaskedGuide has no guide yet; call model.bind(guide)")
         logits = features.new_zeros(*features.shape[:-1], self.num_classes)

@@ -6,9 +6,9 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vri_pyro.errors import UserError
-from vri_pyro.networks import bounded
-from vri_pyro.pairs import Prior
+from vri_pyro.interfaces.base import Prior
+from vri_pyro.interfaces.networks import bounded
+from vri_pyro.utils.errors import UserError
 
 
 class MixtureOfNormals(Prior):
@@ -38,7 +38,7 @@ class MixtureOfNormals(Prior):
         self.log_variance_bounds = log_variance_bounds
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`."""
         scales = (0.5 * bounded(self.log_variances, self.log_variance_bounds)).exp()
         batch = features.shape[:-1]
         return dist.MixtureOfDiagNormals(

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 import pyro.distributions as dist
 from torch import Tensor
 
-from vri_pyro.networks import DiagonalNormalNetwork
-from vri_pyro.pairs import Prior
+from vri_pyro.interfaces.base import Prior
+from vri_pyro.interfaces.networks import DiagonalNormalNetwork
 
 
 class PriorNetwork(Prior):
@@ -35,5 +35,5 @@ class PriorNetwork(Prior):
         self.network = DiagonalNormalNetwork(feature_dim, num_classes, hidden, log_variance_bounds)
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`."""
         return self.network(features)

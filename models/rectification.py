@@ -8,9 +8,9 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.interfaces.base import Guide, Model, Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models.prior_network import PriorNetwork
-from vri_pyro.pairs import Guide, Model, Prior
 
 
 class Rectification(Model):
@@ -36,11 +36,11 @@ class Rectification(Model):
         self.link = nn.Sigmoid() if link is None else link
 
     def bind(self, guide: Guide) -> None:
-        """See :class:`~vri_pyro.pairs.Model`."""
+        """See :class:`~vri_pyro.interfaces.base.Model`."""
         self.prior.bind(guide)
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`. Sites: latent ``v`` [batch, K], ``rectifier``, ``y``."""
+        """See :class:`~vri_pyro.interfaces.base.Model`. Sites: latent ``v`` [batch, K], ``rectifier``, ``y``."""
         with pyro.plate("data", output.logits.shape[0]):
             v = pyro.sample("v", self.prior(output.features))
             rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)

@@ -5,8 +5,8 @@ from __future__ import annotations
 import pyro.distributions as dist
 from torch import Tensor
 
-from vri_pyro.errors import UserError
-from vri_pyro.pairs import Prior
+from vri_pyro.interfaces.base import Prior
+from vri_pyro.utils.errors import UserError
 
 
 class StandardNormal(Prior):
@@ -25,6 +25,6 @@ class StandardNormal(Prior):
         self.num_classes, self.scale = num_classes, scale
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`."""
         zeros = features.new_zeros(*features.shape[:-1], self.num_classes)
         return dist.Normal(zeros, self.scale).to_event(1)

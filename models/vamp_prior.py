@@ -8,8 +8,8 @@ import pyro.distributions as dist
 import torch
 from torch import Tensor, nn
 
-from vri_pyro.errors import UserError
-from vri_pyro.pairs import Guide, Prior
+from vri_pyro.interfaces.base import Guide, Prior
+from vri_pyro.utils.errors import UserError
 
 
 class VampPrior(Prior):
@@ -46,7 +46,7 @@ class VampPrior(Prior):
         self.pseudo_inputs = nn.Parameter(like.new_empty(self.components, inputs.width).normal_())
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.pairs.Prior`."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`."""
         if not self._guide:
             raise UserError("VampPrior has no guide yet; call model.bind(guide)")
         normal = self._guide[0].distribution(self.pseudo_inputs)

@@ -6,9 +6,9 @@ import pyro
 import pyro.distributions as dist
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
+from vri_pyro.interfaces.base import Model
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models.gate import Gate
-from vri_pyro.pairs import Model
 
 
 class WeightedCrossEntropy(Model):
@@ -28,7 +28,7 @@ class WeightedCrossEntropy(Model):
         self.gate = Gate()
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
-        """See :class:`~vri_pyro.pairs.Model`. Sites: latent ``gate`` [batch], ``y``."""
+        """See :class:`~vri_pyro.interfaces.base.Model`. Sites: latent ``gate`` [batch], ``y``."""
         size = output.logits.shape[0]
         with pyro.plate("data", size), self.gate.scaled(size):
             return pyro.sample("y", dist.Categorical(logits=output.logits), obs=y)

@@ -9,7 +9,7 @@ from typing import Literal
 
 from study.data import find, pooled, synthetic
 from study.runs import Cell, Options
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)
@@ -131,9 +131,9 @@ _LIKE_CIFAR10 = (
     *("frog", "bullfrog", "gazelle", "car", "limousine", "convertible", "wagon", "van", "lifeboat", "gondola"),
 )
 
-COSINE: Options = ("--schedule", "vri_pyro.schedules.Cosine", "--ema", "null")
+COSINE: Options = ("--schedule", "vri_pyro.infer.schedules.Cosine", "--ema", "null")
 # A constant rate and averaged weights, as runs by default: what wrong labels do to the last epoch averages out.
-AVERAGED: Options = ("--schedule", "vri_pyro.schedules.Constant", "--ema", "0.99")
+AVERAGED: Options = ("--schedule", "vri_pyro.infer.schedules.Constant", "--ema", "0.99")
 
 SYNTHETIC = Bench(
     title="synthetic",

@@ -16,8 +16,8 @@ from study.execution import Workshop, run_all
 from study.page import STYLE, Page
 from study.records import Records, Store
 from study.runs import Cell, runs_of
-from vri_pyro.errors import UserError
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
 
 RESULTS = Path(__file__).parents[1] / "results"
 

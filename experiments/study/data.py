@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.data.npz import names_in, read_npz, write_npz
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _IMAGES = ("x_train", "x_test", "x")
 

@@ -20,9 +20,9 @@ from rich.console import Console
 
 from study.records import Record, Store
 from study.runs import Run
-from vri_pyro.bilevel import StructuralZeroWarning
-from vri_pyro.cli import main
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.cli.main import main
+from vri_pyro.infer.bilevel import StructuralZeroWarning
+from vri_pyro.training.run_folder import RunFolder
 
 _STOPPED = 130
 

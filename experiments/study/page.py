@@ -12,7 +12,7 @@ import matplotlib as mpl
 from matplotlib.figure import Figure
 
 from study.records import Record, Records
-from vri_pyro.files import write_atomically
+from vri_pyro.utils.files import write_atomically
 
 # Okabe & Ito's colours, which people with any kind of colour vision tell apart; and a marker each, for print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")

@@ -11,8 +11,8 @@ from typing import Any
 import numpy as np
 
 from study.runs import Run, first_difference, without_folders
-from vri_pyro.errors import UserError
-from vri_pyro.files import write_atomically
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
 
 Record = dict[str, Any]
 

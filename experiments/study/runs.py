@@ -10,7 +10,7 @@ from typing import Any
 
 import yaml
 
-from vri_pyro.checkpoint import named_options
+from vri_pyro.training.checkpoint import named_options
 
 CONFIGS = Path(__file__).parents[1] / "configs"
 

@@ -18,8 +18,9 @@ from vri_pyro.backbones import (
     ResNet32,
     SmallCNN,
 )
-from vri_pyro.classifier import Classifier, call, cloned_buffers, parameters_of
-from vri_pyro.errors import UserError
+from vri_pyro.infer.functional import call, cloned_buffers, parameters_of
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.utils.errors import UserError
 
 NUM_CLASSES = 5
 IMAGE_BACKBONES = [SmallCNN, ResNet32, PreActResNet18, PreActResNet34]

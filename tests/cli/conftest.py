@@ -12,7 +12,7 @@ from typing import NamedTuple
 import pyro
 import pytest
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 
 # Small networks, so that an epoch on the digits takes a few hundredths of a second.
 TINY = """\

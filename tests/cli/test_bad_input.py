@@ -9,8 +9,8 @@ import numpy as np
 import pytest
 import torch
 
-from vri_pyro.checkpoint import FORMAT
-from vri_pyro.cli import COMMANDS
+from vri_pyro.cli.main import COMMANDS
+from vri_pyro.training.checkpoint import FORMAT
 
 from .conftest import FINE_TUNING, Command, Result
 
@@ -247,7 +247,7 @@ def test_saved_split_whose_clean_and_noisy_parts_overlap(vri_pyro: Command, here
 OWN_GUIDES = """
 import pyro, torch
 import pyro.distributions as dist
-from vri_pyro.pairs import Guide
+from vri_pyro.interfaces.base import Guide
 
 class _Constant(Guide):
     site, extra = "v", 0

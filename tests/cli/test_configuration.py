@@ -41,7 +41,7 @@ def test_later_files_and_options_win(vri_pyro: Command, here: Path) -> None:
     assert (found["seed"], found["epochs"], found["threads"]) == (7, 9, 1)
 
 
-@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_configuration_that_ships_runs_on_the_digits(vri_pyro: Command, here: Path, config: Path) -> None:
     fine_tuning = ("--fine_tuning.epochs", "1") if "fine_tuning" in config.read_text() else ()
@@ -61,7 +61,7 @@ def _without_clean_set(config: Path) -> tuple[str, ...]:
     return ("--warm_up.epochs", "1", *size)
 
 
-@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
 def test_training_options_work_with_methods_of_every_kind(vri_pyro: Command, here: Path) -> None:
     options = ("--ema", "0.9", "--networks", "2", "--clean_mixup.every", "1", "--schedule", "CyclicCosine")
     for name in ("vri", "mw_net", "cross_entropy", "clean_only"):
@@ -71,7 +71,7 @@ def test_training_options_work_with_methods_of_every_kind(vri_pyro: Command, her
         assert "clean_mixup_loss" in (here / name / "metrics.csv").read_text()
 
 
-@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
 def test_learning_without_clean_labels_takes_the_method_of_another_configuration(vri_pyro: Command, here: Path) -> None:
     method, without = (next(path for path in CONFIGS if path.stem == stem) for stem in ("mw_net", "vri_no_clean_plus"))
     files = ("--config", str(method), "--config", str(without))
@@ -117,9 +117,9 @@ import numpy as np
 import pyro
 import pyro.distributions as dist
 import torch
-from vri_pyro.classifier import Classifier, ClassifierOutput
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import Arrays, LabelNoise, NoisyLabels, Source
-from vri_pyro.pairs import Guide, Prior
+from vri_pyro.interfaces.base import Guide, Prior
 
 
 class MyGuide(Guide):

@@ -13,8 +13,8 @@ import pytest
 from PIL import Image
 
 from vri_pyro.data import Digits, Flip, Split, make_split
-from vri_pyro.trained import TrainedClassifier
-from vri_pyro.training import Trainer
+from vri_pyro.runs.predictor import TrainedClassifier
+from vri_pyro.training.trainer import Trainer
 
 from .conftest import Command
 

@@ -10,9 +10,9 @@ import arviz as az
 import numpy as np
 import pytest
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 from vri_pyro.data import Split
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 ALONE = """
@@ -108,7 +108,7 @@ def test_folder_without_a_run_and_method_without_a_pair_are_refused(
 ) -> None:
     assert main(["diagnose", str(tmp_path)]) == 2
     assert "is no run folder" in capsys.readouterr().err
-    peer = fit(tmp_path / "peer", "--method", "vri_pyro.peers.ELR")
+    peer = fit(tmp_path / "peer", "--method", "vri_pyro.methods.ELR")
     assert main(["diagnose", str(peer)]) == 2
     assert "by a method without model and guide" in capsys.readouterr().err
     without_latents = fit(tmp_path / "plain", "--config", str(CONFIGS / "cross_entropy.yaml"))

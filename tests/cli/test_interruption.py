@@ -35,7 +35,16 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def _start(here: Path, resume: bool) -> subprocess.Popen[str]:
     (here / "config.yaml").write_text(CONFIG)
-    command = [sys.executable, "-m", "vri_pyro.cli", "fit", "--config", "config.yaml", "--resume", str(resume).lower()]
+    command = [
+        sys.executable,
+        "-m",
+        "vri_pyro.cli.main",
+        "fit",
+        "--config",
+        "config.yaml",
+        "--resume",
+        str(resume).lower(),
+    ]
     return subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
@@ -151,7 +160,7 @@ def _interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
         if (epoch, done) == (0, step):
             signal.raise_signal(signal.SIGINT)
 
-    monkeypatch.setattr("vri_pyro.progress.ProgressDisplay.step", display)
+    monkeypatch.setattr("vri_pyro.utils.progress.ProgressDisplay.step", display)
 
 
 def test_stopped_convolutional_network_goes_on_bit_for_bit(

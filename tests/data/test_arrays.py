@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 
 from vri_pyro.data import Arrays
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 CLASSES = ("cat", "dog", "hen")
 

@@ -28,7 +28,7 @@ from vri_pyro.data import (
     generator_for,
 )
 from vri_pyro.data.augmentation.rand_augment import OPERATIONS, operation
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 ALL: list[Augmentation] = [
     NoAugmentation(),

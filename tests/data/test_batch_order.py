@@ -8,7 +8,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vri_pyro.data import batch_indices
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 few = settings(max_examples=40, deadline=None, derandomize=True)
 

@@ -13,7 +13,7 @@ import torch
 from PIL import Image, ImageOps
 
 from vri_pyro.data import DatasetImages, ImageFiles, Joined, damaged, generator_for
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _pixels(height: int = 12, width: int = 20, channels: int = 3) -> np.ndarray:

@@ -9,8 +9,8 @@ import pytest
 import torch
 
 from vri_pyro.data import BatchPlan, DeviceData, Streamed, StreamedData, Weak, generator_for, mean_and_std
-from vri_pyro.errors import UserError
-from vri_pyro.labelled import Labelled
+from vri_pyro.data.batch import Labelled
+from vri_pyro.utils.errors import UserError
 
 
 class Counted(Streamed):

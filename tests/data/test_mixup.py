@@ -9,7 +9,7 @@ from scipy.integrate import quad
 from scipy.stats import beta
 
 from vri_pyro.data import Mixup, generator_for
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 4.0])

@@ -26,7 +26,7 @@ from vri_pyro.data import (
     UniformInclusive,
     generator_for,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 CLASS_COUNTS = {
     UniformInclusive: st.integers(2, 12),

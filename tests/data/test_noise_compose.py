@@ -20,7 +20,7 @@ from vri_pyro.data import (
     UniformInclusive,
     generator_for,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _apply(noise: LabelNoise, num_classes: int = 5, per_class: int = 1000, seed: int = 0) -> NoisyLabels:

@@ -15,7 +15,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vri_pyro.data import Arrays, Compose, HumanLabels, NoNoise, Split, UniformExclusive, generator_for, make_split
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 TRUTH = np.arange(60) % 3
 GIVEN = np.where(np.arange(60) % 4 == 0, (TRUTH + 1) % 3, TRUTH)

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from vri_pyro.data import InstanceDependent, NoisyLabels, categorical, generator_for
 from vri_pyro.data.noise import instance_dependent
 from vri_pyro.data.noise.normal import standard_normal, truncated_normal
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 IMAGES = np.random.default_rng(1).integers(0, 256, (600, 4, 4, 3), dtype=np.uint8)
 LABELS = np.arange(600) % 5

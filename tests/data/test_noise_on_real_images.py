@@ -23,7 +23,7 @@ from vri_pyro.data import (
     UniformInclusive,
     make_split,
 )
-from vri_pyro.data.noise.transition import count_transitions
+from vri_pyro.data.noise.transition_counts import count_transitions
 
 pytestmark = pytest.mark.shared_data
 NOISY = 20_000

@@ -33,7 +33,7 @@ from vri_pyro.data import (
     make_split,
 )
 from vri_pyro.data.noise import instance_dependent
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 few = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from hypothesis.extra.numpy import arrays
 
 from vri_pyro.data import NoisyLabels, TransitionMatrix, generator_for
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 MATRIX = [[0.7, 0.3, 0.0], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]]
 

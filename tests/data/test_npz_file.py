@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from vri_pyro.data import NpzFile
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _contents() -> dict[str, Any]:

@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from vri_pyro.data import categorical, generator_for, permutation
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def test_stream_is_the_one_on_record() -> None:

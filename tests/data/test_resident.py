@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from vri_pyro.data import DeviceData, generator_for, mean_and_std
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _images(n: int = 50) -> np.ndarray:

@@ -12,7 +12,7 @@ import pytest
 from torchvision.datasets import cifar
 
 from vri_pyro.data import CIFAR10, CIFAR100, Digits, FashionMNIST, Source
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def test_digits_are_split_in_proportion_and_scaled() -> None:

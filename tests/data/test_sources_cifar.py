@@ -17,7 +17,7 @@ import torch
 from torchvision.datasets import cifar, mnist, svhn
 
 from vri_pyro.data import CIFAR10N, CIFAR80, CIFAR100N, KMNIST, MNIST, SVHN, PairFlip, UniformExclusive, make_split
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @pytest.fixture(autouse=True)

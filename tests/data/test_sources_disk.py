@@ -31,7 +31,7 @@ from vri_pyro.data import (
     TorchDatasets,
     make_split,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _image(path: Path, grey: int = 100) -> None:

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from vri_pyro.data import Arrays, Flip, NoNoise, Split, make_split
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @pytest.fixture

@@ -25,7 +25,7 @@ from vri_pyro.data import (
     UniformInclusive,
     make_split,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 FIXED: dict[str, Any] = {"noise": NoNoise(), "clean_per_class": 2, "validation_per_class": 3, "noisy_size": None}
 

@@ -13,7 +13,7 @@ import pytest
 
 from vri_pyro.data import Arrays, Flip, NoNoise, NpzFile, Split, make_split
 from vri_pyro.data.image_files import ImageFiles
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def _split(arrays: Arrays, noise: Any = NoNoise(), clean: int | None = 2) -> Split:

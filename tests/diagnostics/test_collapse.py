@@ -11,14 +11,14 @@ import pytest
 import torch
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 from vri_pyro.diagnostics import choose_examples, collapse, outputs_of, posterior_curves
-from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, NormalisingFlow
+from vri_pyro.interfaces.base import Guide, Prior
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import MixtureOfNormals, Rectification, StandardNormal, VampPrior
-from vri_pyro.pairs import Guide, Prior
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.utils.errors import UserError
 
 CLASSES = 3
 OUTPUT = ClassifierOutput(torch.randn(40, CLASSES), torch.randn(40, 5))

@@ -14,7 +14,7 @@ from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoM
 from torch import Tensor
 
 from vri_pyro.diagnostics import from_pyro_svi
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([0.5, -1.0, 2.0])
 

@@ -10,12 +10,12 @@ import pytest
 import torch
 from torch import Tensor, nn
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import elbo_trained, nuts_agreement, nuts_draws, simulation_based_calibration
 from vri_pyro.diagnostics.nuts_agreement import compare
-from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import Rectification, StandardNormal
+from vri_pyro.utils.errors import UserError
 
 NOISE = 0.5
 PRECISION = 1 + 1 / NOISE**2

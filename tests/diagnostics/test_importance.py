@@ -14,7 +14,7 @@ from scipy import stats
 from torch import Tensor
 
 from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k, rightness
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
 PRECISION = 5.0  # of the posterior of a unit prior and noise 0.5

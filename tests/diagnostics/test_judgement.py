@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 import torch
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 from vri_pyro.diagnostics import bounds, collapse, from_pyro_svi, judge_posterior, outputs_of, pareto_k
-from vri_pyro.errors import UserError
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--threads", "1", "--device", "cpu")

@@ -12,16 +12,16 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from vri_pyro.backbones import MLP
-from vri_pyro.bilevel import BilevelSVI
+from vri_pyro.data.batch import Labelled
 from vri_pyro.diagnostics import meta_gradient_squared_norm, squared_norm_of_mean
-from vri_pyro.elbo import RectificationELBO
-from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, DiracVector
-from vri_pyro.labelled import Labelled
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.models import Rectification, StandardNormal
+from vri_pyro.utils.errors import UserError
 
 pytestmark = pytest.mark.filterwarnings(
-    "ignore:`torch.jit.script` is deprecated:FutureWarning", "ignore::vri_pyro.bilevel.StructuralZeroWarning"
+    "ignore:`torch.jit.script` is deprecated:FutureWarning", "ignore::vri_pyro.infer.bilevel.StructuralZeroWarning"
 )
 INPUTS, CLASSES, RATE = 4, 3, 0.3
 

@@ -8,11 +8,11 @@ import pytest
 import torch
 from torch.nn import functional as F
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import rectified
-from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, DiracVector, NoLatents, ScalarWeight
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import CrossEntropy, Rectification, StandardNormal, WeightedCrossEntropy
+from vri_pyro.utils.errors import UserError
 
 FEATURES, CLASSES = 5, 3
 

@@ -66,7 +66,7 @@ def _import_graph() -> dict[str, set[str]]:
 
 def test_the_walk_sees_the_imports_that_are_known_to_be_there() -> None:
     graph = _import_graph()
-    assert "vri_pyro.configuration" in graph["vri_pyro.commands.fit"]
+    assert "vri_pyro.runs.configuration" in graph["vri_pyro.cli.fit"]
     assert "vri_pyro.models.prior_network" in graph["vri_pyro.models.rectification"]
 
 
@@ -117,7 +117,7 @@ def test_no_module_moves_anything_to_cuda_by_name() -> None:
 
 
 def test_elbo_never_waits_for_the_device() -> None:
-    assert not _attributes_called(_modules()["vri_pyro.elbo"]) & {"item", "tolist", "cpu", "numpy"}
+    assert not _attributes_called(_modules()["vri_pyro.infer.elbo"]) & {"item", "tolist", "cpu", "numpy"}
 
 
 def test_no_file_carries_more_than_a_seventh_of_the_code() -> None:

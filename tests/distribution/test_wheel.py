@@ -73,13 +73,13 @@ def test_wheel_holds_every_module_and_the_type_marker(names: set[str]) -> None:
 def test_wheel_names_the_command(wheel: Path, names: set[str]) -> None:
     entry_points = next(name for name in names if name.endswith("entry_points.txt"))
     with zipfile.ZipFile(wheel) as archive:
-        assert "vri-pyro = vri_pyro.cli:main" in archive.read(entry_points).decode()
+        assert "vri-pyro = vri_pyro.cli.main:main" in archive.read(entry_points).decode()
 
 
 _RUN = """
 import sys
 import vri_pyro, vri_pyro.models, vri_pyro.guides
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 print(*(module.__file__ for module in (vri_pyro, vri_pyro.models, vri_pyro.guides)), sep="\\n", file=sys.stderr)
 sys.exit(main(sys.argv[1:]))
 """

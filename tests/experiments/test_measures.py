@@ -18,16 +18,16 @@ import transition
 from study import Records
 
 from vri_pyro.backbones import MLP
-from vri_pyro.bilevel import BilevelSVI
-from vri_pyro.checkpoint import save_checkpoint
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 from vri_pyro.data import generator_for
-from vri_pyro.elbo import RectificationELBO
+from vri_pyro.data.batch import Labelled
 from vri_pyro.guides import DiagonalNormal
-from vri_pyro.labelled import Labelled
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.models import Rectification
-from vri_pyro.run_folder import RunFolder
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.checkpoint import save_checkpoint
+from vri_pyro.training.run_folder import RunFolder
 
 # ---------------------------------------------------------------------------------------------------------- compare
 
@@ -128,7 +128,7 @@ def double_precision() -> Iterator[None]:
 
 
 @pytest.mark.usefixtures("double_precision")
-@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
 @pytest.mark.parametrize("weight", [0.0, 0.3])
 def test_pull_is_the_slope_of_the_outer_objective_along_a_shift_of_log_variance(weight: float) -> None:
     classifier = MLP((4,), 3, hidden=(5,))

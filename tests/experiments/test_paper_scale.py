@@ -14,7 +14,7 @@ import pytest
 from study import Cell, Run, parser
 from study.benches import Bench
 
-from vri_pyro.commands import fit
+from vri_pyro.cli import fit
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 SCRIPTS = [path.stem for path in sorted(EXPERIMENTS.glob("*.py")) if "STUDY = Study(" in path.read_text()]

@@ -150,7 +150,7 @@ def test_smallest_form_runs(script: str, tmp_path: Path) -> None:
         assert rows[0]["plain_steps"] == 1
 
 
-@pytest.mark.filterwarnings("ignore::vri_pyro.bilevel.StructuralZeroWarning")
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
 @pytest.mark.parametrize("script", STUDIES)
 def test_study_runs_and_reports(script: str, here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     some, shown = STUDIES[script]

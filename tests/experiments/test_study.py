@@ -36,7 +36,7 @@ from study import (
 from study.data import find, pool, pooled
 from study.page import what_was_run
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 QUICK = (
     *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[8]", "--epochs", "2"),

@@ -12,10 +12,10 @@ import pytest
 import torch
 from PIL import Image
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 from vri_pyro.data import Digits
 from vri_pyro.label_issues import detection, evidence_of, rank
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
 
 VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
 

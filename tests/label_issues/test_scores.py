@@ -12,10 +12,10 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 from torch import Tensor
 from torch.distributions import kl_divergence
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import rectified
-from vri_pyro.errors import UserError
 from vri_pyro.guides import DiagonalNormal, NoLatents
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues import (
     Evidence,
     LabelIssues,
@@ -34,7 +34,7 @@ from vri_pyro.label_issues import (
     surprise,
 )
 from vri_pyro.models import CrossEntropy, Rectification
-from vri_pyro.transition import clean_posterior
+from vri_pyro.utils.errors import UserError
 
 FEATURES, CLASSES, SIZE = 5, 4, 30
 

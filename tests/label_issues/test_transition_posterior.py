@@ -7,8 +7,8 @@ import pytest
 import torch
 from torch import Tensor
 
-from vri_pyro.errors import UserError
 from vri_pyro.label_issues import Evidence, LabelIssues, Trusted, detection, rank, transition_posterior
+from vri_pyro.utils.errors import UserError
 
 CLASSES = 4
 

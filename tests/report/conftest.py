@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vri_pyro.cli import main
+from vri_pyro.cli.main import main
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--threads", "1", "--device", "cpu")
@@ -27,5 +27,5 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A run of a method in two stages, without a pair and with a matrix of its own."""
-    options = ("--method", "vri_pyro.peers.GLC", "--method.estimation_epochs", "2", "--epochs", "3")
+    options = ("--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "2", "--epochs", "3")
     return fit(tmp_path_factory.mktemp("pages") / "peer", *options)

@@ -19,16 +19,16 @@ import torch
 from PIL import Image
 from torch.nn.functional import cross_entropy
 
-from vri_pyro.cli import main
-from vri_pyro.commands import fit as fit_command
+from vri_pyro.cli import fit as fit_command
+from vri_pyro.cli.main import main
 from vri_pyro.diagnostics import rightness
-from vri_pyro.errors import UserError
-from vri_pyro.evaluation import predict
 from vri_pyro.report import PARTS, SeenRun, record, render, write_page
 from vri_pyro.report.figures import curves
 from vri_pyro.report.pictures import data_uri
 from vri_pyro.report.predictions import calibrations
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.training.evaluation import predict
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
 
 from .conftest import CONFIGS, SMALL, fit
 

@@ -11,7 +11,7 @@ import pytest
 import torch
 from torch.nn.functional import one_hot
 
-from vri_pyro.calibration import calibration
+from vri_pyro.diagnostics.calibration import calibration
 from vri_pyro.diagnostics.collapse import Collapse
 from vri_pyro.report import Part, SeenRun
 from vri_pyro.report.figures import reliability

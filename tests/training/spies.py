@@ -8,16 +8,17 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vri_pyro.algorithm import Algorithm
-from vri_pyro.classifier import Classifier
-from vri_pyro.epoch_view import EpochView, Pools
+from vri_pyro.data.batch import Labelled
 from vri_pyro.guides import NoLatents
-from vri_pyro.initial_state import InitialState
-from vri_pyro.labelled import Labelled
-from vri_pyro.methods import Method, OptimizerFactory, Pool, SingleLevel
-from vri_pyro.metrics import Metrics
+from vri_pyro.infer.algorithm import Algorithm
+from vri_pyro.infer.initial_state import InitialState
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.infer.single_level import SingleLevelSVI
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.methods.base import Method, OptimizerFactory, Pool
+from vri_pyro.methods.single_level import SingleLevel
 from vri_pyro.models import CrossEntropy
-from vri_pyro.single_level import SingleLevelSVI
 
 
 class SeenStep(NamedTuple):

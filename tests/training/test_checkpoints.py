@@ -14,10 +14,10 @@ from typing import Any
 import pytest
 import torch
 
-from vri_pyro.checkpoint import FORMAT, load_checkpoint, save_checkpoint
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import Experiment, FineTuning
-from vri_pyro.files import write_atomically
+from vri_pyro.runs.experiment import Experiment, FineTuning
+from vri_pyro.training.checkpoint import FORMAT, load_checkpoint, save_checkpoint
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
 
 from .spies import cross_entropy, sgd
 
@@ -147,7 +147,7 @@ _SAVE_ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
 import torch
-from vri_pyro.checkpoint import save_checkpoint
+from vri_pyro.training.checkpoint import save_checkpoint
 path = Path(sys.argv[1])
 save_checkpoint(path, {"epoch": 1}, "")
 resource.setrlimit(resource.RLIMIT_FSIZE, (10_000, 10_000))
@@ -172,7 +172,7 @@ def test_full_disk_leaves_the_previous_checkpoint_and_no_rubbish(tmp_path: Path)
 _KILLED_WHILE_SAVING = """
 import os, signal, sys
 from pathlib import Path
-from vri_pyro.checkpoint import save_checkpoint
+from vri_pyro.training.checkpoint import save_checkpoint
 path = Path(sys.argv[1])
 save_checkpoint(path, {"epoch": 1}, "")
 os.replace = lambda *_: os.kill(os.getpid(), signal.SIGKILL)

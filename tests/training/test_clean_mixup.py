@@ -14,14 +14,15 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vri_pyro.backbones import MLP
-from vri_pyro.classifier import Classifier
-from vri_pyro.clean_mixup import CleanMixup
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import FineTuning, SplitSizes
 from vri_pyro.guides import NoLatents
-from vri_pyro.methods import OptimizerFactory, SingleLevel, Stage
+from vri_pyro.infer.single_level import SingleLevelSVI
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.methods.base import OptimizerFactory, Stage
+from vri_pyro.methods.single_level import SingleLevel
 from vri_pyro.models import CrossEntropy
-from vri_pyro.single_level import SingleLevelSVI
+from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.training.clean_mixup import CleanMixup
+from vri_pyro.utils.errors import UserError
 
 from .spies import Spy, Spying, cross_entropy, sgd
 

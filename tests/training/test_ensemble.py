@@ -12,12 +12,12 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.data import DeviceData, Digits, mean_and_std
-from vri_pyro.ensemble import Ensemble, EnsembleLearner, build_classifier, build_learner
-from vri_pyro.evaluation import evaluate
-from vri_pyro.labelled import Labelled
-from vri_pyro.schedules import Cosine
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.schedules import Cosine
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.ensemble import Ensemble, EnsembleLearner, build_classifier, build_learner
+from vri_pyro.training.evaluation import evaluate
 
 from .spies import Choosing, ChoosingSVI, Spy, Spying, cross_entropy, sgd
 

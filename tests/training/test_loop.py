@@ -17,16 +17,16 @@ import torch
 from torch import Tensor
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import Arrays, Digits, Source, Split, mean_and_std
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import Experiment, FineTuning, SplitSizes
-from vri_pyro.guard import NonFiniteError
-from vri_pyro.interruption import Interrupted
-from vri_pyro.labelled import Labelled
-from vri_pyro.methods import Pool
-from vri_pyro.schedules import Cosine
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.guard import NonFiniteError
+from vri_pyro.infer.schedules import Cosine
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.methods.base import Pool
+from vri_pyro.runs.experiment import Experiment, FineTuning, SplitSizes
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.interruption import Interrupted
 
 from .spies import Spy, Spying, cross_entropy, sgd
 

@@ -13,14 +13,14 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
 from vri_pyro.data import Split, UniformExclusive
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import SplitSizes
-from vri_pyro.interruption import Interrupted
-from vri_pyro.methods import Method
-from vri_pyro.peers import ELR, GLC, L2RW, ConfidentLearning, Mixup
-from vri_pyro.peers.descent import Descent
+from vri_pyro.methods import ELR, GLC, L2RW, ConfidentLearning, Mixup
+from vri_pyro.methods.base import Method
+from vri_pyro.methods.descent import Descent
+from vri_pyro.runs.experiment import SplitSizes
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.interruption import Interrupted
 
 from .spies import sgd
 

@@ -12,18 +12,19 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.clean_mixup import CleanMixup
 from vri_pyro.data import Mixup
-from vri_pyro.experiment import SplitSizes
 from vri_pyro.guides import DiagonalNormal, Hierarchical
-from vri_pyro.interruption import Interrupted
-from vri_pyro.methods import Bilevel, EstimatedBilevel, Stage
+from vri_pyro.infer.schedules import Constant, CyclicCosine, LinearWarmUp
+from vri_pyro.methods import NoisyCrossEntropy
+from vri_pyro.methods.base import Stage
+from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel
 from vri_pyro.models import HierarchicalRectification, Rectification, StandardNormal
-from vri_pyro.peers import NoisyCrossEntropy
-from vri_pyro.schedules import Constant, CyclicCosine, LinearWarmUp
-from vri_pyro.selection import GaussianMixture, SmallLoss
-from vri_pyro.training import Trainer
+from vri_pyro.runs.experiment import SplitSizes
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.clean_mixup import CleanMixup
+from vri_pyro.training.selection import GaussianMixture, SmallLoss
+from vri_pyro.training.trainer import Trainer
+from vri_pyro.utils.interruption import Interrupted
 
 from .spies import cross_entropy, sgd
 

@@ -15,10 +15,10 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vri_pyro
 from vri_pyro.data import Digits, Split
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import FineTuning, SplitSizes
-from vri_pyro.files import write_atomically
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
 
 from .spies import cross_entropy, sgd
 

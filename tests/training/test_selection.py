@@ -12,14 +12,14 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import DeviceData, Split, UniformExclusive
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import FineTuning, SplitSizes
-from vri_pyro.guard import NonFiniteError
-from vri_pyro.methods import Stage
-from vri_pyro.selection import GaussianMixture, Selection, SmallLoss
+from vri_pyro.infer.guard import NonFiniteError
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.methods.base import Stage
+from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.selection import GaussianMixture, Selection, SmallLoss
+from vri_pyro.utils.errors import UserError
 
 from .spies import Spying, cross_entropy, sgd
 

@@ -13,16 +13,17 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.checkpoint import load_checkpoint
-from vri_pyro.epoch_view import Pools
-from vri_pyro.errors import UserError
-from vri_pyro.experiment import FineTuning
 from vri_pyro.guides import Hierarchical
-from vri_pyro.initial_state import InitialState
-from vri_pyro.interruption import Interrupted
-from vri_pyro.methods import Bilevel, Stage
+from vri_pyro.infer.initial_state import InitialState
+from vri_pyro.infer.schedules import Constant, Cosine
+from vri_pyro.interfaces.training_context import Pools
+from vri_pyro.methods.base import Stage
+from vri_pyro.methods.bilevel import Bilevel
 from vri_pyro.models import HierarchicalRectification
-from vri_pyro.schedules import Constant, Cosine
+from vri_pyro.runs.experiment import FineTuning
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.interruption import Interrupted
 
 from .spies import Choosing, ChoosingSVI, Spying, cross_entropy, sgd
 

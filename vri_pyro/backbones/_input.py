@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch import Tensor
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def check_num_classes(num_classes: int) -> int:

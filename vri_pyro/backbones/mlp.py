@@ -8,8 +8,8 @@ from itertools import pairwise
 from torch import Tensor, nn
 
 from vri_pyro.backbones._input import check_batch, check_num_classes, check_shape
-from vri_pyro.classifier import Classifier, ClassifierOutput
-from vri_pyro.errors import UserError
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 
 class MLP(Classifier):

@@ -7,8 +7,8 @@ from torch import Tensor, nn
 
 from vri_pyro.backbones._initialisation import kaiming_convolutions_
 from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes
-from vri_pyro.classifier import Classifier, ClassifierOutput
-from vri_pyro.errors import UserError
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 STAGE_CHANNELS = (64, 128, 256, 512)
 SMALLEST_SIDE = 8

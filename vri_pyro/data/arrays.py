@@ -17,7 +17,7 @@ from vri_pyro.data.validation import (
     check_labels,
     check_same_shape,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

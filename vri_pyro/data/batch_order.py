@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 from vri_pyro.data.randomness import generator_for, permutation
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def batch_indices(n: int, batch_size: int, seed: int, purpose: str, step: int) -> np.ndarray:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
+from vri_pyro.data.batch import Labelled
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.streamed import Inputs
-from vri_pyro.errors import UserError
-from vri_pyro.labelled import Labelled
+from vri_pyro.utils.errors import UserError
 
 # The batches of a plan by the step's number; steps may be asked for in any order, best in theirs.
 BatchSequence = Callable[[int], Labelled]

@@ -12,7 +12,7 @@ import torch
 from PIL import Image, ImageOps
 
 from vri_pyro.data.streamed import Streamed
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 # What Pillow raises, by format and kind of damage.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)

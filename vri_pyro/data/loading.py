@@ -14,12 +14,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
+from vri_pyro.data.batch import Labelled
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
 from vri_pyro.data.randomness import generator_for
 from vri_pyro.data.streamed import Streamed
-from vri_pyro.errors import UserError
-from vri_pyro.labelled import Labelled
+from vri_pyro.utils.errors import UserError
 
 # Batches that each worker keeps ready.
 _AHEAD = 2

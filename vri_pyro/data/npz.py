@@ -10,8 +10,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vri_pyro.errors import UserError
-from vri_pyro.files import write_atomically
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
 
 # What NumPy and zipfile raise, by version and kind of damage, for bytes that are no sound archive or array.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)

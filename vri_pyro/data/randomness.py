@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:

@@ -10,10 +10,10 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
+from vri_pyro.data.batch import Labelled
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
 from vri_pyro.data.randomness import generator_for
-from vri_pyro.labelled import Labelled
 
 
 class DeviceData(Examples):

@@ -11,7 +11,7 @@ import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.noise.no_noise import NoNoise
-from vri_pyro.data.noise.transition import transition_frequencies
+from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.data.validation import (
@@ -23,7 +23,7 @@ from vri_pyro.data.validation import (
     check_same_shape,
     check_transition,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _OPTIONAL = (
     "true_labels",

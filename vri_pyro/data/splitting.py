@@ -13,7 +13,7 @@ from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def make_split(

@@ -6,7 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 class Streamed(ABC):

@@ -8,7 +8,7 @@ from __future__ import annotations
 import numpy as np
 
 from vri_pyro.data.streamed import Inputs, Streamed
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 # The label of an example that belongs to none of the classes: out of distribution, open-set noise.
 NO_CLASS = -1

@@ -12,9 +12,9 @@ from pyro import poutine
 from torch import Tensor
 from torch.distributions import Normal, kl_divergence
 
-from vri_pyro.classifier import ClassifierOutput
-from vri_pyro.elbo import RectificationELBO
-from vri_pyro.errors import UserError
+from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 POINT_STD = 0.05  # mean standard deviation of q, on the scale of v, on which a sigmoid link acts over a few units
 PRIOR_KL = 0.05  # nats a datum

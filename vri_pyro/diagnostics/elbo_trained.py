@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from vri_pyro.elbo import RectificationELBO
+from vri_pyro.infer.elbo import RectificationELBO
 
 
 def elbo_trained[G: nn.Module](

@@ -20,7 +20,7 @@ from vri_pyro.diagnostics.conversion.checks import (
 from vri_pyro.diagnostics.conversion.densities import Densities, attributes_of, factorising_plate
 from vri_pyro.diagnostics.conversion.pair import Pair
 from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Kept, Variables, in_arviz
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
     from xarray import DataTree

@@ -9,7 +9,7 @@ import numpy as np
 from scipy.special import logsumexp
 
 from vri_pyro.diagnostics.conversion.densities import PART, POINT_MASSES
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
     from xarray import DataArray, DataTree

@@ -13,7 +13,7 @@ from vri_pyro.diagnostics.conversion.densities import GLOBALS, POINT_MASSES, nam
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k, rightness
 from vri_pyro.diagnostics.run_posterior import outputs_of
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
 
 if TYPE_CHECKING:
     from xarray import DataArray, DataTree

@@ -7,10 +7,10 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vri_pyro.bilevel import BilevelSVI
-from vri_pyro.errors import UserError
-from vri_pyro.labelled import Labelled
-from vri_pyro.optimisation import learning_rate
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.virtual_step import learning_rate
+from vri_pyro.utils.errors import UserError
 
 
 def meta_gradient_squared_norm(algorithm: BilevelSVI, noisy: Sequence[Labelled], clean: Labelled) -> Tensor:

@@ -12,7 +12,7 @@ from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 LEVEL = 0.9  # of the intervals whose coverage is measured
 

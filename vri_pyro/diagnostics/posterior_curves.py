@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from vri_pyro.run_folder import RunFolder
+from vri_pyro.training.run_folder import RunFolder
 
 CURVES = ("posterior_std", "posterior_variance_norm", "prior_std", "kl")
 

@@ -13,8 +13,8 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor
 
-from vri_pyro.elbo import is_deterministic, stochastic
-from vri_pyro.errors import UserError
+from vri_pyro.infer.elbo import is_deterministic, stochastic
+from vri_pyro.utils.errors import UserError
 
 Site = Any  # Pyro's messages, dicts in which every value has a type of its own
 

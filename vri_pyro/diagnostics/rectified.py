@@ -10,9 +10,9 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics.pyro_traces import log_density
-from vri_pyro.errors import UserError
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.utils.errors import UserError
 
 
 class Rectified(NamedTuple):

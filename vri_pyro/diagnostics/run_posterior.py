@@ -8,13 +8,13 @@ import numpy as np
 import torch
 from pyro import poutine
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import Split, generator_for, permutation
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
-from vri_pyro.errors import UserError
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
     from xarray import DataTree

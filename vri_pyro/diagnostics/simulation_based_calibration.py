@@ -13,7 +13,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.conversion.pair import Unobserved
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 SIGNIFICANCE = 0.01
 SLIGHT = 0.05  # of the spread, and of the mean transform

@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vri_pyro.calibration import fitted_temperature
+from vri_pyro.diagnostics.calibration import fitted_temperature
 from vri_pyro.label_issues.evidence import Evidence, Trusted
 from vri_pyro.label_issues.neighbours import mean_over_nearest, smoothed
 

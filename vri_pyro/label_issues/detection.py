@@ -7,7 +7,7 @@ from typing import NamedTuple
 
 from torch import Tensor
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 class Detection(NamedTuple):

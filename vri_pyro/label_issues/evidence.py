@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics import learned_transition, rectified
 from vri_pyro.label_issues.inference import rectification_effect, surprise
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.run import TrainedRun
 
 _NOTHING = 1e-4  # nats: what a model without latents rectifies, but for rounding
 

@@ -8,9 +8,9 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.diagnostics import Rectified
-from vri_pyro.elbo import RectificationELBO
+from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 def rectification_effect(seen: Rectified) -> Tensor:

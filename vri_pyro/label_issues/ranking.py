@@ -9,14 +9,14 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.errors import UserError
+from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues.beliefs import beliefs
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
-from vri_pyro.transition import clean_posterior
+from vri_pyro.utils.errors import UserError
 
 BEST = "combined"
 _LITTLE = 0.25  # of the way from chance to always right

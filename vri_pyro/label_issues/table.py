@@ -11,8 +11,8 @@ import numpy as np
 
 from vri_pyro.data import Examples
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.files import write_atomically
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
+from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
 PROBABLE = 0.5  # a score above it makes a label more probably wrong than right

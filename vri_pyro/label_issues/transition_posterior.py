@@ -9,8 +9,8 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data import generator_for
-from vri_pyro.errors import UserError
 from vri_pyro.label_issues.two_observers import TwoObservers
+from vri_pyro.utils.errors import UserError
 
 _LEAST = 1.0  # examples of a class decided on rightly, and as many on any class, as if a classifier had said so
 _CHAINS = 20

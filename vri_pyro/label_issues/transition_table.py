@@ -9,8 +9,8 @@ from pathlib import Path
 
 import numpy as np
 
-from vri_pyro.files import write_atomically
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
+from vri_pyro.utils.files import write_atomically
 
 COLUMNS = ("class", "given", "probability", "low", "high")
 

@@ -10,7 +10,7 @@ from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
-from vri_pyro.calibration import Calibration
+from vri_pyro.diagnostics.calibration import Calibration
 from vri_pyro.report.names import drawable, key
 from vri_pyro.report.part import Drawing
 from vri_pyro.report.svg import SERIES, drawing, style

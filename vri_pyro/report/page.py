@@ -10,8 +10,6 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vri_pyro.diagnostics.importance import UNRELIABLE
-from vri_pyro.errors import UserError
-from vri_pyro.files import write_atomically
 from vri_pyro.report.figures import curves
 from vri_pyro.report.labels import labels
 from vri_pyro.report.part import Drawing, Part
@@ -21,6 +19,8 @@ from vri_pyro.report.seen import SeenRun
 from vri_pyro.report.setting import setting
 from vri_pyro.report.training import of, training
 from vri_pyro.report.transitions import transitions
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
 
 PARTS = (training, labels, transitions, posterior, predictions, setting)
 

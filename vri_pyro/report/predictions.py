@@ -7,8 +7,8 @@ from typing import Any
 
 from scipy.stats import binom
 
-from vri_pyro.calibration import Calibration, calibration
-from vri_pyro.data.noise.transition import transition_frequencies
+from vri_pyro.data.noise.transition_counts import transition_frequencies
+from vri_pyro.diagnostics.calibration import Calibration, calibration
 from vri_pyro.report.confusions import called, likeliest
 from vri_pyro.report.figures import matrix, reliability
 from vri_pyro.report.part import Fact, Level, Part, Verdict, percent

@@ -10,14 +10,14 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vri_pyro.calibration import fitted_temperature, prior_predictive
-from vri_pyro.classifier import ClassifierOutput
 from vri_pyro.data import generator_for, permutation
 from vri_pyro.diagnostics import Judgement, judge_posterior
-from vri_pyro.evaluation import predict
-from vri_pyro.experiment import results
+from vri_pyro.diagnostics.calibration import fitted_temperature, prior_predictive
+from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
-from vri_pyro.trained_run import TrainedRun
+from vri_pyro.runs.experiment import results
+from vri_pyro.runs.run import TrainedRun
+from vri_pyro.training.evaluation import predict
 
 MOST = 20_000
 STANDARD_DEVIATION = "posterior_std/"  # of a latent, as the metrics call it

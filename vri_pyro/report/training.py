@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from vri_pyro.experiment import evaluated_rows
 from vri_pyro.report.figures import Curves, curves
 from vri_pyro.report.part import Fact, Part, Verdict
 from vri_pyro.report.seen import SeenRun
-from vri_pyro.run_state import Rows
+from vri_pyro.runs.experiment import evaluated_rows
+from vri_pyro.training.state import Rows
 
 _APART = 2.0  # points of accuracy that the last epoch and the chosen one may be apart
 

@@ -11,7 +11,7 @@ from numpy.typing import DTypeLike
 from torch import Tensor
 
 from vri_pyro.data.randomness import generator_for
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 class Augmentation(ABC):

@@ -12,7 +12,7 @@ from vri_pyro.data.augmentation.cutout import Cutout
 from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
 from vri_pyro.data.augmentation.pad_crop import PadCrop
 from vri_pyro.data.augmentation.rand_augment import RandAugment
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -8,7 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, on_device_of
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

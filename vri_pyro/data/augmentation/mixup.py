@@ -11,7 +11,7 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, on_device_of
 from vri_pyro.data.randomness import beta, permutation
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

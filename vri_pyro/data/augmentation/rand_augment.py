@@ -12,7 +12,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 # Each by its number in a draw; those that a sign changes come first.
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.data.augmentation.window import windows
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 # What torch.load raises, by kind of damage, for bytes that are no sound file of tensors and arrays; the
 # SystemError is NumPy's, for a damaged dtype.

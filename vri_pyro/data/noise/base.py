@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vri_pyro.data.noise.transition import transition_frequencies
+from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)

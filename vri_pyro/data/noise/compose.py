@@ -10,10 +10,10 @@ from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, Replacement, check
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 from vri_pyro.data.noise.human_labels import HumanLabels
 from vri_pyro.data.noise.open_set import OpenSet
-from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.data.streamed import Inputs, part_of
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

@@ -11,7 +11,7 @@ from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.randomness import permutation
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.data.validation import check_array, check_labels
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _IMAGES, _LABELS, _NAMES = ("x_train", "x"), ("y_train", "y"), ("classes", "names")
 

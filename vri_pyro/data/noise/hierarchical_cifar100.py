@@ -8,7 +8,7 @@ import numpy as np
 
 from vri_pyro.data.noise.base import check_rate
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 CIFAR100_SUPERCLASSES = {
     "aquatic_mammals": ("beaver", "dolphin", "otter", "seal", "whale"),

@@ -9,11 +9,11 @@ import numpy as np
 
 from vri_pyro.data.noise.array_files import read_npy, read_pt
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
-from vri_pyro.data.noise.transition import realised_transition
+from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.data.npz import read_npz
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import check_labels
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _SUFFIXES = (".npy", ".npz", ".pt")
 _TRUTH_OF = {"noisy_coarse_label": "clean_coarse_label"}

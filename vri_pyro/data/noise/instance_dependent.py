@@ -14,7 +14,7 @@ from vri_pyro.data.noise.normal import standard_normal, truncated_normal
 from vri_pyro.data.randomness import categorical
 from vri_pyro.data.statistics import mean_and_std
 from vri_pyro.data.streamed import Inputs
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _SCALINGS = ("standardised", "raw")
 # Feature values in float64 at a time (32 MiB); the labels do not depend on it.

@@ -11,7 +11,7 @@ import numpy as np
 from vri_pyro.data.noise.array_files import read_csv, read_npy
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 from vri_pyro.data.validation import check_transition
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _READERS = {".npy": read_npy, ".csv": read_csv}
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, lines_of, streamed_arrays, warn_of_no_trusted_labels
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _CLASSES = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
 _FROM = "ANIMAL-10N (Song et al., SELFIE, 2019), the version with raw images, unpacked under root"

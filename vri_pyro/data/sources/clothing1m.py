@@ -10,7 +10,7 @@ from typing import Literal
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, class_number, fields_of, lines_of, streamed_arrays
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _FROM = "Clothing1M (Xiao et al., 2015, on request from its authors), unpacked under root"
 _CLASSES = 14

@@ -14,7 +14,7 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.image_files import DatasetImages
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import arrays_of_parts, check_there, warn_of_no_trusted_labels
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True)

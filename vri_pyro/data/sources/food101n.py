@@ -9,7 +9,7 @@ from typing import Literal
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, class_named, fields_of, lines_of, streamed_arrays
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _NOISY, _TEST = "Food-101N_release", "food-101"
 _FROM = "the Food-101N release (Lee et al., CleanNet, 2018), unpacked under root"

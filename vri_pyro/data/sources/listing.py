@@ -12,7 +12,7 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.image_files import ImageFiles, Joined
 from vri_pyro.data.streamed import Streamed
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass

@@ -16,7 +16,7 @@ from vri_pyro.data.sources.listing import (
     streamed_arrays,
     warn_of_no_trusted_labels,
 )
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _FROM = "WebVision 1.0 (Li et al., 2017), resized images, unpacked under root"
 _ALL_CLASSES = 1000

@@ -12,7 +12,7 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _REQUIRED = ("x_train", "y_train", "x_test", "y_test")
 _LABELS = ("y_train", "y_test", "y_train_clean")

@@ -12,7 +12,7 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
 

@@ -13,7 +13,7 @@ import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 # What torchvision raises for missing and for damaged files.
 _UNREADABLE = (OSError, RuntimeError, AssertionError, ValueError, LookupError, EOFError, pickle.UnpicklingError)

@@ -14,7 +14,7 @@ from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.conversion.densities import Densities
 from vri_pyro.diagnostics.conversion.pair import Pair, first_line
 from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Variables, by_draw, changing, in_arviz
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 
 def check_options(model: Any, guide: Any, groups: Collection[str], **numbers: Any) -> None:

@@ -11,7 +11,7 @@ import torch
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.conversion.variables import by_draw, changing, in_arviz
 from vri_pyro.diagnostics.pyro_traces import Site
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 POINT_MASSES, GLOBALS, PART = "point_masses", "global_latents", "subsample"  # attributes of sample_stats
 

@@ -13,8 +13,8 @@ from pyro.poutine.util import site_is_factor
 
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.pyro_traces import Site
-from vri_pyro.elbo import is_deterministic
-from vri_pyro.errors import UserError
+from vri_pyro.infer.elbo import is_deterministic
+from vri_pyro.utils.errors import UserError
 
 
 class Pair:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
-from vri_pyro.errors import UserError
+from vri_pyro.utils.errors import UserError
 
 GROUPS = (
     "posterior",

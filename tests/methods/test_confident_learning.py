@@ -1,0 +1,116 @@
+"""Confident learning: folds part the noisy examples, and what cleanlab says of their probabilities is pruned."""
+
+from __future__ import annotations
+
+import sys
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from infer.toys import INPUTS, Dense
+from torch.optim import SGD
+
+from vri_pyro.data import DeviceData
+from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.methods import ConfidentLearning
+from vri_pyro.methods.base import Stage
+from vri_pyro.methods.confident_learning import FoldDescent, PrunedDescent, fold_of, label_issues
+from vri_pyro.utils.errors import UserError
+
+sgd = partial(SGD, lr=0.1)
+TRUE = np.arange(90) % 3
+WRONG = np.array([3, 10, 44, 71])
+GIVEN = np.where(np.isin(np.arange(90), WRONG), (TRUE + 1) % 3, TRUE)
+
+
+def test_every_example_is_in_one_fold_and_every_class_in_proportion() -> None:
+    folds = fold_of(GIVEN, 5, seed=0)
+    sizes = np.array([[((folds == fold) & (label == GIVEN)).sum() for label in range(3)] for fold in range(5)])
+    assert sizes.sum() == 90
+    assert np.ptp(sizes.sum(1)) == 0
+    assert (np.ptp(sizes, axis=0) <= 1).all()
+    assert np.array_equal(folds, fold_of(GIVEN, 5, seed=0))
+    assert not np.array_equal(folds, fold_of(GIVEN, 5, seed=1))
+
+
+def test_labels_that_sure_probabilities_contradict_are_issues() -> None:
+    probabilities = np.full((90, 3), 0.05) + 0.85 * np.eye(3)[TRUE]
+    assert np.flatnonzero(label_issues(GIVEN, probabilities, "prune_by_noise_rate")).tolist() == WRONG.tolist()
+
+
+def _stages(folds: int, classifier: Dense) -> tuple[list[FoldDescent], PrunedDescent]:
+    method = ConfidentLearning(folds=folds)
+    stages = method.stages("training", Stage(method, sgd, 1))
+    assert list(stages) == [*(f"fold {n + 1}" for n in range(folds)), "training"]
+    *first, last = (stage.method.build(classifier, sgd) for stage in stages.values())
+    assert isinstance(last, PrunedDescent)
+    return [fold for fold in first if isinstance(fold, FoldDescent)], last
+
+
+def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> EpochView:
+    x = np.zeros((100, INPUTS))
+    y = np.zeros(100, dtype=np.int64)
+    x[noisy, TRUE], y[noisy] = 5.0, GIVEN
+    examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
+
+
+def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:
+    classifier = Dense()
+    noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions that are not in order
+    folds, last = _stages(3, classifier)
+    initial = {name: value.clone() for name, value in classifier.state_dict().items()}
+    left_out = []
+    for fold in folds:
+        view = _view(noisy, classifier)
+        pools = fold.begin_epoch(view)
+        assert pools is not None
+        torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
+        left_out.append(np.setdiff1d(noisy, pools.noisy))
+        assert len(left_out[-1]) == 30
+        for _ in range(60):
+            fold.step(view.examples.batch(pools.noisy), view.examples.batch(pools.clean))
+        assert fold.begin_epoch(_view(noisy, classifier, epoch=1)) is None
+    assert sorted(np.concatenate(left_out)) == sorted(noisy)
+
+    view = _view(noisy, classifier)
+    pools = last.begin_epoch(view)
+    assert pools is not None
+    torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
+    assert np.setdiff1d(noisy, pools.noisy).tolist() == sorted(noisy[WRONG])
+    batch = view.examples.batch(pools.noisy)
+    assert last.step(batch, batch)["kept"] == pytest.approx(86 / 90)
+    assert last.begin_epoch(_view(noisy, classifier, epoch=1)) is None
+
+
+def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
+    noisy, classifier, average = np.arange(5, 95), Dense(), Dense()
+    (fold, _), _ = _stages(2, classifier)
+    view = _view(noisy, average)
+    fold.predict_held_out(view)
+    batch = view.examples.batch(noisy[fold.held_out(view)])
+    with torch.no_grad():
+        expected, other = (network(batch.x).logits.softmax(-1) for network in (average, classifier))
+    torch.testing.assert_close(fold.probabilities, expected)
+    assert not torch.allclose(expected, other)
+
+
+def test_state_keeps_what_the_folds_have_said() -> None:
+    noisy = np.arange(5, 95)
+    folds, _ = _stages(2, Dense())
+    assert folds[0].state_dict()["probabilities"] is None
+    folds[0].predict_held_out(_view(noisy, Dense()))
+    others, _ = _stages(2, Dense())
+    others[0].load_state_dict(folds[0].state_dict())
+    torch.testing.assert_close(others[0].probabilities, folds[0].probabilities, rtol=0, atol=0)
+
+
+def test_too_few_folds_folds_that_are_not_built_and_no_cleanlab_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="folds is 1; give at least 2"):
+        ConfidentLearning(folds=1)
+    with pytest.raises(UserError, match="build those of its stages"):
+        ConfidentLearning().build(Dense(), sgd)
+    monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
+    with pytest.raises(UserError, match=r"pip install 'vri-pyro\[cleanlab\]'"):
+        label_issues(GIVEN, np.eye(3)[TRUE], "both")

@@ -1,0 +1,97 @@
+"""ELR: targets are running means of the classifier's own words, and its regulariser pulls towards them."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import pytest
+import torch
+from infer.toys import CLASSES, Dense, batch
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.methods import ELR
+from vri_pyro.methods.elr import ELRDescent
+from vri_pyro.utils.errors import UserError
+
+INDEX = torch.tensor([4, 0, 9, 2, 1, 7, 3])
+
+
+def _elr(classifier: Dense, rate: float = 0.1, **options: float) -> ELRDescent:
+    return ELR(**options).build(classifier, partial(SGD, lr=rate))
+
+
+def test_step_follows_cross_entropy_and_regulariser_by_their_formulas() -> None:
+    classifier, noisy = Dense(), batch(7)._replace(index=INDEX)
+    algorithm = _elr(classifier)
+    algorithm.step(noisy, noisy)
+    reference = copy.deepcopy(classifier)
+    before = algorithm.memory.table[INDEX]
+    metrics = algorithm.step(noisy, noisy)
+
+    logits = reference(noisy.x).logits
+    p = logits.softmax(-1).detach()
+    t = 0.7 * before + 0.3 * p
+    inner = (p * t).sum(-1, keepdim=True)
+    torch.testing.assert_close(algorithm.memory.table[INDEX], t)
+    regulariser = (1 - inner).log().mean()
+    torch.testing.assert_close(metrics["regulariser"], regulariser)
+    torch.testing.assert_close(metrics["loss"], F.cross_entropy(logits, noisy.y).detach() + 3 * regulariser)
+
+    push = (p - F.one_hot(noisy.y, CLASSES) - 3.0 * p * (t - inner) / (1 - inner)) / 7
+    gradients = torch.autograd.grad(logits, list(reference.parameters()), push)
+    for now, then, g in zip(classifier.parameters(), reference.parameters(), gradients, strict=True):
+        torch.testing.assert_close(now.detach(), then.detach() - 0.1 * g)
+
+
+def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
+    classifier = Dense()
+    algorithm = _elr(classifier, rate=0.0, momentum=0.5)
+    noisy = batch(7)._replace(index=INDEX)
+    p = classifier(noisy.x).logits.softmax(-1).detach()
+    algorithm.step(noisy, noisy)
+    assert algorithm.memory.table.shape == (10, CLASSES)
+    unseen = [i for i in range(10) if i not in INDEX]
+    assert (algorithm.memory.table[unseen] == 0).all()
+    some = torch.tensor([5, 2])
+    algorithm.step(noisy._replace(x=noisy.x[some], y=noisy.y[some], index=INDEX[some]), noisy)
+    expected = 0.5 * p
+    expected[some] = 0.75 * p[some]
+    torch.testing.assert_close(algorithm.memory.table[INDEX], expected)
+    algorithm.step(noisy._replace(index=INDEX + 3), noisy)
+    assert algorithm.memory.table.shape == (13, CLASSES)
+
+
+@pytest.mark.parametrize(("strength", "learns_the_label"), [(0.0, True), (3.0, False)])
+def test_regulariser_outweighs_a_label_that_the_early_classifier_disagrees_with(
+    strength: float, learns_the_label: bool
+) -> None:
+    classifier, wrong = Dense(), Labelled(torch.randn(1, 5), torch.tensor([1]), torch.tensor([0]))
+    with torch.no_grad():
+        classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # it says class 0, and said so before
+    algorithm = _elr(classifier, strength=strength)
+    algorithm.memory.table = torch.tensor([[0.95, 0.03, 0.02]])
+    p = classifier(wrong.x).logits.softmax(-1)[0, 0].item()
+    algorithm.step(wrong, wrong)
+    assert (classifier(wrong.x).logits.softmax(-1)[0, 0].item() < p) == learns_the_label
+
+
+def test_examples_that_the_classifier_is_certain_of_leave_the_loss_finite() -> None:
+    classifier, noisy = Dense(), batch(7)._replace(index=INDEX)
+    with torch.no_grad():
+        classifier.top.weight.mul_(1e4)
+    algorithm = _elr(classifier, momentum=0.0)
+    metrics = algorithm.step(noisy, noisy)
+    assert metrics["loss"].isfinite()
+    assert metrics["gradient_norm"].isfinite()
+
+
+def test_batch_without_an_index_and_bad_options_are_refused() -> None:
+    with pytest.raises(UserError, match="its index"):
+        _elr(Dense()).step(batch(7), batch(5))
+    with pytest.raises(UserError, match="momentum is 1"):
+        _elr(Dense(), momentum=1.0)
+    with pytest.raises(UserError, match="strength is -3"):
+        _elr(Dense(), strength=-3.0)

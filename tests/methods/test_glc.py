@@ -1,0 +1,144 @@
+"""GLC: the matrix is estimated class by class, and corrects the noisy examples of a batch alone."""
+
+from __future__ import annotations
+
+import copy
+from functools import partial
+
+import numpy as np
+import pytest
+import torch
+from infer.toys import CLASSES, INPUTS, Dense, batch
+from torch.nn import functional as F
+from torch.optim import SGD
+
+from vri_pyro.data import DeviceData
+from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
+from vri_pyro.methods import GLC
+from vri_pyro.methods.base import Stage
+from vri_pyro.methods.descent import Descent
+from vri_pyro.methods.glc import GLCDescent
+from vri_pyro.utils.errors import UserError
+
+sgd = partial(SGD, lr=0.1)
+MATRIX = torch.tensor([[0.7, 0.3, 0.0], [0.1, 0.8, 0.1], [0.0, 0.0, 1.0]], dtype=torch.float64)
+LABELS = np.array([0, 1, 1, 0, 2, 1, 0, 2, 1, 2])
+
+
+def _examples() -> DeviceData:
+    x = np.random.default_rng(0).normal(size=(len(LABELS), INPUTS))
+    return DeviceData(x, LABELS, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+
+
+def test_forward_correction_is_the_mixture_of_the_matrix_rows() -> None:
+    logits = torch.randn(5, CLASSES)
+    torch.testing.assert_close(noisy_log_probabilities(logits, MATRIX), (logits.softmax(-1) @ MATRIX).log())
+    torch.testing.assert_close(noisy_log_probabilities(logits, torch.eye(CLASSES)), logits.log_softmax(-1))
+
+
+NEVER_GIVEN = torch.tensor([[0.5, 0.5, 0.0], [0.5, 0.5, 0.0], [0.5, 0.5, 0.0]], dtype=torch.float64)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64])
+def test_label_that_the_classifier_rules_out_still_has_a_gradient(dtype: torch.dtype) -> None:
+    logits = torch.tensor([[500.0, 0.0, -500.0]], dtype=dtype, requires_grad=True)
+    loss = F.nll_loss(noisy_log_probabilities(logits, torch.eye(CLASSES, dtype=dtype)), torch.tensor([2]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    torch.testing.assert_close(loss.detach(), torch.tensor(1000.0, dtype=dtype))
+    torch.testing.assert_close(gradient, torch.tensor([[1.0, 0.0, -1.0]], dtype=dtype))
+
+
+@pytest.mark.parametrize("label", [0, 2])
+def test_class_that_is_never_given_leaves_loss_and_gradient_finite(label: int) -> None:
+    logits = torch.randn(1, 3, requires_grad=True)
+    loss = F.nll_loss(noisy_log_probabilities(logits, NEVER_GIVEN), torch.tensor([label]))
+    (gradient,) = torch.autograd.grad(loss, logits)
+    assert loss.isfinite()
+    assert gradient.isfinite().all()
+
+
+def test_estimate_is_the_mean_prediction_of_each_classs_clean_examples() -> None:
+    classifier, examples, clean = Dense(dropout=0.5), _examples(), np.array([8, 0, 3, 5])
+    estimate = glc_estimate(classifier, examples, clean)
+    assert classifier.training
+    p = copy.deepcopy(classifier).eval()(examples.batch(np.arange(10)).x).logits.softmax(-1).detach()
+    torch.testing.assert_close(estimate[0], (p[0] + p[3]) / 2)
+    torch.testing.assert_close(estimate[1], (p[5] + p[8]) / 2)
+    torch.testing.assert_close(estimate.sum(-1), torch.ones(CLASSES))
+
+
+def test_class_without_clean_examples_keeps_its_labels() -> None:
+    estimate = glc_estimate(Dense(), _examples(), np.array([0, 3, 5]))
+    assert estimate[2].tolist() == [0, 0, 1]
+    with pytest.raises(UserError, match="no clean examples"):
+        glc_estimate(Dense(), _examples(), np.array([], dtype=np.int64))
+
+
+def _begun(classifier: Dense, clean: np.ndarray) -> GLCDescent:
+    algorithm = GLC().build(classifier, sgd)
+    pools = Pools(np.arange(len(LABELS)), clean)
+    view = EpochView(
+        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
+    )
+    algorithm.begin_epoch(view)
+    return algorithm
+
+
+def test_step_corrects_noisy_examples_and_takes_clean_ones_at_their_word() -> None:
+    classifier, noisy = Dense(), batch(7)._replace(index=torch.tensor([4, 0, 9, 2, 1, 7, 3]))
+    algorithm = _begun(classifier, np.array([0, 1, 4]))
+    reference = copy.deepcopy(classifier)
+    metrics = algorithm.step(noisy, noisy)
+
+    p = reference(noisy.x).logits.softmax(-1)
+    clean = torch.tensor([True, True, False, False, True, False, False])
+    likelihood = torch.where(clean[:, None], p, p @ algorithm.transition).gather(1, noisy.y[:, None])
+    loss = -likelihood.log().mean()
+    torch.testing.assert_close(metrics["loss"], loss.detach())
+    gradients = torch.autograd.grad(loss, list(reference.parameters()))
+    for now, before, g in zip(classifier.parameters(), reference.parameters(), gradients, strict=True):
+        torch.testing.assert_close(now.detach(), before.detach() - 0.1 * g)
+
+
+def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
+    classifier, clean = Dense(), np.array([0, 1, 4])
+    initial = copy.deepcopy(classifier.state_dict())
+    algorithm = GLC().build(classifier, partial(SGD, lr=0.1, momentum=0.9))
+    with torch.no_grad():
+        for p in classifier.parameters():
+            p.add_(torch.randn_like(p))
+    expected = glc_estimate(classifier, _examples(), clean)
+    pools = Pools(np.arange(len(LABELS)), clean)
+    view = EpochView(
+        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
+    )
+    algorithm.begin_epoch(view)
+    torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
+    torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
+
+    algorithm.step(batch(4)._replace(index=torch.arange(4)), batch(4))
+    trained = copy.deepcopy(classifier.state_dict())
+    algorithm.begin_epoch(EpochView(_examples(), pools, 1, 2, 4, CLASSES, 0, classifier))
+    torch.testing.assert_close(classifier.state_dict(), trained, rtol=0, atol=0)
+    torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
+
+
+def test_estimation_is_a_stage_of_its_own_as_long_as_the_other_unless_it_says_otherwise() -> None:
+    for epochs, expected in ((None, 7), (2, 2)):
+        method = GLC(estimation_epochs=epochs)
+        stages = method.stages("training", Stage(method, sgd, 7))
+        assert {name: stage.epochs for name, stage in stages.items()} == {"estimation": expected, "training": 7}
+        assert [stage.method.pool for stage in stages.values()] == ["noisy", "noisy_and_clean"]
+
+
+def test_matrix_is_estimated_by_a_classifier_that_has_not_seen_the_clean_labels() -> None:
+    method = GLC(clean_weight=1.0)
+    first, second = method.stages("training", Stage(method, sgd, 7)).values()
+    built = [stage.method.build(Dense(), sgd) for stage in (first, second)]
+    assert [algorithm.clean_weight for algorithm in built if isinstance(algorithm, Descent)] == [0.0, 1.0]
+
+
+def test_batch_without_an_index_is_refused() -> None:
+    with pytest.raises(UserError, match="its index"):
+        GLC().build(Dense(), sgd).step(batch(7), batch(5))

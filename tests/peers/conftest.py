@@ -1,3 +1,0 @@
-"""Peers are tested as the engine is: in double precision, with Pyro's validation on."""
-
-from engine.conftest import _double_precision, _validation  # noqa: F401

@@ -1,0 +1,83 @@
+"""A run's classifier is what the run says it is."""
+
+from __future__ import annotations
+
+import csv
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from vri_pyro.cli.main import main
+from vri_pyro.data import Digits
+from vri_pyro.utils.errors import UserError
+from vri_pyro.runs.predictor import TrainedClassifier
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("trained") / "run"
+    assert main(["fit", "--epochs", "4", "--threads", "1", "--quiet", "true", "--output", str(folder)]) == 0
+    return folder
+
+
+def rows(run: Path) -> list[dict[str, str]]:
+    with (run / "metrics.csv").open(newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def accuracy(run: Path, which: str) -> float:
+    arrays = Digits().load()
+    probabilities = TrainedClassifier(run, which).predict(arrays.x_test, batch_size=100)  # type: ignore[arg-type]
+    np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
+    return 100 * float((probabilities.argmax(1) == arrays.y_test).mean())
+
+
+def test_last_classifier_has_the_last_epochs_accuracy(run: Path) -> None:
+    assert accuracy(run, "last") == pytest.approx(float(rows(run)[-1]["test_accuracy"]))
+
+
+def test_best_classifier_has_the_accuracy_of_the_epoch_chosen_on_validation(run: Path) -> None:
+    own = [row for row in rows(run) if row["phase"] == "training"]  # and not of the stage of estimation before it
+    best = max(reversed(own), key=lambda row: float(row["validation_accuracy"]))  # the last of several
+    assert accuracy(run, "best") == pytest.approx(float(best["test_accuracy"]))
+
+
+def test_images_are_given_whole_to_a_run_that_crops(tmp_path: Path) -> None:
+    crop = ("--augmentation", "RandomCrop", "--augmentation.size", "6", "--clean_augmentation", "RandomCrop")
+    options = (*crop, "--clean_augmentation.size", "6", "--backbone", "MLP", "--epochs", "2", "--threads", "1")
+    assert main(["fit", *options, "--quiet", "true", "--output", str(tmp_path / "run")]) == 0
+    assert accuracy(tmp_path / "run", "last") == pytest.approx(float(rows(tmp_path / "run")[-1]["test_accuracy"]))
+
+
+@pytest.fixture(scope="module")
+def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("averaged") / "run"
+    options = ("--ema", "0.95", "--networks", "2", "--backbone", "MLP", "--epochs", "4", "--threads", "1")
+    assert main(["fit", *options, "--quiet", "true", "--output", str(folder)]) == 0
+    return folder
+
+
+@pytest.mark.parametrize("which", ["last", "best"])
+def test_averaged_weights_of_an_ensemble_predict_as_they_were_tested(averaged: Path, which: str) -> None:
+    found = rows(averaged)
+    row = found[-1] if which == "last" else max(found, key=lambda row: float(row["validation_accuracy"]))
+    assert accuracy(averaged, which) == pytest.approx(float(row["test_accuracy"]))
+
+
+def test_grey_images_need_no_channel(run: Path) -> None:
+    images = Digits().load().x_test[:3]
+    trained = TrainedClassifier(run)
+    assert trained.classes[7] == "7"
+    np.testing.assert_array_equal(trained.predict(images[..., 0]), trained.predict(images))
+
+
+def test_other_shapes_and_folders_are_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match=r"trained on uint8 inputs of shape \[1, 8, 8\]"):
+        TrainedClassifier(run).predict(np.zeros((2, 9, 9, 1), np.uint8))
+    with pytest.raises(UserError, match="float32 inputs of shape"):
+        TrainedClassifier(run).predict(np.zeros((2, 8, 8), np.float32))
+    with pytest.raises(UserError, match="choose 'last' or 'best'"):
+        TrainedClassifier(run, "worst")  # type: ignore[arg-type]
+    with pytest.raises(UserError, match="is no run folder"):
+        TrainedClassifier(tmp_path)

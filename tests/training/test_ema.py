@@ -1,0 +1,139 @@
+"""The moving average of the classifier: what it is, and that a run is judged, saved and resumed by it."""
+
+from __future__ import annotations
+
+import copy
+import csv
+from collections.abc import Callable
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from torch import nn
+
+from vri_pyro.backbones import MLP, SmallCNN
+from vri_pyro.data import DeviceData, Digits, mean_and_std
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.runs.experiment import FineTuning
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.clean_mixup import CleanMixup
+from vri_pyro.training.ema import Predictor
+from vri_pyro.training.evaluation import evaluate
+from vri_pyro.utils.errors import UserError
+
+from .spies import Spying, sgd
+
+Run = Callable[..., dict[str, Any]]
+
+
+def _moved(classifier: Classifier) -> None:
+    with torch.no_grad():
+        for value in [*classifier.parameters(), *classifier.buffers()]:
+            if value.is_floating_point():
+                value.add_(torch.randn_like(value))
+
+
+def _state(module: nn.Module) -> dict[str, torch.Tensor]:
+    return {n: v.clone() for n, v in module.state_dict().items() if v.is_floating_point()}
+
+
+def test_average_is_exponential_over_the_steps_in_weights_and_buffers() -> None:
+    classifier = SmallCNN((1, 8, 8), 3).double()
+    assert any(name.endswith("running_mean") for name in classifier.state_dict())
+    predictor, history = Predictor(classifier, 0.7), []
+    for _ in range(4):
+        _moved(classifier)
+        predictor.update()
+        history.append(_state(classifier))
+    for name, found in _state(predictor.network).items():
+        expected = history[0][name]
+        for later in history[1:]:
+            expected = 0.7 * expected + 0.3 * later[name]
+        torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
+
+
+def test_average_starts_anew_with_a_phase_and_is_kept_until_its_first_step() -> None:
+    classifier = MLP((4,), 3, hidden=(5,))
+    predictor = Predictor(classifier, 0.9)
+    for _ in range(3):
+        _moved(classifier)
+        predictor.update()
+    before = _state(predictor.network)
+    predictor.begin_phase()
+    assert all(torch.equal(before[name], value) for name, value in _state(predictor.network).items())
+    _moved(classifier)
+    predictor.update()
+    assert all(torch.equal(value, classifier.state_dict()[n]) for n, value in _state(predictor.network).items())
+
+
+def test_without_a_decay_the_classifier_itself_predicts() -> None:
+    classifier = MLP((4,), 3, hidden=(5,))
+    predictor = Predictor(classifier)
+    assert predictor.network is classifier
+    assert predictor.state_dict() is None
+
+
+@pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, float("nan")])
+def test_decay_out_of_range_is_refused(run: Run, folder: Path, decay: float) -> None:
+    with pytest.raises(UserError, match=r"ema is .*; give a decay between 0 and 1, such as 0\.999, or leave it out"):
+        run(ema=decay)
+    assert not folder.exists()
+
+
+def _accuracy(state: dict[str, torch.Tensor]) -> float:
+    arrays = Digits().load()
+    classifier = MLP(arrays.input_shape, arrays.num_classes, hidden=(8,))
+    classifier.load_state_dict(state)
+    data = DeviceData(arrays.x_test, arrays.y_test, "cpu", *mean_and_std(arrays.x_train))
+    return evaluate(classifier, data)["accuracy"]
+
+
+def test_run_is_judged_and_saved_by_the_average(run: Run, folder: Path) -> None:
+    summary = run(ema=0.95, optimizer=sgd(0.5), epochs=6)
+    with open(folder / "metrics.csv", newline="") as file:
+        rows = list(csv.DictReader(file))
+    last, best = (load_checkpoint(folder / "checkpoints" / name) for name in ("last.pt", "best.pt"))
+    trained = last["phases"][0]["classifier"]
+    assert not torch.equal(last["classifier"]["head.weight"], trained["head.weight"])
+    assert _accuracy(last["classifier"]) == float(rows[-1]["test_accuracy"])
+    assert _accuracy(best["classifier"]) == float(rows[best["epoch"]]["test_accuracy"])
+    assert best["epoch"] == summary["results"]["chosen_epoch"]
+
+
+def test_training_does_not_notice_the_average(run: Run, folder: Path, tmp_path: Path) -> None:
+    run(epochs=2)
+    run(epochs=2, ema=0.9, output=tmp_path / "averaged")
+    plain, averaged = (load_checkpoint(f / "checkpoints/last.pt") for f in (folder, tmp_path / "averaged"))
+    for name, value in plain["phases"][0]["classifier"].items():
+        assert torch.equal(averaged["phases"][0]["classifier"][name], value)
+
+
+def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    seen: list[torch.Tensor] = []
+
+    def update(self: Predictor) -> None:
+        seen.append(next(self._classifier.parameters()).detach().clone())
+
+    monkeypatch.setattr(Predictor, "update", update)
+    run(epochs=1, ema=0.9, clean_batch_size=5, clean_mixup=CleanMixup(every=1, epochs=2))
+    assert len(seen) == 4 + 2 * 4  # batches of the noisy labels, and twice those of the clean ones
+    assert not any(torch.equal(one, other) for one, other in pairwise(seen))
+
+
+def test_each_phase_has_an_average_of_its_own(run: Run, folder: Path) -> None:
+    last = Spying("clean")  # trains nothing, so that its phase's average is where the classifier stands
+    run(epochs=2, ema=0.999, fine_tuning=FineTuning(last, sgd(0.1), epochs=1))
+    state = load_checkpoint(folder / "checkpoints" / "last.pt")
+    assert torch.equal(state["classifier"]["head.weight"], state["phases"][0]["classifier"]["head.weight"])
+
+
+def test_average_comes_back_from_its_state() -> None:
+    classifier = MLP((4,), 3, hidden=(5,))
+    one, other = Predictor(classifier, 0.5), Predictor(copy.deepcopy(classifier), 0.5)
+    _moved(classifier)
+    one.update()
+    other.load_state_dict(one.state_dict())
+    x = torch.ones(2, 4)
+    assert torch.equal(one.network(x).logits, other.network(x).logits)

@@ -1,0 +1,1 @@
+"""The command line, ``vri-pyro``: one file a command."""

@@ -1,0 +1,55 @@
+"""``vri-pyro data``: show what a run would see, without training."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from vri_pyro.cli.catalogue import catalogue
+from vri_pyro.data import Streamed, damaged
+from vri_pyro.runs.configuration import build_experiment, experiment_parser, without
+from vri_pyro.utils.errors import UserError
+
+HELP = "show what a run would see: sizes, classes, realised noise, and a picture"
+_OWN = ("picture", "check")
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser: the options of ``fit``, and its own."""
+    parser = experiment_parser(
+        "Show what `vri-pyro fit` with the same options would see: sizes, class counts, the realised noise, and a "
+        "picture of examples with given and true labels and of the transition matrix.",
+        catalogue(),
+    )
+    parser.add_argument("--picture", type=Path, default=Path("data.png"), help="where the picture goes")
+    parser.add_argument(
+        "--check", type=bool, default=False, help="read every image of a streamed set, name the damaged"
+    )
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Prepare the data as a run does, and describe them."""
+    from vri_pyro.cli.preview import draw, tables  # imports matplotlib, which no other command should wait for
+
+    experiment = build_experiment(parser, without(options, _OWN))
+    arrays, split = experiment.prepare()
+    if options.check:
+        _check(arrays.x_train, "training")
+        _check(arrays.x_test, "test")
+    console = Console()
+    for table in tables(arrays, split):
+        console.print(table)
+    draw(arrays, split, experiment.augmentation, options.picture)
+    console.print(f"picture: {options.picture.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _check(inputs: object, part: str) -> None:
+    if not isinstance(inputs, Streamed):
+        return
+    if found := damaged(inputs):
+        listed = "; ".join(reason for _, reason in found[:10])
+        raise UserError(f"{len(found)} of {len(inputs)} {part} images are unusable: {listed}")

@@ -1,0 +1,96 @@
+"""``vri-pyro diagnose``: whether a run's posterior is to be trusted, and the posterior itself for ArviZ."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Literal
+
+import numpy as np
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Column, Table
+
+from vri_pyro.utils.files import replacing
+
+if TYPE_CHECKING:
+    from xarray import DataArray
+
+    from vri_pyro.diagnostics import Bounds, Collapse
+
+HELP = "say whether a run's posterior is right and whether it collapsed, and write it for ArviZ"
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser."""
+    parser = ArgumentParser(
+        description="Draw from the posterior of some noisy training examples of a finished run, write posterior.nc, "
+        "which arviz.from_netcdf opens, and print verdicts: how far the guide is from the posterior of its model, and "
+        "whether it collapsed.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=Path, help="the run folder, --output of a vri-pyro fit")
+    parser.add_argument("--examples", type=int, default=500, help="noisy training examples to draw for")
+    parser.add_argument("--draws", type=int, default=1000, help="from the posterior and from the prior of each")
+    parser.add_argument("--output", type=Path | None, default=None, help="the file; the run's posterior.nc by default")
+    parser.add_argument("--network", type=int, default=0, help="which of an ensemble's networks")
+    parser.add_argument("--seed", type=int, default=0, help="of the choice of examples and of the draws")
+    parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="where to compute")
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Draw, write and judge."""
+    # ArviZ takes seconds to import, which no other command should wait for.
+    from vri_pyro import diagnostics
+    from vri_pyro.diagnostics.importance import check_draws
+    from vri_pyro.runs.run import TrainedRun
+
+    check_draws(options.draws)  # before the work
+    trained = TrainedRun(options.run, options.network, options.device)
+    chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
+    torch.manual_seed(options.seed)
+    tree = diagnostics.run_posterior(trained, chosen, options.draws)
+    judged = diagnostics.judge_posterior(trained, chosen, tree, seed=options.seed)
+    path = options.output or trained.folder.posterior
+    with replacing(path) as partial:
+        tree.to_netcdf(partial, engine="h5netcdf")
+    console = Console()
+    if trained.state:
+        console.print(trained.state, highlight=False, soft_wrap=True)
+    console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
+    if not judged.points:
+        console.print(_rightness(judged.k_hat, judged.bounds))
+    console.print(f"{judged.of_the_guide}\n", highlight=False)
+    for site, found in judged.collapse.items():
+        console.print(_collapse(found, diagnostics.posterior_curves(trained.folder, site)))
+        console.print(f"{judged.of_latent(site)}\n", highlight=False)
+    console.print(f"posterior: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
+    table = Table("Is the posterior right?", Column(justify="right"))
+    quantiles = np.quantile(k_hat, (0.1, 0.5, 0.9), method="nearest")
+    table.add_row("k-hat an example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
+    for threshold in (0.5, 0.7, 1.0):
+        table.add_row(f"share of k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
+    table.add_row("ELBO, nats an example", f"{float(bounds.elbo.mean()):.3f}")
+    table.add_row("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f}")
+    return table
+
+
+def _collapse(found: Collapse, curves: Mapping[str, np.ndarray]) -> Table:
+    table = Table(f"Did {found.site} collapse?", Column(justify="right"))
+    for name, label in (("posterior_std", "std, first epoch → last"), ("posterior_variance_norm", "‖σ²‖, likewise")):
+        if name in curves:
+            table.add_row(label, f"{curves[name][0]:.3g} → {curves[name][-1]:.3g}")
+    table.add_row("std of posterior, of prior", f"{found.posterior_std:.3g}, {found.prior_std:.3g}")
+    table.add_row("‖σ²‖", f"{found.variance_norm:.3g}")
+    table.add_row("KL to the prior, nats an example", f"{found.kl:.3g}")
+    table.add_row("KL a dimension", ", ".join(f"{value:.2g}" for value in found.kl_per_dimension))
+    table.add_row("distance of the means, in std of the prior", f"{found.shift:.3g}")
+    table.add_row("active units", f"{found.active_units} of {len(found.kl_per_dimension)}")
+    table.add_row("variance explained by the label", f"{found.label_share:.1%}")
+    return table

@@ -1,0 +1,92 @@
+"""``vri-pyro fit``: train a classifier on noisy labels and leave a run folder."""
+
+from __future__ import annotations
+
+import math
+import shlex
+import warnings
+from pathlib import Path
+from typing import Any, Literal
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.table import Column, Table
+
+from vri_pyro.cli.catalogue import catalogue
+from vri_pyro.runs.configuration import build_experiment, experiment_parser, without
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.interruption import Interrupted
+
+HELP = "train a classifier on noisy labels"
+# Where and how a run is shown and stored does not make it another run.
+PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report")
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser."""
+    return experiment_parser("Train a classifier on noisy labels and leave a run folder.", catalogue())
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Train, and show the result."""
+    # In config.yaml the folder's path is absolute, so that it means the same folder from anywhere.
+    kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
+    config = parser.dump(kept, skip_unset=False)
+    identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
+    experiment = build_experiment(parser, options)
+    try:
+        summary = experiment.run(config, identity)
+    except Interrupted:
+        file = shlex.quote(str(experiment.folder.config))
+        raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
+    # The page takes seconds to make; the results do not wait for it.
+    if not options.quiet:
+        _show(summary, experiment.folder.path)
+    if options.report:
+        console = Console(quiet=options.quiet)
+        with console.status("making the page about it"):  # shows nothing unless on a terminal
+            there = leave_page(experiment.folder, options.device)
+        if there:
+            page = experiment.folder.report.absolute()
+            console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> bool:
+    """Make the page about a run that has ended, unless that was done; what hinders it is a warning, not an error.
+
+    Returns:
+        whether the page is there.
+    """
+    if folder.report.exists() and folder.report.stat().st_mtime >= folder.summary.stat().st_mtime:
+        return True
+    # What takes seconds to import, no other command should wait for.
+    from vri_pyro.report import SeenRun, record, write_page
+
+    try:
+        seen = SeenRun(folder.path, device=device)
+        record(seen)
+        write_page([seen], folder.report)
+    except Exception as error:
+        again = f"vri-pyro report {shlex.quote(str(folder.path))}"
+        why = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
+        warnings.warn(f"the run is complete, but there is no page about it: {why}; then: {again}", stacklevel=2)
+    return folder.report.exists()
+
+
+def _show(summary: dict[str, Any], folder: Path) -> None:
+    results, split = summary["results"], summary["split"]
+    table = Table("epoch", Column("test accuracy (%)", justify="right"))
+    table.add_row("last", f"{results['last']:.2f}")
+    table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
+    if results["chosen"] is not None:
+        table.add_row(f"{results['chosen_epoch'] + 1}, chosen on validation", f"{results['chosen']:.2f}")
+    console = Console()
+    console.print(table)
+    rate = split["realised_rate"]
+    noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
+    console.print(
+        f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels", highlight=False
+    )
+    console.print(f"run folder: {folder.absolute()}", highlight=False, markup=False, soft_wrap=True)

@@ -1,0 +1,90 @@
+"""``vri-pyro issues``: which labels of a run are probably wrong."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.markup import escape
+from rich.table import Column, Table
+
+from vri_pyro.utils.files import check_place
+
+HELP = "rank a run's labels by how probably they are wrong"
+_SHOWN = 10
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser."""
+    parser = ArgumentParser(
+        description="Rank the noisy labels of a finished run, the most suspicious first, and write them to "
+        "label_issues.csv: index, path, given and suggested class, the probability that the label is wrong, the "
+        "suggestion's uncertainty, and the scores behind it; beside it the estimated transition matrix, in "
+        "label_issues_transition.csv.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument(
+        "--output",
+        type=Path | None,
+        default=None,
+        help="the table, with the matrix beside it as NAME_transition.csv; in the run folder when null",
+    )
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Rank, write and show."""
+    # What takes seconds to import, no other command should wait for.
+    from vri_pyro.label_issues import (
+        BEST,
+        class_name,
+        detection,
+        evidence_of,
+        rank,
+        write_table,
+        write_transition_table,
+    )
+    from vri_pyro.runs.run import TrainedRun
+
+    trained = TrainedRun(options.run, device=options.device)
+    split, path = trained.split, options.output or trained.folder.label_issues
+    check_place(path)  # before the work
+    check_place(matrix := path.with_stem(f"{path.stem}_transition"))
+    console = Console()
+    with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
+        issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
+    write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
+    write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
+    if trained.state:
+        console.print(trained.state, highlight=False, soft_wrap=True)
+    shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
+    for row in issues.order()[:_SHOWN].tolist():
+        names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
+        shown.add_row(str(split.noisy_indices[row]), *names, f"{issues.score[row]:.3f}")
+    console.print(shown)
+    low, high = issues.transition.noise_rate_interval()
+    truth = "" if split.true_labels is None else f"; in truth {split.realised_rate:.1%}"
+    console.print(
+        f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
+        highlight=False,
+        soft_wrap=True,
+    )
+    for warning in (split.caveat, issues.warning):
+        if warning:
+            console.print(warning, highlight=False, soft_wrap=True)
+    if split.true_labels is not None:
+        wrong = torch.from_numpy(split.given_labels != split.true_labels)
+        if (found := detection(issues.scores[BEST], wrong)) is not None:
+            at = ", ".join(f"precision at {k} {value:.3f}" for k, value in found.precision_at.items())
+            console.print(
+                f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, {at}",
+                highlight=False,
+                soft_wrap=True,
+            )
+    for name, file in (("table", path), ("transition matrix", matrix)):
+        console.print(f"{name}: {file.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0

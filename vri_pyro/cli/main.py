@@ -1,0 +1,105 @@
+"""The command line, ``vri-pyro``: parsing, and what becomes of errors."""
+
+from __future__ import annotations
+
+import os
+import sys
+import threading
+import warnings
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from typing import Any
+
+from jsonargparse import ArgumentError, ArgumentParser
+from rich.console import Console
+
+import vri_pyro
+from vri_pyro.cli import data, diagnose, fit, issues, noise, report
+from vri_pyro.cli.catalogue import Catalogued
+from vri_pyro.cli.option_errors import one_sentence
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.interruption import Interrupted
+
+# Each has HELP, build_parser() and run(parser, options).
+COMMANDS: dict[str, Any] = {
+    "fit": fit,
+    "report": report,
+    "issues": issues,
+    "diagnose": diagnose,
+    "data": data,
+    "noise": noise,
+}
+
+
+def build_parser() -> ArgumentParser:
+    """The parser of all commands."""
+    parser = ArgumentParser(
+        prog="vri-pyro", description="Learning with noisy labels.", formatter_class=Catalogued, exit_on_error=False
+    )
+    parser.add_argument("--version", action="version", version=vri_pyro.__version__)
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subcommands()
+    for name, command in COMMANDS.items():
+        commands.add_subcommand(name, command.build_parser(), help=command.HELP)
+    return parser
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the command line and return its exit status: 0, 2 for bad input, 130 when interrupted, 1 otherwise."""
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    debug = "--debug" in arguments
+    if (here := os.getcwd()) not in sys.path:
+        sys.path.append(here)  # a user's own classes lie in the folder they work in
+    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    with warnings.catch_warnings(), _quiet_threads(not debug):
+        warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
+        warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
+        try:
+            return _run([argument for argument in arguments if argument != "--debug"])
+        except (Interrupted, KeyboardInterrupt) as stop:
+            errors.print(str(stop) or "stopped at once; what was saved before is intact")
+            return 130
+        except Exception as error:
+            if debug:
+                raise
+            errors.print(f"error: {_explanation(error, _command(arguments))}")
+            return 2 if isinstance(error, UserError | ArgumentError) else 1
+
+
+@contextmanager
+def _quiet_threads(quiet: bool) -> Iterator[None]:
+    """TensorBoard's thread hands its error to the main thread, which reports it; printing it as well is noise."""
+    previous = threading.excepthook
+    if quiet:
+        threading.excepthook = lambda _: None
+    try:
+        yield
+    finally:
+        threading.excepthook = previous
+
+
+def _command(arguments: Sequence[str]) -> str:
+    """The command that was meant, for the remedy in a message."""
+    return next((argument for argument in arguments if argument in COMMANDS), "fit")
+
+
+def _explanation(error: Exception, command: str) -> str:
+    if isinstance(error, ArgumentError):
+        return one_sentence(str(error), command)
+    if isinstance(error, UserError):
+        return _one_line(error)
+    return f"{type(error).__name__}: {_one_line(error)} (--debug shows where)"
+
+
+def _one_line(message: object) -> str:
+    return " ".join(str(message).split())
+
+
+def _run(arguments: Sequence[str]) -> int:
+    parsed = build_parser().parse_args(arguments)
+    command = COMMANDS[parsed.subcommand]
+    return command.run(command.build_parser(), parsed[parsed.subcommand])
+
+
+if __name__ == "__main__":
+    sys.exit(main())

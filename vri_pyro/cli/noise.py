@@ -1,0 +1,93 @@
+"""``vri-pyro noise``: corrupt a data set's labels and write them down, for use in any program."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+
+from vri_pyro.cli.catalogue import catalogue
+from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
+from vri_pyro.data.npz import write_npz
+from vri_pyro.runs.configuration import DEFAULTS
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
+
+HELP = "inject named noise into a data set's labels and write them to a file"
+
+
+@dataclass(frozen=True)
+class Injection:
+    """What to corrupt, and where the result goes.
+
+    Attributes:
+        data: the data set; its training labels are taken for the truth.
+        noise: the recipe.
+        seed: of everything random.
+        output: the .npz file; a .csv of the same name is written beside it.
+    """
+
+    data: Source
+    noise: LabelNoise
+    seed: int = 0
+    output: Path = Path("noisy_labels.npz")
+
+
+def build_parser() -> ArgumentParser:
+    """The command's parser."""
+    parser = ArgumentParser(
+        description="Inject named noise into the training labels of a data set and write an .npz file with the given "
+        "and the true labels, the examples' indices and the transition matrix, and a .csv with a line an example.",
+        epilog=catalogue(),
+        exit_on_error=False,
+    )
+    parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
+    parser.add_class_arguments(Injection)
+    parser.set_defaults({name: DEFAULTS[name] for name in ("data", "noise")})
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Corrupt the labels and write both files."""
+    chosen = parser.instantiate(options)
+    if chosen.output.suffix != ".npz":
+        raise UserError(f"output is {chosen.output}; give the name of an .npz file")
+    arrays = chosen.data.load()
+    if arrays.y_train_clean is not None or arrays.clean_indices is not None:
+        raise UserError("these data come with noisy labels of their own; give data whose labels are the truth")
+    made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
+    write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
+    write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
+    console = Console()
+    console.print(
+        f"{len(made.labels)} labels, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})", highlight=False
+    )
+    for path in (chosen.output, chosen.output.with_suffix(".csv")):
+        console.print(f"{path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0
+
+
+def _record(made: NoisyLabels, classes: tuple[str, ...], noise: str, seed: int) -> dict[str, np.ndarray]:
+    record = {
+        "index": np.arange(len(made.labels)),
+        "given_labels": made.labels,
+        "true_labels": made.true_labels,
+        "transition": made.transition,
+        "realised_transition": made.realised_transition,
+        "classes": np.array(classes),
+        "noise": np.array(noise),
+        "seed": np.array(seed),
+    }
+    if made.replaced is not None:
+        record |= {"replaced_indices": made.replaced.positions, "replaced_images": made.replaced.images}
+    return record
+
+
+def _lines(made: NoisyLabels) -> str:
+    """Comma-separated values: index, given and true label, whether they differ; -1 is none of the classes."""
+    rows = zip(made.labels.tolist(), made.true_labels.tolist(), made.flipped.tolist(), strict=True)
+    lines = [f"{index},{given},{true},{int(wrong)}" for index, (given, true, wrong) in enumerate(rows)]
+    return "\n".join(["index,given,true,wrong", *lines, ""])

@@ -1,0 +1,171 @@
+"""What a run is about to see, in numbers and in a picture."""
+
+from __future__ import annotations
+
+import math
+import textwrap
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+from matplotlib.patches import Rectangle
+from rich.table import Column, Table
+
+from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of, permutation
+from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import clear_write_errors
+
+# Class tables and labelled matrices stay readable up to here.
+_MOST_CLASSES = 30
+_GRID = (6, 12)
+_AUGMENTED = 12
+_RIGHT, _WRONG, _OUTSIDE, _UNKNOWN = "#3a7d44", "#c1292e", "#e09f3e", "#777777"
+
+
+def tables(arrays: Arrays, split: Split) -> list[Table]:
+    """The sizes of a split's parts with the noise in it, and the classes' counts in each part."""
+    return [_sizes(arrays, split), *([_class_counts(arrays, split)] if arrays.num_classes <= _MOST_CLASSES else [])]
+
+
+def _sizes(arrays: Arrays, split: Split) -> Table:
+    found = split.summary()
+    table = Table(show_header=False)
+    table.add_row("inputs", f"{' x '.join(map(str, arrays.input_shape))}, {arrays.x_train.dtype}")
+    for name in ("noisy", "clean", "validation"):
+        table.add_row(f"{name} examples", str(found[name]))
+    table.add_row("test examples", str(len(arrays.y_test)))
+    table.add_row("classes", str(arrays.num_classes))
+    table.add_row("noise", split.noise)
+    table.add_row("wrong labels, expected", _percent(found["nominal_rate"]))
+    table.add_row("wrong labels, realised", _percent(found["realised_rate"]))
+    table.add_row("of no class (open-set)", _percent(found["open_set_rate"]))
+    return table
+
+
+def _percent(rate: float) -> str:
+    return "unknown" if math.isnan(rate) else f"{rate:.2%}"
+
+
+def _class_counts(arrays: Arrays, split: Split) -> Table:
+    parts = {
+        "given, noisy": split.given_labels,
+        "true, noisy": split.true_labels,
+        "clean": split.clean_labels,
+        "validation": split.validation_labels,
+        "test": arrays.y_test,
+    }
+    counts = {
+        name: np.bincount(labels[labels != NO_CLASS], minlength=arrays.num_classes)
+        for name, labels in parts.items()
+        if labels is not None
+    }
+    table = Table("class", *(Column(name, justify="right") for name in counts))
+    for label, name in enumerate(arrays.classes):
+        table.add_row(name, *(str(column[label]) for column in counts.values()))
+    return table
+
+
+def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
+    """Write one picture: examples of the noisy part, some of them augmented, and the transition matrices.
+
+    Above each image stands the given label, and the true one where it differs. Vectors have no picture; of them the
+    matrices are drawn alone. Of streamed images only those shown are read.
+
+    Args:
+        arrays: the data.
+        split: what a run makes of them.
+        augmentation: of the noisy part; its effect on the first examples is shown below them.
+        path: of the picture, in a format by its suffix.
+
+    Raises:
+        UserError: the suffix names no format, or the picture cannot be written.
+    """
+    images = len(arrays.input_shape) == 3
+    matrices = _matrices(split)
+    figure = Figure(figsize=(16, (10 if images else 0) + (6 if matrices else 0)), layout="constrained")
+    parts: Any = figure.subfigures(2, 1, height_ratios=(10, 6)) if images and matrices else [figure, figure]
+    if images:
+        _draw_examples(parts[0], arrays, split, augmentation)
+    if matrices:
+        _draw_matrices(parts[1], matrices, arrays.classes)
+    if path.suffix[1:] not in (formats := figure.canvas.get_supported_filetypes()):
+        raise UserError(f"picture is {path}; give it one of the suffixes {', '.join(formats)}")
+    with clear_write_errors(path):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        figure.savefig(path, dpi=100)
+
+
+def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: Augmentation) -> None:
+    rows, columns = _GRID
+    augmented = not isinstance(augmentation, NoAugmentation)
+    count = len(split.noisy_indices)
+    shown = np.sort(permutation(generator_for(split.seed, "preview"), count)[: rows * columns])
+    inputs = part_of(split.inputs(arrays.x_train), split.noisy_indices[shown])
+    images = inputs[: len(shown)]
+    axes = figure.subplots(rows + augmented, columns).ravel()
+    for axis in axes:
+        axis.axis("off")
+    for axis, image, position in zip(axes, images, shown, strict=False):
+        _draw_image(axis, image)
+        text, colour = _caption(arrays.classes, split, position)
+        axis.set_title(text, fontsize=8, color=colour)
+        axis.add_patch(Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, edgecolor=colour, linewidth=3))
+    if augmented:
+        first = torch.from_numpy(images[:_AUGMENTED]).permute(0, 3, 1, 2).contiguous()
+        made = augmentation(first, generator_for(split.seed, "preview")).permute(0, 2, 3, 1).numpy()
+        for axis, image in zip(axes[rows * columns :], made, strict=False):
+            _draw_image(axis, image)
+            axis.set_title("augmented", fontsize=8, color=_UNKNOWN)
+    noise = textwrap.shorten(split.noise, 100, placeholder=" …")
+    figure.suptitle(f"noisy part, {noise}: given label, and the true one where it differs")
+
+
+def _draw_image(axis: Axes, image: np.ndarray) -> None:
+    if image.dtype != np.uint8:
+        low, high = image.min(), image.max()
+        image = (image - low) / (high - low) if high > low else np.zeros_like(image)
+    grey = image.shape[2] == 1
+    axis.imshow(image[..., 0] if grey else image, cmap="gray" if grey else None)
+
+
+def _caption(classes: tuple[str, ...], split: Split, position: int) -> tuple[str, str]:
+    given = classes[split.given_labels[position]]
+    if split.true_labels is None:
+        return given, _UNKNOWN
+    true = int(split.true_labels[position])
+    if true == NO_CLASS:
+        return f"{given}\n(of no class)", _OUTSIDE
+    if true == split.given_labels[position]:
+        return given, _RIGHT
+    return f"{given}\n(is {classes[true]})", _WRONG
+
+
+def _matrices(split: Split) -> dict[str, np.ndarray]:
+    matrices = {} if split.transition is None else {"nominal": split.transition}
+    if split.frequencies is not None:
+        matrices["realised"] = split.frequencies
+    return {f"{name} P(given | true)": matrix for name, matrix in matrices.items()}
+
+
+def _draw_matrices(figure: Figure, matrices: dict[str, np.ndarray], classes: tuple[str, ...]) -> None:
+    for axis, (name, matrix) in zip(figure.subplots(1, len(matrices), squeeze=False)[0], matrices.items(), strict=True):
+        shown = axis.imshow(matrix, vmin=0, vmax=1, cmap="viridis")
+        axis.set(title=name, xlabel="given label", ylabel="true class")
+        if len(classes) <= _MOST_CLASSES:
+            axis.set_xticks(range(len(classes)), classes, rotation=45, ha="right", fontsize=8)
+            axis.set_yticks(range(len(classes)), classes, fontsize=8)
+        if len(classes) <= 12:
+            _write_values(axis, matrix)
+        figure.colorbar(shown, ax=axis)
+
+
+def _write_values(axis: Axes, matrix: np.ndarray) -> None:
+    for (row, column), value in np.ndenumerate(matrix):
+        if value > 0.005:
+            axis.text(
+                column, row, f"{value:.2f}", ha="center", va="center", fontsize=7, color="w" if value < 0.6 else "k"
+            )

@@ -1,1 +1,0 @@
-"""What ``vri-pyro`` can do, a command a file."""

@@ -1,0 +1,253 @@
+"""Bi-level stochastic variational inference: one step of the paper's algorithm 1, for any (model, guide) pair."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any
+
+import torch
+from torch import Tensor, autograd, nn
+from torch.optim import Optimizer
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
+from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO
+from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
+from vri_pyro.infer.initial_state import InitialState
+from vri_pyro.infer.metrics import Metrics, term_metrics
+from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.utils.errors import UserError
+
+
+class StructuralZeroWarning(UserWarning):
+    """Some parameters cannot receive a hypergradient in this configuration, so they will not be trained."""
+
+
+class BilevelSVI(Algorithm):
+    """Trains a classifier on noisy labels, and its guide and prior on the clean loss after a virtual step.
+
+    One :meth:`step` minimises, for guide and prior together (φ, ω), the outer objective
+
+        G(ŵ(φ, ω)) / η  +  β · KL[q_φ ‖ p_ω],
+
+    where G is the clean cross entropy after the virtual step and η the inner learning rate; then it moves the
+    classifier on the rectified loss of the same noisy batch with the new guide. G's dependence on φ is of first
+    order in η; divided by it, the balance against β·KL is the same at any learning rate, and stays the same along
+    a schedule.
+
+    Args:
+        classifier: returns a :class:`ClassifierOutput`.
+        model, guide: Pyro callables ``(output, y)``; their parameters are trained by ``outer_optimizer``.
+        inner_optimizer: of the classifier: SGD, Adam or AdamW; its next step on the noisy loss is the virtual step.
+            With a ``clean_weight`` the real step has the clean gradient besides.
+        outer_optimizer: of the parameters of model and guide.
+        elbo: the estimator; its ``num_particles`` is the paper's k. Two particles when omitted, as in the paper.
+        inner_kl_weight: λ of eq. 6. It reaches guide and prior only through the features, so it does nothing
+            with ``detach_features``.
+        outer_kl_weight: β, nats of KL against one unit of scaled clean loss.
+        detach_features: whether guide and prior see the classifier's features as constants.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step. A classifier that fits
+            the clean set leaves a clean loss near 0, from which guide and prior learn little more.
+        restart: whether the classifier goes back to its parameters of now when training begins, after the model has
+            looked at what earlier stages made of it.
+        hypergradient: the strategy.
+        share_forward: keep the noisy forward's graph for the real step: faster, at the price of its memory.
+        max_skipped: how many steps in a row may be skipped for not being finite.
+
+    Attributes:
+        structural_zeros: after the first step, the parameter groups that receive no hypergradient.
+        guard: counts the steps skipped for not being finite.
+
+    Reference: Sun et al. (2025), algorithm 1, eq. 6-12.
+    """
+
+    stateful = ("classifier", "model", "guide", "inner_optimizer", "outer_optimizer", "guard")
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        model: nn.Module,
+        guide: nn.Module,
+        inner_optimizer: Optimizer,
+        outer_optimizer: Optimizer,
+        *,
+        elbo: RectificationELBO | None = None,
+        inner_kl_weight: float = 0.0,
+        outer_kl_weight: float = 1e-3,
+        detach_features: bool = True,
+        clean_weight: float = 0.0,
+        restart: bool = False,
+        hypergradient: Hypergradient | None = None,
+        share_forward: bool = True,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, model, guide, max_skipped)
+        self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
+        check_not_negative(inner_kl_weight=inner_kl_weight, outer_kl_weight=outer_kl_weight, clean_weight=clean_weight)
+        self.elbo = RectificationELBO(num_particles=2) if elbo is None else elbo
+        self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight
+        self.detach_features, self.clean_weight = detach_features, clean_weight
+        self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
+        self.share_forward = share_forward
+        self.initial = InitialState(classifier) if restart else None
+
+        self._weights = list(parameters_of(classifier).values())
+        self._hyper = hyperparameters_of(model, guide)
+        self._check_optimizers()
+
+    @property
+    def classifier_optimizer(self) -> Optimizer:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return self.inner_optimizer
+
+    def begin_epoch(self, view: EpochView) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; with ``restart``, then put the classifier back."""
+        super().begin_epoch(view)
+        if view.epoch == 0 and self.initial is not None:
+            self.initial.restore(self.inner_optimizer)
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one bi-level step.
+
+        Args:
+            noisy: a batch with unreliable labels.
+            clean: a batch with trusted labels.
+
+        Returns:
+            scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
+            nats a datum, ``hypergradient_norm`` and its parts ``hypergradient_norm/model`` and
+            ``hypergradient_norm/guide`` (0 where none can arrive), ``gradient_norm``, and the statistics of the latent
+            sites (:func:`~vri_pyro.infer.metrics.term_metrics`). Where the hypergradient is not finite, nothing is
+            updated and the real step's scalars are missing; where only the real step's gradient is not, guide and prior have
+            been updated and the classifier is not.
+
+        Raises:
+            NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        result = self.hypergradient(self._problem(forward, noisy.y, clean))
+        self.check_first_terms()
+        self._report_structural_zeros(result.gradients)
+        metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
+        metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
+        if not self.guard.admits(metrics, ("inner_loss", "meta_loss", "hypergradient_norm")):
+            return metrics
+        apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
+
+        output = result.output if self.share_forward else forward(self._weights)
+        loss = self._real_loss(output, noisy.y, clean)
+        gradients = autograd.grad(loss, self._weights, allow_unused=True)
+        metrics |= {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
+        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
+        if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
+            apply_gradients(self.inner_optimizer, self._weights, gradients)
+            commit_buffers(self.classifier, forward.buffers)
+            self.end_step(output, noisy.y)
+            self.guard.step_completed()
+        return metrics
+
+    def outer_gradients(self, noisy: Labelled, clean: Labelled) -> list[Tensor | None]:
+        """The outer objective's gradient on two batches, as a step would take it, and no step.
+
+        Nothing is moved but the random state, by what one forward pass and one evaluation of the bound draw.
+
+        Returns:
+            one gradient a trainable parameter of model and guide, in the order of
+            :func:`~vri_pyro.infer.algorithm.hyperparameters_of`; None where it is structurally zero.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        return self.hypergradient(self._problem(forward, noisy.y, clean)).gradients
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        zeros = None if self.structural_zeros is None else list(self.structural_zeros)
+        initial = None if self.initial is None else self.initial.state_dict()
+        return super().state_dict() | {"structural_zeros": zeros, "initial": initial}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        zeros = state["structural_zeros"]
+        self.structural_zeros = None if zeros is None else tuple(zeros)
+        if self.initial is not None:
+            self.initial.load_state_dict(state["initial"])
+
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
+        names = forward.names
+
+        def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
+            return self.clean_loss(dict(zip(names, parameters, strict=True)), clean)
+
+        rate = learning_rate(self.inner_optimizer)
+        return Problem(
+            parameters=self._weights,
+            hyperparameters=list(self._hyper.values()),
+            forward=forward,
+            head=lambda output: self._head(output, y),
+            inner_kl_weight=self.inner_kl_weight,
+            outer_kl_weight=self.outer_kl_weight,
+            virtual_step=virtual_step(self.inner_optimizer, self._weights),
+            meta_loss=meta_loss,
+            meta_scale=1 / rate if rate > 0 else 1.0,
+            detach_features=self.detach_features,
+            keep_graph=self.share_forward,
+        )
+
+    def _hypergradient_norms(self, result: Result) -> Metrics:
+        """Its length, and that of its part for each of model and guide; what the two share is the model's."""
+        parts: dict[str, list[Tensor | None]] = {}
+        for name, gradient in zip(self._hyper, result.gradients, strict=True):
+            parts.setdefault(f"hypergradient_norm/{name.partition('.')[0]}", []).append(gradient)
+        norms = {name: finite_norm(part, like=result.meta_loss) for name, part in parts.items()}
+        return norms | {"hypergradient_norm": torch.stack(list(norms.values())).norm()}
+
+    def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
+        return self.elbo.terms(self.model, self.guide, output, y)
+
+    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Labelled) -> Tensor:
+        seen = output._replace(features=output.features.detach()) if self.detach_features else output
+        loss = self._head(seen, y).loss(kl_weight=0.0)
+        if self.clean_weight:
+            loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
+        return loss
+
+    def _check_optimizers(self) -> None:
+        virtual_step(self.inner_optimizer, self._weights)
+        if not self._hyper:
+            raise UserError(
+                "model and guide have no parameters, so there is nothing to learn in the outer problem; "
+                "train such a pair with SingleLevelSVI"
+            )
+        check_held(self.outer_optimizer, self._hyper, "outer optimiser")
+
+    def _report_structural_zeros(self, gradients: Sequence[Tensor | None]) -> None:
+        if self.structural_zeros is not None:
+            return
+        zero = {name for name, g in zip(self._hyper, gradients, strict=True) if g is None}
+        self.structural_zeros = tuple(_groups(zero, self._hyper))
+        if zero:
+            warnings.warn(
+                f"no hypergradient can reach {', '.join(self.structural_zeros)} in this configuration "
+                f"(detach_features={self.detach_features}, inner_kl_weight={self.inner_kl_weight:g}, "
+                f"outer_kl_weight={self.outer_kl_weight:g}); these parameters keep their initial values",
+                StructuralZeroWarning,
+                stacklevel=3,
+            )
+
+
+def _groups(chosen: set[str], names: Iterable[str]) -> list[str]:
+    """Name ``chosen`` parameters by the largest modules that hold no other parameter."""
+
+    def largest(name: str) -> str:
+        parts = name.split(".")
+        for depth in range(1, len(parts) + 1):
+            prefix = ".".join(parts[:depth])
+            if all(other in chosen for other in names if (other + ".").startswith(prefix + ".")):
+                return prefix
+        return name
+
+    return list(dict.fromkeys(largest(name) for name in names if name in chosen))

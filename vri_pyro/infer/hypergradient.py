@@ -1,0 +1,294 @@
+"""The gradient of the clean loss after a virtual step, with respect to guide and prior: four ways to compute it.
+
+Write w for the classifier's parameters, φ for the guide's and prior's, F(w) for the classifier's output on the noisy
+batch, ℓ(F, φ) for the inner loss, ŵ = S(g) for the optimiser's step along g = ∇_w ℓ, and G(ŵ) for the clean loss. With
+the cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the inner gradient is g = Jᵀu(φ) and
+
+    dG/dφ = ∂/∂φ ⟨u(φ), t⟩  with the tangent  t = J s,  s = (∂S/∂g)ᵀ ∇G(ŵ).
+
+The split strategies compute t without differentiating a gradient of the classifier; they differ in how. ``Unrolled``
+differentiates through the virtual step as it is written. All but the finite difference are exact.
+
+Reference: Sun et al. (2025), eq. 9-11; the split of a hypergradient at the network's output is ours.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor, autograd
+from torch.autograd import forward_ad
+
+from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.virtual_step import VirtualStep
+from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.utils.errors import UserError
+
+Tensors = Sequence[Tensor]
+
+
+@dataclass(frozen=True)
+class Problem:
+    """One bi-level step, seen by a strategy.
+
+    Attributes:
+        parameters: w, the classifier's trainable parameters.
+        hyperparameters: φ, those of guide and model.
+        forward: F(w) on the noisy batch; every call draws the same random numbers and has its own buffers.
+        head: the bound's terms from the classifier's output, with fresh noise on every call.
+        inner_kl_weight: weight of the KL in ℓ.
+        outer_kl_weight: weight of the KL beside the scaled clean loss in the outer objective.
+        virtual_step: S, from the inner gradient to ŵ.
+        meta_loss: G, the clean loss at given parameters.
+        meta_scale: what multiplies G in the outer objective.
+        detach_features: whether guide and prior see the features as constants.
+        keep_graph: whether the graph of the returned output must survive.
+    """
+
+    parameters: Tensors
+    hyperparameters: Tensors
+    forward: Callable[[Tensors], ClassifierOutput]
+    head: Callable[[ClassifierOutput], ELBOTerms]
+    inner_kl_weight: float
+    outer_kl_weight: float
+    virtual_step: VirtualStep
+    meta_loss: Callable[[Tensors], Tensor]
+    meta_scale: float
+    detach_features: bool
+    keep_graph: bool
+
+    def attached(self, output: ClassifierOutput) -> list[Tensor]:
+        """The parts of an output through which the inner loss reaches w."""
+        return [output.logits] if self.detach_features else [output.logits, output.features]
+
+    def direct(self, terms: ELBOTerms) -> Tensor | None:
+        """The part of the outer objective that does not pass through the virtual step: β·KL a datum."""
+        return self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
+
+
+@dataclass(frozen=True)
+class Result:
+    """What a strategy returns.
+
+    Attributes:
+        gradients: of the outer objective, one a hyper-parameter; None where it is structurally zero.
+        inner_loss, meta_loss: ℓ and G, [].
+        terms: the bound's terms that ℓ was made of.
+        output: F(w); its graph is alive when the problem said ``keep_graph``.
+    """
+
+    gradients: list[Tensor | None]
+    inner_loss: Tensor
+    meta_loss: Tensor
+    terms: ELBOTerms
+    output: ClassifierOutput
+
+
+class Hypergradient(ABC):
+    """A way to compute the outer objective's gradient."""
+
+    @abstractmethod
+    def __call__(self, problem: Problem) -> Result:
+        """Solve ``problem``; its first forward pass is the one on w."""
+
+
+class Unrolled(Hypergradient):
+    """Double backward through the virtual step, as it is written: the reference for every other strategy."""
+
+    def __call__(self, problem: Problem) -> Result:
+        """See :class:`Hypergradient`."""
+        output = problem.forward(problem.parameters)
+        seen = output._replace(features=output.features.detach()) if problem.detach_features else output
+        terms = problem.head(seen)
+        inner_loss = terms.loss(problem.inner_kl_weight)
+        inner_gradient = autograd.grad(
+            inner_loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
+        )
+        meta_loss = problem.meta_loss(problem.virtual_step(inner_gradient))
+        gradients = _outer_gradients(problem, problem.meta_scale * meta_loss, terms, retain_graph=problem.keep_graph)
+        return Result(gradients, inner_loss.detach(), meta_loss.detach(), terms, output)
+
+
+class Split(Hypergradient):
+    """The hypergradient cut at the classifier's output; a subclass says how the tangent t = J s is computed."""
+
+    def __call__(self, problem: Problem) -> Result:
+        """See :class:`Hypergradient`."""
+        output = problem.forward(problem.parameters)
+        cut = output._replace(logits=output.logits.detach(), features=output.features.detach())
+        leaves = problem.attached(cut)
+        # Features that no trainable parameter reaches (a frozen trunk) have a Jacobian all the same: zero.
+        ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]
+        for leaf in leaves:
+            leaf.requires_grad_()
+        terms = problem.head(cut)
+        inner_loss = terms.loss(problem.inner_kl_weight)
+        cotangents = autograd.grad(inner_loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
+
+        inner_gradient, tangent_along = self.linearise(problem, ends, [u.detach() for u in cotangents])
+        meta_loss, direction = _pull_back(problem, inner_gradient)
+        tangents = tangent_along(direction)
+
+        through_step = torch.stack([(u * t).sum() for u, t in zip(cotangents, tangents, strict=True)]).sum()
+        gradients = _outer_gradients(problem, through_step, terms)
+        return Result(gradients, inner_loss.detach(), meta_loss, terms, output)
+
+    @abstractmethod
+    def linearise(
+        self, problem: Problem, ends: Tensors, cotangents: Tensors
+    ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
+        """Return the inner gradient Jᵀu and the map from a direction s to the tangent J s.
+
+        Args:
+            problem: the step's problem.
+            ends: the attached parts of F(w), with their graph.
+            cotangents: u, one an end.
+        """
+
+
+def _vector_jacobian(problem: Problem, ends: Tensors, cotangents: Tensors) -> Tensors:
+    return autograd.grad(
+        ends, problem.parameters, cotangents, retain_graph=problem.keep_graph,
+        allow_unused=True, materialize_grads=True,
+    )  # fmt: skip
+
+
+class SplitJVP(Split):
+    """The tangent by first-order forward-mode differentiation of the classifier alone. Exact; the default.
+
+    Not differentiated again: a gradient of a forward-mode tangent is silently wrong through training-mode
+    BatchNorm and LayerNorm (PyTorch issues 162350, 196699), and is not needed here.
+    """
+
+    def linearise(
+        self, problem: Problem, ends: Tensors, cotangents: Tensors
+    ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
+        """See :meth:`Split.linearise`."""
+
+        def tangent_along(direction: Tensors) -> Tensors:
+            with torch.no_grad(), forward_ad.dual_level():
+                duals = [
+                    forward_ad.make_dual(p.detach(), s) for p, s in zip(problem.parameters, direction, strict=True)
+                ]
+                parts = problem.attached(problem.forward(duals))
+                pairs = [forward_ad.unpack_dual(part) for part in parts]
+            return [torch.zeros_like(q.primal) if q.tangent is None else q.tangent for q in pairs]
+
+        return _vector_jacobian(problem, ends, cotangents), tangent_along
+
+
+class SplitVJP(Split):
+    """The tangent by two reverse passes: J s is the gradient of ⟨Jᵀc, s⟩ for c. Exact, for ops without forward mode."""
+
+    def linearise(
+        self, problem: Problem, ends: Tensors, cotangents: Tensors
+    ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
+        """See :meth:`Split.linearise`."""
+        duals = [c.clone().requires_grad_() for c in cotangents]
+        inner_gradient = autograd.grad(
+            ends, problem.parameters, duals, create_graph=True, allow_unused=True, materialize_grads=True
+        )
+
+        def tangent_along(direction: Tensors) -> Tensors:
+            return autograd.grad(
+                inner_gradient, duals, direction, retain_graph=problem.keep_graph,
+                allow_unused=True, materialize_grads=True,
+            )  # fmt: skip
+
+        return [g.detach() for g in inner_gradient], tangent_along
+
+
+class SplitFiniteDifference(Split):
+    """The tangent by a central difference of the classifier's output (not of the loss). Approximate.
+
+    Args:
+        relative_step: how far to move, relative to the norm of w; by default the cube root of the precision, where
+            the error of the difference and that of rounding balance.
+    """
+
+    def __init__(self, relative_step: float | None = None) -> None:
+        self.relative_step = _checked(relative_step)
+
+    def linearise(
+        self, problem: Problem, ends: Tensors, cotangents: Tensors
+    ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
+        """See :meth:`Split.linearise`."""
+
+        def tangent_along(direction: Tensors) -> Tensors:
+            step = _step_size(problem.parameters, direction, self.relative_step, 1 / 3)
+            with torch.no_grad():
+                there = problem.attached(problem.forward(_moved(problem.parameters, direction, step)))
+                back = problem.attached(problem.forward(_moved(problem.parameters, direction, -step)))
+            return [(a - b) / (2 * step) for a, b in zip(there, back, strict=True)]
+
+        return _vector_jacobian(problem, ends, cotangents), tangent_along
+
+
+class SplitForwardDifference(Split):
+    """The tangent by a one-sided difference, which re-uses F(w): the cheapest strategy, and the least accurate.
+
+    Args:
+        relative_step: how far to move, relative to the norm of w; by default the square root of the precision.
+    """
+
+    def __init__(self, relative_step: float | None = None) -> None:
+        self.relative_step = _checked(relative_step)
+
+    def linearise(
+        self, problem: Problem, ends: Tensors, cotangents: Tensors
+    ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
+        """See :meth:`Split.linearise`."""
+        here = [end.detach() for end in ends]
+
+        def tangent_along(direction: Tensors) -> Tensors:
+            step = _step_size(problem.parameters, direction, self.relative_step, 1 / 2)
+            with torch.no_grad():
+                there = problem.attached(problem.forward(_moved(problem.parameters, direction, step)))
+            return [(a - b) / step for a, b in zip(there, here, strict=True)]
+
+        return _vector_jacobian(problem, ends, cotangents), tangent_along
+
+
+def _pull_back(problem: Problem, inner_gradient: Tensors) -> tuple[Tensor, Tensors]:
+    """The clean loss after the virtual step, and the scaled gradient of it pulled back to the inner gradient: s."""
+    # Two parameters may share one gradient tensor (autograd returns the same one for both terms of a sum), so each gets
+    # a leaf of its own here and nothing is written in place.
+    leaves = [g.detach().requires_grad_() for g in inner_gradient]
+    moved = problem.virtual_step(leaves)
+    landed = [w.detach().requires_grad_() for w in moved]
+    meta_loss = problem.meta_loss(landed)
+    outer = autograd.grad(problem.meta_scale * meta_loss, landed, allow_unused=True, materialize_grads=True)
+    del landed
+    return meta_loss.detach(), autograd.grad(moved, leaves, outer)
+
+
+def _outer_gradients(
+    problem: Problem, through_step: Tensor, terms: ELBOTerms, retain_graph: bool = False
+) -> list[Tensor | None]:
+    direct = problem.direct(terms)
+    objective = through_step if direct is None else through_step + direct
+    if not problem.hyperparameters or not objective.requires_grad:
+        return [None] * len(problem.hyperparameters)
+    return list(autograd.grad(objective, problem.hyperparameters, retain_graph=retain_graph, allow_unused=True))
+
+
+def _checked(relative_step: float | None) -> float | None:
+    if relative_step is not None and not relative_step > 0:
+        raise UserError(f"relative_step is {relative_step}; give a positive number, or none for the default")
+    return relative_step
+
+
+def _step_size(parameters: Tensors, direction: Tensors, relative: float | None, power: float) -> Tensor:
+    if relative is None:
+        relative = torch.finfo(direction[0].dtype).eps ** power
+    length = torch.nn.utils.get_total_norm(direction).clamp_min(torch.finfo(direction[0].dtype).tiny)
+    return relative * torch.nn.utils.get_total_norm(list(parameters)).detach() / length
+
+
+def _moved(parameters: Tensors, direction: Tensors, step: Tensor) -> Tensors:
+    offsets = torch._foreach_mul(list(direction), step)
+    torch._foreach_add_(offsets, [p.detach() for p in parameters])
+    return offsets

@@ -1,0 +1,1 @@
+"""What users subclass or receive, and what models, guides and the engine share."""

@@ -1,0 +1,69 @@
+"""The small networks that priors and guides are made of."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import pyro.distributions as dist
+from torch import Tensor, nn
+
+from vri_pyro.utils.errors import UserError
+
+
+class DiagonalNormalNetwork(nn.Module):
+    """A network from a vector to a diagonal normal: in → hidden … → (μ, log σ²), with tanh as in the paper's §3.
+
+    Args:
+        in_dim: width of the input.
+        event_dim: K, dimensions of the normal.
+        hidden: widths of the hidden layers; 1024 and 512 in the paper.
+        log_variance_bounds: when given, log σ² is squashed smoothly into this interval.
+        activation: makes what follows each hidden layer.
+
+    Raises:
+        UserError: for an empty interval.
+    """
+
+    def __init__(
+        self,
+        in_dim: int,
+        event_dim: int,
+        hidden: Sequence[int] = (1024, 512),
+        log_variance_bounds: tuple[float, float] | None = None,
+        activation: Callable[[], nn.Module] = nn.Tanh,
+    ) -> None:
+        super().__init__()
+        if log_variance_bounds is not None and not log_variance_bounds[0] < log_variance_bounds[1]:
+            raise UserError(f"log_variance_bounds {tuple(log_variance_bounds)} are empty; give (low, high)")
+        self.body, width = hidden_layers(in_dim, hidden, activation)
+        self.location = nn.Linear(width, event_dim)
+        self.log_variance = nn.Linear(width, event_dim)
+        self.log_variance_bounds = log_variance_bounds
+
+    def forward(self, x: Tensor) -> dist.Distribution:
+        """Map ``x`` [batch, in_dim] to a normal with batch shape [batch] and event shape [K]."""
+        return self.head(self.body(x))
+
+    def head(self, h: Tensor) -> dist.Distribution:
+        """The normal from the last hidden layer."""
+        log_variance = bounded(self.log_variance(h), self.log_variance_bounds)
+        return dist.Normal(self.location(h), (0.5 * log_variance).exp()).to_event(1)
+
+
+def bounded(values: Tensor, bounds: tuple[float, float] | None) -> Tensor:
+    """Squash values smoothly into an interval (low, high); as they are when it is None."""
+    if bounds is None:
+        return values
+    low, high = bounds
+    return low + (high - low) * values.sigmoid()
+
+
+def hidden_layers(
+    in_dim: int, hidden: Sequence[int], activation: Callable[[], nn.Module] = nn.Tanh
+) -> tuple[nn.Sequential, int]:
+    """Linear layers, each followed by an activation, and the width of the last one."""
+    layers: list[nn.Module] = []
+    for width in hidden:
+        layers += [nn.Linear(in_dim, width), activation()]
+        in_dim = width
+    return nn.Sequential(*layers), in_dim

@@ -1,0 +1,109 @@
+"""Bi-level inference as a method: guide and prior learn from the clean loss after a virtual step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.infer.hypergradient import Hypergradient
+from vri_pyro.interfaces.base import Guide, Model
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.methods.base import Method, OptimizerFactory, Pool, Stage
+from vri_pyro.methods.pair import build_pair
+from vri_pyro.utils.errors import UserError
+
+
+class Bilevel(Method):
+    """Bi-level inference: guide and prior learn from the clean loss after a virtual step of the classifier.
+
+    Args:
+        model: the generative model, built from (feature_dim, num_classes).
+        guide: the amortised posterior, built from (feature_dim, num_classes).
+        outer_optimizer: optimiser of guide and prior.
+        particles: k, samples of the guide per example.
+        inner_kl_weight: λ, weight of the KL in the virtual step's loss (paper, eq. 6).
+        outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
+        detach_features: whether guide and prior see the features as constants.
+        clean_weight: weight of a clean batch's cross entropy in the classifier's real step; 0 in the paper.
+        hypergradient: the strategy; SplitJVP when none is given.
+        share_forward: keep the noisy forward's graph for the real step: faster, more memory.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(
+        self,
+        model: Callable[[int, int], Model],
+        guide: Callable[[int, int], Guide],
+        outer_optimizer: OptimizerFactory,
+        particles: int = 2,
+        inner_kl_weight: float = 0.0,
+        outer_kl_weight: float = 1e-3,
+        detach_features: bool = True,
+        clean_weight: float = 1.0,
+        hypergradient: Hypergradient | None = None,
+        share_forward: bool = True,
+        max_skipped: int = 10,
+    ) -> None:
+        self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
+        self.particles = particles
+        self.options: dict[str, Any] = {
+            "inner_kl_weight": inner_kl_weight,
+            "outer_kl_weight": outer_kl_weight,
+            "detach_features": detach_features,
+            "clean_weight": clean_weight,
+            "hypergradient": hypergradient,
+            "share_forward": share_forward,
+            "max_skipped": max_skipped,
+        }
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> BilevelSVI:
+        """See :class:`Method`."""
+        model, guide = build_pair(self.model, self.guide, classifier)
+        return BilevelSVI(
+            classifier,
+            model,
+            guide,
+            optimizer(classifier.parameters()),
+            self.outer_optimizer([*model.parameters(), *guide.parameters()]),
+            elbo=RectificationELBO(self.particles),
+            **self.options,
+        )
+
+
+class EstimatedBilevel(Bilevel):
+    """Bi-level inference after a stage that the model learns from: how a classifier does that was trained otherwise.
+
+    For a model that looks at the run when training begins, as HierarchicalRectification does at what learned from the
+    noisy labels alone. The classifier then begins anew.
+
+    Args:
+        estimation: trains the classifier in the first stage, such as NoisyCrossEntropy.
+        estimation_share: length of that stage as a share of the second's; it has an epoch at least.
+        args, kwargs: see :class:`Bilevel`.
+    """
+
+    def __init__(self, *args: Any, estimation: Method, estimation_share: float = 0.33, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        if not estimation_share > 0:
+            raise UserError(f"estimation_share is {estimation_share}; give a share above 0, such as 0.33")
+        self.estimation, self.estimation_share = estimation, estimation_share
+        self.options["restart"] = True
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """See :class:`Method`.
+
+        Raises:
+            UserError: the estimation has stages of its own.
+        """
+        epochs = None if stage.epochs is None else max(1, round(self.estimation_share * stage.epochs))
+        if len(self.estimation.stages(name, stage)) > 1:
+            raise UserError(
+                f"estimation is {type(self.estimation).__name__}, which has stages of its own; give a method of one "
+                "stage, such as NoisyCrossEntropy"
+            )
+        return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}

@@ -1,0 +1,265 @@
+"""Confident learning: labels that cross-validation contradicts are pruned, and the classifier learns from the rest."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+import torch
+from torch import Tensor
+from torch.optim import Optimizer
+
+from vri_pyro.data import generator_for
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.initial_state import InitialState
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.methods.base import (
+    Method,
+    OptimizerFactory,
+    Pool,
+    Stage,
+)
+from vri_pyro.methods.cross_entropy import CrossEntropyDescent
+from vri_pyro.training.evaluation import predict
+from vri_pyro.utils.errors import UserError
+
+Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
+
+
+def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
+    """The fold of each example, int64 [n] in [0, folds): random, with the classes of ``labels`` [n] in proportion."""
+    order = generator_for(seed, "folds").permutation(len(labels))
+    order = order[np.argsort(labels[order], kind="stable")]
+    assigned = np.empty(len(labels), dtype=np.int64)
+    assigned[order] = np.arange(len(labels)) % folds
+    return assigned
+
+
+def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filter) -> np.ndarray:
+    """Which labels cleanlab takes for wrong, bool [n], given out-of-sample probabilities [n, K].
+
+    Raises:
+        UserError: cleanlab is not installed.
+    """
+    try:
+        from cleanlab.filter import find_label_issues
+    except ImportError as error:
+        raise UserError("ConfidentLearning needs cleanlab: pip install 'vri-pyro[cleanlab]'.") from error
+    return find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
+
+
+class FoldDescent(CrossEntropyDescent):
+    """Cross entropy on the noisy examples outside one fold, from the initial parameters.
+
+    Args:
+        classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.
+        number, folds: the fold that is held out, and their number.
+        previous: the fold trained before this one, if any.
+
+    Attributes:
+        probabilities: of the classes for the examples held out [held out, K], once the next stage has begun.
+    """
+
+    stateful = (*CrossEntropyDescent.stateful, "initial")
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: Optimizer,
+        number: int,
+        folds: int,
+        previous: FoldDescent | None,
+        *,
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self.number, self.folds, self.previous = number, folds, previous
+        self.initial: InitialState = InitialState(classifier) if previous is None else previous.initial
+        self.probabilities: Tensor | None = None
+
+    def begin_epoch(self, view: EpochView) -> Pools | None:
+        """Before the first epoch, hear the previous fold's classifier, restart it and leave this fold out."""
+        if view.epoch > 0:
+            return None
+        if self.previous is not None:
+            self.previous.predict_held_out(view)
+        self.initial.restore(self.optimizer)
+        return Pools(view.pools.noisy[~self.held_out(view)], view.pools.clean)
+
+    def held_out(self, view: EpochView) -> np.ndarray:
+        """Which of the noisy examples are in this fold, bool [n]."""
+        return fold_of(_labels(view), self.folds, view.seed) == self.number
+
+    def predict_held_out(self, view: EpochView) -> None:
+        """Fill ``probabilities`` by what the run predicts with, which is still as this fold has trained it."""
+        logits, _ = predict(view.predictor, view.examples, view.pools.noisy[self.held_out(view)])
+        self.probabilities = logits.softmax(-1).cpu()
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return super().state_dict() | {"probabilities": self.probabilities}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        self.probabilities = state["probabilities"]
+
+
+class PrunedDescent(CrossEntropyDescent):
+    """Cross entropy, from the initial parameters, on the noisy examples whose labels cross-validation confirms.
+
+    Args:
+        classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.
+        folds: the cross-validation, at least two, in the order of their training.
+        filter_by: cleanlab's rule.
+
+    Attributes:
+        kept: the share of the noisy examples that is trained on, []; part of the state.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: Optimizer,
+        folds: list[FoldDescent],
+        filter_by: Filter,
+        *,
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self.folds, self.filter_by = folds, filter_by
+        self.kept = self.weights[0].new_ones(())
+
+    def begin_epoch(self, view: EpochView) -> Pools | None:
+        """Before the first epoch, hear the last fold's classifier, restart it and prune."""
+        if view.epoch > 0:
+            return None
+        self.folds[-1].predict_held_out(view)
+        self.folds[-1].initial.restore(self.optimizer)
+        confirmed = ~label_issues(_labels(view), self._probabilities(view), self.filter_by)
+        self.kept = self.kept.new_tensor(confirmed.mean())
+        return Pools(view.pools.noisy[confirmed], view.pools.clean)
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step; see :class:`CrossEntropyDescent`, with the scalar ``kept`` besides."""
+        return super().step(noisy, clean) | {"kept": self.kept}
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return super().state_dict() | {"kept": self.kept}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        self.kept = state["kept"].to(self.kept.device)
+
+    def _probabilities(self, view: EpochView) -> np.ndarray:
+        """Out-of-fold probabilities of all noisy examples, [n, K]."""
+        gathered = torch.empty(len(view.pools.noisy), view.num_classes)
+        for fold in self.folds:
+            assert fold.probabilities is not None  # each was filled as the next one began
+            gathered[torch.from_numpy(fold.held_out(view))] = fold.probabilities
+        return gathered.numpy()
+
+
+class Fold(Method):
+    """One fold of :class:`ConfidentLearning`.
+
+    Args:
+        owner: what it is a fold of.
+        number: from 0.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(self, owner: ConfidentLearning, number: int) -> None:
+        self.owner, self.number, self.needs_clean = owner, number, owner.needs_clean
+        self._built: dict[int, FoldDescent] = {}
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> FoldDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        owner = self.owner
+        self._built[id(classifier)] = FoldDescent(
+            classifier,
+            optimizer(classifier.parameters()),
+            self.number,
+            len(owner.folds),
+            owner.folds[self.number - 1].built_for(classifier) if self.number else None,
+            clean_weight=owner.clean_weight,
+            max_skipped=owner.max_skipped,
+        )
+        return self._built[id(classifier)]
+
+    def built_for(self, classifier: Classifier) -> FoldDescent:
+        """What was built around ``classifier``, which may be one of several.
+
+        Raises:
+            UserError: nothing was.
+        """
+        if id(classifier) not in self._built:
+            raise UserError("ConfidentLearning prunes by its folds; build those of its stages(...) first")
+        return self._built[id(classifier)]
+
+
+class ConfidentLearning(Method):
+    """Prune by cleanlab what cross-validation contradicts, then train on the rest.
+
+    A stage for each fold, all with the classifier's initial parameters and as long as the last one, which trains on
+    what is left. That is what cleanlab's ``CleanLearning`` does with a classifier that takes no weights; of one that
+    does it also weights the examples of class k by 1 / p(given = k | true = k). Needs the package cleanlab.
+
+    Args:
+        folds: of the cross-validation, at least 2; cleanlab's default is 5.
+        filter_by: cleanlab's rule for what is pruned.
+        clean_weight: weight of a clean batch's cross entropy in every stage; 0 in the paper, which has no clean set.
+        max_skipped: non-finite steps in a row before the training stops.
+
+    Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(
+        self,
+        folds: int = 5,
+        filter_by: Filter = "prune_by_noise_rate",
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        if folds < 2:
+            raise UserError(f"folds is {folds}; give at least 2")
+        self.filter_by: Filter = filter_by
+        self.clean_weight, self.max_skipped = clean_weight, max_skipped
+        self.needs_clean = clean_weight > 0
+        self.folds = [Fold(self, number) for number in range(folds)]
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return {f"fold {fold.number + 1}": replace(stage, method=fold) for fold in self.folds} | {name: stage}
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> PrunedDescent:
+        """See :class:`~vri_pyro.methods.Method`.
+
+        Raises:
+            UserError: the folds' stages are not built.
+        """
+        folds = [fold.built_for(classifier) for fold in self.folds]
+        return PrunedDescent(
+            classifier,
+            optimizer(classifier.parameters()),
+            folds,
+            self.filter_by,
+            clean_weight=self.clean_weight,
+            max_skipped=self.max_skipped,
+        )
+
+
+def _labels(view: EpochView) -> np.ndarray:
+    """The given labels of the noisy examples, int64 [n]."""
+    return view.examples.y[torch.as_tensor(view.pools.noisy, device=view.examples.device)].cpu().numpy()

@@ -1,0 +1,43 @@
+"""Cross entropy, as the first part of peers that look at a classifier trained by it."""
+
+from __future__ import annotations
+
+from torch.nn import functional as F
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.functional import ReplayedForward
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.methods.base import Method, OptimizerFactory, Pool
+from vri_pyro.methods.descent import Descent
+
+
+class CrossEntropyDescent(Descent):
+    """Minimises CE(F(x), y); see :class:`Descent`."""
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step; ``clean`` is used with a ``clean_weight`` only.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``gradient_norm``.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x)
+        return self.learn(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
+
+
+class NoisyCrossEntropy(Method):
+    """Cross entropy on the noisy labels, whose classifier another stage looks at.
+
+    Args:
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy"
+    needs_clean = False
+
+    def __init__(self, max_skipped: int = 10) -> None:
+        self.max_skipped = max_skipped
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> CrossEntropyDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return CrossEntropyDescent(classifier, optimizer(classifier.parameters()), max_skipped=self.max_skipped)

@@ -1,0 +1,127 @@
+"""GLC: a transition matrix estimated on the clean set corrects the loss of the noisy labels."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import replace
+from typing import Any
+
+import torch
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.functional import ReplayedForward
+from vri_pyro.infer.initial_state import InitialState
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
+from vri_pyro.methods.base import (
+    Method,
+    OptimizerFactory,
+    Pool,
+    Stage,
+)
+from vri_pyro.methods.cross_entropy import NoisyCrossEntropy
+from vri_pyro.methods.descent import Descent
+from vri_pyro.utils.errors import UserError
+
+
+class GLCDescent(Descent):
+    """Minimises −log(softmax(F(x))ᵀ T̂)_y for noisy examples and −log softmax(F(x))_y for clean ones.
+
+    Before its first epoch it estimates T̂ by what earlier stages trained on noisy labels, and puts the classifier back
+    to its initial parameters: see :func:`~vri_pyro.interfaces.transition_likelihood.glc_estimate`.
+
+    Args:
+        classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
+
+    Attributes:
+        transition: T̂ [K, K]; the identity before it is estimated. Part of the state.
+        trusted: positions of the clean examples, int64 [m]. Part of the state.
+
+    Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
+        NeurIPS 2018.
+    """
+
+    stateful = (*Descent.stateful, "initial")
+
+    def __init__(
+        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self.initial = InitialState(classifier)
+        like, classes = self.weights[0], classifier.num_classes
+        self.transition = torch.eye(classes, dtype=like.dtype, device=like.device)
+        self.trusted = torch.zeros(0, dtype=torch.int64, device=like.device)
+
+    def begin_epoch(self, view: EpochView) -> None:
+        """Before the first epoch, estimate T̂ and restart the classifier."""
+        if view.epoch > 0:
+            return
+        self.transition = glc_estimate(view.predictor, view.examples, view.pools.clean)
+        self.trusted = torch.tensor(view.pools.clean, device=self.trusted.device)
+        self.initial.restore(self.optimizer)
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step on a batch of noisy and clean examples.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``gradient_norm``.
+
+        Raises:
+            UserError: the batch does not say which examples it holds.
+        """
+        if noisy.index is None:
+            raise UserError("GLC must know which examples of a batch are clean; give the batch its index")
+        forward = ReplayedForward(self.classifier, noisy.x)
+        logits = forward(self.weights).logits
+        is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
+        log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.transition))
+        return self.learn(forward, F.nll_loss(log_p, noisy.y), clean)[0]
+
+    def state_dict(self) -> dict[str, Any]:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return super().state_dict() | {"transition": self.transition, "trusted": self.trusted}
+
+    def load_state_dict(self, state: Mapping[str, Any]) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        super().load_state_dict(state)
+        device = self.transition.device
+        self.transition, self.trusted = state["transition"].to(device), state["trusted"].to(device)
+
+
+class GLC(Method):
+    """Gold loss correction: a transition matrix, estimated on the clean set, corrects the loss of noisy labels.
+
+    Two stages: cross entropy on the noisy labels alone, then :class:`GLCDescent` from scratch, whose batches are drawn
+    from noisy and clean examples together, as in the paper.
+
+    Args:
+        estimation_epochs: length of the first stage; null for that of the second, as in the paper.
+        clean_weight: weight of a further clean batch's cross entropy in the second stage; 0 in the paper. The first
+            has none: a classifier that has learned the clean labels says nothing of how they would be given.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy_and_clean"
+
+    def __init__(self, estimation_epochs: int | None = None, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
+        self.estimation_epochs = estimation_epochs
+        self.clean_weight, self.max_skipped = clean_weight, max_skipped
+
+    def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
+        """See :class:`~vri_pyro.methods.Method`."""
+        first = NoisyCrossEntropy(self.max_skipped)
+        epochs = stage.epochs if self.estimation_epochs is None else self.estimation_epochs
+        return {"estimation": replace(stage, method=first, epochs=epochs), name: stage}
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> GLCDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return GLCDescent(
+            classifier,
+            optimizer(classifier.parameters()),
+            clean_weight=self.clean_weight,
+            max_skipped=self.max_skipped,
+        )

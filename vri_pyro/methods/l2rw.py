@@ -1,0 +1,127 @@
+"""Learning to reweight: an example counts as much as a step along its gradient would lower the clean loss."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Any
+
+from torch import Tensor
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.algorithm import finite_norm
+from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.functional import ReplayedForward
+from vri_pyro.infer.hypergradient import Hypergradient, Problem, SplitJVP
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.methods.base import Method, OptimizerFactory, Pool
+from vri_pyro.methods.descent import Descent
+
+
+class L2RWDescent(Descent):
+    """Minimises Σ w_i CE(F(x_i), y_i) with the weights that one step on the clean loss from zero would give.
+
+    With ŵ(ε) = w − Σ ε_i ∇_w CE(F(x_i), y_i), a plain gradient step, and G the clean cross entropy,
+
+        w_i = max(0, −∂G(ŵ(ε))/∂ε_i at ε = 0) / Σ_j max(0, −∂G(ŵ(ε))/∂ε_j at ε = 0),
+
+    and all weights are 0 where no example would lower G. The ε are the hyper-parameters of a bi-level problem whose
+    hypergradient, ∂G/∂ε_i = −⟨∇G(w), ∇CE_i(w)⟩, is exact; the step's length cancels in the weights.
+
+    Args:
+        classifier, optimizer: see :class:`Descent`.
+        hypergradient: the strategy; SplitJVP when None.
+        clean_weight, max_skipped: see :class:`Descent`.
+
+    Reference: Ren et al., Learning to reweight examples for robust deep learning, ICML 2018, algorithm 1.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: Optimizer,
+        *,
+        hypergradient: Hypergradient | None = None,
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``meta_loss``, ``hypergradient_norm``, ``gradient_norm``, and
+            ``kept``, the share of the examples with a positive weight.
+        """
+        forward = ReplayedForward(self.classifier, noisy.x)
+        epsilon = self.weights[0].new_zeros(len(noisy.y)).requires_grad_()
+        result = self.hypergradient(self._problem(forward, noisy.y, clean, epsilon))
+        gradient = result.gradients[0]
+        weights = epsilon.detach() if gradient is None else example_weights(gradient)
+        loss = (weights * F.cross_entropy(result.output.logits, noisy.y, reduction="none")).sum()
+        metrics, _ = self.learn(forward, loss, clean)
+        return metrics | {
+            "meta_loss": result.meta_loss,
+            "hypergradient_norm": finite_norm(result.gradients, like=loss),
+            "kept": (weights > 0).to(weights).mean(),
+        }
+
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled, epsilon: Tensor) -> Problem:
+        def weighted(output: ClassifierOutput) -> ELBOTerms:
+            log_likelihood = -epsilon * F.cross_entropy(output.logits, y, reduction="none")
+            return ELBOTerms(log_likelihood, {}, {}, log_likelihood.new_zeros(()), plate_size=len(y))
+
+        def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
+            return self.clean_loss(dict(zip(forward.names, parameters, strict=True)), clean)
+
+        return Problem(
+            parameters=self.weights,
+            hyperparameters=[epsilon],
+            forward=forward,
+            head=weighted,
+            inner_kl_weight=0.0,
+            outer_kl_weight=0.0,
+            virtual_step=lambda gradients: [p.detach() - g for p, g in zip(self.weights, gradients, strict=True)],
+            meta_loss=meta_loss,
+            meta_scale=1.0,
+            detach_features=True,
+            keep_graph=True,
+        )
+
+
+def example_weights(gradient: Tensor) -> Tensor:
+    """The negative part of ∂G/∂ε [batch], divided by its sum; zeros where nothing is negative."""
+    push = (-gradient).clamp_min(0)
+    total = push.sum()
+    return push / total.where(total != 0, 1)
+
+
+class L2RW(Method):
+    """Learning to reweight: each example counts as far as learning it would lower the clean loss.
+
+    See :class:`L2RWDescent`.
+
+    Args:
+        clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
+        hypergradient: the strategy; SplitJVP when none is given.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    pool: Pool = "noisy"
+
+    def __init__(
+        self, clean_weight: float = 0.0, hypergradient: Hypergradient | None = None, max_skipped: int = 10
+    ) -> None:
+        self.options: dict[str, Any] = {
+            "clean_weight": clean_weight,
+            "hypergradient": hypergradient,
+            "max_skipped": max_skipped,
+        }
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> L2RWDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return L2RWDescent(classifier, optimizer(classifier.parameters()), **self.options)

@@ -1,0 +1,87 @@
+"""mixup: the classifier is trained on convex combinations of pairs of examples."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from torch.distributions import Beta
+from torch.nn import functional as F
+from torch.optim import Optimizer
+
+from vri_pyro.data.batch import Labelled
+from vri_pyro.infer.functional import ReplayedForward
+from vri_pyro.infer.metrics import Metrics
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.methods.base import Method, OptimizerFactory, Pool
+from vri_pyro.methods.descent import Descent
+from vri_pyro.utils.errors import UserError
+
+
+class MixupDescent(Descent):
+    """Minimises λ·CE(F(x̃), y_i) + (1 − λ)·CE(F(x̃), y_j) at x̃ = λ x_i + (1 − λ) x_j,  λ ~ Beta(α, α).
+
+    One λ is drawn a batch, and j is a permutation of the batch. The mixed loss is the cross entropy against the mixed
+    one-hot labels.
+
+    Args:
+        classifier, optimizer: see :class:`Descent`.
+        alpha: α; the larger, the nearer to one half is λ.
+        clean_weight, max_skipped: see :class:`Descent`.
+
+    Raises:
+        UserError: α is not positive.
+
+    Reference: Zhang et al., mixup: beyond empirical risk minimization, ICLR 2018.
+    """
+
+    def __init__(
+        self,
+        classifier: Classifier,
+        optimizer: Optimizer,
+        *,
+        alpha: float = 1.0,
+        clean_weight: float = 0.0,
+        max_skipped: int = 10,
+    ) -> None:
+        super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        if not alpha > 0:
+            raise UserError(f"alpha is {alpha}; give a positive number, or train by cross entropy to mix nothing")
+        self.alpha = alpha
+
+    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+        """Take one step; ``clean`` is used, unmixed, with a ``clean_weight`` only.
+
+        Returns:
+            scalars on the batch's device: ``loss``, ``gradient_norm``.
+        """
+        share = Beta(self.alpha, self.alpha).sample().to(noisy.x)
+        partner = torch.randperm(len(noisy.y), device=noisy.x.device)
+        forward = ReplayedForward(self.classifier, share * noisy.x + (1 - share) * noisy.x[partner])
+        logits = forward(self.weights).logits
+        own, others = F.cross_entropy(logits, noisy.y), F.cross_entropy(logits, noisy.y[partner])
+        return self.learn(forward, share * own + (1 - share) * others, clean)[0]
+
+
+class Mixup(Method):
+    """mixup: training on convex combinations of pairs of examples and of their losses.
+
+    See :class:`MixupDescent`.
+
+    Args:
+        alpha: α of Beta(α, α); 1 is the paper's for CIFAR, and 8 to 32 where labels are noisy.
+        pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
+        clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
+        max_skipped: non-finite steps in a row before the training stops.
+    """
+
+    def __init__(
+        self, alpha: float = 1.0, pool: Pool = "noisy", clean_weight: float = 0.0, max_skipped: int = 10
+    ) -> None:
+        self.pool = pool
+        self.needs_clean = pool != "noisy" or clean_weight > 0
+        self.options: dict[str, Any] = {"alpha": alpha, "clean_weight": clean_weight, "max_skipped": max_skipped}
+
+    def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> MixupDescent:
+        """See :class:`~vri_pyro.methods.Method`."""
+        return MixupDescent(classifier, optimizer(classifier.parameters()), **self.options)

@@ -1,0 +1,1 @@
+"""The training loop: stages, batches, state, evaluation, checkpoints and the run folder."""
