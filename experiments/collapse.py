@@ -41,10 +41,10 @@ from study import (
 from study.benches import clean_labels, noise
 
 from vri_pyro.data import generator_for, permutation
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import hyperparameters_of
 from vri_pyro.infer.bilevel import BilevelSVI
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 WEIGHT = "1e-3"  # λ and β
@@ -74,7 +74,7 @@ DRAWS, BATCH = 100, 100  # of a noisy and a clean batch, for the pull; examples 
 def cells(bench: Bench) -> list[Cell]:
     """Every method in every setting."""
     shared = bench.setting(
-        *LENGTHS.get(bench.title, ()), *noise("UniformExclusive", 0.7), *clean_labels(20), "--method.particles", "1"
+        *LENGTHS.get(bench.title, ()), *noise("UniformExclusive", 0.7), *clean_labels(20), "--method.num_particles", "1"
     )
     return [
         Cell(setting, method, (*how, *shared, *one_thing))
@@ -85,7 +85,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def measure(folder: RunFolder) -> dict[str, Any]:
     """The pull on log σ² where the run ended: of the meta loss alone, and of the whole outer objective."""
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     algorithm = run.algorithm
     assert isinstance(algorithm, BilevelSVI)
     algorithm.classifier.train()
@@ -100,7 +100,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
     return {"pull": {name: {"mean": float(np.mean(p)), "error": float(sem(p))} for name, p in pulls.items()}}
 
 
-def pull_on_log_variance(algorithm: BilevelSVI, noisy: Labelled, clean: Labelled) -> float:
+def pull_on_log_variance(algorithm: BilevelSVI, noisy: Batch, clean: Batch) -> float:
     """The derivative of the outer objective for a shift of log σ² that all examples and entries share."""
     gradients = algorithm.outer_gradients(noisy, clean)
     names = hyperparameters_of(algorithm.model, algorithm.guide)

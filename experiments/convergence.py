@@ -54,7 +54,7 @@ from study.statistics import mean_of
 
 from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
 from vri_pyro.diagnostics import meta_gradient_squared_norm
-from vri_pyro.runs.configuration import build_experiment, experiment_parser
+from vri_pyro.runs.configuration import build_experiment, configuration_parser
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.training.evaluation import evaluate
 from vri_pyro.utils.provenance import provenance
@@ -122,7 +122,7 @@ class Measuring(Workshop):
     def perform(self, run: Run) -> Outcome:
         """See :class:`Workshop`."""
         *options, _, horizon = run.options
-        parser = experiment_parser()
+        parser = configuration_parser()
         parsed = parser.parse_args([*options, "--seed", str(run.seed), "--device", self.device])
         config = yaml.safe_load(parser.dump(parsed, skip_unset=False))
         record = train_and_measure(build_experiment(parser, parsed), int(horizon))
@@ -135,7 +135,9 @@ def cells(bench: Bench) -> list[Cell]:
     shared = bench.setting(
         *noise("Flip", 0.4),
         *clean_labels(50),
-        *config("vri_vector", "--method.outer_kl_weight", "0", "--method.clean_weight", "0", "--method.particles", "1"),
+        *config(
+            "vri_vector", "--method.outer_kl_weight", "0", "--method.clean_weight", "0", "--method.num_particles", "1"
+        ),
         *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[64]"),
         *("--optimizer.momentum", "0", "--optimizer.weight_decay", "0"),
         *("--method.outer_optimizer", "torch.optim.SGD"),

@@ -60,7 +60,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def digest(folder: RunFolder) -> dict[str, Any]:
     """A digest of every bit of classifier, model and guide at the end of a run."""
-    (state,) = load_checkpoint(folder.last)["phases"]
+    (state,) = load_checkpoint(folder.last)["stages"]
     found = hashlib.sha256()
     for part in ("classifier", "model", "guide"):
         for name, tensor in state[part].items():

@@ -42,7 +42,7 @@ from torch import Tensor
 from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.label_issues import Evidence, LabelIssues, detection, evidence_of, rank
 from vri_pyro.methods.confident_learning import FoldDescent, fold_of
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 CLEAN = ("--method.clean_weight", "1")
@@ -84,7 +84,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def measure(folder: RunFolder) -> dict[str, Any]:
     """How well each score finds the wrong labels, and what was estimated of the noise."""
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     split = run.split
     assert split.true_labels is not None
     wrong = torch.from_numpy(split.given_labels != split.true_labels)
@@ -116,7 +116,7 @@ def left_out(evidence: Evidence, seed: int) -> dict[str, Tensor]:
     return {part: issues.score for part, issues in found.items()}
 
 
-def estimated(issues: LabelIssues, run: TrainedRun) -> dict[str, Any]:
+def estimated(issues: LabelIssues, run: Run) -> dict[str, Any]:
     """The noise as it is estimated and as it is: rate, share of no class, transition matrix, suggestions."""
     split, transition = run.split, issues.transition
     assert split.true_labels is not None

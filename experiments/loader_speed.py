@@ -38,12 +38,12 @@ from vri_pyro.data import (
     Weak,
     generator_for,
 )
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.models import Rectification
-from vri_pyro.runs.experiment import choose_device
+from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.provenance import provenance
 
 BATCH = 100
@@ -144,7 +144,7 @@ def waiting_share(x: np.ndarray, device: torch.device, steps: int, backbone: Cal
     noisy = data.sequence(plan(len(x), Strong()))
     clean = data.sequence(plan(len(x), Weak(), "clean batches"))
 
-    def batches(step: int) -> tuple[Labelled, Labelled]:
+    def batches(step: int) -> tuple[Batch, Batch]:
         return noisy(step), clean(step)
 
     ready = batches(0)

@@ -20,7 +20,7 @@ from study import Bench, Cell, Page, Records, Study, config, grid, main, markdow
 from study.benches import clean_labels, noise
 
 from vri_pyro.diagnostics import rectified
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
@@ -43,7 +43,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def measure(folder: RunFolder) -> dict[str, Any]:
     """Histograms of both losses, for right and for wrong labels, and how well each score tells them apart."""
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     torch.manual_seed(0)
     seen = [rectified(run.model, run.guide, output, batch.y) for output, batch in run.outputs(run.split.noisy_indices)]
     losses = {

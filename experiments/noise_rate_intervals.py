@@ -18,7 +18,7 @@ import torch
 from rich.console import Console
 
 from vri_pyro.label_issues import evidence_of, rank
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.provenance import provenance
 
@@ -27,7 +27,7 @@ RESULTS = Path(__file__).parent / "results" / "noise_rate_intervals.json"
 
 def measure(folder: Path) -> dict[str, Any]:
     """A run's interval, in percent, and what is known of it."""
-    run = TrainedRun(folder)
+    run = Run(folder)
     if run.split.true_labels is None:
         raise UserError(f"{folder}: the true labels are not known, so that nothing says whether an interval covers")
     issues = rank(evidence_of(run, run.split.noisy_indices, draws=1), seed=run.split.seed)

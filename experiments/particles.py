@@ -26,7 +26,7 @@ def cells(bench: Bench) -> list[Cell]:
     """Both with every number of particles."""
     shared = bench.setting(*noise("UniformExclusive", 0.4), *clean_labels(100), *config("vri_vector"))
     return [
-        Cell(setting, method, (*shared, "--method.particles", str(k), "--method.outer_kl_weight", weight))
+        Cell(setting, method, (*shared, "--method.num_particles", str(k), "--method.outer_kl_weight", weight))
         for setting, k in PARTICLES.items()
         for method, weight in METHODS.items()
     ]

@@ -46,7 +46,7 @@ from vri_pyro.diagnostics import (
 from vri_pyro.guides import LowRankNormal
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import GatedRectification
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 METHODS = {
@@ -73,7 +73,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def measure(folder: RunFolder) -> dict[str, Any]:
     """Everything about the run's guide, and about its copy trained on the ELBO."""
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     share = min(1.0, len(run.split.noisy_indices) / FULL)
     torch.manual_seed(0)
     output, y = outputs_of(run, choose_examples(run.split, max(20, int(share * EXAMPLES))))
@@ -106,7 +106,7 @@ def _labels(model: Callable[..., Any], output: ClassifierOutput) -> torch.Tensor
     return poutine.trace(model).get_trace(output).nodes["y"]["value"]
 
 
-def _collapse(run: TrainedRun, output: ClassifierOutput, y: torch.Tensor) -> dict[str, Any]:
+def _collapse(run: Run, output: ClassifierOutput, y: torch.Tensor) -> dict[str, Any]:
     found = collapse(run.model, run.guide, [(output, y)])["v"]
     return {
         "verdict": found.verdict,

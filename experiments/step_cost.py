@@ -26,7 +26,7 @@ from torch.distributions import Categorical, kl_divergence
 from torch.nn import functional as F
 
 from vri_pyro.backbones import PreActResNet18
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
@@ -56,9 +56,9 @@ STRATEGIES: dict[str, tuple[type[Hypergradient], bool]] = {
 PLAIN = "plain SGD"
 
 
-def batch(size: int, device: torch.device) -> Labelled:
+def batch(size: int, device: torch.device) -> Batch:
     """A random batch of 32 x 32 colour images."""
-    return Labelled(torch.randn(size, 3, 32, 32, device=device), torch.randint(CLASSES, (size,), device=device))
+    return Batch(torch.randn(size, 3, 32, 32, device=device), torch.randint(CLASSES, (size,), device=device))
 
 
 def optimizer_of(classifier: nn.Module) -> torch.optim.SGD:

@@ -23,7 +23,7 @@ from study.benches import clean_labels, noise
 
 from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.diagnostics import averaged_transition, learned_transition, rectified
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
@@ -47,7 +47,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 def measure(folder: RunFolder) -> dict[str, Any]:
     """Every estimate that the run's method has, the realised matrix, and each estimate's error."""
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     split, classes = run.split, run.split.num_classes
     true = torch.from_numpy(realised_transition(split.true_labels, split.given_labels, classes))
     matrices = {"true": true} | {name: matrix.double() for name, matrix in estimates(run).items()}
@@ -61,7 +61,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
     }
 
 
-def estimates(run: TrainedRun) -> dict[str, torch.Tensor]:
+def estimates(run: Run) -> dict[str, torch.Tensor]:
     """The estimates by name, [K, K] each."""
     torch.manual_seed(0)
     predicted, given, rectified_predictions = [], [], []

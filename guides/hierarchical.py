@@ -17,7 +17,7 @@ from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.guides.scalar_weight import GateNetwork
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.utils.errors import UserError
 
@@ -69,7 +69,7 @@ class Hierarchical(Gated):
         """The posterior mean of T, [K, K]."""
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
-    def begin_training(self, model: Any, view: EpochView) -> None:
+    def begin_training(self, model: Any, context: TrainingContext) -> None:
         """See :class:`~vri_pyro.interfaces.base.Guide`; q(T) begins at the prior."""
         self.concentration.copy_(model.concentration)
         self.data.size = model.data.size
@@ -79,7 +79,7 @@ class Hierarchical(Gated):
         expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
         true = clean_posterior(output.logits, expected_log.exp(), y)
         counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)
-        all_like_these = (self.data.size or len(y)) / len(y) * model.share * counts
+        all_like_these = (self.data.size or len(y)) / len(y) * model.transition_weight * counts
         self.concentration.lerp_(model.concentration + all_like_these, self.rate)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:

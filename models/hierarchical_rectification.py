@@ -14,7 +14,7 @@ from vri_pyro.interfaces.base import Prior
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
 from vri_pyro.interfaces.prediction_memory import PredictionMemory, early_learning_regulariser
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
@@ -58,9 +58,9 @@ class HierarchicalRectification(GatedRectification):
         num_classes: K.
         prior: builds the vector's prior from (feature_dim, num_classes).
         link: π; see :class:`~vri_pyro.models.Rectification`.
-        strength: s, how many labels of a class the estimate counts for at most.
-        share: α, of the transition in the likelihood, in (0, 1).
-        early_learning: λ, strength of the pull to earlier predictions.
+        prior_strength: s, how many labels of a class the estimate counts for at most.
+        transition_weight: α, of the transition in the likelihood, in (0, 1).
+        elr_weight: λ, strength of the pull to earlier predictions.
         momentum: of their running mean, in [0, 1).
 
     Reference: the rows' prior is GLC's estimate (Hendrycks et al., NeurIPS 2018); early learning: Liu et al., NeurIPS
@@ -68,7 +68,7 @@ class HierarchicalRectification(GatedRectification):
         Computing 2015. Their combination with VRI's vector and MW-Net's weight is ours.
 
     Raises:
-        UserError: strength, share, early_learning or momentum is out of range.
+        UserError: prior_strength, transition_weight, elr_weight or momentum is out of range.
     """
 
     concentration: Tensor
@@ -79,40 +79,40 @@ class HierarchicalRectification(GatedRectification):
         num_classes: int,
         prior: Callable[[int, int], Prior] = PriorNetwork,
         link: nn.Module | None = None,
-        strength: float = 10.0,
-        share: float = 0.5,
-        early_learning: float = 1.0,
+        prior_strength: float = 10.0,
+        transition_weight: float = 0.5,
+        elr_weight: float = 1.0,
         momentum: float = 0.9,
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
-        if not strength > 0:
-            raise UserError(f"strength is {strength}; give a number of labels above 0, such as 10")
-        if not 0 < share < 1:
-            raise UserError(f"share is {share}; give one between 0 and 1, such as 0.5")
-        if not early_learning >= 0:
-            raise UserError(f"early_learning is {early_learning}; give 0 or more, such as 1")
-        self.strength, self.share, self.early_learning = strength, share, early_learning
+        if not prior_strength > 0:
+            raise UserError(f"prior_strength is {prior_strength}; give a number of labels above 0, such as 10")
+        if not 0 < transition_weight < 1:
+            raise UserError(f"transition_weight is {transition_weight}; give one between 0 and 1, such as 0.5")
+        if not elr_weight >= 0:
+            raise UserError(f"elr_weight is {elr_weight}; give 0 or more, such as 1")
+        self.prior_strength, self.transition_weight, self.elr_weight = prior_strength, transition_weight, elr_weight
         self.memory = PredictionMemory(num_classes, momentum)
         self.transition_gate = Gate(name="transition_gate")
         self.data = DataPlate()
         self.register_buffer("concentration", self._around(torch.eye(num_classes), torch.ones(num_classes)))
 
-    def begin_training(self, view: EpochView) -> None:
+    def begin_training(self, context: TrainingContext) -> None:
         """See :class:`~vri_pyro.interfaces.base.Model`.
 
         Raises:
             UserError: nothing was trained yet that could tell the transition.
         """
-        if view.untrained:
+        if not context.trained:
             raise UserError(
                 "HierarchicalRectification estimates its transition by a classifier trained on the noisy labels, and "
                 "this one was not trained yet; give the method EstimatedBilevel, which has a stage for it, or a warm_up"
             )
-        clean = view.pools.clean
-        counts = view.examples.y[clean].bincount(minlength=len(self.concentration)).clamp_min(1)
-        self.concentration.copy_(self._around(glc_estimate(view.predictor, view.examples, clean), counts))
-        self.data.size = len(view.pools.noisy)
-        self.memory.reserve(len(view.examples))
+        y = context.labels_at(context.clean)
+        counts = y.bincount(minlength=len(self.concentration)).clamp_min(1)
+        self.concentration.copy_(self._around(glc_estimate(context.predict(context.clean), y), counts))
+        self.data.size = len(context.noisy)
+        self.memory.reserve(len(context.labels))
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.interfaces.base.Model`; remembers the predictions."""
@@ -132,21 +132,21 @@ class HierarchicalRectification(GatedRectification):
             v = pyro.sample("v", self.prior(output.features))
             rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
             noisy = noisy_log_probabilities(logits, transition)
-            with self.transition_gate.scaled(size), poutine.scale(scale=self.share):
+            with self.transition_gate.scaled(size), poutine.scale(scale=self.transition_weight):
                 given = pyro.sample("y_by_transition", dist.Categorical(logits=noisy), obs=y)
             believed = logits.log_softmax(-1)
             if output.index is not None:
                 targets = self.memory.moved(logits, output.index)
                 believed = (targets / targets.sum(-1, keepdim=True)).log()
                 if self.training:
-                    pull = -self.early_learning * early_learning_regulariser(logits, targets)
+                    pull = -self.elr_weight * early_learning_regulariser(logits, targets)
                     pyro.factor("early_learning", pull)
             # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), of every label ỹ and then of the given one.
             right = believed + transition.diagonal(dim1=-2, dim2=-1).log()
             right = right - noisy_log_probabilities(believed, transition)
             right = right.detach().exp().gather(-1, given.expand(right.shape[:-1]).unsqueeze(-1)).squeeze(-1)
-            with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.share):
+            with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.transition_weight):
                 return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)
 
     def _around(self, transition: Tensor, counts: Tensor) -> Tensor:
-        return counts.clamp(max=self.strength).unsqueeze(-1) * transition + 1 / len(transition)
+        return counts.clamp(max=self.prior_strength).unsqueeze(-1) * transition + 1 / len(transition)

@@ -210,7 +210,7 @@ CIFAR100 = replace(
     options=(*CIFAR10.options, "--split.clean_per_class", "10", "--split.validation_per_class", "2"),
     chosen_by=2,
     adapted={
-        "ELR": ("--method.strength", "7", "--method.momentum", "0.9"),  # its paper's for CIFAR-100
+        "ELR": ("--method.elr_weight", "7", "--method.momentum", "0.9"),  # its paper's for CIFAR-100
         "WarPI": (  # an embedding as wide as there are classes
             "--method.guide.inputs",
             "[vri_pyro.guides.Logits, {class_path: vri_pyro.guides.LabelEmbedding, init_args: {dim: 100}}]",

@@ -42,7 +42,7 @@ def _complaint(result: Result) -> str:
             "--optimizer.lr -1",
             "the method of training cannot be built, change its options: Invalid learning rate: -1.0",
         ),
-        ("--method.particles 0", "num_particles is 0; draw at least one sample per datum"),
+        ("--method.num_particles 0", "num_particles is 0; draw at least one sample per datum"),
         ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
@@ -358,8 +358,8 @@ def test_truncated_checkpoint(finished: Command, here: Path) -> None:
 
 
 def test_checkpoint_of_another_configuration(finished: Command) -> None:
-    found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true", "--method.particles", "3"))
-    assert "another configuration (method.particles was 2, now it is 3); resume with" in found
+    found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true", "--method.num_particles", "3"))
+    assert "another configuration (method.num_particles was 2, now it is 3); resume with" in found
 
 
 def test_checkpoint_of_another_version(finished: Command, here: Path) -> None:

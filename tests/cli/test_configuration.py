@@ -100,7 +100,7 @@ SWAPS = [
     *(f"--method.model.link torch.nn.{link}" for link in ("Tanh", "Softplus", "Identity")),
     "--method.model vri_pyro.models.GatedRectification --method.guide vri_pyro.guides.Gated",
     "--method.model vri_pyro.models.WeightedCrossEntropy --method.guide vri_pyro.guides.ScalarWeight",
-    "--method ELR --method.strength 1",
+    "--method ELR --method.elr_weight 1",
     "--method.guide.inputs [vri_pyro.guides.Features,vri_pyro.guides.Loss,vri_pyro.guides.LabelOneHot]",
 ]
 

@@ -13,7 +13,7 @@ import pytest
 from PIL import Image
 
 from vri_pyro.data import Digits, Flip, Split, make_split
-from vri_pyro.runs.predictor import TrainedClassifier
+from vri_pyro.runs.predictor import Predictor
 from vri_pyro.training.trainer import Trainer
 
 from .conftest import Command
@@ -152,4 +152,4 @@ def test_a_run_that_crops_is_given_whole_images_as_they_are_stored(vri_pyro: Com
     clean = ("--clean_augmentation", "RandomCrop", "--clean_augmentation.size", "6")
     assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true", *crop, *clean).status == 0
     assert json.loads((here / "run" / "inputs.json").read_text())["shape"] == [1, 8, 8]
-    assert TrainedClassifier(here / "run").predict(np.zeros((2, 8, 8), np.uint8)).shape == (2, 10)
+    assert Predictor(here / "run").predict(np.zeros((2, 8, 8), np.uint8)).shape == (2, 10)

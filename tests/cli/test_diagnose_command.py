@@ -12,7 +12,7 @@ import pytest
 
 from vri_pyro.cli.main import main
 from vri_pyro.data import Split
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 ALONE = """
@@ -64,7 +64,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
 def test_file_says_which_examples_and_labels(folder: Path) -> None:
     path = folder / "other.nc"
     assert main(["diagnose", str(folder), "--examples", "12", "--draws", "40", "--output", str(path)]) == 0
-    tree, split, run = az.from_netcdf(path), Split.load(folder / "split.npz"), TrainedRun(folder)
+    tree, split, run = az.from_netcdf(path), Split.load(folder / "split.npz"), Run(folder)
     positions = tree.posterior.data.values.copy()
     assert len(positions) == 12
     assert set(positions) <= set(split.noisy_indices)

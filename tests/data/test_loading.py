@@ -9,7 +9,7 @@ import pytest
 import torch
 
 from vri_pyro.data import BatchPlan, DeviceData, Streamed, StreamedData, Weak, generator_for, mean_and_std
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.utils.errors import UserError
 
 
@@ -47,7 +47,7 @@ def _resident() -> DeviceData:
     return DeviceData(IMAGES[:], LABELS, "cpu", *mean_and_std(IMAGES))
 
 
-def _same(first: Labelled, second: Labelled) -> bool:
+def _same(first: Batch, second: Batch) -> bool:
     return all(torch.equal(a, b) for a, b in zip(first, second, strict=True) if a is not None or b is not None)
 
 

@@ -13,7 +13,7 @@ from hypothesis import assume, given, settings
 from hypothesis import strategies as st
 
 from vri_pyro.data import Arrays, Flip, NoNoise, Split, UniformExclusive, make_split
-from vri_pyro.runs.experiment import SplitSizes
+from vri_pyro.runs.configuration import SplitSizes
 from vri_pyro.utils.errors import UserError
 
 few = settings(max_examples=40, deadline=None, derandomize=True)

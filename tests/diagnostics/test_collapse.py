@@ -17,7 +17,7 @@ from vri_pyro.guides import DiagonalNormal, NormalisingFlow
 from vri_pyro.interfaces.base import Guide, Prior
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import MixtureOfNormals, Rectification, StandardNormal, VampPrior
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.utils.errors import UserError
 
 CLASSES = 3
@@ -149,7 +149,7 @@ def test_run_made_to_collapse_is_seen_to(way: str, tmp_path: Path) -> None:
     shared = ["--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--optimizer.lr", "0.01"]
     shared += ["--epochs", "40", "--threads", "1", "--quiet", "true", "--output", str(tmp_path / "run")]
     assert main(["fit", *RUNS[way], *shared]) == 0
-    run = TrainedRun(tmp_path / "run")
+    run = Run(tmp_path / "run")
     found = collapse(run.model, run.guide, [outputs_of(run, choose_examples(run.split, 200))])["v"]
     assert found.verdict.startswith(VERDICTS.get(way, "collapsed to a point"))
     curves = posterior_curves(run.folder)

@@ -10,7 +10,7 @@ import torch
 
 from vri_pyro.cli.main import main
 from vri_pyro.diagnostics import bounds, collapse, from_pyro_svi, judge_posterior, outputs_of, pareto_k
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.utils.errors import UserError
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
@@ -22,10 +22,10 @@ def _runs_are_of_single_precision(_double_precision: None) -> None:
     torch.set_default_dtype(torch.float32)
 
 
-def trained(folder: Path, config: str) -> TrainedRun:
+def trained(folder: Path, config: str) -> Run:
     options = ("--config", str(CONFIGS / f"{config}.yaml"), "--epochs", "1", "--quiet", "true")
     assert main(["fit", *SMALL, *options, "--output", str(folder)]) == 0
-    return TrainedRun(folder)
+    return Run(folder)
 
 
 def test_judgement_is_of_the_same_draws_as_the_measures(tmp_path: Path) -> None:

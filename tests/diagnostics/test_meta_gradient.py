@@ -12,7 +12,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from vri_pyro.backbones import MLP
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.diagnostics import meta_gradient_squared_norm, squared_norm_of_mean
 from vri_pyro.guides import DiagonalNormal, DiracVector
 from vri_pyro.infer.bilevel import BilevelSVI
@@ -26,8 +26,8 @@ pytestmark = pytest.mark.filterwarnings(
 INPUTS, CLASSES, RATE = 4, 3, 0.3
 
 
-def batch(size: int) -> Labelled:
-    return Labelled(torch.randn(size, INPUTS), torch.randint(CLASSES, (size,)))
+def batch(size: int) -> Batch:
+    return Batch(torch.randn(size, INPUTS), torch.randint(CLASSES, (size,)))
 
 
 def posed(guide: type[nn.Module] = DiracVector, outer_kl_weight: float = 0.0) -> BilevelSVI:
@@ -44,7 +44,7 @@ def posed(guide: type[nn.Module] = DiracVector, outer_kl_weight: float = 0.0) ->
     )
 
 
-def gradient_of_meta_loss(algorithm: BilevelSVI, noisy: list[Labelled], clean: Labelled) -> Tensor:
+def gradient_of_meta_loss(algorithm: BilevelSVI, noisy: list[Batch], clean: Batch) -> Tensor:
     """∇_φ of the mean over ``noisy`` of G(w - α∇ℓ(w, φ)), as the definition reads, for a guide without noise."""
     classifier, guide = algorithm.classifier, algorithm.guide
     weights = dict(classifier.named_parameters())

@@ -20,12 +20,12 @@ from study import Records
 from vri_pyro.backbones import MLP
 from vri_pyro.cli.main import main
 from vri_pyro.data import generator_for
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.models import Rectification
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import save_checkpoint
 from vri_pyro.training.run_folder import RunFolder
 
@@ -142,7 +142,7 @@ def test_pull_is_the_slope_of_the_outer_objective_along_a_shift_of_log_variance(
         elbo=RectificationELBO(),
         outer_kl_weight=weight,
     )
-    noisy, clean = (Labelled(torch.randn(6, 4), torch.randint(3, (6,))) for _ in range(2))
+    noisy, clean = (Batch(torch.randn(6, 4), torch.randint(3, (6,))) for _ in range(2))
 
     def objective(shift: float) -> float:
         shifted = copy.deepcopy(algorithm)
@@ -203,7 +203,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> RunFolder:
 
 
 def test_estimates_of_a_run_are_measured_against_the_realised_matrix(folder: RunFolder) -> None:
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     found = transition.measure(folder)
     truth = np.array(found["matrices"]["true"])
     given, true = run.split.given_labels, run.split.true_labels
@@ -218,5 +218,5 @@ def test_estimates_of_a_run_are_measured_against_the_realised_matrix(folder: Run
 
 
 def test_matrix_that_a_guide_keeps_is_its_own_estimate(folder: RunFolder) -> None:
-    run = TrainedRun(folder.path)
+    run = Run(folder.path)
     torch.testing.assert_close(transition.estimates(run)["own"], run.guide.transition)  # type: ignore[arg-type]

@@ -45,7 +45,7 @@ def test_every_method_of_a_study_at_paper_scale_is_options_of_fit(module: str, s
 def test_peers_have_their_papers_options_for_a_hundred_classes() -> None:
     chosen = {cell.method: Run(**vars(cell), seed=0).given() for _, cell in _cells("compare", "paper100")}
     for name in ("ELR", "ELR + clean batch"):
-        assert (chosen[name]["method.strength"], chosen[name]["method.momentum"]) == (7, 0.9)
+        assert (chosen[name]["method.elr_weight"], chosen[name]["method.momentum"]) == (7, 0.9)
     for name in ("WarPI", "WarPI + clean batch"):
         assert chosen[name]["method.guide.inputs"][1]["init_args"] == {"dim": 100}
     assert "method.guide.inputs" not in chosen["MW-Net"]

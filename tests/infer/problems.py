@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam, AdamW, Optimizer
 
 import vri_pyro.models
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import (
     DiagonalNormal,
     DiracVector,
@@ -92,7 +92,7 @@ class Case:
     particles: int = 1
     options: Mapping[str, Any] = field(default_factory=dict)
 
-    def build(self, strategy: Hypergradient) -> tuple[BilevelSVI, Labelled, Labelled]:
+    def build(self, strategy: Hypergradient) -> tuple[BilevelSVI, Batch, Batch]:
         """The algorithm with ``strategy``, a noisy and a clean batch."""
         noisy, clean = batch(7, self.shape), batch(5, self.shape)
         classifier = self.classifier()
@@ -214,7 +214,7 @@ def _cases() -> dict[str, Case]:
 CASES = _cases()
 
 
-def seeded(case: Case, strategy: Hypergradient, seed: int = 0) -> tuple[BilevelSVI, Labelled, Labelled]:
+def seeded(case: Case, strategy: Hypergradient, seed: int = 0) -> tuple[BilevelSVI, Batch, Batch]:
     """Build ``case`` from a seed, and seed again, so that any two builds see the same noise in their next step."""
     torch.manual_seed(seed)
     built = case.build(strategy)

@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, RMSprop
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import NoLatents
 from vri_pyro.infer.algorithm import hyperparameters_of
 from vri_pyro.infer.bilevel import BilevelSVI, StructuralZeroWarning
@@ -329,7 +329,7 @@ def test_outer_kl_weight_adds_that_many_gradients_of_the_mean_kl() -> None:
 # ----------------------------------------------------------------------------------------------------- not finite
 
 
-def _poisoned(batch: Labelled, value: float) -> Labelled:
+def _poisoned(batch: Batch, value: float) -> Batch:
     x = batch.x.clone()
     x[1, 0] = value
     return batch._replace(x=x)
@@ -603,16 +603,16 @@ def test_guide_for_another_number_of_classes_is_refused_with_both_shapes(strateg
 # ------------------------------------------------------------------------------------------------- the whole thing
 
 
-def _blobs(size: int, flipped: float) -> Labelled:
+def _blobs(size: int, flipped: float) -> Batch:
     """Three round clusters; a share of the labels is moved on to the next class."""
     y = torch.arange(size) % CLASSES
     angle = 2 * torch.pi * y / CLASSES
     x = 2.0 * torch.stack([angle.cos(), angle.sin()], dim=-1) + 0.7 * torch.randn(size, 2)
     wrong = torch.rand(size) < flipped
-    return Labelled(x, torch.where(wrong, (y + 1) % CLASSES, y))
+    return Batch(x, torch.where(wrong, (y + 1) % CLASSES, y))
 
 
-def _accuracy(classifier: nn.Module, test: Labelled) -> float:
+def _accuracy(classifier: nn.Module, test: Batch) -> float:
     return float((classifier(test.x).logits.argmax(-1) == test.y).double().mean())
 
 
@@ -629,7 +629,7 @@ def test_rescues_a_classifier_whose_labels_are_mostly_flipped(seed: int) -> None
     with pyro.validation_enabled(False):
         for _ in range(200):
             chosen = torch.randint(300, (50,))
-            drawn = Labelled(noisy.x[chosen], noisy.y[chosen])
+            drawn = Batch(noisy.x[chosen], noisy.y[chosen])
             ordinary.step(drawn, clean)
             bilevel.step(drawn, clean)
     assert _accuracy(plain, test) < 0.5

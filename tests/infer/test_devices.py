@@ -12,11 +12,11 @@ import pytest
 import torch
 
 from vri_pyro.backbones import SmallCNN
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Stage
-from vri_pyro.runs.configuration import experiment_parser
+from vri_pyro.runs.parsing import configuration_parser
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 NAMES = (
@@ -38,16 +38,16 @@ def _no_waiting(device: str) -> Iterator[None]:
             torch.cuda.set_sync_debug_mode("default")
 
 
-def _batch(device: str, count: int) -> Labelled:
+def _batch(device: str, count: int) -> Batch:
     images, labels = torch.randn(count, 1, 8, 8), torch.arange(count) % 10
-    return Labelled(images.to(device), labels.to(device), torch.arange(count).to(device), (images + 1).to(device))
+    return Batch(images.to(device), labels.to(device), torch.arange(count).to(device), (images + 1).to(device))
 
 
 @pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")  # as some papers have it
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_step_on_another_device(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
-    parser = experiment_parser()
+    parser = configuration_parser()
     method = parser.instantiate(parser.parse_args(["--config", str(CONFIGS / f"{name}.yaml")])).method
     stages = method.stages("training", Stage(method, SGD))
     classifier: Classifier = SmallCNN((1, 8, 8), 10).to(device)

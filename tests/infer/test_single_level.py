@@ -14,7 +14,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD, Adam, Optimizer
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import NoLatents
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.guard import NonFiniteError
@@ -101,7 +101,7 @@ def test_clean_weight_adds_the_clean_cross_entropy() -> None:
 
 def test_clean_batch_is_not_looked_at_without_a_clean_weight() -> None:
     noisy = batch()
-    nowhere = Labelled(torch.full_like(noisy.x, float("nan")), noisy.y)
+    nowhere = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
     assert _cross_entropy(Dense()).step(noisy, nowhere)["gradient_norm"].isfinite()
 
 
@@ -152,7 +152,7 @@ def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(make:
     algorithm, noisy = make(Dense(nn.BatchNorm1d), max_skipped=3), batch()
     algorithm.step(noisy, noisy)
     before = copy.deepcopy(algorithm.state_dict())
-    broken = Labelled(torch.full_like(noisy.x, poison), noisy.y)
+    broken = Batch(torch.full_like(noisy.x, poison), noisy.y)
     with pyro.validation_enabled(False):
         for _ in range(2):
             assert not algorithm.step(broken, noisy)["loss"].isfinite()

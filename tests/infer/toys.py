@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor, nn
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal, Features, LabelEmbedding
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
@@ -208,6 +208,6 @@ class TemperedGuide(Guide):
         self.vector(output, y)
 
 
-def batch(size: int = 7, shape: tuple[int, ...] = (INPUTS,)) -> Labelled:
+def batch(size: int = 7, shape: tuple[int, ...] = (INPUTS,)) -> Batch:
     """A random batch, whose labels hold every class."""
-    return Labelled(torch.randn(size, *shape), torch.arange(size) % CLASSES)
+    return Batch(torch.randn(size, *shape), torch.arange(size) % CLASSES)

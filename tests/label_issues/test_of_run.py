@@ -15,7 +15,7 @@ from PIL import Image
 from vri_pyro.cli.main import main
 from vri_pyro.data import Digits
 from vri_pyro.label_issues import detection, evidence_of, rank
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 
 VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
 
@@ -38,7 +38,7 @@ def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFix
     assert "AUROC" in shown
     with (folder / "label_issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
-    run = TrainedRun(folder)
+    run = Run(folder)
     assert list(rows[0])[:7] == ["index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue"]
     assert all(row["is_label_issue"] == str(float(row["score"]) > 0.5) for row in rows)
     assert sorted(int(row["index"]) for row in rows) == sorted(run.split.noisy_indices.tolist())
@@ -62,7 +62,7 @@ def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFix
 
 
 def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
-    run = TrainedRun(folder)
+    run = Run(folder)
     torch.manual_seed(9)
     before = torch.get_rng_state()
     issues = rank(evidence_of(run, run.split.noisy_indices))
@@ -76,21 +76,21 @@ def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
 
 
 def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
-    run = TrainedRun(folder)
+    run = Run(folder)
     found = evidence_of(run, run.split.noisy_indices[:10], draws=1).transition
     assert found is not None
     assert torch.equal(found, run.guide.transition)  # type: ignore[arg-type]
 
 
 def test_labels_that_training_has_not_seen_are_known_as_such(folder: Path, tmp_path: Path) -> None:
-    run = TrainedRun(folder)
+    run = Run(folder)
     assert evidence_of(run, run.split.noisy_indices[:10], draws=1).trained_on
     options = ["--split.clean_per_class", "10", "--epochs", "1"]
-    other = TrainedRun(fit(tmp_path / "clean", "--config", str(VECTOR.with_name("clean_only.yaml")), *options))
+    other = Run(fit(tmp_path / "clean", "--config", str(VECTOR.with_name("clean_only.yaml")), *options))
     assert np.array_equal(other.trained_on, other.split.clean_indices)
     assert not evidence_of(other, other.split.noisy_indices[:10]).trained_on
     fine_tuned = ["--config", str(VECTOR.with_name("fine_tuned.yaml")), *options, "--fine_tuning.epochs", "1"]
-    both = TrainedRun(fit(tmp_path / "noisy, then clean", *fine_tuned))
+    both = Run(fit(tmp_path / "noisy, then clean", *fine_tuned))
     assert np.array_equal(both.trained_on, np.union1d(both.split.noisy_indices, both.split.clean_indices))
     assert evidence_of(both, both.split.noisy_indices[:10]).trained_on
 

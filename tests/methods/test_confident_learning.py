@@ -12,7 +12,7 @@ from infer.toys import INPUTS, Dense
 from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import Pools, TrainingContext
 from vri_pyro.methods import ConfidentLearning
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.confident_learning import FoldDescent, PrunedDescent, fold_of, label_issues
@@ -48,12 +48,12 @@ def _stages(folds: int, classifier: Dense) -> tuple[list[FoldDescent], PrunedDes
     return [fold for fold in first if isinstance(fold, FoldDescent)], last
 
 
-def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> EpochView:
+def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> TrainingContext:
     x = np.zeros((100, INPUTS))
     y = np.zeros(100, dtype=np.int64)
     x[noisy, TRUE], y[noisy] = 5.0, GIVEN
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return EpochView(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
+    return TrainingContext(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
 
 
 def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:

@@ -15,7 +15,7 @@ from torch import nn
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods import ELR, L2RW, Mixup
@@ -33,11 +33,11 @@ def build(method: Callable[..., Method], classifier: Classifier, momentum: float
     return algorithm
 
 
-def batches() -> tuple[Labelled, Labelled]:
+def batches() -> tuple[Batch, Batch]:
     return batch(7)._replace(index=torch.tensor([4, 0, 9, 2, 1, 7, 3])), batch(5)
 
 
-def step(algorithm: Descent, noisy: Labelled, clean: Labelled, seed: int = 3) -> dict[str, torch.Tensor]:
+def step(algorithm: Descent, noisy: Batch, clean: Batch, seed: int = 3) -> dict[str, torch.Tensor]:
     torch.manual_seed(seed)
     return algorithm.step(noisy, clean)
 
@@ -57,7 +57,7 @@ def test_clean_weight_adds_the_clean_cross_entropy_to_the_real_step(method: Call
 @pytest.mark.parametrize("method", [Mixup, ELR])
 def test_clean_batch_is_not_looked_at_without_a_clean_weight(method: Callable[..., Method]) -> None:
     noisy, _ = batches()
-    nowhere = Labelled(torch.full_like(noisy.x, float("nan")), noisy.y)
+    nowhere = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
     assert build(method, Dense()).step(noisy, nowhere)["gradient_norm"].isfinite()
 
 

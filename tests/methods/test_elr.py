@@ -11,7 +11,7 @@ from infer.toys import CLASSES, Dense, batch
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.methods import ELR
 from vri_pyro.methods.elr import ELRDescent
 from vri_pyro.utils.errors import UserError
@@ -68,7 +68,7 @@ def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
 def test_regulariser_outweighs_a_label_that_the_early_classifier_disagrees_with(
     strength: float, learns_the_label: bool
 ) -> None:
-    classifier, wrong = Dense(), Labelled(torch.randn(1, 5), torch.tensor([1]), torch.tensor([0]))
+    classifier, wrong = Dense(), Batch(torch.randn(1, 5), torch.tensor([1]), torch.tensor([0]))
     with torch.no_grad():
         classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # it says class 0, and said so before
     algorithm = _elr(classifier, strength=strength)

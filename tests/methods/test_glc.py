@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import Pools, TrainingContext
 from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
 from vri_pyro.methods import GLC
 from vri_pyro.methods.base import Stage
@@ -78,7 +78,7 @@ def test_class_without_clean_examples_keeps_its_labels() -> None:
 def _begun(classifier: Dense, clean: np.ndarray) -> GLCDescent:
     algorithm = GLC().build(classifier, sgd)
     pools = Pools(np.arange(len(LABELS)), clean)
-    view = EpochView(
+    view = TrainingContext(
         _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
     )
     algorithm.begin_epoch(view)
@@ -110,7 +110,7 @@ def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
             p.add_(torch.randn_like(p))
     expected = glc_estimate(classifier, _examples(), clean)
     pools = Pools(np.arange(len(LABELS)), clean)
-    view = EpochView(
+    view = TrainingContext(
         _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
     )
     algorithm.begin_epoch(view)
@@ -119,7 +119,7 @@ def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
 
     algorithm.step(batch(4)._replace(index=torch.arange(4)), batch(4))
     trained = copy.deepcopy(classifier.state_dict())
-    algorithm.begin_epoch(EpochView(_examples(), pools, 1, 2, 4, CLASSES, 0, classifier))
+    algorithm.begin_epoch(TrainingContext(_examples(), pools, 1, 2, 4, CLASSES, 0, classifier))
     torch.testing.assert_close(classifier.state_dict(), trained, rtol=0, atol=0)
     torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
 

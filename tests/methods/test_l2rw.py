@@ -14,14 +14,14 @@ from torch.func import functional_call
 from torch.nn import functional as F
 from torch.optim import SGD
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.hypergradient import SplitVJP, Unrolled
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods import L2RW
 from vri_pyro.methods.l2rw import example_weights
 
 
-def _weights_by_hand(classifier: Classifier, noisy: Labelled, clean: Labelled, rate: float) -> Tensor:
+def _weights_by_hand(classifier: Classifier, noisy: Batch, clean: Batch, rate: float) -> Tensor:
     """The weights of the paper's algorithm 1, by double backward through a gradient step of length ``rate``."""
     parameters = dict(classifier.named_parameters())
     epsilon = torch.zeros(len(noisy.y), requires_grad=True)
@@ -60,7 +60,7 @@ def test_step_follows_the_loss_weighted_as_by_the_unrolled_reference(
 
 def test_example_counts_as_far_as_its_gradient_agrees_with_that_of_the_clean_loss() -> None:
     classifier, clean = Dense(), batch(5)
-    noisy = Labelled(torch.cat([clean.x, clean.x]), torch.cat([clean.y, (clean.y + 1) % 3]))
+    noisy = Batch(torch.cat([clean.x, clean.x]), torch.cat([clean.y, (clean.y + 1) % 3]))
 
     def gradient(x: Tensor, y: Tensor) -> Tensor:
         found = torch.autograd.grad(F.cross_entropy(classifier(x).logits, y), list(classifier.parameters()))
@@ -88,7 +88,7 @@ def test_step_with_no_weight_leaves_the_classifier_where_it_is() -> None:
         classifier.top.bias[2] = -50.0
     # The logits are the last bias alone, so learning noisy labels of class 1 moves away from clean ones of class 0.
     x = torch.randn(4, 5)
-    noisy, clean = Labelled(x, torch.ones(4, dtype=torch.int64)), Labelled(x, torch.zeros(4, dtype=torch.int64))
+    noisy, clean = Batch(x, torch.ones(4, dtype=torch.int64)), Batch(x, torch.zeros(4, dtype=torch.int64))
     before = copy.deepcopy(classifier.state_dict())
     metrics = L2RW().build(classifier, partial(SGD, lr=0.1)).step(noisy, clean)
     assert metrics["kept"] == 0

@@ -11,7 +11,7 @@ from infer.toys import CLASSES, INPUTS, Dense
 from pyro import poutine
 from torch import Tensor
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal, Gated, ScalarWeight
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
@@ -32,7 +32,7 @@ def _after_training(model: Model, guide: Guide, clean_weight: float) -> tuple[Te
     x, truth = _blobs(COUNT)
     wrong = torch.rand(COUNT) < 0.4
     noisy = torch.where(wrong, (truth + torch.randint(1, CLASSES, (COUNT,))) % CLASSES, truth)
-    clean = Labelled(*_blobs(30))
+    clean = Batch(*_blobs(30))
     classifier = Dense()
     svi = BilevelSVI(
         classifier,
@@ -45,7 +45,7 @@ def _after_training(model: Model, guide: Guide, clean_weight: float) -> tuple[Te
     )
     for _ in range(150):
         chosen = torch.randint(COUNT, (60,))
-        svi.step(Labelled(x[chosen], noisy[chosen]), clean)
+        svi.step(Batch(x[chosen], noisy[chosen]), clean)
     with torch.no_grad():
         trace = poutine.trace(guide).get_trace(classifier(x), noisy)
     return trace.nodes["gate"]["fn"].mean.sigmoid(), ~wrong

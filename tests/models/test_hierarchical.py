@@ -18,13 +18,13 @@ from torch import Tensor
 from torch.distributions import kl_divergence
 
 from vri_pyro.data import DeviceData
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal, Hierarchical, NoLatents
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import Pools, TrainingContext
 from vri_pyro.interfaces.transition_likelihood import clean_posterior, glc_estimate, noisy_log_probabilities
 from vri_pyro.methods import GLC
 from vri_pyro.methods.base import Stage
@@ -42,13 +42,13 @@ def _pair(features: int = 4, **options: Any) -> tuple[HierarchicalRectification,
     return HierarchicalRectification(features, CLASSES, **options), guide
 
 
-def _view(classifier: Dense, epoch: int = 0) -> EpochView:
+def _view(classifier: Dense, epoch: int = 0) -> TrainingContext:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(COUNT + CLEAN, INPUTS)), generator.integers(CLASSES, size=COUNT + CLEAN)
     y[COUNT:] = np.minimum(np.arange(CLEAN) % (CLASSES + 1), CLASSES - 1)  # twice as many of the last class
     examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
     pools = Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN))
-    return EpochView(examples, pools, epoch, 2, 10, CLASSES, 0, classifier)
+    return TrainingContext(examples, pools, epoch, 2, 10, CLASSES, 0, classifier)
 
 
 def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> BilevelSVI:
@@ -314,7 +314,7 @@ def test_refused_step_leaves_the_transition() -> None:
     before = algorithm.guide.concentration.clone()
     x = torch.full((4, INPUTS), torch.nan)
     with pyro.validation_enabled(False):  # as a run has it
-        algorithm.step(Labelled(x, torch.zeros(4, dtype=torch.int64)), view.examples.batch(view.pools.clean))
+        algorithm.step(Batch(x, torch.zeros(4, dtype=torch.int64)), view.examples.batch(view.pools.clean))
     assert torch.equal(algorithm.guide.concentration, before)
 
 

@@ -11,6 +11,7 @@ import pytest
 import vri_pyro.report
 from vri_pyro.report import Drawing, SeenRun, render
 from vri_pyro.report.figures import curves, matrix
+from vri_pyro.runs.run import Run
 
 from .chromium import PROGRAM, Tab, tab
 
@@ -90,13 +91,13 @@ def browser() -> Iterator[Tab]:
 @pytest.fixture(scope="module", params=[1, 2], ids=["one run", "side by side"])
 def page(request: pytest.FixtureRequest, folder: Path, peer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render([SeenRun(run) for run in (folder, peer)[: request.param]]))
+    path.write_text(render([SeenRun(Run(run)) for run in (folder, peer)[: request.param]]))
     return path
 
 
 @pytest.fixture(scope="module")
 def long_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     seen.run.classes = tuple(NAMES["long"])
     path = tmp_path_factory.mktemp("long") / "report.html"
     path.write_text(render([seen]))

@@ -26,6 +26,7 @@ from vri_pyro.report import PARTS, SeenRun, record, render, write_page
 from vri_pyro.report.figures import curves
 from vri_pyro.report.pictures import data_uri
 from vri_pyro.report.predictions import calibrations
+from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
@@ -67,7 +68,7 @@ class Outline(HTMLParser):
 
 @pytest.fixture(scope="module")
 def page(folder: Path) -> str:
-    return render([SeenRun(folder)])
+    return render([SeenRun(Run(folder))])
 
 
 def test_page_is_well_formed_and_names_every_part(page: str) -> None:
@@ -80,7 +81,7 @@ def test_page_is_well_formed_and_names_every_part(page: str) -> None:
 
 
 def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
-    text, seen = Outline(page).text, SeenRun(folder)
+    text, seen = Outline(page).text, SeenRun(Run(folder))
     assert f"test accuracy, last epoch {seen.summary['results']['last']:.1f}%" in text
     assert f"in truth {100 * seen.run.split.realised_rate:.1f}%" in text
     assert f"{seen.detections['combined'].auroc:.3f}" in text
@@ -90,7 +91,7 @@ def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
 
 
 def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path) -> None:
-    text, seen = Outline(page).text, SeenRun(folder)
+    text, seen = Outline(page).text, SeenRun(Run(folder))
     assert set(seen.posterior.collapse) == {"v", "gate", "transition_gate"}
     for site, found in seen.posterior.collapse.items():
         assert f"The posterior of {site} {found.verdict} (mean of 200 examples)." in text
@@ -99,7 +100,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
 
 
 def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path) -> None:
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     logits, labels = predict(seen.run.predictor, seen.run.examples, seen.run.split.validation_indices)
     losses = [
         float(cross_entropy(logits / t, labels))
@@ -115,11 +116,11 @@ def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder:
 
 def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
     dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
-    text = Outline(render([SeenRun(dirac)])).text
+    text = Outline(render([SeenRun(Run(dirac))])).text
     assert "The guide makes v a point, so there is no spread that could collapse." in text
     assert "collapsed to a point" not in text
     assert "importance-weighted bound" not in text
-    record(SeenRun(dirac))
+    record(SeenRun(Run(dirac)))
     posterior = json.loads((dirac / "summary.json").read_text())["posterior"]
     assert posterior["v"] == "The guide makes v a point, so there is no spread that could collapse."
     assert "k_hat_above_0.7" not in posterior
@@ -148,7 +149,7 @@ def test_every_drawing_is_svg_in_the_pages_colours(page: str) -> None:
 
 
 def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> None:
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     labels = PARTS[1](seen)
     assert labels is not None
     assert 5 <= len(labels.suspects) <= 24
@@ -170,7 +171,7 @@ def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> 
 
 
 def test_several_runs_stand_side_by_side_and_lacking_parts_are_named(folder: Path, peer: Path) -> None:
-    text = Outline(render([SeenRun(folder), SeenRun(peer)])).text
+    text = Outline(render([SeenRun(Run(folder)), SeenRun(Run(peer))])).text
     assert "2 runs" in text
     assert "Side by side" in text
     assert "This method has none." in text  # no posterior
@@ -179,7 +180,7 @@ def test_several_runs_stand_side_by_side_and_lacking_parts_are_named(folder: Pat
 
 
 def test_runs_of_the_same_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
-    seen, other = SeenRun(folder), SeenRun(folder)
+    seen, other = SeenRun(Run(folder)), SeenRun(Run(folder))
     other.run.folder = RunFolder(tmp_path / folder.name)
     text = Outline(render([seen])).text
     assert str(folder) not in text
@@ -229,7 +230,7 @@ def test_same_run_twice_is_refused(folder: Path, tmp_path: Path, capsys: pytest.
     assert main(["report", str(folder), str(tmp_path / "latest"), "--output", str(page)]) == 2
     assert f"{folder} and {tmp_path / 'latest'} are the same run; name each run once" in capsys.readouterr().err
     with pytest.raises(UserError, match="are the same run"):
-        write_page([SeenRun(folder), SeenRun(folder)], page)
+        write_page([SeenRun(Run(folder)), SeenRun(Run(folder))], page)
     assert not page.exists()
 
 
@@ -239,7 +240,7 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to("x")  # the folder's name is x, as that of another; a third's is link
     monkeypatch.chdir(tmp_path)
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     render([seen])
     runs = [copy(seen) for _ in range(3)]
     for one, path in zip(runs, ("link", "far/x", "far/link"), strict=True):
@@ -256,7 +257,7 @@ def test_name_that_is_no_utf8_is_escaped_on_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "gr\udcfcn")
-    write_page([SeenRun(folder)], tmp_path / "page.html")
+    write_page([SeenRun(Run(folder))], tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == r"gr\udcfcn"
 
 
@@ -315,14 +316,14 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(names))
     data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(tmp_path / "odd.npz"), "--split.noisy_size", "150")
     odd = fit(tmp_path / "run", *data, "--batch_size", "50", "--split.clean_per_class", "5", "--epochs", "1")
-    text = Outline(render([SeenRun(odd)])).text
+    text = Outline(render([SeenRun(Run(odd))])).text
     assert all(name in text for name in names)
     assert main(["issues", str(odd), "--device", "cpu"]) == 0
     assert capsys.readouterr().out.count("[") >= 20  # a name given and one suggested in each of ten rows
 
 
 def test_run_that_has_not_ended_says_of_which_epoch_an_accuracy_is(folder: Path) -> None:
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     assert "After the last epoch" in Outline(render([seen])).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
     part = PARTS[0](seen)
@@ -348,7 +349,7 @@ def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 
 
 def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> None:
-    seen = SeenRun(folder, most=300)
+    seen = SeenRun(Run(folder), most=300)
     assert len(seen.issues.score) == 300
     labels = PARTS[1](seen)
     assert labels is not None
@@ -367,7 +368,7 @@ def test_pictures_are_the_images(channels: int) -> None:
 
 
 def test_confusions_of_labels_have_their_estimates_intervals_and_truth(folder: Path) -> None:
-    seen = SeenRun(folder)
+    seen = SeenRun(Run(folder))
     part = PARTS[2](seen)
     assert part is not None
     told = [fact for fact in part.facts if " labelled " in fact.name]

@@ -19,11 +19,12 @@ from vri_pyro.report.labels import labels
 from vri_pyro.report.posterior import posterior
 from vri_pyro.report.predictions import predictions
 from vri_pyro.report.training import training
+from vri_pyro.runs.run import Run
 
 
 @pytest.fixture
 def seen(folder: Path) -> SeenRun:
-    return SeenRun(folder)
+    return SeenRun(Run(folder))
 
 
 def whole(part: Part | None) -> Part:

@@ -11,7 +11,7 @@ import pytest
 from vri_pyro.cli.main import main
 from vri_pyro.data import Digits
 from vri_pyro.utils.errors import UserError
-from vri_pyro.runs.predictor import TrainedClassifier
+from vri_pyro.runs.predictor import Predictor
 
 
 @pytest.fixture(scope="module")
@@ -28,7 +28,7 @@ def rows(run: Path) -> list[dict[str, str]]:
 
 def accuracy(run: Path, which: str) -> float:
     arrays = Digits().load()
-    probabilities = TrainedClassifier(run, which).predict(arrays.x_test, batch_size=100)  # type: ignore[arg-type]
+    probabilities = Predictor(run, which).predict(arrays.x_test, batch_size=100)  # type: ignore[arg-type]
     np.testing.assert_allclose(probabilities.sum(1), 1, rtol=1e-5)
     return 100 * float((probabilities.argmax(1) == arrays.y_test).mean())
 
@@ -38,7 +38,7 @@ def test_last_classifier_has_the_last_epochs_accuracy(run: Path) -> None:
 
 
 def test_best_classifier_has_the_accuracy_of_the_epoch_chosen_on_validation(run: Path) -> None:
-    own = [row for row in rows(run) if row["phase"] == "training"]  # and not of the stage of estimation before it
+    own = [row for row in rows(run) if row["stage"] == "training"]  # and not of the stage of estimation before it
     best = max(reversed(own), key=lambda row: float(row["validation_accuracy"]))  # the last of several
     assert accuracy(run, "best") == pytest.approx(float(best["test_accuracy"]))
 
@@ -67,17 +67,17 @@ def test_averaged_weights_of_an_ensemble_predict_as_they_were_tested(averaged: P
 
 def test_grey_images_need_no_channel(run: Path) -> None:
     images = Digits().load().x_test[:3]
-    trained = TrainedClassifier(run)
+    trained = Predictor(run)
     assert trained.classes[7] == "7"
     np.testing.assert_array_equal(trained.predict(images[..., 0]), trained.predict(images))
 
 
 def test_other_shapes_and_folders_are_refused(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trained on uint8 inputs of shape \[1, 8, 8\]"):
-        TrainedClassifier(run).predict(np.zeros((2, 9, 9, 1), np.uint8))
+        Predictor(run).predict(np.zeros((2, 9, 9, 1), np.uint8))
     with pytest.raises(UserError, match="float32 inputs of shape"):
-        TrainedClassifier(run).predict(np.zeros((2, 8, 8), np.float32))
+        Predictor(run).predict(np.zeros((2, 8, 8), np.float32))
     with pytest.raises(UserError, match="choose 'last' or 'best'"):
-        TrainedClassifier(run, "worst")  # type: ignore[arg-type]
+        Predictor(run, "worst")  # type: ignore[arg-type]
     with pytest.raises(UserError, match="is no run folder"):
-        TrainedClassifier(tmp_path)
+        Predictor(tmp_path)

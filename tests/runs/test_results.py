@@ -17,7 +17,7 @@ from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import DeviceData, Digits, Split, mean_and_std
 from vri_pyro.utils.errors import UserError
 from vri_pyro.training.evaluation import evaluate
-from vri_pyro.runs.experiment import results
+from vri_pyro.runs.results import results
 from vri_pyro.training.run_folder import RunFolder
 
 
@@ -56,7 +56,7 @@ def test_nothing_is_chosen_without_validation() -> None:
 def test_epochs_of_phases_that_only_prepare_another_do_not_count_while_there_are_others() -> None:
     rows = _rows([90.0, 10.0, 80.0], validation=[99.0, 70.0, 60.0])
     for row, phase in zip(rows, ("fold 1", "training", "training"), strict=True):
-        row["phase"] = phase
+        row["stage"] = phase
     found = results(rows, ["fold 1"])
     assert (found["chosen"], found["chosen_epoch"], found["last_10"]) == (10.0, 1, 45.0)
     assert results(rows[:1], ["fold 1"])["chosen_epoch"] == 0

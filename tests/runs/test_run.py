@@ -22,7 +22,7 @@ from vri_pyro.training.evaluation import evaluate
 from vri_pyro.guides import DiagonalNormal, Hierarchical
 from vri_pyro.label_issues import evidence_of
 from vri_pyro.models import Rectification
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 
 VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
 
@@ -39,8 +39,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def run(folder: Path) -> TrainedRun:
-    return TrainedRun(folder)
+def run(folder: Path) -> Run:
+    return Run(folder)
 
 
 def metrics(folder: Path) -> list[dict[str, str]]:
@@ -48,8 +48,8 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(rows))
 
 
-def test_every_state_is_the_checkpoints(run: TrainedRun, folder: Path) -> None:
-    (saved,) = load_checkpoint(folder / "checkpoints" / "last.pt")["phases"]
+def test_every_state_is_the_checkpoints(run: Run, folder: Path) -> None:
+    (saved,) = load_checkpoint(folder / "checkpoints" / "last.pt")["stages"]
     torch.testing.assert_close(run.algorithm.state_dict(), saved, rtol=0, atol=0)
     assert run.epochs == 2
     assert isinstance(run.algorithm, BilevelSVI)
@@ -62,7 +62,7 @@ def test_every_state_is_the_checkpoints(run: TrainedRun, folder: Path) -> None:
 def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_path: Path, stage: str) -> None:
     of_stage = [f"--{stage}.method", "vri_pyro.methods.GLC", f"--{stage}.epochs", "1"]
     of_stage += [f"--{stage}.optimizer", "torch.optim.SGD", f"--{stage}.optimizer.lr", "0.1"]
-    run = TrainedRun(fit(tmp_path / "run", "--config", str(VECTOR), *of_stage))
+    run = Run(fit(tmp_path / "run", "--config", str(VECTOR), *of_stage))
     name = stage.replace("_", "-")
     before = [f"{name}: estimation", name]
     assert list(run.algorithms) == ([*before, "training"] if stage == "warm_up" else ["training", *before])
@@ -71,7 +71,7 @@ def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_pat
     assert f"{name}: estimation" in run.preparing
 
 
-def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: Path) -> None:
+def test_classifier_has_the_last_epochs_test_accuracy(run: Run, folder: Path) -> None:
     assert run.predictor is run.classifier
     found = evaluate(run.predictor, run.test)
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
@@ -80,7 +80,7 @@ def test_classifier_has_the_last_epochs_test_accuracy(run: TrainedRun, folder: P
 
 def test_model_and_guide_look_at_the_average_that_was_tested(tmp_path: Path) -> None:
     folder = fit(tmp_path / "run", "--config", str(VECTOR), "--ema", "0.9")
-    run = TrainedRun(folder)
+    run = Run(folder)
     assert run.classifier is run.predictor
     batch = next(run.test.in_order(np.arange(20), 20))
     averaged, last = run.classifier(batch.x).logits, run.algorithm.classifier(batch.x).logits
@@ -88,7 +88,7 @@ def test_model_and_guide_look_at_the_average_that_was_tested(tmp_path: Path) -> 
     assert evaluate(run.classifier, run.test)["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
 
 
-def test_examples_carry_the_labels_that_training_saw(run: TrainedRun, folder: Path) -> None:
+def test_examples_carry_the_labels_that_training_saw(run: Run, folder: Path) -> None:
     split = Split.load(folder / "split.npz")
     np.testing.assert_array_equal(run.split.noisy_indices, split.noisy_indices)
     np.testing.assert_array_equal(run.examples.y[split.noisy_indices].numpy(), split.given_labels)
@@ -97,7 +97,7 @@ def test_examples_carry_the_labels_that_training_saw(run: TrainedRun, folder: Pa
     assert run.classes == Digits().load().classes
 
 
-def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: TrainedRun) -> None:
+def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: Run) -> None:
     chosen = run.split.noisy_indices[[7, 3, 150, 4, 0]]
     batches = list(run.outputs(chosen, batch_size=2))
     assert [len(batch.y) for _, batch in batches] == [2, 2, 1]
@@ -110,7 +110,7 @@ def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: TrainedRun) 
     assert terms.log_likelihood.shape == (2,)
 
 
-def test_outputs_say_which_examples_they_are_of(run: TrainedRun) -> None:
+def test_outputs_say_which_examples_they_are_of(run: Run) -> None:
     indices = run.split.noisy_indices[[5, 2, 9]]
     ((output, batch),) = run.outputs(indices)
     assert output.index.tolist() == indices.tolist() == batch.index.tolist()
@@ -118,13 +118,13 @@ def test_outputs_say_which_examples_they_are_of(run: TrainedRun) -> None:
 
 def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path: Path) -> None:
     folder = fit(tmp_path / "run")  # two epochs, after one of estimation
-    assert TrainedRun(folder).state is None
+    assert Run(folder).state is None
     last = folder / "checkpoints" / "last.pt"
     for done, begun in ((1, False), (2, True)):
         saved = torch.load(last, weights_only=True)
         saved["state"]["progress"] |= {"epoch": done, "step": 0}
         torch.save(saved, last)
-        run = TrainedRun(folder)
+        run = Run(folder)
         assert run.state == f"The run has not ended; this is how it stood after {done} of 3 epochs."
         assert (run.begun, run.has_pair) == (begun, begun)
         if not begun:
@@ -138,7 +138,7 @@ def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(fo
     elsewhere = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
     torch.manual_seed(5)
     before = torch.get_rng_state()
-    run = TrainedRun(elsewhere)
+    run = Run(elsewhere)
     assert torch.equal(torch.get_rng_state(), before)
     assert run.folder.path == elsewhere
     assert metrics(elsewhere) == metrics(folder)
@@ -149,7 +149,7 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     plain += "guide: vri_pyro.guides.NoLatents}}"
     stage = f"{{method: {plain}, optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.01}}}}, epochs: 1}}"
     folder = fit(tmp_path / "run", "--warm_up", stage, "--fine_tuning", stage)
-    run = TrainedRun(folder)
+    run = Run(folder)
     assert list(run.algorithms) == ["warm-up", "estimation", "training", "fine-tuning"]
     assert run.algorithm is run.algorithms["training"]
     assert isinstance(run.guide, Hierarchical)
@@ -159,8 +159,8 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
 
 
-def test_peer_without_latents_has_no_pair(tmp_path: Path, run: TrainedRun) -> None:
-    peer = TrainedRun(fit(tmp_path / "run", "--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "1"))
+def test_peer_without_latents_has_no_pair(tmp_path: Path, run: Run) -> None:
+    peer = Run(fit(tmp_path / "run", "--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "1"))
     assert run.has_pair
     assert not peer.has_pair
     assert list(peer.algorithms) == ["estimation", "training"]
@@ -169,7 +169,7 @@ def test_peer_without_latents_has_no_pair(tmp_path: Path, run: TrainedRun) -> No
 
 def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_own_pair(tmp_path: Path) -> None:
     folder = fit(tmp_path / "run", "--networks", "2", "--ema", "0.9")
-    first, second = (TrainedRun(folder, network) for network in range(2))
+    first, second = (Run(folder, network) for network in range(2))
     found = evaluate(first.predictor, first.test)
     assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
     weights = [[p.detach().flatten() for p in run.guide.parameters()] for run in (first, second)]
@@ -180,13 +180,13 @@ def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_
         output, batch = next(run.outputs(run.split.noisy_indices[:5]))
         assert RectificationELBO().terms(run.model, run.guide, output, batch.y).log_likelihood.shape == (5,)
     with pytest.raises(UserError, match="network is 2 but the run has 2"):
-        TrainedRun(folder, 2)
+        Run(folder, 2)
 
 
 def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match="is no run folder; give the --output"):
-        TrainedRun(tmp_path)
+        Run(tmp_path)
     unfinished = Path(shutil.copytree(folder, tmp_path / "unfinished"))
     (unfinished / "checkpoints" / "last.pt").unlink()
     with pytest.raises(UserError, match="there is no checkpoint"):
-        TrainedRun(unfinished)
+        Run(unfinished)

@@ -12,7 +12,8 @@ import pytest
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Digits, Flip
 from vri_pyro.infer.schedules import Constant
-from vri_pyro.runs.experiment import Experiment, SplitSizes
+from vri_pyro.runs.configuration import SplitSizes
+from vri_pyro.runs.experiment import Experiment
 
 from .spies import cross_entropy, sgd
 

@@ -8,14 +8,14 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.guides import NoLatents
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import Pools, TrainingContext
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.single_level import SingleLevel
 from vri_pyro.models import CrossEntropy
@@ -24,8 +24,8 @@ from vri_pyro.models import CrossEntropy
 class SeenStep(NamedTuple):
     """What one step was given."""
 
-    noisy: Labelled
-    clean: Labelled
+    noisy: Batch
+    clean: Batch
     rates: tuple[float, ...]
     training_mode: bool
 
@@ -42,7 +42,7 @@ class Spy(Algorithm):
     def classifier_optimizer(self) -> Optimizer:
         return self.optimizer
 
-    def step(self, noisy: Labelled, clean: Labelled) -> dict[str, Tensor]:
+    def step(self, noisy: Batch, clean: Batch) -> dict[str, Tensor]:
         rates = tuple(group["lr"] for group in self.optimizer.param_groups)
         self.seen.append(SeenStep(noisy, clean, rates, self.classifier.training))
         return {"loss": torch.tensor(float(len(self.seen)))}
@@ -80,10 +80,10 @@ class ChoosingSVI(SingleLevelSVI):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts, clean_weight=1.0)
         self.initial = InitialState(self.classifier)
-        self.views: list[EpochView] = []
+        self.views: list[TrainingContext] = []
         self.seen: list[tuple[set[int], set[int]]] = []
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
+    def begin_epoch(self, view: TrainingContext) -> Pools | None:
         self.views.append(view)
         if view.epoch == 1:
             self.initial.restore(self.optimizer)
@@ -92,12 +92,12 @@ class ChoosingSVI(SingleLevelSVI):
         noisy = view.pools.noisy[torch.randperm(len(view.pools.noisy)).numpy()[:100]]
         return Pools(noisy, view.pools.clean[: 5 + view.epoch])
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         self.seen.append((set(_positions(noisy)), set(_positions(clean))))
         return super().step(noisy, clean)
 
 
-def _positions(batch: Labelled) -> list[int]:
+def _positions(batch: Batch) -> list[int]:
     assert isinstance(batch.index, Tensor)
     return batch.index.tolist()
 

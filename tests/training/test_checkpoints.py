@@ -14,7 +14,8 @@ from typing import Any
 import pytest
 import torch
 
-from vri_pyro.runs.experiment import Experiment, FineTuning
+from vri_pyro.runs.configuration import FineTuning
+from vri_pyro.runs.experiment import Experiment
 from vri_pyro.training.checkpoint import FORMAT, load_checkpoint, save_checkpoint
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically

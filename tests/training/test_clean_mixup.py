@@ -20,7 +20,7 @@ from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import OptimizerFactory, Stage
 from vri_pyro.methods.single_level import SingleLevel
 from vri_pyro.models import CrossEntropy
-from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.runs.configuration import FineTuning, SplitSizes
 from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.utils.errors import UserError
 

@@ -16,10 +16,10 @@ from torch import nn
 from vri_pyro.backbones import MLP, SmallCNN
 from vri_pyro.data import DeviceData, Digits, mean_and_std
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.runs.experiment import FineTuning
+from vri_pyro.runs.configuration import FineTuning
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.clean_mixup import CleanMixup
-from vri_pyro.training.ema import Predictor
+from vri_pyro.training.ema import EMA
 from vri_pyro.training.evaluation import evaluate
 from vri_pyro.utils.errors import UserError
 
@@ -42,7 +42,7 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_average_is_exponential_over_the_steps_in_weights_and_buffers() -> None:
     classifier = SmallCNN((1, 8, 8), 3).double()
     assert any(name.endswith("running_mean") for name in classifier.state_dict())
-    predictor, history = Predictor(classifier, 0.7), []
+    predictor, history = EMA(classifier, 0.7), []
     for _ in range(4):
         _moved(classifier)
         predictor.update()
@@ -56,7 +56,7 @@ def test_average_is_exponential_over_the_steps_in_weights_and_buffers() -> None:
 
 def test_average_starts_anew_with_a_phase_and_is_kept_until_its_first_step() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = Predictor(classifier, 0.9)
+    predictor = EMA(classifier, 0.9)
     for _ in range(3):
         _moved(classifier)
         predictor.update()
@@ -70,7 +70,7 @@ def test_average_starts_anew_with_a_phase_and_is_kept_until_its_first_step() -> 
 
 def test_without_a_decay_the_classifier_itself_predicts() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = Predictor(classifier)
+    predictor = EMA(classifier)
     assert predictor.network is classifier
     assert predictor.state_dict() is None
 
@@ -95,7 +95,7 @@ def test_run_is_judged_and_saved_by_the_average(run: Run, folder: Path) -> None:
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
     last, best = (load_checkpoint(folder / "checkpoints" / name) for name in ("last.pt", "best.pt"))
-    trained = last["phases"][0]["classifier"]
+    trained = last["stages"][0]["classifier"]
     assert not torch.equal(last["classifier"]["head.weight"], trained["head.weight"])
     assert _accuracy(last["classifier"]) == float(rows[-1]["test_accuracy"])
     assert _accuracy(best["classifier"]) == float(rows[best["epoch"]]["test_accuracy"])
@@ -106,17 +106,17 @@ def test_training_does_not_notice_the_average(run: Run, folder: Path, tmp_path: 
     run(epochs=2)
     run(epochs=2, ema=0.9, output=tmp_path / "averaged")
     plain, averaged = (load_checkpoint(f / "checkpoints/last.pt") for f in (folder, tmp_path / "averaged"))
-    for name, value in plain["phases"][0]["classifier"].items():
-        assert torch.equal(averaged["phases"][0]["classifier"][name], value)
+    for name, value in plain["stages"][0]["classifier"].items():
+        assert torch.equal(averaged["stages"][0]["classifier"][name], value)
 
 
 def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
-    def update(self: Predictor) -> None:
+    def update(self: EMA) -> None:
         seen.append(next(self._classifier.parameters()).detach().clone())
 
-    monkeypatch.setattr(Predictor, "update", update)
+    monkeypatch.setattr(EMA, "update", update)
     run(epochs=1, ema=0.9, clean_batch_size=5, clean_mixup=CleanMixup(every=1, epochs=2))
     assert len(seen) == 4 + 2 * 4  # batches of the noisy labels, and twice those of the clean ones
     assert not any(torch.equal(one, other) for one, other in pairwise(seen))
@@ -126,12 +126,12 @@ def test_each_phase_has_an_average_of_its_own(run: Run, folder: Path) -> None:
     last = Spying("clean")  # trains nothing, so that its phase's average is where the classifier stands
     run(epochs=2, ema=0.999, fine_tuning=FineTuning(last, sgd(0.1), epochs=1))
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
-    assert torch.equal(state["classifier"]["head.weight"], state["phases"][0]["classifier"]["head.weight"])
+    assert torch.equal(state["classifier"]["head.weight"], state["stages"][0]["classifier"]["head.weight"])
 
 
 def test_average_comes_back_from_its_state() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    one, other = Predictor(classifier, 0.5), Predictor(copy.deepcopy(classifier), 0.5)
+    one, other = EMA(classifier, 0.5), EMA(copy.deepcopy(classifier), 0.5)
     _moved(classifier)
     one.update()
     other.load_state_dict(one.state_dict())

@@ -13,10 +13,10 @@ import torch
 
 from vri_pyro.backbones import MLP
 from vri_pyro.data import DeviceData, Digits, mean_and_std
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.schedules import Cosine
 from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.training.ensemble import Ensemble, EnsembleLearner, build_classifier, build_learner
+from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm, build_algorithm, build_classifier
 from vri_pyro.training.evaluation import evaluate
 
 from .spies import Choosing, ChoosingSVI, Spy, Spying, cross_entropy, sgd
@@ -69,10 +69,10 @@ def test_each_network_is_trained_as_it_would_be_alone() -> None:
     method = cross_entropy()
     together = [MLP((4,), 3, hidden=(5,)) for _ in range(2)]
     alone = copy.deepcopy(together)
-    learner = build_learner(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
+    learner = build_algorithm(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
     single = [method.build(network, sgd(0.3)) for network in alone]
     for _ in range(4):
-        noisy = Labelled(torch.randn(6, 4), torch.arange(6) % 3)
+        noisy = Batch(torch.randn(6, 4), torch.arange(6) % 3)
         loss = learner.step(noisy, noisy)["loss"]
         torch.testing.assert_close(loss, torch.stack([one.step(noisy, noisy)["loss"] for one in single]).mean())
     for one, other in zip(together, alone, strict=True):
@@ -91,7 +91,7 @@ def test_metrics_are_means_over_the_networks() -> None:
             self.loss = loss
 
     learners = [Reporting(1.0), Reporting(3.0)]
-    found = EnsembleLearner(Ensemble([one.classifier for one in learners]), learners).step(None, None)  # type: ignore[arg-type]
+    found = EnsembleAlgorithm(Ensemble([one.classifier for one in learners]), learners).step(None, None)  # type: ignore[arg-type]
     assert {name: value.item() for name, value in found.items()} == {"loss": 2.0, "only/1.0": 1.0, "only/3.0": 3.0}
 
 
@@ -100,7 +100,7 @@ def test_run_is_judged_and_saved_by_the_averaged_logits(run: Run, folder: Path) 
     saved = load_checkpoint(folder / "checkpoints" / "last.pt")
     arrays = Digits().load()
     members = []
-    for part in saved["phases"][0]["learners"]:
+    for part in saved["stages"][0]["members"]:
         member = MLP(arrays.input_shape, arrays.num_classes, hidden=(8,))
         member.load_state_dict(part["classifier"])
         members.append(member.eval())

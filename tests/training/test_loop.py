@@ -18,12 +18,13 @@ from torch import Tensor
 
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Arrays, Digits, Source, Split, mean_and_std
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.infer.schedules import Cosine
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.methods.base import Pool
-from vri_pyro.runs.experiment import Experiment, FineTuning, SplitSizes
+from vri_pyro.runs.configuration import FineTuning, SplitSizes
+from vri_pyro.runs.experiment import Experiment
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
@@ -61,7 +62,7 @@ class Numbered(Source):
             classes=("a", "b", "c"),
         )
 
-    def pairs(self, batches: Iterable[Labelled]) -> set[tuple[int, int]]:
+    def pairs(self, batches: Iterable[Batch]) -> set[tuple[int, int]]:
         """The (position, label) pairs in standardised batches."""
         mean, std = mean_and_std(self.load().x_train)
         return {
@@ -112,10 +113,10 @@ def test_fine_tuning_sees_the_clean_set_only_and_starts_from_the_trained_classif
     second = Spying("clean")
     run(epochs=2, fine_tuning=FineTuning(second, sgd(0.003), epochs=1))
     assert all(len(step.noisy.y) == 20 for step in second.spy.seen)
-    trained = load_checkpoint(folder / "checkpoints" / "last.pt")["phases"][0]["classifier"]
+    trained = load_checkpoint(folder / "checkpoints" / "last.pt")["stages"][0]["classifier"]
     assert all(torch.equal(trained[name], value) for name, value in second.spy.classifier.state_dict().items())
     with open(folder / "metrics.csv", newline="") as file:
-        assert [row["phase"] for row in csv.DictReader(file)] == ["training", "training", "fine-tuning"]
+        assert [row["stage"] for row in csv.DictReader(file)] == ["training", "training", "fine-tuning"]
 
 
 def test_fine_tuning_fits_the_clean_set(run: Run, folder: Path) -> None:
@@ -138,7 +139,7 @@ class SometimesInfinite(Spying):
         spy = super().build(*arguments)
         original = spy.step
 
-        def step(noisy: Labelled, clean: Labelled) -> dict[str, Tensor]:
+        def step(noisy: Batch, clean: Batch) -> dict[str, Tensor]:
             metrics = original(noisy, clean)
             return {name: value if value % 2 else value * math.inf for name, value in metrics.items()}
 
@@ -163,7 +164,7 @@ class Signalled(Spying):
         spy = super().build(*arguments)
         original = spy.step
 
-        def step(noisy: Labelled, clean: Labelled) -> dict[str, Tensor]:
+        def step(noisy: Batch, clean: Batch) -> dict[str, Tensor]:
             metrics = original(noisy, clean)
             if len(spy.seen) == 3:
                 os.kill(os.getpid(), self.number)
@@ -203,7 +204,7 @@ def test_training_that_breaks_down_says_so_and_leaves_the_last_good_checkpoint(r
         run(epochs=2, batch_size=10, fine_tuning=exploding)
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert state["progress"]["epoch"] == 2
-    assert all(value.isfinite().all() for value in state["phases"][0]["classifier"].values())
+    assert all(value.isfinite().all() for value in state["stages"][0]["classifier"].values())
 
 
 def test_run_in_which_no_step_was_finite_is_no_result(run: Run, folder: Path) -> None:

@@ -17,7 +17,7 @@ from vri_pyro.data import Split, UniformExclusive
 from vri_pyro.methods import ELR, GLC, L2RW, ConfidentLearning, Mixup
 from vri_pyro.methods.base import Method
 from vri_pyro.methods.descent import Descent
-from vri_pyro.runs.experiment import SplitSizes
+from vri_pyro.runs.configuration import SplitSizes
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
@@ -34,8 +34,8 @@ def _rows(folder: Path) -> list[dict[str, str]]:
 
 def test_glc_estimates_on_the_noisy_labels_and_trains_on_both(run: Run, folder: Path) -> None:
     run(method=GLC(estimation_epochs=2), epochs=3)
-    assert [row["phase"] for row in _rows(folder)] == ["estimation"] * 2 + ["training"] * 3
-    state = load_checkpoint(folder / "checkpoints/last.pt")["phases"][1]
+    assert [row["stage"] for row in _rows(folder)] == ["estimation"] * 2 + ["training"] * 3
+    state = load_checkpoint(folder / "checkpoints/last.pt")["stages"][1]
     assert sorted(state["trusted"].tolist()) == sorted(Split.load(folder / "split.npz").clean_indices)
     torch.testing.assert_close(state["transition"].sum(-1), torch.ones(10))
     assert not torch.equal(state["transition"], torch.eye(10))
@@ -50,7 +50,7 @@ def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, f
         backbone=lambda shape, classes: MLP(shape, classes, hidden=(32,)),
     )
     rows = _rows(folder)
-    assert [row["phase"] for row in rows] == [f"fold {1 + n // 15}" for n in range(45)] + ["training"] * 15
+    assert [row["stage"] for row in rows] == [f"fold {1 + n // 15}" for n in range(45)] + ["training"] * 15
     split = Split.load(folder / "split.npz")
     assert split.true_labels is not None
     wrong = split.given_labels != split.true_labels
@@ -88,24 +88,24 @@ def test_run_is_resumed_to_the_same_numbers(
     run(method=method(), resume=True, **changes)
     whole, resumed = (load_checkpoint(one / "checkpoints/last.pt") for one in (tmp_path / "whole", folder))
     assert resumed["progress"]["rows"] == whole["progress"]["rows"]
-    torch.testing.assert_close(resumed["phases"], whole["phases"], rtol=0, atol=0)
+    torch.testing.assert_close(resumed["stages"], whole["stages"], rtol=0, atol=0)
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_networks_of_an_ensemble_are_cross_validated_together(run: Run, folder: Path, ema: float | None) -> None:
     run(method=ConfidentLearning(folds=2), epochs=2, networks=2, ema=ema)
-    *folds, pruned = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
-    said = [[learner["probabilities"] for learner in phase["learners"]] for phase in folds]
+    *folds, pruned = load_checkpoint(folder / "checkpoints/last.pt")["stages"]
+    said = [[learner["probabilities"] for learner in phase["members"]] for phase in folds]
     assert [[tuple(p.shape) for p in fold] for fold in said] == [[(100, 10)] * 2] * 2
     assert all(torch.equal(*fold) for fold in said)
-    assert torch.equal(*(learner["kept"] for learner in pruned["learners"]))
+    assert torch.equal(*(learner["kept"] for learner in pruned["members"]))
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
 def test_networks_of_an_ensemble_start_anew_from_one_estimate(run: Run, folder: Path, ema: float | None) -> None:
     run(method=GLC(), epochs=2, networks=2, ema=ema, optimizer=sgd(0.5))
-    _, main = load_checkpoint(folder / "checkpoints/last.pt")["phases"]
-    first, second = (learner["transition"] for learner in main["learners"])
+    _, main = load_checkpoint(folder / "checkpoints/last.pt")["stages"]
+    first, second = (learner["transition"] for learner in main["members"])
     assert torch.equal(first, second)
     assert not torch.equal(first, torch.eye(10))
 

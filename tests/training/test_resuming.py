@@ -19,7 +19,7 @@ from vri_pyro.methods import NoisyCrossEntropy
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel
 from vri_pyro.models import HierarchicalRectification, Rectification, StandardNormal
-from vri_pyro.runs.experiment import SplitSizes
+from vri_pyro.runs.configuration import SplitSizes
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.selection import GaussianMixture, SmallLoss

@@ -15,7 +15,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 import vri_pyro
 from vri_pyro.data import Digits, Split
-from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.runs.configuration import FineTuning, SplitSizes
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
@@ -34,7 +34,7 @@ def test_metrics_have_a_row_an_epoch_with_losses_rates_and_accuracies(run: Run, 
     run(epochs=3)
     rows = _metrics(folder)
     assert [row["epoch"] for row in rows] == ["0", "1", "2"]
-    assert {row["phase"] for row in rows} == {"training"}
+    assert {row["stage"] for row in rows} == {"training"}
     accuracies = {"validation_accuracy", "validation_nll", "test_accuracy", "test_nll"}
     assert {"loss", "kl", "gradient_norm", "learning_rate", "skipped"} | accuracies <= set(rows[0])
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])

@@ -16,7 +16,7 @@ from vri_pyro.data import DeviceData, Split, UniformExclusive
 from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.methods.base import Stage
-from vri_pyro.runs.experiment import FineTuning, SplitSizes
+from vri_pyro.runs.configuration import FineTuning, SplitSizes
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.selection import GaussianMixture, Selection, SmallLoss
 from vri_pyro.utils.errors import UserError
@@ -119,7 +119,7 @@ def test_selection_is_made_anew_before_each_epoch_of_the_method_only(run: Run, f
     run(method=Spying(), split=UNTRUSTED, selection=SmallLoss(100), epochs=3, **stages)
     assert all(len(step.clean.y) == 0 for step in first.spy.seen)
     with open(folder / "metrics.csv", newline="") as file:
-        selected = [(row["phase"], row["selected"]) for row in csv.DictReader(file)]
+        selected = [(row["stage"], row["selected"]) for row in csv.DictReader(file)]
     assert selected == [("warm-up", ""), *[("training", "100")] * 3, *[("fine-tuning", "")] * 10]
 
 

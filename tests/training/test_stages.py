@@ -20,7 +20,7 @@ from vri_pyro.interfaces.training_context import Pools
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.bilevel import Bilevel
 from vri_pyro.models import HierarchicalRectification
-from vri_pyro.runs.experiment import FineTuning
+from vri_pyro.runs.configuration import FineTuning
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
@@ -32,7 +32,7 @@ Run = Callable[..., dict[str, Any]]
 
 def _phases(folder: Path) -> list[str]:
     with open(folder / "metrics.csv", newline="") as file:
-        return [row["phase"] for row in csv.DictReader(file)]
+        return [row["stage"] for row in csv.DictReader(file)]
 
 
 def test_transition_is_estimated_after_a_warm_up_and_refused_without(run: Run, folder: Path) -> None:
@@ -166,8 +166,8 @@ def test_run_whose_pools_change_is_resumed_in_mid_epoch_bit_for_bit(
     whole, resumed = (load_checkpoint(one / last) for one in (tmp_path / "whole", folder))
     assert resumed["progress"]["rows"] == whole["progress"]["rows"]
     assert all(torch.equal(resumed["pools"][name], pool) for name, pool in whole["pools"].items())
-    for name, value in whole["phases"][0]["classifier"].items():
-        assert torch.equal(resumed["phases"][0]["classifier"][name], value)
+    for name, value in whole["stages"][0]["classifier"].items():
+        assert torch.equal(resumed["stages"][0]["classifier"][name], value)
 
 
 def test_going_back_to_the_initial_state_forgets_the_training_and_the_momentum() -> None:

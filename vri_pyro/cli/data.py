@@ -9,7 +9,8 @@ from rich.console import Console
 
 from vri_pyro.cli.catalogue import catalogue
 from vri_pyro.data import Streamed, damaged
-from vri_pyro.runs.configuration import build_experiment, experiment_parser, without
+from vri_pyro.runs.building import load_data
+from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.errors import UserError
 
 HELP = "show what a run would see: sizes, classes, realised noise, and a picture"
@@ -18,7 +19,7 @@ _OWN = ("picture", "check")
 
 def build_parser() -> ArgumentParser:
     """The command's parser: the options of ``fit``, and its own."""
-    parser = experiment_parser(
+    parser = configuration_parser(
         "Show what `vri-pyro fit` with the same options would see: sizes, class counts, the realised noise, and a "
         "picture of examples with given and true labels and of the transition matrix.",
         catalogue(),
@@ -34,15 +35,15 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Prepare the data as a run does, and describe them."""
     from vri_pyro.cli.preview import draw, tables  # imports matplotlib, which no other command should wait for
 
-    experiment = build_experiment(parser, without(options, _OWN))
-    arrays, split = experiment.prepare()
+    configuration = build_configuration(parser, without(options, _OWN))
+    arrays, split = load_data(configuration)
     if options.check:
         _check(arrays.x_train, "training")
         _check(arrays.x_test, "test")
     console = Console()
     for table in tables(arrays, split):
         console.print(table)
-    draw(arrays, split, experiment.augmentation, options.picture)
+    draw(arrays, split, configuration.augmentation, options.picture)
     console.print(f"picture: {options.picture.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0
 

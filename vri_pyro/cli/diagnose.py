@@ -45,10 +45,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     # ArviZ takes seconds to import, which no other command should wait for.
     from vri_pyro import diagnostics
     from vri_pyro.diagnostics.importance import check_draws
-    from vri_pyro.runs.run import TrainedRun
+    from vri_pyro.runs.run import Run
 
     check_draws(options.draws)  # before the work
-    trained = TrainedRun(options.run, options.network, options.device)
+    trained = Run(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)

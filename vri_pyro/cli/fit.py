@@ -13,19 +13,21 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.cli.catalogue import catalogue
-from vri_pyro.runs.configuration import build_experiment, experiment_parser, without
+from vri_pyro.runs.experiment import Experiment
+from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
 HELP = "train a classifier on noisy labels"
 # Where and how a run is shown and stored does not make it another run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report")
+PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers")
 
 
 def build_parser() -> ArgumentParser:
     """The command's parser."""
-    return experiment_parser("Train a classifier on noisy labels and leave a run folder.", catalogue())
+    return configuration_parser("Train a classifier on noisy labels and leave a run folder.", catalogue())
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
@@ -34,7 +36,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
     config = parser.dump(kept, skip_unset=False)
     identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
-    experiment = build_experiment(parser, options)
+    experiment = Experiment(build_configuration(parser, options))
     try:
         summary = experiment.run(config, identity)
     except Interrupted:
@@ -46,14 +48,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if options.report:
         console = Console(quiet=options.quiet)
         with console.status("making the page about it"):  # shows nothing unless on a terminal
-            there = leave_page(experiment.folder, options.device)
+            there = leave_page(experiment.folder, experiment.trained, options.device)
         if there:
             page = experiment.folder.report.absolute()
             console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
-def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> bool:
+def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "cpu", "cuda"]) -> bool:
     """Make the page about a run that has ended, unless that was done; what hinders it is a warning, not an error.
 
     Returns:
@@ -65,7 +67,7 @@ def leave_page(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> boo
     from vri_pyro.report import SeenRun, record, write_page
 
     try:
-        seen = SeenRun(folder.path, device=device)
+        seen = SeenRun(trained or Run(folder.path, device=device))
         record(seen)
         write_page([seen], folder.report)
     except Exception as error:

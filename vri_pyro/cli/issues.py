@@ -48,9 +48,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         write_table,
         write_transition_table,
     )
-    from vri_pyro.runs.run import TrainedRun
+    from vri_pyro.runs.run import Run
 
-    trained = TrainedRun(options.run, device=options.device)
+    trained = Run(options.run, device=options.device)
     split, path = trained.split, options.output or trained.folder.label_issues
     check_place(path)  # before the work
     check_place(matrix := path.with_stem(f"{path.stem}_transition"))

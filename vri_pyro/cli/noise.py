@@ -12,7 +12,7 @@ from rich.console import Console
 from vri_pyro.cli.catalogue import catalogue
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
-from vri_pyro.runs.configuration import DEFAULTS
+from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 

@@ -36,11 +36,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Make the page, and add what it found to the summary of every run that has ended, where that can be written."""
     # What takes seconds to import, no other command should wait for.
     from vri_pyro.report import SeenRun, check, record, write_page
+    from vri_pyro.runs.run import Run
 
     check(options.runs)
     console, unrecorded = Console(), list[UserError]()
     with console.status("restoring") as status:  # shows nothing unless on a terminal
-        seen = [SeenRun(folder, device=options.device) for folder in options.runs]
+        seen = [SeenRun(Run(folder, device=options.device)) for folder in options.runs]
         for number, one in enumerate(seen, 1):
             status.update(f"looking into {escape(one.name)}, {number} of {len(seen)}: minutes where classes are many")
             try:

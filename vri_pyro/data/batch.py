@@ -7,7 +7,7 @@ from typing import NamedTuple
 from torch import Tensor
 
 
-class Labelled(NamedTuple):
+class Batch(NamedTuple):
     """A batch.
 
     Attributes:

@@ -1,4 +1,4 @@
-"""Labelled inputs, wherever they are held, as what training and evaluation ask of them."""
+"""Batch inputs, wherever they are held, as what training and evaluation ask of them."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.utils.errors import UserError
 
 # The batches of a plan by the step's number; steps may be asked for in any order, best in theirs.
-BatchSequence = Callable[[int], Labelled]
+BatchSequence = Callable[[int], Batch]
 
 
 class Examples(ABC):
-    """Labelled inputs of which batches are made on a device.
+    """Batch inputs of which batches are made on a device.
 
     Args:
         inputs: images [N, H, W, C] or vectors [N, D], of which only the shape is looked at here.
@@ -66,7 +66,7 @@ class Examples(ABC):
         """The batches of a plan, on the device, standardised."""
 
     @abstractmethod
-    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
+    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
 
     def listed(self, index: int) -> str | None:
@@ -77,10 +77,10 @@ class Examples(ABC):
         """A batch's inputs [B, ...] as they were before they were standardised; in units of [0, 1] for uint8."""
         return x * self._std + self._mean
 
-    def _labelled(self, views: Sequence[Tensor], index: Tensor) -> Labelled:
+    def _labelled(self, views: Sequence[Tensor], index: Tensor) -> Batch:
         """A batch of one or two views of inputs that lie on the device as they are held, like their positions."""
         standardised = [self._standardised(view) for view in views]
-        return Labelled(standardised[0], self.y[index], index, standardised[1] if len(views) > 1 else None)
+        return Batch(standardised[0], self.y[index], index, standardised[1] if len(views) > 1 else None)
 
     def _on_device(self, indices: np.ndarray | Tensor) -> Tensor:
         return torch.as_tensor(indices, dtype=torch.int64).to(self.device, non_blocking=True)

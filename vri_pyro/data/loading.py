@@ -14,7 +14,7 @@ from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
 from vri_pyro.data.randomness import generator_for
@@ -54,7 +54,7 @@ class StreamedData(Examples):
         """See :class:`Examples`."""
         return _Prefetched(lambda start: self._read(plan, itertools.count(start)))
 
-    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
+    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See :class:`Examples`."""
         return self._read(_InOrder(indices, batch_size, self._crop), range(0, len(indices), batch_size))
 
@@ -62,7 +62,7 @@ class StreamedData(Examples):
         """See :class:`Examples`."""
         return self._images.listed(index)
 
-    def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Labelled]:
+    def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Batch]:
         on_gpu = self.device.type == "cuda"
         loader = DataLoader(
             _Batches(self._images, order),
@@ -87,12 +87,12 @@ class StreamedData(Examples):
 class _Prefetched:
     """Batches that come in order from a step on; a step out of order starts the workers anew."""
 
-    def __init__(self, starting_at: Callable[[int], Iterator[Labelled]]) -> None:
+    def __init__(self, starting_at: Callable[[int], Iterator[Batch]]) -> None:
         self._starting_at = starting_at
         self._next: int | None = None
-        self._batches: Iterator[Labelled] = iter(())
+        self._batches: Iterator[Batch] = iter(())
 
-    def __call__(self, step: int) -> Labelled:
+    def __call__(self, step: int) -> Batch:
         if step != self._next:
             self._batches = self._starting_at(step)
         batch = next(self._batches)

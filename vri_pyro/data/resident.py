@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
 from vri_pyro.data.randomness import generator_for
@@ -38,7 +38,7 @@ class DeviceData(Examples):
         inputs = torch.tensor(np.ascontiguousarray(x), device=self.device)
         self._x = inputs.permute(0, 3, 1, 2).contiguous() if inputs.dim() == 4 else inputs
 
-    def batch(self, indices: np.ndarray | Tensor) -> Labelled:
+    def batch(self, indices: np.ndarray | Tensor) -> Batch:
         """The examples at some positions, integers [B], on the device, cropped and standardised."""
         index = self._on_device(indices)
         return self._labelled([self._crop(self._x[index], generator_for(0))], index)
@@ -47,11 +47,11 @@ class DeviceData(Examples):
         """See :class:`Examples`."""
         return partial(self._planned, plan)
 
-    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Labelled]:
+    def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
         """See :class:`Examples`."""
         for start in range(0, len(indices), batch_size):
             yield self.batch(indices[start : start + batch_size])
 
-    def _planned(self, plan: BatchPlan, step: int) -> Labelled:
+    def _planned(self, plan: BatchPlan, step: int) -> Batch:
         index = self._on_device(plan.indices(step))
         return self._labelled(plan.augmented(self._x[index], step), index)

@@ -13,7 +13,7 @@ from vri_pyro.diagnostics.conversion.densities import GLOBALS, POINT_MASSES, nam
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.diagnostics.importance import Bounds, bounds, pareto_k, rightness
 from vri_pyro.diagnostics.run_posterior import outputs_of
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 
 if TYPE_CHECKING:
     from xarray import DataArray, DataTree
@@ -58,7 +58,7 @@ class Judgement:
 
 
 def judge_posterior(
-    run: TrainedRun, indices: np.ndarray, tree: DataTree | None = None, num_draws: int = 500, seed: int = 0
+    run: Run, indices: np.ndarray, tree: DataTree | None = None, num_draws: int = 500, seed: int = 0
 ) -> Judgement:
     """Measure the posterior of training examples.
 

@@ -7,13 +7,13 @@ from collections.abc import Sequence
 import torch
 from torch import Tensor
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.virtual_step import learning_rate
 from vri_pyro.utils.errors import UserError
 
 
-def meta_gradient_squared_norm(algorithm: BilevelSVI, noisy: Sequence[Labelled], clean: Labelled) -> Tensor:
+def meta_gradient_squared_norm(algorithm: BilevelSVI, noisy: Sequence[Batch], clean: Batch) -> Tensor:
     """Estimate ‖∇L_meta‖² where the algorithm stands, without bias and without moving anything but the random state.
 
     L_meta(φ) = E[G(ŵ(φ))] is the clean loss after the virtual step, its mean over the noisy batch and the guide's

@@ -13,7 +13,7 @@ from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -28,7 +28,7 @@ def choose_examples(split: Split, count: int, seed: int = 0) -> np.ndarray:
     return np.sort(split.noisy_indices[drawn])
 
 
-def outputs_of(run: TrainedRun, indices: np.ndarray) -> tuple[ClassifierOutput, torch.Tensor]:
+def outputs_of(run: Run, indices: np.ndarray) -> tuple[ClassifierOutput, torch.Tensor]:
     """What the run's classifier makes of training examples, and the labels that training saw.
 
     Raises:
@@ -46,7 +46,7 @@ def outputs_of(run: TrainedRun, indices: np.ndarray) -> tuple[ClassifierOutput, 
     return output, torch.cat([batch.y for _, batch in batches])
 
 
-def run_posterior(run: TrainedRun, indices: np.ndarray, num_draws: int = 1000, chunk_size: int = 20) -> DataTree:
+def run_posterior(run: Run, indices: np.ndarray, num_draws: int = 1000, chunk_size: int = 20) -> DataTree:
     """The posterior, prior and predictives of training examples, as :func:`from_pyro_svi` has them.
 
     Args:

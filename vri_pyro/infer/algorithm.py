@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from abc import abstractmethod
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterable, Mapping
 from typing import Any, ClassVar
 
@@ -14,7 +14,7 @@ from torch.nn import functional as F
 from torch.nn.utils import get_total_norm
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.functional import (
     ReplayedForward,
     call,
@@ -23,25 +23,36 @@ from vri_pyro.infer.functional import (
     parameters_of,
 )
 from vri_pyro.infer.guard import FiniteGuard
-from vri_pyro.infer.learner import Learner
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.virtual_step import apply_gradients
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
 
+# Default weight of a clean batch's cross entropy in the classifier's step, for every method; 0 in their papers.
+CLEAN_WEIGHT = 0.2
 
-class Algorithm(Learner):
+
+class Algorithm(ABC):
     """Trains a classifier, and whatever else the algorithm has, one step at a time.
 
+    A subclass implements :meth:`step` and names its optimiser.
+
+    Args:
+        classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
+        model, guide: the pair to infer with; an empty ``nn.Module`` each where there is none.
+        max_skipped: number of consecutive non-finite steps after which training stops.
+
     Attributes:
-        classifier: what is trained in the end.
-        guard: counts the updates refused for not being finite.
+        classifier: the classifier that is trained.
+        guard: counts the updates that were skipped because something was not finite.
+        structural_zeros: parameter groups that no hypergradient can reach, once that is known.
     """
 
     #: names of the attributes whose states make up the algorithm's own
     stateful: ClassVar[tuple[str, ...]] = ("classifier", "guard")
+    structural_zeros: tuple[str, ...] | None = None
 
     def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
@@ -58,36 +69,60 @@ class Algorithm(Learner):
     @property
     @abstractmethod
     def classifier_optimizer(self) -> Optimizer:
-        """The optimiser of the classifier, whose learning rate a schedule moves."""
+        """The optimiser of the classifier, whose learning rate a schedule changes."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """See :class:`~vri_pyro.infer.learner.Learner`."""
+        """The parameter groups of the classifier's optimiser, whose learning rates a schedule changes."""
         return self.classifier_optimizer.param_groups
 
     @property
     def skipped(self) -> int:
-        """See :class:`~vri_pyro.infer.learner.Learner`."""
+        """Number of updates skipped so far because something was not finite."""
         return self.guard.skipped
 
+    @abstractmethod
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
+        """Take one step on a batch of noisy and a batch of clean labels.
+
+        Returns:
+            scalars by name, on the device of the batch.
+        """
+
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """See :class:`~vri_pyro.infer.learner.Learner`."""
+        """Take one step of the classifier alone, with its own optimiser; skipped if anything is not finite.
+
+        Args:
+            x: inputs, [B, ...].
+            loss: maps the logits [B, K] to a scalar.
+
+        Returns:
+            the loss, [].
+        """
         forward = ReplayedForward(self.classifier, x)
         metrics, _ = self.descend(forward, loss(forward(list(parameters_of(self.classifier).values())).logits))
         return metrics["loss"]
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Before the first epoch, let model and guide look at the run; see :class:`~vri_pyro.infer.learner.Learner`."""
-        if view.epoch == 0:
-            if isinstance(self.model, Model):
-                self.model.begin_training(view)
-            if isinstance(self.guide, Guide):
-                self.guide.begin_training(self.model, view)
+    def begin_training(self, context: TrainingContext) -> Tensor | None:
+        """Called once before the first step of a training stage; calls the hooks of model and guide.
+
+        A run that resumes does not call it again: what it computes belongs into the state.
+
+        Args:
+            context: the data, and the classifier as earlier stages left it.
+
+        Returns:
+            positions of the noisy examples to draw the stage's batches from, int64 [n]; None for all of them.
+        """
+        if isinstance(self.model, Model):
+            self.model.begin_training(context)
+        if isinstance(self.guide, Guide):
+            self.guide.begin_training(self.model, context)
         return None
 
     @torch.no_grad()
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """Let model and guide look at the batch of a step that was taken; see :mod:`vri_pyro.interfaces.base`."""
+        """Call the hooks of guide and model after a completed step; see :mod:`vri_pyro.interfaces.base`."""
         if isinstance(self.guide, Guide):
             self.guide.end_step(self.model, output, y)
         if isinstance(self.model, Model):
@@ -124,15 +159,15 @@ class Algorithm(Learner):
         return metrics, moved
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`~vri_pyro.infer.learner.Learner`."""
+        """Everything that a step reads or changes, as tensors and plain values."""
         return {part: getattr(self, part).state_dict() for part in self.stateful}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`~vri_pyro.infer.learner.Learner`."""
+        """Restore the state of a :meth:`state_dict`."""
         for part in self.stateful:
             getattr(self, part).load_state_dict(state[part])
 
-    def clean_loss(self, parameters: Mapping[str, Tensor], clean: Labelled) -> Tensor:
+    def clean_loss(self, parameters: Mapping[str, Tensor], clean: Batch) -> Tensor:
         """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not move."""
         output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
         return F.cross_entropy(output.logits, clean.y)

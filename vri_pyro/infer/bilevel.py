@@ -10,8 +10,15 @@ import torch
 from torch import Tensor, autograd, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import (
+    CLEAN_WEIGHT,
+    Algorithm,
+    check_held,
+    check_not_negative,
+    finite_norm,
+    hyperparameters_of,
+)
 from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
@@ -19,7 +26,7 @@ from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
 
 
@@ -79,7 +86,7 @@ class BilevelSVI(Algorithm):
         inner_kl_weight: float = 0.0,
         outer_kl_weight: float = 1e-3,
         detach_features: bool = True,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         restart: bool = False,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
@@ -104,13 +111,13 @@ class BilevelSVI(Algorithm):
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         return self.inner_optimizer
 
-    def begin_epoch(self, view: EpochView) -> None:
-        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; with ``restart``, then put the classifier back."""
-        super().begin_epoch(view)
-        if view.epoch == 0 and self.initial is not None:
+    def begin_training(self, context: TrainingContext) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; with ``restart``, then reset the classifier."""
+        super().begin_training(context)
+        if self.initial is not None:
             self.initial.restore(self.inner_optimizer)
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one bi-level step.
 
         Args:
@@ -121,9 +128,9 @@ class BilevelSVI(Algorithm):
             scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
             nats a datum, ``hypergradient_norm`` and its parts ``hypergradient_norm/model`` and
             ``hypergradient_norm/guide`` (0 where none can arrive), ``gradient_norm``, and the statistics of the latent
-            sites (:func:`~vri_pyro.infer.metrics.term_metrics`). Where the hypergradient is not finite, nothing is
-            updated and the real step's scalars are missing; where only the real step's gradient is not, guide and prior have
-            been updated and the classifier is not.
+            sites (:func:`~vri_pyro.infer.metrics.term_metrics`). If the hypergradient is not finite, nothing is updated
+            and the scalars of the real step are missing; if only the gradient of the real step is not finite, guide and
+            prior are updated and the classifier is not.
 
         Raises:
             NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
@@ -150,7 +157,7 @@ class BilevelSVI(Algorithm):
             self.guard.step_completed()
         return metrics
 
-    def outer_gradients(self, noisy: Labelled, clean: Labelled) -> list[Tensor | None]:
+    def outer_gradients(self, noisy: Batch, clean: Batch) -> list[Tensor | None]:
         """The outer objective's gradient on two batches, as a step would take it, and no step.
 
         Nothing is moved but the random state, by what one forward pass and one evaluation of the bound draw.
@@ -176,7 +183,7 @@ class BilevelSVI(Algorithm):
         if self.initial is not None:
             self.initial.load_state_dict(state["initial"])
 
-    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled) -> Problem:
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch) -> Problem:
         names = forward.names
 
         def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
@@ -208,7 +215,7 @@ class BilevelSVI(Algorithm):
     def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
         return self.elbo.terms(self.model, self.guide, output, y)
 
-    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Labelled) -> Tensor:
+    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Batch) -> Tensor:
         seen = output._replace(features=output.features.detach()) if self.detach_features else output
         loss = self._head(seen, y).loss(kl_weight=0.0)
         if self.clean_weight:

@@ -5,8 +5,15 @@ from __future__ import annotations
 from torch import autograd, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.algorithm import Algorithm, check_held, check_not_negative, finite_norm, hyperparameters_of
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import (
+    CLEAN_WEIGHT,
+    Algorithm,
+    check_held,
+    check_not_negative,
+    finite_norm,
+    hyperparameters_of,
+)
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.infer.metrics import Metrics, term_metrics
@@ -39,7 +46,7 @@ class SingleLevelSVI(Algorithm):
         optimizer: Optimizer,
         *,
         elbo: RectificationELBO | None = None,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, model, guide, max_skipped)
@@ -56,7 +63,7 @@ class SingleLevelSVI(Algorithm):
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         return self.optimizer
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is used with a ``clean_weight`` only.
 
         Returns:

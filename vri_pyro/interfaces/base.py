@@ -10,7 +10,7 @@ from typing import Any
 from torch import Tensor, nn
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 
 
 class Model(nn.Module):
@@ -19,11 +19,13 @@ class Model(nn.Module):
     def bind(self, guide: Guide) -> None:
         """Meet the guide that the model is paired with, before training; for priors made of the guide's parts."""
 
-    def begin_training(self, view: EpochView) -> None:
-        """Look at the run, as earlier stages left it, before the first step of training.
+    def begin_training(self, context: TrainingContext) -> None:
+        """Called once before the first step of training, for what a model learns from the data as a whole.
 
-        For what a model learns of the data as a whole. It is kept in the state of model and guide: a resumed run does
-        not begin again.
+        What it computes belongs into the module's state: a resumed run does not call it again.
+
+        Args:
+            context: the data and the classifier as earlier stages left it.
         """
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
@@ -42,8 +44,8 @@ class Model(nn.Module):
 class Guide(nn.Module):
     """An amortised posterior, as a Pyro guide; built as ``Guide(feature_dim, num_classes, ...)``."""
 
-    def begin_training(self, model: Any, view: EpochView) -> None:
-        """Look at the run before the first step of training, after the model did; see :meth:`Model.begin_training`."""
+    def begin_training(self, model: Any, context: TrainingContext) -> None:
+        """Called once before the first step of training, after the model's; see :meth:`Model.begin_training`."""
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
         """Look at a batch after the step on it, without a graph; for what follows the bound and not a gradient.

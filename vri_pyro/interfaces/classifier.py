@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NamedTuple
 
 from torch import Tensor, nn
@@ -36,3 +38,14 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> ClassifierOutput:
         """Classify a batch ``x`` [batch, ...]."""
         raise NotImplementedError
+
+
+@contextmanager
+def evaluating(classifier: nn.Module) -> Iterator[None]:
+    """Put the classifier into evaluation mode, and back into the mode it was in."""
+    training = classifier.training
+    classifier.eval()
+    try:
+        yield
+    finally:
+        classifier.train(training)

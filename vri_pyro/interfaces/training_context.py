@@ -1,51 +1,94 @@
-"""What an algorithm may look at before an epoch, and the pools that it may ask for."""
+"""What models, guides and algorithms may look at before a stage of training begins."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
-from typing import NamedTuple
 
-import numpy as np
+import torch
+from torch import Tensor
 
-from vri_pyro.data import Examples
-from vri_pyro.interfaces.classifier import Classifier
-
-
-class Pools(NamedTuple):
-    """Where the batches of a step are drawn from, as positions in the training examples.
-
-    Attributes:
-        noisy: of the first batch, int64 [n].
-        clean: of the clean batch, int64 [m]; may be empty.
-    """
-
-    noisy: np.ndarray
-    clean: np.ndarray
+from vri_pyro.interfaces.classifier import Classifier, evaluating
+from vri_pyro.utils.errors import UserError
 
 
 @dataclass(frozen=True, eq=False)
-class EpochView:
-    """A run as it stands before the first step of an epoch.
+class TrainingContext:
+    """The training data and the classifier before the first step of a training stage.
+
+    All examples, noisy and clean, are numbered: their *positions* are those in :attr:`labels`, and the ``index`` of a
+    :class:`~vri_pyro.data.batch.Batch` holds positions as well. In a training loop of your own, build it with
+    :meth:`from_tensors`.
 
     Attributes:
-        examples: all training examples, with the labels that training may see.
-        pools: the phase's own, whatever was drawn from in its earlier epochs.
-        epoch: of this phase, from 0.
-        epochs: the phase's length.
-        batch_size: examples of a first batch.
-        num_classes: number of classes K.
-        seed: the run's seed.
-        predictor: what the run would predict with: the classifier as earlier stages and epochs left it, or the moving
-            average of it that the run keeps.
-        untrained: whether that has seen no step yet, as before the first epoch of a run's first stage.
+        classifier: the classifier as earlier stages left it, or its moving average. It is not modified.
+        inputs: returns the inputs at given positions, int64 [n], as batches [B, ...] in that order.
+        labels: the labels that training may see, int64 [N].
+        noisy: positions of the noisy examples, int64 [n], on the CPU.
+        clean: positions of the clean examples, int64 [m], on the CPU; may be empty.
+        seed: the seed of the run.
+        trained: whether the classifier has been trained by an earlier stage.
     """
 
-    examples: Examples
-    pools: Pools
-    epoch: int
-    epochs: int
-    batch_size: int
-    num_classes: int
-    seed: int
-    predictor: Classifier
-    untrained: bool = False
+    classifier: Classifier
+    inputs: Callable[[Tensor], Iterable[Tensor]]
+    labels: Tensor
+    noisy: Tensor
+    clean: Tensor
+    seed: int = 0
+    trained: bool = True
+
+    @classmethod
+    def from_tensors(
+        cls,
+        classifier: Classifier,
+        noisy_y: Tensor,
+        clean_x: Tensor,
+        clean_y: Tensor,
+        *,
+        batch_size: int = 1000,
+        trained: bool = True,
+    ) -> TrainingContext:
+        """Build the context from tensors, for a training loop outside this package.
+
+        The noisy examples get the positions 0 to N - 1, the order of ``noisy_y``, and the clean ones follow.
+
+        Args:
+            classifier: the classifier, trained on the noisy labels.
+            noisy_y: labels of all noisy examples, int64 [N].
+            clean_x: clean inputs, [M, ...].
+            clean_y: clean labels, int64 [M].
+            batch_size: clean examples per forward pass.
+            trained: whether the classifier has been trained already.
+
+        Raises:
+            UserError: inputs and labels differ in length.
+        """
+        if len(clean_x) != len(clean_y):
+            raise UserError(f"clean_x has {len(clean_x)} examples and clean_y has {len(clean_y)}; give one label each")
+
+        def inputs(positions: Tensor) -> Iterable[Tensor]:
+            rows = positions - len(noisy_y)
+            if (rows < 0).any():
+                raise UserError("the context was built without noisy inputs; only clean examples can be predicted")
+            return (clean_x[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+
+        return cls(
+            classifier,
+            inputs,
+            torch.cat([noisy_y.to(clean_y.device), clean_y]),
+            noisy=torch.arange(len(noisy_y)),
+            clean=torch.arange(len(noisy_y), len(noisy_y) + len(clean_y)),
+            trained=trained,
+        )
+
+    def labels_at(self, positions: Tensor) -> Tensor:
+        """Labels at ``positions``, int64 [n], on the device of the data."""
+        return self.labels[positions.to(self.labels.device)]
+
+    @torch.no_grad()
+    def predict(self, positions: Tensor) -> Tensor:
+        """The classifier's logits at ``positions`` (int64 [n]) in evaluation mode, [n, K]."""
+        with evaluating(self.classifier):
+            logits = [self.classifier(x).logits for x in self.inputs(positions)]
+        return torch.cat(logits) if logits else torch.zeros(0, self.classifier.num_classes, device=self.labels.device)

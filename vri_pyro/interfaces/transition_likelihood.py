@@ -2,14 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.data import Examples
-from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.training.evaluation import predict
 from vri_pyro.utils.errors import UserError
 
 # Of a zero in T: below what logits reach, and finite, for a label that no class is given as.
@@ -50,18 +46,17 @@ def _log(transition: Tensor) -> Tensor:
     return transition.log().clamp_min(_LEAST_LOG)
 
 
-def glc_estimate(classifier: Classifier, examples: Examples, clean: np.ndarray) -> Tensor:
+def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
     """T̂[c, ·], the mean of softmax(F(x)) over the clean examples of class c, for F trained on noisy labels.
 
-    A class without clean examples keeps its labels: its row is that of the identity.
+    The row of a class without clean examples is that of the identity: its labels are taken to be right.
 
     Args:
-        classifier: trained on noisy labels; left in the mode it was in.
-        examples: with the true labels at ``clean``.
-        clean: positions of the clean set, int64 [m], at least one.
+        logits: of the clean examples, by a classifier trained on noisy labels, [m, K].
+        y: their true labels, int64 [m], at least one.
 
     Returns:
-        [K, K] with rows that sum to one, on the examples' device.
+        [K, K] with rows that sum to one.
 
     Raises:
         UserError: there is no clean example.
@@ -69,9 +64,8 @@ def glc_estimate(classifier: Classifier, examples: Examples, clean: np.ndarray) 
     Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
         NeurIPS 2018.
     """
-    if len(clean) == 0:
+    if len(y) == 0:
         raise UserError("there are no clean examples to estimate a transition matrix from; give some a class")
-    logits, y = predict(classifier, examples, clean)
     members = F.one_hot(y, logits.shape[-1]).to(logits)
     counts = members.sum(0).unsqueeze(-1)
     means = members.mT @ logits.softmax(-1) / counts.clamp_min(1)

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics import learned_transition, rectified
 from vri_pyro.label_issues.inference import rectification_effect, surprise
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.run import Run
 
 _NOTHING = 1e-4  # nats: what a model without latents rectifies, but for rounding
 
@@ -61,7 +61,7 @@ class Evidence:
     trained_on: bool = True
 
 
-def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Evidence:
+def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     """Ask a run's classifier, model and guide about training examples.
 
     Args:
@@ -83,7 +83,7 @@ def evidence_of(run: TrainedRun, indices: np.ndarray, draws: int = 20) -> Eviden
 
 
 @torch.no_grad()
-def _predicted(run: TrainedRun, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
+def _predicted(run: Run, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
     """Logits, features and labels, by what the run is tested by."""
     found = []
     for batch in run.examples.in_order(indices, 1000):
@@ -93,7 +93,7 @@ def _predicted(run: TrainedRun, indices: np.ndarray) -> tuple[Tensor, Tensor, Te
     return torch.cat(logits), torch.cat(features), torch.cat(labels)
 
 
-def _by_inference(run: TrainedRun, indices: np.ndarray, draws: int) -> dict[str, Tensor]:
+def _by_inference(run: Run, indices: np.ndarray, draws: int) -> dict[str, Tensor]:
     found: dict[str, list[Tensor]] = {"rectification": [], "surprise": []}
     for output, batch in run.outputs(indices):
         effect = rectification_effect(rectified(run.model, run.guide, output, batch.y, draws))
@@ -103,7 +103,7 @@ def _by_inference(run: TrainedRun, indices: np.ndarray, draws: int) -> dict[str,
     return {name: score for name, score in scores.items() if score.abs().max() > _NOTHING}
 
 
-def _trusted(run: TrainedRun) -> Trusted | None:
+def _trusted(run: Run) -> Trusted | None:
     """Validation and clean set; a validation set with noisy labels is not trusted."""
     split = run.split
     indices = np.concatenate([split.held_out, split.clean_indices])

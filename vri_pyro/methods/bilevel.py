@@ -6,6 +6,7 @@ from collections.abc import Callable
 from dataclasses import replace
 from typing import Any
 
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.hypergradient import Hypergradient
@@ -23,7 +24,7 @@ class Bilevel(Method):
         model: the generative model, built from (feature_dim, num_classes).
         guide: the amortised posterior, built from (feature_dim, num_classes).
         outer_optimizer: optimiser of guide and prior.
-        particles: k, samples of the guide per example.
+        num_particles: k, samples of the guide per example.
         inner_kl_weight: λ, weight of the KL in the virtual step's loss (paper, eq. 6).
         outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
         detach_features: whether guide and prior see the features as constants.
@@ -40,17 +41,17 @@ class Bilevel(Method):
         model: Callable[[int, int], Model],
         guide: Callable[[int, int], Guide],
         outer_optimizer: OptimizerFactory,
-        particles: int = 2,
+        num_particles: int = 2,
         inner_kl_weight: float = 0.0,
         outer_kl_weight: float = 1e-3,
         detach_features: bool = True,
-        clean_weight: float = 1.0,
+        clean_weight: float = CLEAN_WEIGHT,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
         max_skipped: int = 10,
     ) -> None:
         self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
-        self.particles = particles
+        self.num_particles = num_particles
         self.options: dict[str, Any] = {
             "inner_kl_weight": inner_kl_weight,
             "outer_kl_weight": outer_kl_weight,
@@ -70,7 +71,7 @@ class Bilevel(Method):
             guide,
             optimizer(classifier.parameters()),
             self.outer_optimizer([*model.parameters(), *guide.parameters()]),
-            elbo=RectificationELBO(self.particles),
+            elbo=RectificationELBO(self.num_particles),
             **self.options,
         )
 

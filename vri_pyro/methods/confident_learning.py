@@ -12,11 +12,12 @@ from torch import Tensor
 from torch.optim import Optimizer
 
 from vri_pyro.data import generator_for
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods.base import (
     Method,
     OptimizerFactory,
@@ -24,7 +25,6 @@ from vri_pyro.methods.base import (
     Stage,
 )
 from vri_pyro.methods.cross_entropy import CrossEntropyDescent
-from vri_pyro.training.evaluation import predict
 from vri_pyro.utils.errors import UserError
 
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
@@ -74,7 +74,7 @@ class FoldDescent(CrossEntropyDescent):
         folds: int,
         previous: FoldDescent | None,
         *,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
@@ -82,23 +82,20 @@ class FoldDescent(CrossEntropyDescent):
         self.initial: InitialState = InitialState(classifier) if previous is None else previous.initial
         self.probabilities: Tensor | None = None
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Before the first epoch, hear the previous fold's classifier, restart it and leave this fold out."""
-        if view.epoch > 0:
-            return None
+    def begin_training(self, context: TrainingContext) -> Tensor:
+        """Store the previous fold's predictions, restart the classifier and leave this fold out."""
         if self.previous is not None:
-            self.previous.predict_held_out(view)
+            self.previous.predict_held_out(context)
         self.initial.restore(self.optimizer)
-        return Pools(view.pools.noisy[~self.held_out(view)], view.pools.clean)
+        return context.noisy[~self.held_out(context)]
 
-    def held_out(self, view: EpochView) -> np.ndarray:
+    def held_out(self, context: TrainingContext) -> Tensor:
         """Which of the noisy examples are in this fold, bool [n]."""
-        return fold_of(_labels(view), self.folds, view.seed) == self.number
+        return torch.from_numpy(fold_of(_labels(context), self.folds, context.seed) == self.number)
 
-    def predict_held_out(self, view: EpochView) -> None:
-        """Fill ``probabilities`` by what the run predicts with, which is still as this fold has trained it."""
-        logits, _ = predict(view.predictor, view.examples, view.pools.noisy[self.held_out(view)])
-        self.probabilities = logits.softmax(-1).cpu()
+    def predict_held_out(self, context: TrainingContext) -> None:
+        """Fill ``probabilities`` with predictions of the context's classifier, which this fold has trained."""
+        self.probabilities = context.predict(context.noisy[self.held_out(context)]).softmax(-1).cpu()
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
@@ -129,24 +126,22 @@ class PrunedDescent(CrossEntropyDescent):
         folds: list[FoldDescent],
         filter_by: Filter,
         *,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.folds, self.filter_by = folds, filter_by
         self.kept = self.weights[0].new_ones(())
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Before the first epoch, hear the last fold's classifier, restart it and prune."""
-        if view.epoch > 0:
-            return None
-        self.folds[-1].predict_held_out(view)
+    def begin_training(self, context: TrainingContext) -> Tensor:
+        """Store the last fold's predictions, restart the classifier and prune."""
+        self.folds[-1].predict_held_out(context)
         self.folds[-1].initial.restore(self.optimizer)
-        confirmed = ~label_issues(_labels(view), self._probabilities(view), self.filter_by)
+        confirmed = ~label_issues(_labels(context), self._probabilities(context), self.filter_by)
         self.kept = self.kept.new_tensor(confirmed.mean())
-        return Pools(view.pools.noisy[confirmed], view.pools.clean)
+        return context.noisy[torch.from_numpy(confirmed)]
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; see :class:`CrossEntropyDescent`, with the scalar ``kept`` besides."""
         return super().step(noisy, clean) | {"kept": self.kept}
 
@@ -159,12 +154,12 @@ class PrunedDescent(CrossEntropyDescent):
         super().load_state_dict(state)
         self.kept = state["kept"].to(self.kept.device)
 
-    def _probabilities(self, view: EpochView) -> np.ndarray:
+    def _probabilities(self, context: TrainingContext) -> np.ndarray:
         """Out-of-fold probabilities of all noisy examples, [n, K]."""
-        gathered = torch.empty(len(view.pools.noisy), view.num_classes)
+        gathered = torch.empty(len(context.noisy), self.classifier.num_classes)
         for fold in self.folds:
             assert fold.probabilities is not None  # each was filled as the next one began
-            gathered[torch.from_numpy(fold.held_out(view))] = fold.probabilities
+            gathered[fold.held_out(context)] = fold.probabilities
         return gathered.numpy()
 
 
@@ -229,7 +224,7 @@ class ConfidentLearning(Method):
         self,
         folds: int = 5,
         filter_by: Filter = "prune_by_noise_rate",
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         if folds < 2:
@@ -260,6 +255,6 @@ class ConfidentLearning(Method):
         )
 
 
-def _labels(view: EpochView) -> np.ndarray:
+def _labels(context: TrainingContext) -> np.ndarray:
     """The given labels of the noisy examples, int64 [n]."""
-    return view.examples.y[torch.as_tensor(view.pools.noisy, device=view.examples.device)].cpu().numpy()
+    return context.labels_at(context.noisy).cpu().numpy()

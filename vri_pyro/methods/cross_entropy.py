@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from torch.nn import functional as F
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
@@ -15,7 +15,7 @@ from vri_pyro.methods.descent import Descent
 class CrossEntropyDescent(Descent):
     """Minimises CE(F(x), y); see :class:`Descent`."""
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is used with a ``clean_weight`` only.
 
         Returns:
@@ -40,4 +40,6 @@ class NoisyCrossEntropy(Method):
 
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> CrossEntropyDescent:
         """See :class:`~vri_pyro.methods.Method`."""
-        return CrossEntropyDescent(classifier, optimizer(classifier.parameters()), max_skipped=self.max_skipped)
+        return CrossEntropyDescent(
+            classifier, optimizer(classifier.parameters()), clean_weight=0.0, max_skipped=self.max_skipped
+        )

@@ -7,8 +7,8 @@ from typing import ClassVar
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.algorithm import Algorithm, check_held, check_not_negative
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT, Algorithm, check_held, check_not_negative
 from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
@@ -27,7 +27,7 @@ class Descent(Algorithm):
     stateful: ClassVar[tuple[str, ...]] = ("classifier", "optimizer", "guard")
 
     def __init__(
-        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
+        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10
     ) -> None:
         super().__init__(classifier, nn.Module(), nn.Module(), max_skipped)  # nothing to infer
         check_not_negative(clean_weight=clean_weight)
@@ -40,7 +40,7 @@ class Descent(Algorithm):
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         return self.optimizer
 
-    def learn(self, forward: ReplayedForward, loss: Tensor, clean: Labelled) -> tuple[Metrics, bool]:
+    def learn(self, forward: ReplayedForward, loss: Tensor, clean: Batch) -> tuple[Metrics, bool]:
         """Descend the loss of the noisy batch, and with a ``clean_weight`` that of the clean batch besides.
 
         Args:

@@ -7,13 +7,13 @@ from typing import Any, ClassVar
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.algorithm import check_not_negative
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT, check_not_negative
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.prediction_memory import PredictionMemory, early_learning_regulariser
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
 from vri_pyro.utils.errors import UserError
@@ -26,7 +26,7 @@ class ELRDescent(Descent):
 
     Args:
         classifier, optimizer: see :class:`Descent`.
-        strength: λ.
+        elr_weight: λ.
         momentum: β, in [0, 1).
         clean_weight, max_skipped: see :class:`Descent`.
 
@@ -46,21 +46,20 @@ class ELRDescent(Descent):
         classifier: Classifier,
         optimizer: Optimizer,
         *,
-        strength: float = 3.0,
+        elr_weight: float = 3.0,
         momentum: float = 0.7,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
-        check_not_negative(strength=strength)
-        self.strength, self.memory = strength, PredictionMemory(classifier.num_classes, momentum)
+        check_not_negative(elr_weight=elr_weight)
+        self.elr_weight, self.memory = elr_weight, PredictionMemory(classifier.num_classes, momentum)
 
-    def begin_epoch(self, view: EpochView) -> None:
+    def begin_training(self, context: TrainingContext) -> None:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
-        super().begin_epoch(view)
-        self.memory.reserve(len(view.examples))
+        self.memory.reserve(len(context.labels))
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is used with a ``clean_weight`` only.
 
         Returns:
@@ -76,7 +75,7 @@ class ELRDescent(Descent):
         logits = forward(self.weights).logits
         targets = self.memory.moved(logits, noisy.index)
         regulariser = early_learning_regulariser(logits, targets).mean()
-        loss = F.cross_entropy(logits, noisy.y) + self.strength * regulariser
+        loss = F.cross_entropy(logits, noisy.y) + self.elr_weight * regulariser
         metrics, moved = self.learn(forward, loss, clean)
         if moved:
             self.memory.keep(noisy.index, targets)
@@ -89,7 +88,7 @@ class ELR(Method):
     See :class:`ELRDescent`.
 
     Args:
-        strength: λ; 3 in the paper for CIFAR-10, 7 for CIFAR-100.
+        elr_weight: λ; 3 in the paper for CIFAR-10, 7 for CIFAR-100.
         momentum: β of the targets; 0.7 in the paper for CIFAR-10, 0.9 for CIFAR-100.
         pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
         clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
@@ -98,16 +97,16 @@ class ELR(Method):
 
     def __init__(
         self,
-        strength: float = 3.0,
+        elr_weight: float = 3.0,
         momentum: float = 0.7,
         pool: Pool = "noisy",
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         self.pool = pool
         self.needs_clean = pool != "noisy" or clean_weight > 0
         self.options: dict[str, Any] = {
-            "strength": strength,
+            "elr_weight": elr_weight,
             "momentum": momentum,
             "clean_weight": clean_weight,
             "max_skipped": max_skipped,

@@ -10,12 +10,13 @@ import torch
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.interfaces.training_context import EpochView
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
 from vri_pyro.methods.base import (
     Method,
@@ -48,7 +49,7 @@ class GLCDescent(Descent):
     stateful = (*Descent.stateful, "initial")
 
     def __init__(
-        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = 0.0, max_skipped: int = 10
+        self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.initial = InitialState(classifier)
@@ -56,15 +57,13 @@ class GLCDescent(Descent):
         self.transition = torch.eye(classes, dtype=like.dtype, device=like.device)
         self.trusted = torch.zeros(0, dtype=torch.int64, device=like.device)
 
-    def begin_epoch(self, view: EpochView) -> None:
-        """Before the first epoch, estimate T̂ and restart the classifier."""
-        if view.epoch > 0:
-            return
-        self.transition = glc_estimate(view.predictor, view.examples, view.pools.clean)
-        self.trusted = torch.tensor(view.pools.clean, device=self.trusted.device)
+    def begin_training(self, context: TrainingContext) -> None:
+        """Estimate T̂ and restart the classifier."""
+        self.transition = glc_estimate(context.predict(context.clean), context.labels_at(context.clean))
+        self.trusted = context.clean.to(self.trusted.device)
         self.initial.restore(self.optimizer)
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step on a batch of noisy and clean examples.
 
         Returns:
@@ -107,7 +106,9 @@ class GLC(Method):
 
     pool: Pool = "noisy_and_clean"
 
-    def __init__(self, estimation_epochs: int | None = None, clean_weight: float = 0.0, max_skipped: int = 10) -> None:
+    def __init__(
+        self, estimation_epochs: int | None = None, clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10
+    ) -> None:
         self.estimation_epochs = estimation_epochs
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.algorithm import finite_norm
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT, finite_norm
 from vri_pyro.infer.elbo import ELBOTerms
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, SplitJVP
@@ -44,13 +44,13 @@ class L2RWDescent(Descent):
         optimizer: Optimizer,
         *,
         hypergradient: Hypergradient | None = None,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step.
 
         Returns:
@@ -70,7 +70,7 @@ class L2RWDescent(Descent):
             "kept": (weights > 0).to(weights).mean(),
         }
 
-    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Labelled, epsilon: Tensor) -> Problem:
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, epsilon: Tensor) -> Problem:
         def weighted(output: ClassifierOutput) -> ELBOTerms:
             log_likelihood = -epsilon * F.cross_entropy(output.logits, y, reduction="none")
             return ELBOTerms(log_likelihood, {}, {}, log_likelihood.new_zeros(()), plate_size=len(y))
@@ -114,7 +114,7 @@ class L2RW(Method):
     pool: Pool = "noisy"
 
     def __init__(
-        self, clean_weight: float = 0.0, hypergradient: Hypergradient | None = None, max_skipped: int = 10
+        self, clean_weight: float = CLEAN_WEIGHT, hypergradient: Hypergradient | None = None, max_skipped: int = 10
     ) -> None:
         self.options: dict[str, Any] = {
             "clean_weight": clean_weight,

@@ -9,7 +9,8 @@ from torch.distributions import Beta
 from torch.nn import functional as F
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
@@ -41,7 +42,7 @@ class MixupDescent(Descent):
         optimizer: Optimizer,
         *,
         alpha: float = 1.0,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
@@ -49,7 +50,7 @@ class MixupDescent(Descent):
             raise UserError(f"alpha is {alpha}; give a positive number, or train by cross entropy to mix nothing")
         self.alpha = alpha
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is used, unmixed, with a ``clean_weight`` only.
 
         Returns:
@@ -76,7 +77,7 @@ class Mixup(Method):
     """
 
     def __init__(
-        self, alpha: float = 1.0, pool: Pool = "noisy", clean_weight: float = 0.0, max_skipped: int = 10
+        self, alpha: float = 1.0, pool: Pool = "noisy", clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10
     ) -> None:
         self.pool = pool
         self.needs_clean = pool != "noisy" or clean_weight > 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.base import Guide, Model
@@ -19,7 +20,7 @@ class SingleLevel(Method):
         model: the generative model, built from (feature_dim, num_classes).
         guide: the amortised posterior, built from (feature_dim, num_classes).
         pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
-        particles: k, samples of the guide per example.
+        num_particles: k, samples of the guide per example.
         kl_weight: weight of the KL.
         clean_weight: weight of a clean batch's cross entropy, added to the loss.
         max_skipped: non-finite steps in a row before the training stops.
@@ -30,13 +31,13 @@ class SingleLevel(Method):
         model: Callable[[int, int], Model],
         guide: Callable[[int, int], Guide],
         pool: Pool = "noisy",
-        particles: int = 1,
+        num_particles: int = 1,
         kl_weight: float = 1.0,
-        clean_weight: float = 0.0,
+        clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
         self.model, self.guide, self.pool = model, guide, pool
-        self.particles, self.kl_weight = particles, kl_weight
+        self.num_particles, self.kl_weight = num_particles, kl_weight
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
         self.needs_clean = pool != "noisy" or clean_weight > 0
 
@@ -48,7 +49,7 @@ class SingleLevel(Method):
             model,
             guide,
             optimizer([*classifier.parameters(), *model.parameters(), *guide.parameters()]),
-            elbo=RectificationELBO(self.particles, kl_weight=self.kl_weight),
+            elbo=RectificationELBO(self.num_particles, kl_weight=self.kl_weight),
             clean_weight=self.clean_weight,
             max_skipped=self.max_skipped,
         )

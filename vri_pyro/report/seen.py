@@ -3,8 +3,7 @@
 from __future__ import annotations
 
 from functools import cached_property
-from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 import torch
@@ -15,8 +14,8 @@ from vri_pyro.diagnostics import Judgement, judge_posterior
 from vri_pyro.diagnostics.calibration import fitted_temperature, prior_predictive
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
-from vri_pyro.runs.experiment import results
-from vri_pyro.runs.run import TrainedRun
+from vri_pyro.runs.results import results
+from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 
 MOST = 20_000
@@ -28,12 +27,11 @@ class SeenRun:
     """A run and what was found out about it.
 
     Args:
-        folder: the run folder.
-        device: where to compute.
+        run: the run, restored from its folder or just trained.
         most: labels are judged of so many noisy examples, drawn at random where there are more.
 
     Attributes:
-        run: the run, restored.
+        run: the run.
         name: of its folder.
         rows: its metrics, a row an epoch.
         summary: its ``summary.json``; empty for a run that has not ended.
@@ -41,12 +39,12 @@ class SeenRun:
         judged: positions among the noisy examples of those whose labels are judged, int64 [N].
     """
 
-    def __init__(self, folder: Path | str, device: Literal["auto", "cpu", "cuda"] = "cpu", most: int = MOST) -> None:
-        self.run = TrainedRun(folder, device=device)
+    def __init__(self, run: Run, most: int = MOST) -> None:
+        self.run = run
         self.name = self.run.folder.path.resolve().name
         self.rows = self.run.folder.read_metrics()
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
-        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows, self.run.preparing)
+        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows, self.run.preparatory)
         count = len(self.run.split.noisy_indices)
         self.judged = np.arange(count)
         if count > most:

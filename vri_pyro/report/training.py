@@ -5,8 +5,8 @@ from __future__ import annotations
 from vri_pyro.report.figures import Curves, curves
 from vri_pyro.report.part import Fact, Part, Verdict
 from vri_pyro.report.seen import SeenRun
-from vri_pyro.runs.experiment import evaluated_rows
-from vri_pyro.training.state import Rows
+from vri_pyro.runs.results import evaluated_rows
+from vri_pyro.training.loggers import Rows
 
 _APART = 2.0  # points of accuracy that the last epoch and the chosen one may be apart
 
@@ -82,7 +82,7 @@ def _validation(seen: SeenRun) -> str:
 
 def _judged_epoch(seen: SeenRun) -> str | None:
     """The last epoch that was evaluated, where others came after it: in a run that has not ended."""
-    judged = 1 + max(evaluated_rows(seen.rows, seen.run.preparing))
+    judged = 1 + max(evaluated_rows(seen.rows, seen.run.preparatory))
     return None if judged == len(seen.rows) else f"epoch {judged}"
 
 
@@ -99,5 +99,5 @@ def _starts(rows: Rows) -> dict[str, float]:
     """Where each phase begins; nothing for a single one."""
     starts: dict[str, float] = {}
     for row in rows:
-        starts.setdefault(row["phase"], row["epoch"] + 0.5)
+        starts.setdefault(row["stage"], row["epoch"] + 0.5)
     return starts if len(starts) > 1 else {}

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.runs.configuration import experiment_parser
+from vri_pyro.runs.parsing import configuration_parser
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
 from vri_pyro.training.ensemble import build_classifier
@@ -17,7 +17,7 @@ from vri_pyro.utils.errors import UserError
 from vri_pyro.training.run_folder import RunFolder
 
 
-class TrainedClassifier:
+class Predictor:
     """A run's classifier with the standardisation that it was trained with.
 
     It is what the run was tested by: the moving average where there was one, and all networks of an ensemble.
@@ -44,7 +44,7 @@ class TrainedClassifier:
         self.classes = tuple(inputs["classes"])
         self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
-        fit = experiment_parser()
+        fit = configuration_parser()
         options = fit.instantiate(fit.parse_path(str(folder.config)))
         self._crop = options.augmentation.evaluation()
         seen = self._crop.output_shape(self.shape, np.dtype(self.dtype))

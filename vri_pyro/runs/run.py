@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal, cast
+from typing import Literal
 
 import numpy as np
 import torch
@@ -12,16 +12,21 @@ from torch import nn
 
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.runs.configuration import build_experiment, experiment_parser
-from vri_pyro.training.ensemble import Ensemble, EnsembleLearner
+from vri_pyro.runs.building import build_trainer, load_data
+from vri_pyro.runs.parsing import build_configuration, configuration_parser
+from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
+from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.learner import Learner
-from vri_pyro.training.phases import MAIN
+from vri_pyro.data import Split, mean_and_std
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import Algorithm
+from vri_pyro.training.stages import MAIN
+from vri_pyro.training.trainer import Trainer
+from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
 
 
-class TrainedRun:
+class Run:
     """What a run trained and what it trained on, restored from its folder at the last checkpoint.
 
     Everything is built by the code that built it for training, from the folder's ``config.yaml``, so the data must be
@@ -33,7 +38,7 @@ class TrainedRun:
         device: where to compute: "auto", "cpu" or "cuda".
 
     Attributes:
-        algorithms: of each phase of the run, by its name, in the order of training.
+        algorithms: of each stage of the run, by its name, in the order of training.
         algorithm: that of the run's own method, after a warm-up or earlier stages and before any fine-tuning.
         classifier: the network that model and guide look at, in evaluation mode: the predictor, or of an ensemble's
             predictor the one that is asked for. ``algorithm.classifier`` has the last step's weights.
@@ -49,30 +54,36 @@ class TrainedRun:
         epochs: how many were done.
         all_epochs: how many the run has.
         begun: whether training has reached the method itself; before, its model and guide have learned nothing.
-        preparing: names of the phases that only prepare another.
+        preparatory: names of the phases that only prepare another.
 
     Raises:
         UserError: the folder holds no run, its data are not there any more, or there is no such network.
     """
 
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
-        self.folder = RunFolder(folder)
+        self._take(*_restored(RunFolder(folder), device), network)
+
+    @classmethod
+    def of_trainer(cls, trainer: Trainer, split: Split, network: int = 0) -> Run:
+        """The run that a trainer has just completed, without reading its folder again."""
+        run = cls.__new__(cls)
+        run._take(trainer, split, network)
+        return run
+
+    def _take(self, trainer: Trainer, split: Split, network: int) -> None:
+        self.folder, self.split = trainer.folder, split
         self.classes = tuple(self.folder.read_inputs()["classes"])
-        parser = experiment_parser()
-        options = parser.parse_path(str(self.folder.config))
-        options.output, options.device = self.folder.path, device
-        trainer, self.split = build_experiment(parser, options).restore()
-        self.algorithms = {phase.name: _algorithm(phase.learner, network) for phase in trainer.phases}
-        self.trained_on = np.unique(np.concatenate([phase.pool for phase in trainer.phases]))
+        self.algorithms = {stage.name: _algorithm(stage.algorithm, network) for stage in trainer.stages}
+        self.trained_on = np.unique(np.concatenate([stage.pool for stage in trainer.stages]))
         self.algorithm = self.algorithms[MAIN]
         self.algorithm.classifier.eval()
-        self.predictor = predictor = trainer.predictor.network.eval()
+        self.predictor = predictor = trainer.ema.network.eval()
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
-        self.examples, self.test = trainer.material.train, trainer.material.test
-        self.epochs, self.all_epochs, self.preparing = trainer.progress.epoch, trainer.epochs, trainer.preparing
+        self.examples, self.test = trainer.data.train, trainer.data.test
+        self.epochs, self.all_epochs, self.preparatory = trainer.state.epoch, trainer.epochs, trainer.preparatory
         before = list(self.algorithms).index(MAIN)
-        self.begun = (self.epochs, trainer.progress.step) > (sum(phase.epochs for phase in trainer.phases[:before]), 0)
+        self.begun = (self.epochs, trainer.state.step) > (sum(stage.epochs for stage in trainer.stages[:before]), 0)
 
     @property
     def has_pair(self) -> bool:
@@ -87,7 +98,7 @@ class TrainedRun:
         return f"The run has not ended; this is how it stood after {self.epochs} of {self.all_epochs} epochs."
 
     @torch.no_grad()
-    def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Labelled]]:
+    def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Batch]]:
         """What the classifier makes of training examples, ready for model and guide: ``guide(output, batch.y)``.
 
         Args:
@@ -101,8 +112,24 @@ class TrainedRun:
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
-def _algorithm(learner: Learner, network: int) -> Algorithm:
-    learners = learner.learners if isinstance(learner, EnsembleLearner) else [learner]
-    if not 0 <= network < len(learners):
-        raise UserError(f"network is {network} but the run has {len(learners)}; give a number below that")
-    return cast(Algorithm, learners[network])
+def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
+    """The trainer and the split of a run at its last checkpoint; PyTorch's random state is left as it was."""
+    folder.read_inputs()  # refuses a folder that holds no run
+    parser = configuration_parser()
+    options = parser.parse_path(str(folder.config))
+    options.output, options.device = folder.path, device
+    configuration = build_configuration(parser, options)
+    state = load_checkpoint(folder.last)
+    arrays, split = load_data(configuration, folder.split)
+    used = choose_device(device)
+    with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
+        trainer = build_trainer(configuration, folder, arrays, split, mean_and_std(arrays.x_train), identity="")
+        trainer.load_state_dict(state)
+    return trainer, split
+
+
+def _algorithm(algorithm: Algorithm, network: int) -> Algorithm:
+    members = algorithm.members if isinstance(algorithm, EnsembleAlgorithm) else [algorithm]
+    if not 0 <= network < len(members):
+        raise UserError(f"network is {network} but the run has {len(members)}; give a number below that")
+    return members[network]

@@ -11,7 +11,7 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vri_pyro.data import BatchPlan, Examples, beta, generator_for, permutation
-from vri_pyro.infer.learner import Learner
+from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.utils.errors import UserError
 
 
@@ -46,7 +46,7 @@ class CleanMixup:
         """Whether a pass follows ``epoch``, from 0."""
         return (epoch + 1) % self.every == 0
 
-    def train(self, learner: Learner, examples: Examples, plan: BatchPlan, after_step: Callable[[], None]) -> Tensor:
+    def train(self, learner: Algorithm, examples: Examples, plan: BatchPlan, after_step: Callable[[], None]) -> Tensor:
         """Make one pass.
 
         Args:
@@ -69,7 +69,7 @@ class CleanMixup:
         return torch.stack(losses).mean()
 
 
-def _mixed_step(learner: Learner, x: Tensor, y: Tensor, other: Tensor, weight: float) -> Tensor:
+def _mixed_step(learner: Algorithm, x: Tensor, y: Tensor, other: Tensor, weight: float) -> Tensor:
     def loss(logits: Tensor) -> Tensor:
         return weight * F.cross_entropy(logits, y) + (1 - weight) * F.cross_entropy(logits, y[other])
 

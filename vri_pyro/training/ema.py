@@ -11,12 +11,12 @@ from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.utils.errors import UserError
 
 
-class Predictor:
+class EMA:
     """What is evaluated, saved, and asked which labels are clean.
 
     With a decay it is the exponential moving average of the classifier over the steps, w̄ ← d·w̄ + (1 − d)·w. Buffers
     are averaged as well: batch statistics that lag behind like the weights are those that the weights fit. The average
-    starts anew with every phase, at the weights after its first step, since a phase may start its classifier anew.
+    starts anew with every stage, at the weights after its first step, since a stage may start its classifier anew.
 
     Args:
         classifier: what is trained.
@@ -43,7 +43,7 @@ class Predictor:
         """The network to predict with."""
         return self._classifier if self._average is None else cast(Classifier, self._average.module)
 
-    def begin_phase(self) -> None:
+    def restart(self) -> None:
         """Start a new average with the next step; until then the network stays what it was."""
         if self._average is not None:
             self._average.n_averaged.zero_()

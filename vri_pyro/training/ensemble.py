@@ -9,12 +9,13 @@ from typing import Any, cast
 
 import torch
 from torch import Tensor, nn
+from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Labelled
-from vri_pyro.infer.learner import Learner
+from vri_pyro.data.batch import Batch
+from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
-from vri_pyro.interfaces.training_context import EpochView, Pools
+from vri_pyro.interfaces.training_context import TrainingContext
 
 
 class Ensemble(Classifier):
@@ -43,64 +44,69 @@ class Ensemble(Classifier):
         return ClassifierOutput(logits, torch.cat([output.features for output in outputs], dim=-1))
 
 
-class EnsembleLearner(Learner):
-    """One learner a network, all of them on the same batches.
+class EnsembleAlgorithm(Algorithm):
+    """Trains every network of an ensemble with an algorithm of its own, all on the same batches.
 
     Args:
         classifier: the ensemble.
-        learners: one for each of its members, in their order.
+        members: one algorithm for each of its networks, in their order.
     """
 
-    def __init__(self, classifier: Ensemble, learners: Sequence[Learner]) -> None:
-        self.classifier, self.learners = classifier, list(learners)
+    def __init__(self, classifier: Ensemble, members: Sequence[Algorithm]) -> None:
+        super().__init__(classifier, nn.Module(), nn.Module(), max_skipped=members[0].guard.max_skipped)
+        self.members = list(members)
 
     @property
     def structural_zeros(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """Those of the first learner; the others have the same."""
-        return self.learners[0].structural_zeros
+        """Those of the first member; the others have the same."""
+        return self.members[0].structural_zeros
+
+    @property
+    def classifier_optimizer(self) -> Optimizer:
+        """That of the first member; :attr:`param_groups` has those of all."""
+        return self.members[0].classifier_optimizer
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """See :class:`Learner`."""
-        return [group for learner in self.learners for group in learner.param_groups]
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return [group for member in self.members for group in member.param_groups]
 
     @property
     def skipped(self) -> int:
-        """Those of the learner that was refused most."""
-        return max(learner.skipped for learner in self.learners)
+        """The largest number of skipped updates of any member."""
+        return max(member.skipped for member in self.members)
 
-    def step(self, noisy: Labelled, clean: Labelled) -> Metrics:
-        """Take a step of every learner.
+    def step(self, noisy: Batch, clean: Batch) -> Metrics:
+        """Take a step of every member.
 
         Returns:
-            each metric's mean over the learners that have it.
+            the mean of each metric over the members that have it.
         """
-        found = [learner.step(noisy, clean) for learner in self.learners]
+        found = [member.step(noisy, clean) for member in self.members]
         names = dict.fromkeys(name for metrics in found for name in metrics)
         return {name: torch.stack([metrics[name] for metrics in found if name in metrics]).mean() for name in names}
 
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Move every network on its own; the mean of the losses."""
-        return torch.stack([learner.supervised_step(x, loss) for learner in self.learners]).mean()
+        """Take a supervised step of every network; returns the mean loss, []."""
+        return torch.stack([member.supervised_step(x, loss) for member in self.members]).mean()
 
-    def begin_epoch(self, view: EpochView) -> Pools | None:
-        """Let every learner look; all draw from what the first one chooses, so that their batches are the same.
+    def begin_training(self, context: TrainingContext) -> Tensor | None:
+        """Call every member's hook; all draw from the examples that the first one chooses, so that batches agree.
 
-        A learner may start its network anew in a phase's first epoch; the others still see what it was before.
+        The context is given a copy of the ensemble, since a member may restart its network.
         """
-        if view.epoch == 0:
-            view = replace(view, predictor=copy.deepcopy(view.predictor))
-        first, *_ = [learner.begin_epoch(view) for learner in self.learners]
+        context = replace(context, classifier=copy.deepcopy(context.classifier))
+        first, *_ = [member.begin_training(context) for member in self.members]
         return first
 
     def state_dict(self) -> dict[str, Any]:
-        """See :class:`Learner`."""
-        return {"learners": [learner.state_dict() for learner in self.learners]}
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        return {"members": [member.state_dict() for member in self.members]}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """See :class:`Learner`."""
-        for learner, saved in zip(self.learners, state["learners"], strict=True):
-            learner.load_state_dict(saved)
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        for member, saved in zip(self.members, state["members"], strict=True):
+            member.load_state_dict(saved)
 
 
 def build_classifier(
@@ -111,9 +117,9 @@ def build_classifier(
     return members[0] if networks == 1 else Ensemble(members)
 
 
-def build_learner(classifier: Classifier, build: Callable[[Classifier], Learner]) -> Learner:
+def build_algorithm(classifier: Classifier, build: Callable[[Classifier], Algorithm]) -> Algorithm:
     """What ``build`` makes of the classifier, or of each network of an ensemble."""
     if isinstance(classifier, Ensemble):
         members = map(classifier.member, range(len(classifier.members)))
-        return EnsembleLearner(classifier, [build(member) for member in members])
+        return EnsembleAlgorithm(classifier, [build(member) for member in members])
     return build(classifier)

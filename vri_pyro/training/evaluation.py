@@ -10,12 +10,14 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vri_pyro.data import Examples
-from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.classifier import Classifier, evaluating
+
+BATCH_SIZE = 1000  # of a forward pass without gradients
 
 
 @torch.no_grad()
 def evaluate(
-    classifier: Classifier, data: Examples, indices: np.ndarray | None = None, batch_size: int = 1000
+    classifier: Classifier, data: Examples, indices: np.ndarray | None = None, batch_size: int = BATCH_SIZE
 ) -> dict[str, float]:
     """Accuracy in percent and cross entropy in nats, in evaluation mode.
 
@@ -39,7 +41,7 @@ def evaluate(
 
 @torch.no_grad()
 def predict(
-    classifier: Classifier, data: Examples, indices: np.ndarray, batch_size: int = 1000
+    classifier: Classifier, data: Examples, indices: np.ndarray, batch_size: int = BATCH_SIZE
 ) -> tuple[Tensor, Tensor]:
     """What a classifier makes of some examples, in evaluation mode and without augmentation.
 
@@ -60,8 +62,6 @@ def _outputs(
     classifier: Classifier, data: Examples, indices: np.ndarray, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Logits and labels, batch by batch."""
-    training = classifier.training
-    classifier.eval()
-    for batch in data.in_order(indices, batch_size):
-        yield classifier(batch.x).logits, batch.y
-    classifier.train(training)
+    with evaluating(classifier):
+        for batch in data.in_order(indices, batch_size):
+            yield classifier(batch.x).logits, batch.y

@@ -5,11 +5,12 @@ from __future__ import annotations
 import csv
 import io
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors, write_atomically
@@ -66,6 +67,22 @@ class RunFolder:
         """Write ``config.yaml``: everything, resolved."""
         write_atomically(self.config, text.encode())
 
+    def read_config(self) -> dict[str, Any]:
+        """The configuration in ``config.yaml``; empty where there is none."""
+        return yaml.safe_load(self.config.read_text()) if self.config.is_file() else {}
+
+    def logger_id(self, logger: str, create: Callable[[], str]) -> str:
+        """The id that an outside tracking service knows this run by.
+
+        Args:
+            logger: name of the service; the id is kept in ``<logger>_id.txt``, so that a resumed run finds it.
+            create: returns a new id; called where there is none yet.
+        """
+        path = self.path / f"{logger}_id.txt"
+        if not path.is_file():
+            write_atomically(path, create().encode())
+        return path.read_text()
+
     def write_inputs(
         self, shape: Sequence[int], dtype: np.dtype, classes: Sequence[str], mean: np.ndarray, std: np.ndarray
     ) -> None:
@@ -90,7 +107,7 @@ class RunFolder:
         return self._json(self.inputs)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, a row an epoch; phases may have different columns."""
+        """Write ``metrics.csv``, one row per epoch; stages may have different columns."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -99,7 +116,7 @@ class RunFolder:
         write_atomically(self.metrics, text.getvalue().encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``: numbers as numbers, the phase's name as text; what a phase lacks is left out.
+        """The rows of ``metrics.csv``: numbers as numbers, the stage's name as text; what a stage lacks is left out.
 
         Raises:
             UserError: there is none, or it is damaged.
@@ -109,7 +126,7 @@ class RunFolder:
         try:
             with self.metrics.open(newline="") as file:
                 return [
-                    {name: value if name == "phase" else float(value) for name, value in row.items() if value != ""}
+                    {name: value if name == "stage" else float(value) for name, value in row.items() if value != ""}
                     for row in csv.DictReader(file, strict=True)
                 ]
         except (ValueError, TypeError, csv.Error) as error:

@@ -1,4 +1,4 @@
-"""Where a run is."""
+"""The state of a run, besides its algorithms and the random state."""
 
 from __future__ import annotations
 
@@ -10,12 +10,10 @@ import torch
 
 from vri_pyro.infer.metrics import Metrics
 
-Rows = list[dict[str, Any]]
-
 
 @dataclass
-class Progress:
-    """Where a run is: everything that changes besides the algorithms and the random state.
+class TrainerState:
+    """How far a run has come: everything that changes besides the algorithms and the random state.
 
     Attributes:
         epoch, step: what comes next, from 0; ``step`` within the epoch.
@@ -26,7 +24,7 @@ class Progress:
 
     epoch: int = 0
     step: int = 0
-    rows: Rows = field(default_factory=list)
+    rows: list[dict[str, Any]] = field(default_factory=list)
     sums: Metrics = field(default_factory=dict)
     counts: Metrics = field(default_factory=dict)
     best: float = -math.inf

@@ -1,53 +1,55 @@
-"""The loop over epochs: batches, schedule, evaluation, checkpoints, logging, and going on after any interruption."""
+"""The training loop: batches, schedule, evaluation, checkpoints and logging; resumes after any interruption."""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import Any
 
 import torch
-from torch.utils.tensorboard import SummaryWriter
+from torch import Tensor
 
 from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.infer.schedules import Schedule
-from vri_pyro.interfaces.training_context import EpochView
-from vri_pyro.training.batches import PhaseBatches
+from vri_pyro.interfaces.training_context import TrainingContext
+from vri_pyro.training.batches import Pools, StageBatches
 from vri_pyro.training.checkpoint import save_checkpoint
-from vri_pyro.training.ema import Predictor
-from vri_pyro.training.evaluation import evaluate
-from vri_pyro.training.phase import Material, Phase
+from vri_pyro.training.ema import EMA
+from vri_pyro.training.evaluation import BATCH_SIZE, evaluate
+from vri_pyro.training.loggers import CSVLogger, Logger, Rows
+from vri_pyro.training.run_data import RunData
 from vri_pyro.training.run_folder import RunFolder
-from vri_pyro.training.state import Progress, Rows
-from vri_pyro.utils.files import clear_write_errors
+from vri_pyro.training.stages import BuiltStage
+from vri_pyro.training.state import TrainerState
 from vri_pyro.utils.interruption import Interrupted, stop_request
 from vri_pyro.utils.progress import ProgressDisplay
 
 
 class Trainer:
-    """Runs phases one after the other and keeps the run's folder.
+    """Runs stages one after the other and keeps the run folder.
 
-    A run killed at any moment goes on from the last checkpoint to the same numbers: the batches are functions of
-    the seed, the step and the current pools, the learning rate of the progress, and everything else is in the
-    checkpoint.
+    A run that is killed at any moment resumes from the last checkpoint and ends with the same numbers: batches are
+    functions of the seed, the step and the current pools, the learning rate is a function of the step, and everything
+    else is in the checkpoint.
 
     Args:
-        phases: in the order of training.
-        material: data.
+        stages: in the order of training.
+        data: the training, validation and test data.
         folder: where everything is written.
-        schedule: factor on the learning rate over each phase that has none of its own.
+        schedule: factor on the learning rate over each stage without a schedule of its own.
         steps_per_epoch: the same for every pool, so that methods are compared at equal numbers of steps.
-        batch_size, clean_batch_size: examples of the first and the clean batch of a step.
+        batch_size, clean_batch_size: number of examples in the noisy and the clean batch of a step.
         seed: of the order of the batches.
         config: the configuration as text, kept with every checkpoint.
-        ema: decay of a moving average of the classifier, which then is what predicts.
-        evaluate_every: epochs from one look at the validation and test sets to the next; the last epoch has one.
+        ema: decay of a moving average of the classifier, which is then evaluated instead of it.
+        evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
     """
 
     def __init__(
         self,
-        phases: list[Phase],
-        material: Material,
+        stages: list[BuiltStage],
+        data: RunData,
         folder: RunFolder,
         schedule: Schedule,
         steps_per_epoch: int,
@@ -58,102 +60,102 @@ class Trainer:
         ema: float | None = None,
         evaluate_every: int = 1,
     ) -> None:
-        self.phases, self.material, self.folder, self.schedule = phases, material, folder, schedule
+        self.stages, self.data, self.folder, self.schedule = stages, data, folder, schedule
         self.steps_per_epoch, self.seed, self.config = steps_per_epoch, seed, config
         self.batch_size, self.clean_batch_size = batch_size, clean_batch_size
         self.evaluate_every = evaluate_every
-        self.classifier = phases[0].learner.classifier
-        self.predictor = Predictor(self.classifier, ema)
-        self.progress = Progress()
-        self._batches = self._batches_of(phases[0])
-        self._rates = [[group["lr"] for group in phase.learner.param_groups] for phase in phases]
+        self.classifier = stages[0].algorithm.classifier
+        self.ema = EMA(self.classifier, ema)
+        self.state = TrainerState()
+        self._batches = self._batches_of(stages[0])
+        self._rates = [[group["lr"] for group in stage.algorithm.param_groups] for stage in stages]
 
     @property
     def epochs(self) -> int:
-        """Epochs of all phases together."""
-        return sum(phase.epochs for phase in self.phases)
+        """Epochs of all stages together."""
+        return sum(stage.epochs for stage in self.stages)
 
     @property
     def finished(self) -> bool:
         """Whether the last epoch is done."""
-        return self.progress.epoch >= self.epochs
+        return self.state.epoch >= self.epochs
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, as tensors and plain values."""
         state = {
-            "progress": vars(self.progress),
-            "phases": [phase.learner.state_dict() for phase in self.phases],
-            "classifier": self.predictor.network.state_dict(),
-            "average": self.predictor.state_dict(),
+            "state": vars(self.state),
+            "stages": [stage.algorithm.state_dict() for stage in self.stages],
+            "classifier": self.ema.network.state_dict(),
+            "average": self.ema.state_dict(),
             "pools": self._batches.state_dict(),
             "random": torch.get_rng_state(),
         }
-        if (device := self.material.train.device).type == "cuda":
+        if (device := self.data.train.device).type == "cuda":
             state["random_cuda"] = torch.cuda.get_rng_state(device)
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Take over the state of a :meth:`state_dict`, which may come from another device."""
-        self.progress = Progress(**state["progress"])
-        device = self.material.train.device
-        for totals in (self.progress.sums, self.progress.counts):
+        """Restore the state of a :meth:`state_dict`, which may come from another device."""
+        self.state = TrainerState(**state["state"])
+        device = self.data.train.device
+        for totals in (self.state.sums, self.state.counts):
             totals.update({name: value.to(device) for name, value in totals.items()})
-        for phase, saved in zip(self.phases, state["phases"], strict=True):
-            phase.learner.load_state_dict(saved)
-        self.predictor.load_state_dict(state["average"])
+        for stage, saved in zip(self.stages, state["stages"], strict=True):
+            stage.algorithm.load_state_dict(saved)
+        self.ema.load_state_dict(state["average"])
         if not self.finished:
-            self._batches = self._batches_of(self._current_phase()[0])
+            self._batches = self._batches_of(self._current_stage()[0])
             self._batches.load_state_dict(state["pools"])
         torch.set_rng_state(state["random"])
         if "random_cuda" in state and device.type == "cuda":
             torch.cuda.set_rng_state(state["random_cuda"], device)
 
-    def run(self, display: Callable[[int, int], ProgressDisplay]) -> Rows:
-        """Train to the end and return the metrics, a row an epoch.
+    def run(self, display: Callable[[int, int], ProgressDisplay], loggers: Sequence[Logger] = ()) -> Rows:
+        """Train to the end and return the metrics, one row per epoch.
 
         Args:
-            display: makes the progress display from the numbers of epochs and of steps an epoch.
+            display: makes the progress display, given the number of epochs and of steps per epoch.
+            loggers: receive the metrics, besides ``metrics.csv``.
 
         Raises:
-            Interrupted: after saving, when Ctrl-C or SIGTERM asked for it.
-            NonFiniteError: when the training broke down; the last checkpoint is intact.
+            Interrupted: Ctrl-C or SIGTERM asked to stop; the state has been saved.
+            NonFiniteError: training broke down; the last checkpoint is intact.
         """
-        progress = self.progress
+        state = self.state
         with (
-            clear_write_errors(self.folder.tensorboard),
             stop_request() as stop,
             display(self.epochs, self.steps_per_epoch) as shown,
-            SummaryWriter(str(self.folder.tensorboard), purge_step=progress.epoch) as board,
+            _started([CSVLogger(), *loggers], self.folder, state.rows) as started_loggers,
         ):
             while not self.finished:
-                phase, started, rates = self._current_phase()
-                if progress.step == 0:
-                    self._begin_epoch(phase, started)
+                stage, began, rates = self._current_stage()
+                if state.step == 0:
+                    self._begin_epoch(stage, began)
                 self.classifier.train()
-                while progress.step < self.steps_per_epoch:
-                    self._step(phase, started, rates)
-                    shown.step(progress.epoch, progress.step - 1)
+                while state.step < self.steps_per_epoch:
+                    self._step(stage, began, rates)
+                    shown.step(state.epoch, state.step - 1)
                     if stop.made:
                         self.save()
                         raise Interrupted
-                shown.epoch(self._end_epoch(phase, started, board))
+                shown.epoch(self._end_epoch(stage, began, started_loggers))
         self._check_skipped()
-        return progress.rows
+        return state.rows
 
     @property
     def skipped(self) -> int:
-        """Updates refused for not being finite, of all phases together."""
-        return sum(phase.learner.skipped for phase in self.phases)
+        """Number of updates skipped because something was not finite, over all stages."""
+        return sum(stage.algorithm.skipped for stage in self.stages)
 
     @property
-    def preparing(self) -> list[str]:
-        """The phases that only prepare another."""
-        return [phase.name for phase in self.phases if phase.prepares]
+    def preparatory(self) -> list[str]:
+        """Names of the stages that only prepare another one."""
+        return [stage.name for stage in self.stages if stage.preparatory]
 
     @property
     def structural_zeros(self) -> list[str]:
-        """The parameter groups that no hypergradient reached, of all phases together."""
-        found = (phase.learner.structural_zeros or () for phase in self.phases)
+        """The parameter groups that no hypergradient reached, over all stages."""
+        found = (stage.algorithm.structural_zeros or () for stage in self.stages)
         return list(dict.fromkeys(name for names in found for name in names))
 
     def _check_skipped(self) -> None:
@@ -166,100 +168,108 @@ class Trainer:
         """Write the last checkpoint."""
         save_checkpoint(self.folder.last, self.state_dict(), self.config)
 
-    def _current_phase(self) -> tuple[Phase, int, list[float]]:
-        """The phase of the next epoch, the epoch it began with, and its learning rates."""
+    def _current_stage(self) -> tuple[BuiltStage, int, list[float]]:
+        """The stage of the next epoch, the epoch it began with, and its learning rates."""
         started = 0
-        for phase, rates in zip(self.phases, self._rates, strict=True):
-            if self.progress.epoch < started + phase.epochs:
-                return phase, started, rates
-            started += phase.epochs
+        for stage, rates in zip(self.stages, self._rates, strict=True):
+            if self.state.epoch < started + stage.epochs:
+                return stage, started, rates
+            started += stage.epochs
         raise IndexError("the run is over")
 
-    def _begin_epoch(self, phase: Phase, started: int) -> None:
-        """Settle what the epoch's batches are drawn from: the selection's clean set, and the learner's own choice."""
-        epoch, train = self.progress.epoch - started, self.material.train
-        if epoch == 0:
-            self._batches = self._batches_of(phase)
-            self.predictor.begin_phase()
+    def _begin_epoch(self, stage: BuiltStage, began: int) -> None:
+        """Choose the examples of the epoch's batches: by the selection, and in the first epoch by the algorithm."""
+        first = self.state.epoch == began
+        if first:
+            self._batches = self._batches_of(stage)
+            self.ema.restart()
         pools = self._batches.own
-        if phase.selection is not None:
-            pools = pools._replace(clean=phase.selection(self.predictor.network, train, pools.noisy))
+        if stage.selection is not None:
+            pools = pools._replace(clean=stage.selection(self.ema.network, self.data.train, pools.noisy))
             self._batches.draw_from(self._batches.pools._replace(clean=pools.clean))
-        view = EpochView(
-            train,
-            pools,
-            epoch,
-            phase.epochs,
-            self.batch_size,
-            self.classifier.num_classes,
-            self.seed,
-            self.predictor.network,
-            untrained=self.progress.epoch == 0,
+        if first and (chosen := stage.algorithm.begin_training(self._context(pools))) is not None:
+            self._batches.draw_from(pools._replace(noisy=chosen.numpy()))
+
+    def _context(self, pools: Pools) -> TrainingContext:
+        train = self.data.train
+
+        def inputs(positions: Tensor) -> Iterator[Tensor]:
+            return (batch.x for batch in train.in_order(positions.numpy(), BATCH_SIZE))
+
+        return TrainingContext(
+            self.ema.network,
+            inputs,
+            train.y,
+            noisy=torch.from_numpy(pools.noisy),
+            clean=torch.from_numpy(pools.clean),
+            seed=self.seed,
+            trained=self.state.epoch > 0,
         )
-        if (chosen := phase.learner.begin_epoch(view)) is not None:
-            self._batches.draw_from(chosen)
 
-    def _batches_of(self, phase: Phase) -> PhaseBatches:
-        return PhaseBatches(phase, self.material, self.batch_size, self.clean_batch_size, self.seed)
+    def _batches_of(self, stage: BuiltStage) -> StageBatches:
+        return StageBatches(stage, self.data, self.batch_size, self.clean_batch_size, self.seed)
 
-    def _step(self, phase: Phase, started: int, rates: list[float]) -> None:
-        progress = self.progress
-        done = (progress.epoch - started) * self.steps_per_epoch + progress.step
-        factor = (phase.schedule or self.schedule).factor(done / self.steps_per_epoch, phase.epochs)
-        for group, rate in zip(phase.learner.param_groups, rates, strict=True):
+    def _step(self, stage: BuiltStage, began: int, rates: list[float]) -> None:
+        state = self.state
+        done = (state.epoch - began) * self.steps_per_epoch + state.step
+        factor = (stage.schedule or self.schedule).factor(done / self.steps_per_epoch, stage.epochs)
+        for group, rate in zip(stage.algorithm.param_groups, rates, strict=True):
             group["lr"] = rate * factor
-        step = progress.epoch * self.steps_per_epoch + progress.step
-        progress.add(phase.learner.step(*self._batches(step)))
-        self.predictor.update()
-        progress.step += 1
+        step = state.epoch * self.steps_per_epoch + state.step
+        state.add(stage.algorithm.step(*self._batches(step)))
+        self.ema.update()
+        state.step += 1
 
-    def _end_epoch(self, phase: Phase, started: int, board: SummaryWriter) -> dict[str, Any]:
+    def _end_epoch(self, stage: BuiltStage, began: int, loggers: Iterable[Logger]) -> dict[str, Any]:
         """Mix, evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
-        progress = self.progress
-        mixed = self._mixed(phase, progress.epoch - started)
-        row = self._trained(phase) | mixed
-        progress.epoch, progress.step = progress.epoch + 1, 0
-        if self.finished or progress.epoch % self.evaluate_every == 0:
+        state = self.state
+        mixed = self._mixed(stage, state.epoch - began)
+        row = self._trained(stage) | mixed
+        state.epoch, state.step = state.epoch + 1, 0
+        if self.finished or state.epoch % self.evaluate_every == 0:
             row |= self._evaluated()
-        progress.rows.append(row)
-        progress.sums, progress.counts = {}, {}
+        state.rows.append(row)
+        state.sums, state.counts = {}, {}
         accuracy = row.get("validation_accuracy")
-        if not phase.prepares and accuracy is not None and accuracy >= progress.best:
-            progress.best = accuracy
-            best = {"classifier": self.predictor.network.state_dict(), "epoch": row["epoch"]}
+        if not stage.preparatory and accuracy is not None and accuracy >= state.best:
+            state.best = accuracy
+            best = {"classifier": self.ema.network.state_dict(), "epoch": row["epoch"]}
             save_checkpoint(self.folder.best, best, self.config)
-        self.folder.write_metrics(progress.rows)
-        _log(board, row)
+        for logger in loggers:
+            logger.log(row)
         self.save()
         return row
 
-    def _mixed(self, phase: Phase, epoch: int) -> dict[str, float]:
-        """The metrics of the mixup pass after an epoch of the phase, if one is due."""
-        if phase.clean_mixup is None or not phase.clean_mixup.due(epoch):
+    def _mixed(self, stage: BuiltStage, epoch: int) -> dict[str, float]:
+        """The metrics of the mixup pass after an epoch of the stage, if one is due."""
+        if stage.clean_mixup is None or not stage.clean_mixup.due(epoch):
             return {}
-        plan = self._batches.clean_pass(f"clean mixup after epoch {self.progress.epoch}")
-        loss = phase.clean_mixup.train(phase.learner, self.material.train, plan, self.predictor.update)
+        plan = self._batches.clean_pass(f"clean mixup after epoch {self.state.epoch}")
+        loss = stage.clean_mixup.train(stage.algorithm, self.data.train, plan, self.ema.update)
         return {"clean_mixup_loss": loss.item()}
 
-    def _trained(self, phase: Phase) -> dict[str, Any]:
-        progress = self.progress
-        row: dict[str, Any] = {"epoch": progress.epoch, "phase": phase.name, **progress.means()}
-        row["learning_rate"] = max(group["lr"] for group in phase.learner.param_groups)
-        row["skipped"] = phase.learner.skipped
-        if phase.selection is not None:
+    def _trained(self, stage: BuiltStage) -> dict[str, Any]:
+        state = self.state
+        row: dict[str, Any] = {"epoch": state.epoch, "stage": stage.name, **state.means()}
+        row["learning_rate"] = max(group["lr"] for group in stage.algorithm.param_groups)
+        row["skipped"] = stage.algorithm.skipped
+        if stage.selection is not None:
             row["selected"] = len(self._batches.pools.clean)
         return row
 
     def _evaluated(self) -> dict[str, float]:
-        material, network, found = self.material, self.predictor.network, {}
-        if len(material.validation):
-            found["validation"] = evaluate(network, material.train, material.validation)
-        found["test"] = evaluate(network, material.test)
+        data, network, found = self.data, self.ema.network, {}
+        if len(data.validation):
+            found["validation"] = evaluate(network, data.train, data.validation)
+        found["test"] = evaluate(network, data.test)
         return {f"{part}_{name}": value for part, values in found.items() for name, value in values.items()}
 
 
-def _log(board: SummaryWriter, row: dict[str, Any]) -> None:
-    for name, value in row.items():
-        if name not in ("epoch", "phase") and isinstance(value, float | int):
-            board.add_scalar(name, value, row["epoch"])
-    board.flush()
+@contextmanager
+def _started(loggers: Sequence[Logger], folder: RunFolder, rows: Rows) -> Iterator[Sequence[Logger]]:
+    """Start the loggers, and close in the end those that were started."""
+    with ExitStack() as stack:
+        for logger in loggers:
+            logger.start(folder, rows)
+            stack.callback(logger.close)
+        yield loggers

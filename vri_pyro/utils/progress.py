@@ -64,8 +64,8 @@ class ProgressDisplay:
 
     def epoch(self, row: Mapping[str, Any]) -> None:
         """Show an epoch's metrics, under headings when a phase begins."""
-        if row["phase"] != self._phase:
-            self._phase = row["phase"]
+        if row["stage"] != self._phase:
+            self._phase = row["stage"]
             self._print(self._phase, [column.heading for column in _COLUMNS])
         self._print(f"{row['epoch'] + 1}/{self.epochs}", [_figure(row.get(c.metric), c.form) for c in _COLUMNS])
 

@@ -1,0 +1,31 @@
+"""TensorBoard events."""
+
+from __future__ import annotations
+
+from vri_pyro.training.loggers.base import Logger, Row, Rows, scalars
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.files import clear_write_errors
+
+
+class TensorBoardLogger(Logger):
+    """Writes TensorBoard events to the folder ``tensorboard`` of the run."""
+
+    def start(self, folder: RunFolder, rows: Rows) -> None:
+        """See :class:`Logger`."""
+        from torch.utils.tensorboard import SummaryWriter  # slow to import
+
+        self._folder = folder.tensorboard
+        with clear_write_errors(self._folder):
+            self._writer = SummaryWriter(str(self._folder), purge_step=len(rows))
+
+    def log(self, row: Row) -> None:
+        """See :class:`Logger`."""
+        with clear_write_errors(self._folder):
+            for name, value in scalars(row):
+                self._writer.add_scalar(name, value, row["epoch"])
+            self._writer.flush()
+
+    def close(self) -> None:
+        """See :class:`Logger`."""
+        with clear_write_errors(self._folder):
+            self._writer.close()
