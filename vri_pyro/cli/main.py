@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import itertools
 import os
 import sys
 import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import Any
 
+import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
@@ -17,6 +20,7 @@ import vri_pyro
 from vri_pyro.cli import data, diagnose, fit, issues, noise, report
 from vri_pyro.cli.catalogue import Catalogued
 from vri_pyro.cli.option_errors import one_sentence
+from vri_pyro.utils.deprecations import current_arguments, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
@@ -96,10 +100,23 @@ def _one_line(message: object) -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parsed = build_parser().parse_args(arguments)
+    parsed = build_parser().parse_args(_with_current_files(current_arguments(arguments)))
     command = COMMANDS[parsed.subcommand]
     return command.run(command.build_parser(), parsed[parsed.subcommand])
 
 
-if __name__ == "__main__":
-    sys.exit(main())
+def _with_current_files(arguments: Sequence[str]) -> list[str]:
+    """The arguments, with a ``--config`` file that has names of an earlier version replaced by its current content."""
+    return [
+        _current_content(argument) if before == "--config" else argument
+        for before, argument in itertools.pairwise(["", *arguments])
+    ]
+
+
+def _current_content(file: str) -> str:
+    try:
+        content = yaml.safe_load(Path(file).read_text())
+    except (OSError, ValueError, yaml.YAMLError):
+        return file  # for the parser to refuse
+    current = current_configuration(content)
+    return file if current == content else yaml.safe_dump(current, sort_keys=False)

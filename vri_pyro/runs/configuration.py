@@ -13,7 +13,7 @@ from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Method, OptimizerFactory, Stage
 from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ema import check_decay
-from vri_pyro.training.loggers import Logger, TensorBoardLogger
+from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
 from vri_pyro.utils.errors import UserError
 
@@ -110,7 +110,7 @@ class Configuration:
     clean_mixup: CleanMixup | None = None
     ema: float | None = None
     networks: int = 1
-    loggers: Sequence[Logger] = (TensorBoardLogger(),)
+    loggers: Sequence[Logger] = ()
     evaluate_every: int = 1
     epochs: int = 60
     batch_size: int = 100

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.runs.parsing import configuration_parser
+from vri_pyro.runs.parsing import configuration_parser, read_configuration
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
 from vri_pyro.training.ensemble import build_classifier
@@ -45,7 +45,7 @@ class Predictor:
         self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
         fit = configuration_parser()
-        options = fit.instantiate(fit.parse_path(str(folder.config)))
+        options = fit.instantiate(read_configuration(fit, folder.config))
         self._crop = options.augmentation.evaluation()
         seen = self._crop.output_shape(self.shape, np.dtype(self.dtype))
         self.classifier = build_classifier(options.backbone, seen, len(self.classes), options.networks)

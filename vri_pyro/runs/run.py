@@ -13,7 +13,7 @@ from torch import nn
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.building import build_trainer, load_data
-from vri_pyro.runs.parsing import build_configuration, configuration_parser
+from vri_pyro.runs.parsing import build_configuration, configuration_parser, read_configuration
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError
@@ -116,7 +116,7 @@ def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tupl
     """The trainer and the split of a run at its last checkpoint; PyTorch's random state is left as it was."""
     folder.read_inputs()  # refuses a folder that holds no run
     parser = configuration_parser()
-    options = parser.parse_path(str(folder.config))
+    options = read_configuration(parser, folder.config)
     options.output, options.device = folder.path, device
     configuration = build_configuration(parser, options)
     state = load_checkpoint(folder.last)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import warnings
 import zipfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,10 +13,12 @@ from typing import Any
 import torch
 import yaml
 
+from vri_pyro.utils.deprecations import DeprecatedNameWarning, current_checkpoint_state, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-FORMAT = 2
+FORMAT = 3
+_OLD_FORMAT = 2  # of version 0.1
 # What PyTorch raises, by kind of damage, for bytes that are no sound checkpoint.
 _UNREADABLE = (
     RuntimeError,
@@ -62,28 +65,33 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise UserError(f"checkpoint {path} is damaged or no checkpoint; delete it and start the run again") from error
-    if not isinstance(saved, dict) or saved.get("format") != FORMAT:
-        found = saved.get("format") if isinstance(saved, dict) else None
+    found = saved.get("format") if isinstance(saved, dict) else None
+    if found not in (FORMAT, _OLD_FORMAT):
         raise UserError(
             f"checkpoint {path} has format {found}, this version of vri_pyro reads {FORMAT}; "
             "use the version that wrote it, or start the run again"
         )
-    if config is not None and saved["config"] != config:
+    if config is not None and (difference := _first_difference(saved["config"], config)) is not None:
         raise UserError(
-            f"checkpoint {path} belongs to another configuration ({_first_difference(saved['config'], config)}); "
-            "resume with the run's own config.yaml and the version that began it, or choose another output folder"
+            f"checkpoint {path} belongs to another configuration ({difference}); resume with the run's own config.yaml "
+            "and the version that began it, or choose another output folder"
         )
-    return saved["state"]
+    return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
 
 
-def _first_difference(saved: str, asked: str) -> str:
-    """The first option in which two configurations in YAML differ, by its full name."""
-    was, now = (dict(named_options(yaml.safe_load(text))) for text in (saved, asked))
+def _first_difference(saved: str, asked: str) -> str | None:
+    """The first option in which two configurations in YAML differ, by its full name; None where they agree."""
+    if saved == asked:
+        return None
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecatedNameWarning)  # reading config.yaml has warned already
+        was = dict(named_options(current_configuration(yaml.safe_load(saved))))
+    now = dict(named_options(yaml.safe_load(asked)))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:
             return f"{name} was {before}, now it is {after}"
-    return "the same options in another form"
+    return None
 
 
 def named_options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:

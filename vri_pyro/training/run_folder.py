@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import yaml
 
+from vri_pyro.utils.deprecations import current_row
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors, write_atomically
 
@@ -127,7 +128,7 @@ class RunFolder:
             with self.metrics.open(newline="") as file:
                 return [
                     {name: value if name == "stage" else float(value) for name, value in row.items() if value != ""}
-                    for row in csv.DictReader(file, strict=True)
+                    for row in map(current_row, csv.DictReader(file, strict=True))
                 ]
         except (ValueError, TypeError, csv.Error) as error:
             raise UserError(f"{self.metrics} is damaged ({error}); {_RESTORE}") from error

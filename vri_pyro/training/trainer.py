@@ -83,7 +83,7 @@ class Trainer:
     def state_dict(self) -> dict[str, Any]:
         """Everything that the rest of the run depends on, as tensors and plain values."""
         state = {
-            "state": vars(self.state),
+            "progress": vars(self.state),
             "stages": [stage.algorithm.state_dict() for stage in self.stages],
             "classifier": self.ema.network.state_dict(),
             "average": self.ema.state_dict(),
@@ -96,7 +96,7 @@ class Trainer:
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """Restore the state of a :meth:`state_dict`, which may come from another device."""
-        self.state = TrainerState(**state["state"])
+        self.state = TrainerState(**state["progress"])
         device = self.data.train.device
         for totals in (self.state.sums, self.state.counts):
             totals.update({name: value.to(device) for name, value in totals.items()})
