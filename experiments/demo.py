@@ -33,7 +33,7 @@ def main() -> int:
     options = parser.parse_args()
     started = time.monotonic()
     runs = runs_of(grid({SETTING: config("digits", "--epochs", str(options.epochs))}, METHODS), options.seeds)
-    store = Store(options.runs / "records")
+    store = Store(options.runs / "records.jsonl.gz")
     try:
         failed = run_all(runs, Workshop(store, options.runs, keep=True), options.jobs)
     except UserError as error:

@@ -1,4 +1,4 @@
-"""What the studies share: runs of ``vri-pyro fit`` that are done once, in parallel, and kept, a JSON file each.
+"""What the studies share: runs of ``vri-pyro fit`` that are done once, in parallel, and kept, in a table a study.
 
 A study's script says which runs it wants (:class:`Study`) and what becomes of them (:class:`Page`); :func:`main` does
 the rest.

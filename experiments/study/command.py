@@ -88,10 +88,17 @@ def parser(study: Study) -> argparse.ArgumentParser:
         "--data", type=Path, nargs="+", default=[Path("data")], metavar="FILE", help=".npz files, or folders of some"
     )
     made.add_argument("--runs", type=Path, default=Path("runs"), help="scratch: run folders, and pooled images")
-    made.add_argument("--results", type=Path, default=RESULTS, help="where page, figure and the runs' records go")
+    made.add_argument("--results", type=Path, default=RESULTS, help="where page, figure and the table of records go")
     made.add_argument("--keep", action="store_true", help="leave the run folders, with checkpoints, in --runs")
     made.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
-    made.add_argument("--report-only", action="store_true", help="write page and figure from the runs that are done")
+    instead = made.add_mutually_exclusive_group()
+    instead.add_argument("--report-only", action="store_true", help="write page and figure from the runs that are done")
+    instead.add_argument(
+        "--forget",
+        action="store_true",
+        help="delete the records of the runs asked for (see --seeds, --settings, --methods) and do nothing else; the "
+        "study then does these runs again when it is next started",
+    )
     return made
 
 
@@ -102,7 +109,10 @@ def _main(study: Study, options: argparse.Namespace) -> int:
     ]
     cells = [bench.fitted(cell) for bench in benches for cell in study.cells(bench)]
     runs = runs_of(_chosen(cells, options.settings, options.methods), options.seeds)
-    store = Store(options.results / "runs" / name)
+    store = Store(options.results / "records" / f"{name}.jsonl.gz")
+    if options.forget:
+        print(f"deleted the records of {store.forget(runs)} runs in {store.file}")
+        return 0
     failed = []
     if not options.report_only:
         workshop = study.workshop(

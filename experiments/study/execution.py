@@ -108,10 +108,10 @@ def run_all(runs: Sequence[Run], workshop: Workshop, jobs: int = 1) -> list[Run]
         The runs that failed; their messages stand on stderr.
 
     Raises:
-        UserError: a record is there that is of other options.
+        UserError: a run was done before with other options, or the table of records is damaged.
         KeyboardInterrupt: somebody stopped the study; runs in the making have been saved.
     """
-    waiting = [run for run in runs if workshop.store.read(run) is None]
+    waiting = workshop.store.missing(runs)
     console, failed = Console(), []
     if done := len(runs) - len(waiting):
         console.print(f"{done} of {len(runs)} runs are done already", highlight=False)

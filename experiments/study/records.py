@@ -1,9 +1,14 @@
-"""What is kept of the runs: a JSON file each."""
+"""The records of a study's runs, kept in one compressed table."""
 
 from __future__ import annotations
 
+import fcntl
+import gzip
+import io
 import json
+import zlib
 from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -12,55 +17,129 @@ import numpy as np
 
 from study.runs import Run, first_difference, without_folders
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.files import clear_write_errors, write_atomically
 
 Record = dict[str, Any]
+Key = tuple[str, str, int]  # setting, method, seed
+_DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, ValueError, LookupError, TypeError)
 
 
 @dataclass(frozen=True)
 class Store:
-    """The JSON files of a study.
+    """A study's table: gzipped lines of JSON, one record a line, sorted by setting, method and seed.
+
+    A record is added under a lock: the table is read, extended, and replaced as a whole. So several processes, and
+    several studies, can add to one table, and a process that is killed leaves the old table or the new one. The bytes
+    of the table depend on its records alone, not on the order in which they were added.
 
     Attributes:
-        folder: holds ``<setting>/<method>/seed<k>.json``.
+        file: the table, ``<study>.jsonl.gz``; it is made with the first record.
     """
 
-    folder: Path
-
-    def file(self, run: Run) -> Path:
-        """The run's file."""
-        return self.folder / run.place.with_suffix(".json")
+    file: Path
 
     def read(self, run: Run) -> Record | None:
-        """What is kept of the run; None where it was not done.
+        """The run's record; None where it was not done.
 
         Raises:
-            UserError: what is there is of other options, or no record.
+            UserError: the run was done with other options, or the table is damaged.
         """
-        file = self.file(run)
-        if not file.exists():
-            return None
-        try:
-            record = json.loads(file.read_bytes())
-            was = record["options"]
-        except (ValueError, LookupError, TypeError) as error:
-            raise UserError(f"{file} is damaged or no record of a run; delete it and start the study again") from error
-        if (difference := first_difference(was, json.loads(json.dumps(run.given())))) is not None:
+        return next(iter(self.collect([run])), None)
+
+    def collect(self, runs: Iterable[Run]) -> Records:
+        """The records of those runs that are done, in the order of ``runs``; raises as :meth:`read`."""
+        table = self._table()
+        return Records([self._checked(run, table[_key(run)]) for run in runs if _key(run) in table])
+
+    def missing(self, runs: Iterable[Run]) -> list[Run]:
+        """Those runs that are not done yet; raises as :meth:`read`."""
+        runs = list(runs)
+        done = {(record["setting"], record["method"], record["seed"]) for record in self.collect(runs)}
+        return [run for run in runs if _key(run) not in done]
+
+    def write(self, run: Run, record: Record) -> None:
+        """Add or replace the run's record; of files, it keeps the names alone.
+
+        Raises:
+            UserError: the table cannot be written, or is damaged; it is left as it was.
+        """
+        head = {"setting": run.setting, "method": run.method, "seed": run.seed, "options": run.given()}
+        with self._changing() as table:
+            table[_key(run)] = head | without_folders(record)
+
+    def forget(self, runs: Iterable[Run]) -> int:
+        """Delete the records of those runs, whatever their options; returns how many there were.
+
+        Raises:
+            UserError: as for :meth:`write`.
+        """
+        if not self.file.exists():
+            return 0
+        with self._changing() as table:
+            return len([table.pop(_key(run)) for run in runs if _key(run) in table])
+
+    def _checked(self, run: Run, record: Record) -> Record:
+        difference = first_difference(record["options"], json.loads(json.dumps(run.given())))
+        if difference is not None:
             raise UserError(
-                f"{file} is of a run with other options ({difference}); delete it, or choose another --results"
+                f"{self.file}: {run.name} was done with other options ({difference}); delete its record with the "
+                "study's --forget, delete the whole table, or choose another --results"
             )
         return record
 
-    def write(self, run: Run, record: Record) -> None:
-        """Keep a record, whole or not at all; of files, the names alone."""
-        file = self.file(run)
-        file.parent.mkdir(parents=True, exist_ok=True)
-        head = {"setting": run.setting, "method": run.method, "seed": run.seed, "options": run.given()}
-        write_atomically(file, (json.dumps(head | without_folders(record), indent=1) + "\n").encode())
+    def _table(self) -> dict[Key, Record]:
+        if not self.file.exists():
+            return {}
+        content = self.file.read_bytes()
+        try:
+            return _unpacked(content)
+        except _DAMAGE as error:
+            raise UserError(
+                f"{self.file} is damaged or no table of records ({error}); restore a copy of it, or delete it and "
+                "start the study again, which then does all of its runs again"
+            ) from error
 
-    def collect(self, runs: Iterable[Run]) -> Records:
-        """The records of those runs that are done, in the order of ``runs``."""
-        return Records([record for run in runs if (record := self.read(run)) is not None])
+    @contextmanager
+    def _changing(self) -> Iterator[dict[Key, Record]]:
+        """The table, to be changed; it is written when the block ends without an error."""
+        with _locked(self.file):
+            table = self._table()
+            yield table
+            write_atomically(self.file, _packed(table))
+
+
+def _key(run: Run) -> Key:
+    return run.setting, run.method, run.seed
+
+
+def _packed(table: dict[Key, Record]) -> bytes:
+    lines = [json.dumps(table[key], separators=(",", ":")) + "\n" for key in sorted(table)]
+    buffer = io.BytesIO()
+    # With neither time nor file name in the header; gzip.compress would let zlib name the operating system there.
+    with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as file:
+        file.write("".join(lines).encode())
+    return buffer.getvalue()
+
+
+def _unpacked(content: bytes) -> dict[Key, Record]:
+    if not content:
+        raise EOFError("the file is empty")
+    records = [json.loads(line) for line in gzip.decompress(content).splitlines()]
+    if not all(isinstance(record["options"], dict) for record in records):
+        raise TypeError("a record's options are no mapping")
+    return {(record["setting"], record["method"], record["seed"]): record for record in records}
+
+
+@contextmanager
+def _locked(file: Path) -> Iterator[None]:
+    """Wait until no other process changes ``file``; the lock of a process that dies is freed by the system."""
+    with clear_write_errors(file):
+        file.parent.mkdir(parents=True, exist_ok=True)
+        lock = file.with_name(f".{file.name}.lock").open("w")
+    with lock:
+        with clear_write_errors(file):
+            fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 class Records:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import pickle
@@ -10,6 +11,7 @@ import runpy
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -100,6 +102,11 @@ def run_here(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch)
     return int(left.value.code or 0)
 
 
+def records_of(study: str) -> list[dict[str, Any]]:
+    table = Path("results/records") / f"{study}.jsonl.gz"
+    return [json.loads(line) for line in gzip.decompress(table.read_bytes()).splitlines()]
+
+
 def run(script: str, arguments: list[str], folder: Path) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, str(EXPERIMENTS / script), *arguments],
@@ -160,9 +167,10 @@ def test_study_runs_and_reports(script: str, here: Path, monkeypatch: pytest.Mon
     for words in (*shown, " ± ", f"python experiments/{script} --scale tiny --seeds 0 1", f"({name}.png)"):
         assert words in page
     assert (here / "results" / f"{name}.png").stat().st_size > 5_000
-    records = [file.read_text() for file in (here / "results" / "runs" / name).rglob("seed*.json")]
-    assert any('"seed": 1,' in record for record in records)
-    assert not any(str(here) in record for record in records)  # the folders of one machine are nothing to another
+    records = records_of(name)
+    assert {record["seed"] for record in records} == {0, 1}
+    assert str(here) not in str(records)  # the folders of one machine are nothing to another
+    assert [path.name for path in (here / "results").rglob("*.jsonl.gz")] == [f"{name}.jsonl.gz"]
     assert not list((here / "runs").rglob("*.pt"))  # what is heavy is gone
 
 
@@ -174,9 +182,9 @@ def test_regimes_chosen_on_a_seed_of_their_own_are_compared_with(here: Path, mon
     chosen = json.loads(Path("results/compare_regimes_tiny.json").read_text())["synthetic"]["cross entropy"]
     curves = {
         regime: [
-            json.loads(file.read_text())["curves"]["validation_accuracy"][-1]
-            for file in Path("results/runs/compare_regimes_tiny").rglob("*.json")
-            if json.loads(file.read_text())["method"].endswith(f"; {regime}")
+            record["curves"]["validation_accuracy"][-1]
+            for record in records_of("compare_regimes_tiny")
+            if record["method"].endswith(f"; {regime}")
         ]
         for regime in regimes
     }
@@ -186,8 +194,7 @@ def test_regimes_chosen_on_a_seed_of_their_own_are_compared_with(here: Path, mon
     setting = "synthetic, flip 40%, 10 clean"
     only = ["--settings", setting, "--methods", "cross entropy", "VRI"]
     assert run_here("compare.py", ["--scale", "tiny", "--seeds", "0", *place, *only], monkeypatch) == 0
-    (file,) = Path("results/runs/compare_tiny").rglob("cross_entropy/seed0.json")
-    trained = json.loads(file.read_text())["config"]
+    (trained,) = (record["config"] for record in records_of("compare_tiny") if record["method"] == "cross entropy")
     assert f"SGD {trained['optimizer']['init_args']['lr']}" == chosen.split(",")[0]
     assert (trained["ema"] is not None) == chosen.endswith("averaged")
 

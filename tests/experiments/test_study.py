@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import gzip
 import json
 import os
 import signal
 import subprocess
 import sys
 import time
+from collections.abc import Callable
+from itertools import permutations
 from pathlib import Path
 
 import numpy as np
@@ -42,12 +45,18 @@ QUICK = (
     *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[8]", "--epochs", "2"),
     *("--split.noisy_size", "200"),
 )
+TOLD = r"records\.jsonl\.gz: .* \(epochs was 2, now it is 3\); delete its record with the study's --forget"
+EXPERIMENTS_PATH = {"PYTHONPATH": str(Path(__file__).parents[2] / "experiments"), "PYTHONWARNINGS": "ignore"}
 METHODS = {"cross entropy": config("cross_entropy"), "clean-only": config("clean_only")}
 
 
 @pytest.fixture
 def workshop(tmp_path: Path) -> Workshop:
-    return Workshop(Store(tmp_path / "records"), tmp_path / "scratch", curves=("test_accuracy", "loss"))
+    return Workshop(Store(tmp_path / "records.jsonl.gz"), tmp_path / "scratch", curves=("test_accuracy", "loss"))
+
+
+def lines_of(table: Path) -> list[bytes]:
+    return gzip.decompress(table.read_bytes()).splitlines()
 
 
 def quick_runs(seeds: range = range(2), **options: str) -> list[Run]:
@@ -70,7 +79,8 @@ def test_cells_that_would_share_a_file_are_refused() -> None:
 def test_record_holds_results_curves_options_and_what_made_them(workshop: Workshop) -> None:
     (run, *_) = quick_runs()
     assert run_all([run], workshop) == []
-    record = json.loads((workshop.store.folder / "digits" / "cross_entropy" / "seed0.json").read_text())
+    (record,) = map(json.loads, lines_of(workshop.store.file))
+    assert (record["setting"], record["method"], record["seed"]) == ("digits", "cross entropy", 0)
     assert len(record["curves"]["test_accuracy"]) == len(record["curves"]["loss"]) == 2
     assert record["results"]["last"] == record["curves"]["test_accuracy"][-1]
     assert record["options"]["method.pool"] == "noisy"  # from the configuration's file
@@ -80,29 +90,169 @@ def test_record_holds_results_curves_options_and_what_made_them(workshop: Worksh
     assert not (workshop.scratch / run.place).exists()
 
 
-def test_finished_run_is_not_done_again(workshop: Workshop) -> None:
+def test_finished_run_is_not_done_again(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
     runs = quick_runs()
     run_all(runs[:1], workshop)
-    file = workshop.store.file(runs[0])
-    before = file.stat().st_mtime_ns
+    (before,) = lines_of(workshop.store.file)
+    fit, asked = execution.main, []
+    monkeypatch.setattr(execution, "main", lambda arguments: asked.append(arguments) or fit(arguments))
     run_all(runs, workshop)
-    assert file.stat().st_mtime_ns == before
+    assert len(asked) == 3
     assert len(workshop.store.collect(runs)) == 4
+    assert before in lines_of(workshop.store.file)
 
 
 def test_record_of_other_options_is_refused_before_anything_runs(workshop: Workshop) -> None:
     run_all(quick_runs(range(1)), workshop)
-    with pytest.raises(UserError, match=r"clean-only/seed0.json.*epochs was 2, now it is 3|epochs was 2, now it is 3"):
+    before = workshop.store.file.read_bytes()
+    with pytest.raises(UserError, match=TOLD):
         run_all(quick_runs(epochs="3"), workshop)
-    assert not list(workshop.store.folder.rglob("seed1.json"))
+    with pytest.raises(UserError, match=TOLD):
+        workshop.store.collect(quick_runs(epochs="3"))
+    assert workshop.store.file.read_bytes() == before
+    assert not workshop.scratch.exists() or not list(workshop.scratch.rglob("metrics.csv"))
 
 
-def test_damaged_record_is_refused_with_its_name(workshop: Workshop) -> None:
-    (run, *_) = quick_runs()
-    workshop.store.write(run, {})
-    workshop.store.file(run).write_text("{")
-    with pytest.raises(UserError, match=r"seed0.json is damaged"):
-        run_all([run], workshop)
+def test_table_depends_on_its_records_alone(tmp_path: Path) -> None:
+    runs = [Run(setting, "m", ("--epochs", "2"), seed) for setting in ("s", "r") for seed in (10, 9)]
+    records = [{"results": {"last": run.seed / 3}, "curve": [None, 1e-300, float("nan")], "é": "ü"} for run in runs]
+    written = set()
+    for number, order in enumerate(permutations(range(4))):
+        store = Store(tmp_path / f"{number}" / f"{number}.jsonl.gz")
+        store.write(runs[order[0]], {"results": "to be replaced"})
+        for one in order:
+            store.write(runs[one], records[one])
+        written.add(store.file.read_bytes())
+    assert len(written) == 1
+    assert written.pop()[3:8] == bytes(5)  # the header has no file name and no time
+    lines = lines_of(store.file)
+    order = [(record["setting"], record["seed"]) for record in map(json.loads, lines)]
+    assert order == [("r", 9), ("r", 10), ("s", 9), ("s", 10)]
+    head = {"setting": "r", "method": "m", "seed": 9, "options": {"epochs": 2}}
+    assert lines[0].decode() == json.dumps(head | records[3], separators=(",", ":"))
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda table: b"",
+        lambda table: table[:9],
+        lambda table: table[: len(table) // 2],
+        lambda table: table[:-1],
+        lambda table: table[:20] + bytes([table[20] ^ 1]) + table[21:],
+        lambda table: table + b"more",
+        lambda table: b'{"setting": "s"}\n',
+        lambda table: gzip.compress(gzip.decompress(table)[:-5]),
+        lambda table: gzip.compress(b"[]\n"),
+        lambda table: gzip.compress(b'{"setting": "s", "method": "m", "seed": 0}\n'),
+        lambda table: gzip.compress(b'{"setting": "s", "method": "m", "seed": 0, "options": 3}\n'),
+    ],
+    ids=["empty", "head", "half", "all but a byte", "bit", "more", "plain", "half a line", "list", "bare", "number"],
+)
+def test_damaged_table_is_refused_by_name_with_the_remedy_and_left_as_it_is(
+    change: Callable[[bytes], bytes], tmp_path: Path
+) -> None:
+    store, run = Store(tmp_path / "study.jsonl.gz"), Run("s", "m", (), 0)
+    store.write(run, {})
+    before = change(store.file.read_bytes())
+    store.file.write_bytes(before)
+    uses = (
+        lambda: store.read(run),
+        lambda: store.missing([run]),
+        lambda: store.write(run, {}),
+        lambda: store.forget([run]),
+    )
+    for use in uses:
+        with pytest.raises(UserError, match=r"study\.jsonl\.gz is damaged.*restore a copy of it, or delete it"):
+            use()
+    assert store.file.read_bytes() == before
+
+
+def test_damaged_table_stops_a_study_before_anything_runs(workshop: Workshop) -> None:
+    workshop.store.file.write_bytes(b"\x1f")
+    with pytest.raises(UserError, match=r"records\.jsonl\.gz is damaged"):
+        run_all(quick_runs(), workshop)
+    assert not workshop.scratch.exists()
+
+
+def test_write_that_is_stopped_leaves_the_table_and_the_next_one_succeeds(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store, runs = Store(tmp_path / "study.jsonl.gz"), [Run("s", "m", (), seed) for seed in range(3)]
+    store.write(runs[0], {})
+    before = store.file.read_bytes()
+
+    def stop(*paths: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patched:
+        patched.setattr(os, "replace", stop)
+        with pytest.raises(KeyboardInterrupt):
+            store.write(runs[1], {})
+    assert store.file.read_bytes() == before
+    store.write(runs[2], {})
+    assert store.missing(runs) == [runs[1]]
+
+
+def test_table_that_cannot_be_written_is_named(tmp_path: Path) -> None:
+    (tmp_path / "records").touch()
+    with pytest.raises(UserError, match=r"cannot write .*study\.jsonl\.gz"):
+        Store(tmp_path / "records" / "study.jsonl.gz").write(Run("s", "m", (), 0), {})
+
+
+ADDING = """
+import sys
+from pathlib import Path
+from study import Run, Store
+store, method, count = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
+print("ready", flush=True)
+sys.stdin.readline()
+for seed in range(count):
+    store.write(Run("s", method, (), seed), {"results": {"last": seed}, "filling": list(range(1000))})
+    print(seed, flush=True)
+"""
+
+
+def adding(table: Path, method: str, count: int) -> subprocess.Popen[str]:
+    """A process that adds records once it is told to, and prints the seed of each that is added."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", ADDING, str(table), method, str(count)],
+        env=os.environ | EXPERIMENTS_PATH,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    assert process.stdout is not None
+    assert process.stdout.readline() == "ready\n"
+    return process
+
+
+def test_processes_that_add_at_once_lose_no_record(tmp_path: Path) -> None:
+    table = tmp_path / "study.jsonl.gz"
+    processes = [adding(table, method, 20) for method in ("a", "b")]
+    for process in processes:
+        process.stdin.write("go\n")
+        process.stdin.flush()
+    for process in processes:
+        process.communicate(timeout=120)
+        assert process.returncode == 0
+    kept = [(record["method"], record["seed"]) for record in map(json.loads, lines_of(table))]
+    assert kept == [(method, seed) for method in ("a", "b") for seed in range(20)]
+
+
+def test_process_that_is_killed_while_it_adds_loses_nothing_that_was_added(tmp_path: Path) -> None:
+    store = Store(tmp_path / "study.jsonl.gz")
+    process = adding(store.file, "m", 10_000)
+    process.stdin.write("go\n")
+    process.stdin.flush()
+    seen = [int(process.stdout.readline()) for _ in range(20)]
+    process.kill()
+    rest, _ = process.communicate(timeout=60)
+    added = [*seen, *map(int, rest.split())]
+    kept = [json.loads(line)["seed"] for line in lines_of(store.file)]
+    assert kept in (added, [*added, len(added)])  # the last may not have been printed
+    store.write(Run("s", "n", (), 0), {})  # its lock is free
+    assert len(lines_of(store.file)) == len(kept) + 1
 
 
 def test_same_options_from_another_folder_are_the_same_run() -> None:
@@ -127,7 +277,7 @@ def _raise(folder: object) -> dict[str, float]:
 
 def test_measurement_that_fails_is_a_failed_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = quick_runs(range(1))
-    failing = Workshop(Store(tmp_path / "records"), tmp_path / "scratch", measure=_raise)
+    failing = Workshop(Store(tmp_path / "records.jsonl.gz"), tmp_path / "scratch", measure=_raise)
     assert run_all(runs, failing) == runs
     assert "ZeroDivisionError: a bug of the study's" in capsys.readouterr().err
     # The training is not lost: what failed is the measurement alone.
@@ -152,8 +302,8 @@ if __name__ == "__main__":
 def test_stopped_study_leaves_runs_that_can_go_on(tmp_path: Path) -> None:
     (tmp_path / "slow.py").write_text(SLOW_STUDY)
     command = [sys.executable, "slow.py", "--scale", "tiny", "--jobs", "2", "--results", "results"]
-    path = {"PYTHONPATH": str(Path(__file__).parents[2] / "experiments")}
-    study = subprocess.Popen(command, cwd=tmp_path, env=os.environ | path, stderr=subprocess.PIPE, text=True)
+    environment = os.environ | EXPERIMENTS_PATH
+    study = subprocess.Popen(command, cwd=tmp_path, env=environment, stderr=subprocess.PIPE, text=True)
     folder = tmp_path / "runs" / "slow_tiny" / "s" / "m" / "seed0"
     deadline = time.monotonic() + 60
     while not (folder / "metrics.csv").exists() and time.monotonic() < deadline:
@@ -163,7 +313,50 @@ def test_stopped_study_leaves_runs_that_can_go_on(tmp_path: Path) -> None:
     assert study.returncode == 130, errors
     assert "the same command goes on" in errors
     assert (folder / "checkpoints" / "last.pt").exists()
-    assert not list((tmp_path / "results").rglob("*.json"))
+    assert not (tmp_path / "results").exists()
+
+
+KILLED_STUDY = """
+import sys
+from pathlib import Path
+from study import Page, Study, Workshop, by_method, config, grid, main
+from study.execution import Outcome
+class Noting(Workshop):
+    def perform(self, run):
+        with Path("done.txt").open("a") as file:
+            file.write(f"{run.seed}\\n")
+        if run.seed == 2 and len(sys.argv) > 5:
+            Path("waiting").touch()
+            sys.stdin.readline()
+        rest = {"class_path": "x.Y"}
+        config = {name: rest for name in ("data", "backbone", "augmentation", "optimizer")}
+        about = {"split": {"noisy": 1, "clean": 1}, "config": config | {"epochs": 1, "batch_size": 1}, "made_by": {}}
+        self.store.write(run, about | {"results": {"last": 10.0 + run.seed}, "curves": {}})
+        return Outcome(0, 10.0 + run.seed)
+cells = lambda bench: grid({"s": ()}, {"m": ()})
+report = lambda records: Page("A study", [by_method(records)])
+if __name__ == "__main__":
+    seeds = ["--seeds", *map(str, range(4))]
+    study = Study("killed", "", cells, report, workshop=Noting)
+    sys.exit(main(study, [*sys.argv[1:5], *seeds]))
+"""
+
+
+def test_study_that_is_killed_goes_on_with_the_run_it_was_at(tmp_path: Path) -> None:
+    (tmp_path / "killed.py").write_text(KILLED_STUDY)
+    command = [sys.executable, "killed.py", "--scale", "tiny", "--results", "results"]
+    surroundings = {"cwd": tmp_path, "env": os.environ | EXPERIMENTS_PATH}
+    study = subprocess.Popen([*command, "wait"], stdin=subprocess.PIPE, stdout=subprocess.DEVNULL, **surroundings)
+    deadline = time.monotonic() + 60
+    while not (tmp_path / "waiting").exists() and time.monotonic() < deadline:
+        time.sleep(0.02)
+    study.kill()
+    study.communicate(timeout=60)
+    table = tmp_path / "results" / "records" / "killed_tiny.jsonl.gz"
+    assert [json.loads(line)["seed"] for line in lines_of(table)] == [0, 1]
+    subprocess.run(command, check=True, stdout=subprocess.DEVNULL, **surroundings)
+    assert [json.loads(line)["seed"] for line in lines_of(table)] == [0, 1, 2, 3]
+    assert (tmp_path / "done.txt").read_text().split() == ["0", "1", "2", "2", "3"]
 
 
 def test_run_that_was_stopped_stops_the_study(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -200,6 +393,27 @@ def test_report_is_made_from_the_runs_that_are_done(
     assert "| clean-only |" in page
     assert "cross entropy" not in page
     assert "seeds 0." in page
+
+
+def test_records_that_are_forgotten_are_made_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    seen: list[int] = []
+    arguments = ["--scale", "tiny", "--results", "results", "--seeds", "0", "1"]
+    assert main(_study(seen), [*arguments, "--forget"]) == 0
+    assert "deleted the records of 0 runs" in capsys.readouterr().out
+    assert not Path("results").exists()
+    assert main(_study(seen), arguments) == 0
+    capsys.readouterr()
+    some = ["--methods", "clean-only", "--seeds", "1", "2"]
+    assert main(_study(seen), [*arguments[:4], *some, "--forget"]) == 0
+    assert "deleted the records of 1 runs in results/records/a_study_tiny.jsonl.gz" in capsys.readouterr().out
+    assert main(_study(seen), [*arguments, "--report-only"]) == 0
+    assert main(_study(seen), arguments) == 0
+    assert seen == [4, 3, 4]
+    with pytest.raises(SystemExit):
+        main(_study(seen), [*arguments, "--forget", "--report-only"])
 
 
 def test_page_tells_each_data_sets_sizes_and_who_trains_longer_than_configured() -> None:

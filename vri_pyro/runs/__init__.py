@@ -1,0 +1,1 @@
+"""Experiments from their configuration, and finished runs opened again."""

@@ -1,0 +1,119 @@
+"""Building what an experiment needs from its configuration: the data, the split and the trainer."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import numpy as np
+import torch
+
+from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
+from vri_pyro.methods.base import Stage
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.training.ensemble import build_classifier
+from vri_pyro.training.run_data import RunData
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.training.stages import MAIN, CleanSource, build_stages
+from vri_pyro.training.trainer import Trainer
+from vri_pyro.utils.device import choose_device
+from vri_pyro.utils.errors import UserError, building
+
+
+def load_data(configuration: Configuration, saved_split: Path | None = None) -> tuple[Arrays, Split]:
+    """The data, and their split into noisy, clean and validation examples.
+
+    Args:
+        configuration: names the data, the noise and the sizes of the split.
+        saved_split: the ``split.npz`` of a run, to be used instead of a new one.
+    """
+    arrays = configuration.data.load()
+    if saved_split is not None:
+        return arrays, Split.load(saved_split).of(arrays)
+    return arrays, configuration.split.split(arrays, configuration.noise, configuration.seed)
+
+
+def build_trainer(
+    configuration: Configuration,
+    folder: RunFolder,
+    arrays: Arrays,
+    split: Split,
+    standardisation: tuple[np.ndarray, np.ndarray],
+    identity: str,
+) -> Trainer:
+    """The trainer of a run, before its first step.
+
+    Args:
+        configuration: of the run.
+        folder: where the run is written.
+        arrays, split: from :func:`load_data`.
+        standardisation: mean and standard deviation of the training inputs, [channels or features] each.
+        identity: the part of the configuration that a checkpoint must agree with, as text.
+    """
+    device = choose_device(configuration.device)
+    mean, std = standardisation
+
+    def examples(inputs: Inputs, labels: np.ndarray) -> Examples:
+        crop = configuration.augmentation.evaluation()
+        if isinstance(inputs, Streamed):
+            return StreamedData(inputs, labels, device, mean, std, crop, configuration.workers)
+        return DeviceData(inputs, labels, device, mean, std, crop)
+
+    data = RunData(
+        train=examples(split.inputs(arrays.x_train), split.labels(arrays.y_train)),
+        test=examples(arrays.x_test, arrays.y_test),
+        clean=split.clean_indices,
+        validation=split.validation_indices,
+        augmentation=configuration.augmentation,
+        clean_augmentation=configuration.clean_augmentation,
+    )
+    with building("the backbone"):
+        classifier = build_classifier(
+            configuration.backbone, input_shape(configuration, arrays), arrays.num_classes, configuration.networks
+        )
+    # The memory layout in which convolutions and pooling are faster.
+    classifier = classifier.to(device).to(memory_format=torch.channels_last)
+    return Trainer(
+        build_stages(_stages(configuration), classifier, split, configuration.epochs),
+        data,
+        folder,
+        configuration.schedule,
+        steps_per_epoch=max(1, len(split.noisy_indices) // configuration.batch_size),
+        batch_size=configuration.batch_size,
+        clean_batch_size=configuration.clean_batch_size,
+        seed=configuration.seed,
+        config=identity,
+        ema=configuration.ema,
+        evaluate_every=configuration.evaluate_every,
+    )
+
+
+def input_shape(configuration: Configuration, arrays: Arrays) -> tuple[int, ...]:
+    """The shape of one input as the classifier sees it, which a random crop makes smaller than that of the data.
+
+    Raises:
+        UserError: noisy, clean and evaluation inputs would have different shapes.
+    """
+    augmentations = {
+        "augmentation": configuration.augmentation,
+        "clean_augmentation": configuration.clean_augmentation,
+        "evaluation": configuration.augmentation.evaluation(),
+    }
+    shapes = {
+        name: augmentation.output_shape(arrays.input_shape, arrays.x_train.dtype)
+        for name, augmentation in augmentations.items()
+    }
+    if len(set(shapes.values())) > 1:
+        listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
+        raise UserError(f"the classifier would see inputs of different shapes ({listed}); give both the same crop")
+    return shapes["evaluation"]
+
+
+def _stages(configuration: Configuration) -> dict[str, tuple[Stage, CleanSource]]:
+    """The stages in the order of training; selection and mixup belong to that of the method."""
+    own = CleanSource(configuration.selection, configuration.clean_mixup)
+    stages = {MAIN: (Stage(configuration.method, configuration.optimizer), own)}
+    if configuration.warm_up is not None:
+        stages = {"warm-up": (configuration.warm_up, CleanSource())} | stages
+    if configuration.fine_tuning is not None:
+        stages["fine-tuning"] = configuration.fine_tuning, CleanSource()
+    return stages

@@ -1,0 +1,85 @@
+"""Options: the defaults of an experiment, the parser of its options, and the configuration built from them."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import yaml
+from jsonargparse import ArgumentParser, Namespace
+
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.utils.deprecations import current_configuration
+from vri_pyro.utils.errors import UserError
+
+# What runs by default. It is named by class paths here, since the engine imports no model and no guide.
+DEFAULTS: dict[str, Any] = {
+    "method": {
+        "class_path": "vri_pyro.methods.EstimatedBilevel",
+        "init_args": {
+            "model": {
+                "class_path": "vri_pyro.models.HierarchicalRectification",
+                "init_args": {
+                    "prior": {"class_path": "vri_pyro.models.PriorNetwork", "init_args": {"hidden": [128, 64]}}
+                },
+            },
+            "guide": {
+                "class_path": "vri_pyro.guides.Hierarchical",
+                "init_args": {
+                    "vector": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}}
+                },
+            },
+            "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},
+            "estimation": {"class_path": "vri_pyro.methods.NoisyCrossEntropy"},
+        },
+    },
+    "data": {"class_path": "vri_pyro.data.Digits"},
+    "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
+    "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
+    "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
+    "schedule": {"class_path": "vri_pyro.infer.schedules.Constant"},
+    "augmentation": {"class_path": "vri_pyro.data.NoAugmentation"},
+    "clean_augmentation": {"class_path": "vri_pyro.data.NoAugmentation"},
+    "ema": 0.99,
+    "loggers": [{"class_path": "vri_pyro.training.loggers.TensorBoardLogger"}],
+}
+
+
+def configuration_parser(description: str | None = None, epilog: str | None = None) -> ArgumentParser:
+    """A parser of the options of an experiment, as in the ``config.yaml`` of a run."""
+    parser = ArgumentParser(description=description, epilog=epilog, exit_on_error=False)
+    parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
+    parser.add_class_arguments(Configuration)
+    parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
+    parser.set_defaults(DEFAULTS)
+    return parser
+
+
+def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
+    """The options in a YAML file, such as the ``config.yaml`` of a run; those of version 0.1 under their new names."""
+    return parser.parse_object(current_configuration(yaml.safe_load(path.read_text())))
+
+
+def build_configuration(parser: ArgumentParser, options: Namespace) -> Configuration:
+    """The configuration from parsed options.
+
+    Raises:
+        UserError: a class refuses its options.
+    """
+    try:
+        return Configuration(**vars(without(parser.instantiate(options), ("config", "report"))))
+    except ValueError as error:
+        raise _user_error(error) or error from None
+
+
+def _user_error(error: BaseException | None) -> UserError | None:
+    """The error that a class raised, which jsonargparse wraps where the option may also be null."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error
+
+
+def without(options: Namespace, names: Sequence[str]) -> Namespace:
+    """The options except some."""
+    return Namespace(**{name: value for name, value in vars(options).items() if name not in names})
