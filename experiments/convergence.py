@@ -39,8 +39,8 @@ from study import (
     Page,
     Record,
     Records,
-    Run,
     Study,
+    StudyRun,
     Workshop,
     config,
     main,
@@ -119,7 +119,7 @@ def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
 class Measuring(Workshop):
     """Does runs that stop at a number of steps, not of epochs, and are measured on their way."""
 
-    def perform(self, run: Run) -> Outcome:
+    def perform(self, run: StudyRun) -> Outcome:
         """See :class:`Workshop`."""
         *options, _, horizon = run.options
         parser = configuration_parser()

@@ -9,7 +9,7 @@ from study.command import Study, main, parser
 from study.execution import Workshop, run_all
 from study.page import Page
 from study.records import Record, Records, Store
-from study.runs import CONFIGS, Cell, Options, Run, config, grid, runs_of
+from study.runs import CONFIGS, Cell, Options, StudyRun, config, grid, runs_of
 from study.statistics import Estimate, paired_difference, significant, slope, spread
 from study.tables import by_method, markdown_table
 
@@ -27,9 +27,9 @@ __all__ = [
     "Page",
     "Record",
     "Records",
-    "Run",
     "Store",
     "Study",
+    "StudyRun",
     "Workshop",
     "by_method",
     "config",

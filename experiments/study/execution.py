@@ -19,7 +19,7 @@ import yaml
 from rich.console import Console
 
 from study.records import Record, Store
-from study.runs import Run
+from study.runs import StudyRun
 from vri_pyro.cli.main import main
 from vri_pyro.infer.bilevel import StructuralZeroWarning
 from vri_pyro.training.run_folder import RunFolder
@@ -47,7 +47,7 @@ class Workshop:
     keep: bool = False
     device: str = "auto"
 
-    def do(self, run: Run) -> Outcome:
+    def do(self, run: StudyRun) -> Outcome:
         """Do one run, or go on with it, and keep its record; what goes wrong is said on stderr."""
         try:
             with warnings.catch_warnings():
@@ -57,7 +57,7 @@ class Workshop:
             print(f"error: {run.name}: {type(error).__name__}: {error}", file=sys.stderr)
             return Outcome(1, None)
 
-    def perform(self, run: Run) -> Outcome:
+    def perform(self, run: StudyRun) -> Outcome:
         """Do one run and keep its record; a study whose runs are no calls of ``vri-pyro fit`` has its own."""
         folder = RunFolder(self.scratch / run.place)
         resumed = folder.last.exists()
@@ -96,7 +96,7 @@ class Outcome(NamedTuple):
     accuracy: float | None
 
 
-def run_all(runs: Sequence[Run], workshop: Workshop, jobs: int = 1) -> list[Run]:
+def run_all(runs: Sequence[StudyRun], workshop: Workshop, jobs: int = 1) -> list[StudyRun]:
     """Do the runs that were not done yet; one that fails stops no other.
 
     Args:
@@ -126,11 +126,11 @@ def run_all(runs: Sequence[Run], workshop: Workshop, jobs: int = 1) -> list[Run]
     return failed
 
 
-def _in_turn(runs: Sequence[Run], workshop: Workshop) -> Iterator[tuple[Run, Outcome]]:
+def _in_turn(runs: Sequence[StudyRun], workshop: Workshop) -> Iterator[tuple[StudyRun, Outcome]]:
     return ((run, workshop.do(run)) for run in runs)
 
 
-def _in_parallel(runs: Sequence[Run], workshop: Workshop, jobs: int) -> Iterator[tuple[Run, Outcome]]:
+def _in_parallel(runs: Sequence[StudyRun], workshop: Workshop, jobs: int) -> Iterator[tuple[StudyRun, Outcome]]:
     # Spawned, because a forked child inherits PyTorch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, max(1, len(runs))), mp_context=context, initializer=_become_worker)
@@ -165,7 +165,7 @@ def _interrupt(number: int, frame: object) -> None:
     raise KeyboardInterrupt
 
 
-def _outcome(run: Run, future: Future[Outcome]) -> Outcome:
+def _outcome(run: StudyRun, future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool:

@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from study.runs import Run, first_difference, without_folders
+from study.runs import StudyRun, first_difference, without_folders
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors, write_atomically
 
@@ -38,7 +38,7 @@ class Store:
 
     file: Path
 
-    def read(self, run: Run) -> Record | None:
+    def read(self, run: StudyRun) -> Record | None:
         """The run's record; None where it was not done.
 
         Raises:
@@ -46,18 +46,18 @@ class Store:
         """
         return next(iter(self.collect([run])), None)
 
-    def collect(self, runs: Iterable[Run]) -> Records:
+    def collect(self, runs: Iterable[StudyRun]) -> Records:
         """The records of those runs that are done, in the order of ``runs``; raises as :meth:`read`."""
         table = self._table()
         return Records([self._checked(run, table[_key(run)]) for run in runs if _key(run) in table])
 
-    def missing(self, runs: Iterable[Run]) -> list[Run]:
+    def missing(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
         """Those runs that are not done yet; raises as :meth:`read`."""
         runs = list(runs)
         done = {(record["setting"], record["method"], record["seed"]) for record in self.collect(runs)}
         return [run for run in runs if _key(run) not in done]
 
-    def write(self, run: Run, record: Record) -> None:
+    def write(self, run: StudyRun, record: Record) -> None:
         """Add or replace the run's record; of files, it keeps the names alone.
 
         Raises:
@@ -67,7 +67,7 @@ class Store:
         with self._changing() as table:
             table[_key(run)] = head | without_folders(record)
 
-    def forget(self, runs: Iterable[Run]) -> int:
+    def forget(self, runs: Iterable[StudyRun]) -> int:
         """Delete the records of those runs, whatever their options; returns how many there were.
 
         Raises:
@@ -78,7 +78,7 @@ class Store:
         with self._changing() as table:
             return len([table.pop(_key(run)) for run in runs if _key(run) in table])
 
-    def _checked(self, run: Run, record: Record) -> Record:
+    def _checked(self, run: StudyRun, record: Record) -> Record:
         difference = first_difference(record["options"], json.loads(json.dumps(run.given())))
         if difference is not None:
             raise UserError(
@@ -108,7 +108,7 @@ class Store:
             write_atomically(self.file, _packed(table))
 
 
-def _key(run: Run) -> Key:
+def _key(run: StudyRun) -> Key:
     return run.setting, run.method, run.seed
 
 

@@ -37,7 +37,7 @@ class Cell:
 
 
 @dataclass(frozen=True)
-class Run(Cell):
+class StudyRun(Cell):
     """A cell with one seed.
 
     Attributes:
@@ -77,17 +77,17 @@ def grid(settings: Mapping[str, Options], methods: Mapping[str, Options]) -> lis
     ]
 
 
-def runs_of(cells: Iterable[Cell], seeds: Iterable[int]) -> list[Run]:
+def runs_of(cells: Iterable[Cell], seeds: Iterable[int]) -> list[StudyRun]:
     """Every cell with every seed, seeds outermost, so that a study that is stopped has its cells equally often.
 
     Raises:
         ValueError: two cells would share their files.
     """
     cells = list(cells)
-    places = [Run(**vars(cell), seed=0).place for cell in cells]
+    places = [StudyRun(**vars(cell), seed=0).place for cell in cells]
     if twice := {str(place.parent) for place in places if places.count(place) > 1}:
         raise ValueError(f"several cells of the study would be kept in {sorted(twice)}; name them apart")
-    return [Run(**vars(cell), seed=seed) for seed in seeds for cell in cells]
+    return [StudyRun(**vars(cell), seed=seed) for seed in seeds for cell in cells]
 
 
 def _file_name(name: str) -> str:

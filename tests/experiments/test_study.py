@@ -20,9 +20,9 @@ from study import (
     Page,
     Record,
     Records,
-    Run,
     Store,
     Study,
+    StudyRun,
     Workshop,
     by_method,
     config,
@@ -59,7 +59,7 @@ def lines_of(table: Path) -> list[bytes]:
     return gzip.decompress(table.read_bytes()).splitlines()
 
 
-def quick_runs(seeds: range = range(2), **options: str) -> list[Run]:
+def quick_runs(seeds: range = range(2), **options: str) -> list[StudyRun]:
     changed = tuple(part for name, value in options.items() for part in (f"--{name}", value))
     return runs_of(grid({"digits": (*QUICK, *changed)}, METHODS), seeds)
 
@@ -114,7 +114,7 @@ def test_record_of_other_options_is_refused_before_anything_runs(workshop: Works
 
 
 def test_table_depends_on_its_records_alone(tmp_path: Path) -> None:
-    runs = [Run(setting, "m", ("--epochs", "2"), seed) for setting in ("s", "r") for seed in (10, 9)]
+    runs = [StudyRun(setting, "m", ("--epochs", "2"), seed) for setting in ("s", "r") for seed in (10, 9)]
     records = [{"results": {"last": run.seed / 3}, "curve": [None, 1e-300, float("nan")], "é": "ü"} for run in runs]
     written = set()
     for number, order in enumerate(permutations(range(4))):
@@ -152,7 +152,7 @@ def test_table_depends_on_its_records_alone(tmp_path: Path) -> None:
 def test_damaged_table_is_refused_by_name_with_the_remedy_and_left_as_it_is(
     change: Callable[[bytes], bytes], tmp_path: Path
 ) -> None:
-    store, run = Store(tmp_path / "study.jsonl.gz"), Run("s", "m", (), 0)
+    store, run = Store(tmp_path / "study.jsonl.gz"), StudyRun("s", "m", (), 0)
     store.write(run, {})
     before = change(store.file.read_bytes())
     store.file.write_bytes(before)
@@ -178,7 +178,7 @@ def test_damaged_table_stops_a_study_before_anything_runs(workshop: Workshop) ->
 def test_write_that_is_stopped_leaves_the_table_and_the_next_one_succeeds(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    store, runs = Store(tmp_path / "study.jsonl.gz"), [Run("s", "m", (), seed) for seed in range(3)]
+    store, runs = Store(tmp_path / "study.jsonl.gz"), [StudyRun("s", "m", (), seed) for seed in range(3)]
     store.write(runs[0], {})
     before = store.file.read_bytes()
 
@@ -197,18 +197,18 @@ def test_write_that_is_stopped_leaves_the_table_and_the_next_one_succeeds(
 def test_table_that_cannot_be_written_is_named(tmp_path: Path) -> None:
     (tmp_path / "records").touch()
     with pytest.raises(UserError, match=r"cannot write .*study\.jsonl\.gz"):
-        Store(tmp_path / "records" / "study.jsonl.gz").write(Run("s", "m", (), 0), {})
+        Store(tmp_path / "records" / "study.jsonl.gz").write(StudyRun("s", "m", (), 0), {})
 
 
 ADDING = """
 import sys
 from pathlib import Path
-from study import Run, Store
+from study import StudyRun, Store
 store, method, count = Store(Path(sys.argv[1])), sys.argv[2], int(sys.argv[3])
 print("ready", flush=True)
 sys.stdin.readline()
 for seed in range(count):
-    store.write(Run("s", method, (), seed), {"results": {"last": seed}, "filling": list(range(1000))})
+    store.write(StudyRun("s", method, (), seed), {"results": {"last": seed}, "filling": list(range(1000))})
     print(seed, flush=True)
 """
 
@@ -251,12 +251,12 @@ def test_process_that_is_killed_while_it_adds_loses_nothing_that_was_added(tmp_p
     added = [*seen, *map(int, rest.split())]
     kept = [json.loads(line)["seed"] for line in lines_of(store.file)]
     assert kept in (added, [*added, len(added)])  # the last may not have been printed
-    store.write(Run("s", "n", (), 0), {})  # its lock is free
+    store.write(StudyRun("s", "n", (), 0), {})  # its lock is free
     assert len(lines_of(store.file)) == len(kept) + 1
 
 
 def test_same_options_from_another_folder_are_the_same_run() -> None:
-    runs = [Run("s", "m", ("--data.path", f"{place}/x.npz"), 0) for place in ("/here", "/there")]
+    runs = [StudyRun("s", "m", ("--data.path", f"{place}/x.npz"), 0) for place in ("/here", "/there")]
     assert runs[0].given() == runs[1].given() == {"data.path": "x.npz"}
 
 
@@ -265,7 +265,7 @@ def test_failing_run_is_named_and_stops_no_other(
     workshop: Workshop, jobs: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
     good = quick_runs(range(1))
-    bad = Run("digits", "impossible", (*QUICK, "--split.noisy_size", "100000"), 0)
+    bad = StudyRun("digits", "impossible", (*QUICK, "--split.noisy_size", "100000"), 0)
     assert run_all([good[0], bad, good[1]], workshop, jobs) == [bad]
     assert len(workshop.store.collect([*good, bad])) == 2
     assert "error: " in capfd.readouterr().err

@@ -10,8 +10,8 @@ import pytest
 
 from vri_pyro.cli.main import main
 from vri_pyro.data import Digits
-from vri_pyro.utils.errors import UserError
 from vri_pyro.runs.predictor import Predictor
+from vri_pyro.utils.errors import UserError
 
 
 @pytest.fixture(scope="module")

@@ -12,13 +12,13 @@ import pytest
 import torch
 
 from vri_pyro.backbones import MLP
-from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.data import DeviceData, Digits, Split, mean_and_std
-from vri_pyro.utils.errors import UserError
-from vri_pyro.training.evaluation import evaluate
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.runs.results import results
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.evaluation import evaluate
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
 
 
 def _rows(test: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:

@@ -10,19 +10,19 @@ import numpy as np
 import pytest
 import torch
 
-from vri_pyro.infer.bilevel import BilevelSVI
-from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.cli.main import main
 from vri_pyro.data import Digits, Split
 from vri_pyro.diagnostics import outputs_of
-from vri_pyro.infer.elbo import RectificationELBO
-from vri_pyro.training.ensemble import Ensemble
-from vri_pyro.utils.errors import UserError
-from vri_pyro.training.evaluation import evaluate
 from vri_pyro.guides import DiagonalNormal, Hierarchical
+from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.label_issues import evidence_of
 from vri_pyro.models import Rectification
 from vri_pyro.runs.run import Run
+from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.ensemble import Ensemble
+from vri_pyro.training.evaluation import evaluate
+from vri_pyro.utils.errors import UserError
 
 VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
 

@@ -8,13 +8,13 @@ from typing import Literal
 import numpy as np
 import torch
 
-from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.runs.parsing import configuration_parser, read_configuration
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
+from vri_pyro.runs.parsing import configuration_parser, read_configuration
+from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.ensemble import build_classifier
-from vri_pyro.utils.errors import UserError
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.errors import UserError
 
 
 class Predictor:

@@ -10,20 +10,19 @@ import numpy as np
 import torch
 from torch import nn
 
+from vri_pyro.data import Split, mean_and_std
+from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, read_configuration
+from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
-from vri_pyro.utils.device import choose_device
-from vri_pyro.utils.errors import UserError
-from vri_pyro.data import Split, mean_and_std
-from vri_pyro.data.batch import Batch
-from vri_pyro.infer.algorithm import Algorithm
+from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.stages import MAIN
 from vri_pyro.training.trainer import Trainer
-from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.device import choose_device
+from vri_pyro.utils.errors import UserError
 
 
 class Run:
