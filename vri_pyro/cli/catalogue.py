@@ -1,49 +1,122 @@
-"""The methods, sources, noises and other choices that a command may name, with a line on each, for its help."""
+"""The classes that an option can name, with the first line of their docstrings.
+
+A class is registered by the import in the ``__init__`` of its folder; this module reads those files and the classes'
+own as text, so that ``vri-pyro fit --help`` does not have to import PyTorch.
+"""
 
 from __future__ import annotations
 
-import inspect
+import ast
 import re
-from argparse import RawDescriptionHelpFormatter
-from types import ModuleType
+from functools import cache
+from importlib.util import find_spec
+from pathlib import Path
+from typing import NamedTuple
 
-from jsonargparse import DefaultHelpFormatter
 
-import vri_pyro.data
-import vri_pyro.methods
-from vri_pyro.infer import schedules
-from vri_pyro.training import selection
+class Kind(NamedTuple):
+    """A kind of class that an option can name.
 
-# Class paths of one's own are as good; these are what the package brings.
-_KINDS: dict[str, tuple[type, list[ModuleType]]] = {
-    "--method": (vri_pyro.methods.Method, [vri_pyro.methods]),
-    "--data": (vri_pyro.data.Source, [vri_pyro.data]),
-    "--noise": (vri_pyro.data.LabelNoise, [vri_pyro.data]),
-    "--augmentation": (vri_pyro.data.Augmentation, [vri_pyro.data]),
-    "--schedule": (schedules.Schedule, [schedules]),
-    "--selection": (selection.Selection, [selection]),
+    Attributes:
+        option: the option, as on the command line.
+        package: the package whose ``__init__`` registers the classes.
+        base: name of their base class.
+    """
+
+    option: str
+    package: str
+    base: str
+
+
+KINDS = {
+    "method": Kind("--method", "vri_pyro.methods", "Method"),
+    "model": Kind("--method.model", "vri_pyro.models", "Model"),
+    "prior": Kind("--method.model.prior", "vri_pyro.models", "Prior"),
+    "guide": Kind("--method.guide", "vri_pyro.guides", "Guide"),
+    "guide input": Kind("--method.guide.inputs", "vri_pyro.guides", "Input"),
+    "hypergradient": Kind("--method.hypergradient", "vri_pyro.infer", "Hypergradient"),
+    "data": Kind("--data", "vri_pyro.data.sources", "Source"),
+    "noise": Kind("--noise", "vri_pyro.data.noise", "LabelNoise"),
+    "augmentation": Kind("--augmentation", "vri_pyro.data.augmentation", "Augmentation"),
+    "backbone": Kind("--backbone", "vri_pyro.backbones", "Classifier"),
+    "schedule": Kind("--schedule", "vri_pyro.infer", "Schedule"),
+    "selection": Kind("--selection", "vri_pyro.training", "Selection"),
+    "logger": Kind("--loggers", "vri_pyro.training.loggers", "Logger"),
 }
 
 
-class Catalogued(RawDescriptionHelpFormatter, DefaultHelpFormatter):
-    """A help formatter that keeps the catalogue's lines."""
+def choices(kind: str) -> dict[str, str]:
+    """The registered classes of a kind: the first line of the docstring by the name of the class, sorted.
+
+    Args:
+        kind: a key of :data:`KINDS`.
+    """
+    _, package, base = KINDS[kind]
+    registered = sorted(_imports(package).items())
+    return {
+        name: _first_line(class_definition(module, name)) for name, module in registered if _is_a(module, name, base)
+    }
 
 
 def catalogue() -> str:
-    """Every class that comes with the package, by the option that takes it, with the first line of its docstring."""
-    return "\n\n".join(f"{option} takes:\n" + "\n".join(_lines(*kind)) for option, kind in _KINDS.items())
+    """All choices as text: for each option its classes, a line each."""
+    parts = []
+    for kind, (option, _, _) in KINDS.items():
+        lines = [f"  {name:<24} {line}" for name, line in choices(kind).items()]
+        parts.append("\n".join([f"{option} takes:", *lines]))
+    return "\n\n".join(parts)
 
 
-def _lines(kind: type, packages: list[ModuleType]) -> list[str]:
-    found = (named for package in packages for named in vars(package).items())
-    classes = {
-        name: item
-        for name, item in found
-        if inspect.isclass(item) and issubclass(item, kind) and not inspect.isabstract(item)
-    }
-    return [f"  {name:<22} {_first_line(item)}" for name, item in sorted(classes.items())]
+def _imports(package: str) -> dict[str, str]:
+    """The names that a package's ``__init__`` imports, with the modules they come from."""
+    found = {}
+    for node in module_tree(package).body:
+        if isinstance(node, ast.ImportFrom) and node.module:
+            found |= {alias.asname or alias.name: node.module for alias in node.names}
+    return found
 
 
-def _first_line(item: type) -> str:
-    line = (inspect.getdoc(item) or "").splitlines()[0]
+def _classes(module: str) -> dict[str, ast.ClassDef]:
+    return {node.name: node for node in module_tree(module).body if isinstance(node, ast.ClassDef)}
+
+
+def class_definition(module: str, name: str) -> ast.ClassDef:
+    """The definition of a class, in its module or in the one that the module imports it from."""
+    return found if (found := _classes(module).get(name)) else class_definition(_imports(module)[name], name)
+
+
+def _is_a(module: str, name: str, base: str) -> bool:
+    """Whether ``name`` is a concrete subclass of ``base``."""
+    found = _classes(module).get(name)
+    return found is not None and not _is_abstract(found) and _descends(module, name, base)
+
+
+def _descends(module: str, name: str, base: str) -> bool:
+    """Whether a class has ``base`` among its bases and theirs, as far as they are this package's own."""
+    if name not in (classes := _classes(module)):
+        where = _imports(module).get(name, "")
+        return where.startswith("vri_pyro.") and _descends(where, name, base)
+    above = [one.id for one in classes[name].bases if isinstance(one, ast.Name)]
+    return base in above or any(_descends(module, one, base) for one in above)
+
+
+def _is_abstract(definition: ast.ClassDef) -> bool:
+    methods = (node for node in definition.body if isinstance(node, ast.FunctionDef))
+    return any(ast.unparse(decorator) == "abstractmethod" for method in methods for decorator in method.decorator_list)
+
+
+def _first_line(definition: ast.ClassDef) -> str:
+    line = (ast.get_docstring(definition) or "").partition("\n")[0]
     return re.sub(r":\w+:`~?([\w.]+)`", r"\1", line).replace("``", "")
+
+
+@cache
+def module_tree(module: str) -> ast.Module:
+    """The source of one of this package's modules, found without importing the packages above it."""
+    top, folder, *below = module.split(".")
+    spec = find_spec(f"{top}.{folder}")
+    assert spec is not None
+    assert spec.submodule_search_locations is not None
+    path = Path(spec.submodule_search_locations[0]).joinpath(*below)
+    file = path / "__init__.py" if path.is_dir() else path.with_suffix(".py")
+    return ast.parse(file.read_text(encoding="utf-8"))

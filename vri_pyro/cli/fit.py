@@ -12,7 +12,6 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
-from vri_pyro.cli.catalogue import catalogue
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.runs.run import Run
@@ -20,14 +19,13 @@ from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
-HELP = "train a classifier on noisy labels"
 # Where and how a run is shown and stored does not make it another run.
 PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers")
 
 
 def build_parser() -> ArgumentParser:
     """The command's parser."""
-    return configuration_parser("Train a classifier on noisy labels and leave a run folder.", catalogue())
+    return configuration_parser("Train a classifier on noisy labels and leave a run folder.")
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:

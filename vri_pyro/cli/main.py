@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import argparse
 import itertools
 import os
 import sys
@@ -9,42 +10,42 @@ import threading
 import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from importlib import import_module
 from pathlib import Path
-from typing import Any
+from types import ModuleType
 
 import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.cli import data, diagnose, fit, issues, noise, report
-from vri_pyro.cli.catalogue import Catalogued
 from vri_pyro.cli.option_errors import one_sentence
+from vri_pyro.cli.option_help import DESCRIBED, print_help
 from vri_pyro.utils.deprecations import current_arguments, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
-# Each has HELP, build_parser() and run(parser, options).
-COMMANDS: dict[str, Any] = {
-    "fit": fit,
-    "report": report,
-    "issues": issues,
-    "diagnose": diagnose,
-    "data": data,
-    "noise": noise,
+# Each is a module of this package, with build_parser() and run(parser, options), imported when it is needed.
+COMMANDS = {
+    "fit": "train a classifier on noisy labels",
+    "report": "write an HTML report on a run, or on several side by side",
+    "issues": "rank the labels of a run by their probability of being wrong",
+    "diagnose": "check the posterior of a run and write it for ArviZ",
+    "data": "show the data that a run would see: sizes, classes, noise, and a picture",
+    "noise": "inject label noise into a data set and write the labels to a file",
 }
 
 
-def build_parser() -> ArgumentParser:
-    """The parser of all commands."""
-    parser = ArgumentParser(
-        prog="vri-pyro", description="Learning with noisy labels.", formatter_class=Catalogued, exit_on_error=False
-    )
-    parser.add_argument("--version", action="version", version=vri_pyro.__version__)
+def module_of(command: str) -> ModuleType:
+    """The module of a command."""
+    return import_module(f"vri_pyro.cli.{command}")
+
+
+def build_parser(command: str) -> ArgumentParser:
+    """The parser of the command line with one of the commands."""
+    parser = ArgumentParser(prog="vri-pyro", exit_on_error=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    commands = parser.add_subcommands()
-    for name, command in COMMANDS.items():
-        commands.add_subcommand(name, command.build_parser(), help=command.HELP)
+    parser.add_subcommands().add_subcommand(command, module_of(command).build_parser())
     return parser
 
 
@@ -100,9 +101,38 @@ def _one_line(message: object) -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    parsed = build_parser().parse_args(_with_current_files(current_arguments(arguments)))
-    command = COMMANDS[parsed.subcommand]
-    return command.run(command.build_parser(), parsed[parsed.subcommand])
+    """Run the command that the arguments name; asking for help or the version imports no PyTorch."""
+    first, *rest = arguments or [""]
+    if first in ("-h", "--help"):
+        _overview().print_help()
+        return 0
+    if first == "--version":
+        print(vri_pyro.__version__)
+        return 0
+    if first not in COMMANDS:
+        known = ", ".join(map(repr, COMMANDS))
+        raise UserError(
+            f"there is no command {first!r}; choose from {known}"
+            if first and not first.startswith("-")
+            else f"the command comes first; choose from {known}"
+        )
+    if not {"-h", "--help"}.isdisjoint(rest) and first in DESCRIBED:
+        print_help(first)
+        return 0
+    parsed = build_parser(first).parse_args(_with_current_files([first, *current_arguments(rest)]))
+    module = module_of(first)
+    return module.run(module.build_parser(), parsed[first])
+
+
+def _overview() -> argparse.ArgumentParser:
+    """The parser behind ``vri-pyro --help``."""
+    parser = argparse.ArgumentParser(prog="vri-pyro", description="Learning with noisy labels.")
+    parser.add_argument("--version", action="store_true", help="show the version and exit")
+    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
+    commands = parser.add_subparsers(metavar="COMMAND", title="commands")
+    for name, line in COMMANDS.items():
+        commands.add_parser(name, help=line)
+    return parser
 
 
 def _with_current_files(arguments: Sequence[str]) -> list[str]:

@@ -1,1 +1,6 @@
-"""The training loop: stages, batches, state, evaluation, checkpoints and the run folder."""
+"""The training loop: stages, batches, state, evaluation, checkpoints, loggers and the run folder."""
+
+from vri_pyro.training.clean_mixup import CleanMixup
+from vri_pyro.training.selection import GaussianMixture, Selection, SmallLoss
+
+__all__ = ["CleanMixup", "GaussianMixture", "Selection", "SmallLoss"]

@@ -1,0 +1,144 @@
+"""The help of the commands that configure an experiment, made from source text without importing PyTorch.
+
+``jsonargparse`` builds the parser of these commands from type hints, for which every class that an option can name must
+be imported. Their help needs only the names, defaults and descriptions of the options, which this module reads from the
+source of the configuration classes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+from typing import Any, NamedTuple
+
+from docstring_parser import parse
+
+from vri_pyro.cli.catalogue import KINDS, catalogue, class_definition, module_tree
+
+_CONFIGURATION = ("vri_pyro.runs.configuration", "Configuration")
+#: command → modules with ``add_argument`` calls, and the class whose fields are the other options
+DESCRIBED = {
+    "fit": (["vri_pyro.runs.parsing"], _CONFIGURATION),
+    "data": (["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION),
+    "noise": (["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection")),
+}
+_CLASS_OPTIONS = {kind.option.removeprefix("--") for kind in KINDS.values()} | {"optimizer", "clean_augmentation"}
+_WIDTH = 100
+
+
+class Option(NamedTuple):
+    """An option as its help shows it.
+
+    Attributes:
+        name: without the leading dashes; dotted where it belongs to a group.
+        description: what it is.
+        default: as text; None where there is none.
+    """
+
+    name: str
+    description: str
+    default: str | None = None
+
+
+def options_of(command: str) -> list[Option]:
+    """The options of one of the commands in :data:`DESCRIBED`."""
+    modules, (module, name) = DESCRIBED[command]
+    return [*(option for one in modules for option in _arguments(one)), *_fields(module, name)]
+
+
+def print_help(command: str) -> None:
+    """Print the help of one of the commands in :data:`DESCRIBED`."""
+    parser = argparse.ArgumentParser(
+        prog=f"vri-pyro {command}",
+        usage=f"vri-pyro {command} [--config FILE] [--OPTION VALUE ...]",
+        description=_description(command),
+        epilog=f"{_CLASSES.format(command=command)}\n\n{catalogue()}",
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH, max_help_position=30),
+    )
+    for option in options_of(command):
+        default = "" if option.default is None else f" (default: {option.default})"
+        metavar = "CLASS" if option.name in _CLASS_OPTIONS else "VALUE"
+        text = (option.description + default).replace("%", "%%")
+        parser.add_argument(f"--{option.name}", metavar=metavar, help=text)
+    parser.print_help()
+
+
+_CLASSES = """A CLASS is one of the names below, or the class path of your own, such as my_file.MyClass.
+Its options follow it: --noise Flip --noise.rate 0.4. They are listed by, for example,
+vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add --print_config."""
+
+
+def _description(command: str) -> str:
+    """The description that the command gives to its parser: the first text in its ``build_parser``."""
+    definition = next(
+        node
+        for node in module_tree(f"vri_pyro.cli.{command}").body
+        if isinstance(node, ast.FunctionDef) and node.name == "build_parser"
+    )
+    texts = (node.value for node in ast.walk(definition) if isinstance(node, ast.Constant))
+    return max((text for text in texts if isinstance(text, str)), key=len)
+
+
+def _arguments(module: str) -> list[Option]:
+    """The options that a module adds to a parser one by one."""
+    found = []
+    for node in ast.walk(module_tree(module)):
+        if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
+            keywords = {word.arg: _text(word.value) for word in node.keywords}
+            name = _text(node.args[0]).removeprefix("--")
+            found.append(Option(name, keywords.get("help", ""), keywords.get("default")))
+    return found
+
+
+def _fields(module: str, name: str, group: str = "") -> list[Option]:
+    """The fields of a configuration class; those of a class in the same module are a group."""
+    definition = class_definition(module, name)
+    documented = parse(ast.get_docstring(definition) or "").params
+    docs = {one.arg_name: " ".join((one.description or "").split()).rstrip(".") for one in documented}
+    found = []
+    for node in definition.body:
+        if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
+            continue
+        field = node.target.id
+        if isinstance(node.value, ast.Call) and not node.value.args and _is_defined(module, node.value.func):
+            found += _fields(module, ast.unparse(node.value.func), f"{group}{field}.")
+            continue
+        default = _DEFAULTS.get(field) if not group else None
+        if default is None and node.value is not None:
+            default = _text(node.value)
+        found.append(Option(f"{group}{field}", docs[field], default))
+    return found
+
+
+def _is_defined(module: str, function: ast.expr) -> bool:
+    names = {node.name for node in module_tree(module).body if isinstance(node, ast.ClassDef)}
+    return isinstance(function, ast.Name) and function.id in names
+
+
+def _text(node: ast.expr) -> str:
+    """A default or a description as the help shows it."""
+    if not isinstance(node, ast.Constant):
+        return ast.unparse(node)
+    if node.value is None or isinstance(node.value, bool):
+        return {None: "null", True: "true", False: "false"}[node.value]
+    return str(node.value)
+
+
+def _defaults() -> dict[str, str]:
+    """The defaults that ``vri_pyro.runs.parsing`` sets, each class by its name."""
+    value = next(
+        node.value
+        for node in module_tree("vri_pyro.runs.parsing").body
+        if isinstance(node, ast.AnnAssign) and getattr(node.target, "id", "") == "DEFAULTS"
+    )
+    assert value is not None
+    return {name: _short(default) for name, default in ast.literal_eval(value).items()}
+
+
+def _short(default: Any) -> str:
+    if isinstance(default, list):
+        return ", ".join(map(_short, default))
+    return default["class_path"].rpartition(".")[2] if isinstance(default, dict) else str(default)
+
+
+_DEFAULTS = _defaults()
