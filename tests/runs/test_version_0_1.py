@@ -40,6 +40,7 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return Path(shutil.copytree(FOLDERS / request.param, tmp_path / "run"))
 
 
+@pytest.mark.filterwarnings("default::vri_pyro.utils.deprecations.DeprecatedNameWarning")
 @pytest.mark.parametrize("old", ["unfinished", "glc"], indirect=True)
 def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
     old: Path, capsys: pytest.CaptureFixture[str]
