@@ -249,8 +249,8 @@ class Split:
                 )
         if self.listing is not None and self.listing != arrays.listing:
             raise UserError(
-                "The split was made from a different list of training images (an image was added, moved, renamed or "
-                "removed, or the order changed); restore the list or make a split from these data."
+                "The split is for a different list of training images: an image was added, moved, renamed or removed, "
+                "or the order changed; restore the list or make a split from these data."
             )
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
         if self.replaced_images is not None:

@@ -48,7 +48,7 @@ class EvidentialMix(LabelNoise):
     def __post_init__(self) -> None:
         """Check the rate and the share."""
         check_rate("EvidentialMix", self.rate)
-        check_rate("EvidentialMix's share,", self.share)
+        check_rate("EvidentialMix (share)", self.share)
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
