@@ -38,7 +38,7 @@ class Arrays:
         open_set: whether true labels may be -1 (:data:`~vri_pyro.data.validation.NO_CLASS`), which marks examples that
             belong to none of the classes. If False, a label of -1 is an error.
         verified: whether ``y_train`` is known to be correct when neither ``y_train_clean`` nor ``clean_indices`` is
-            given. True for a benchmark with injected noise; False for labels that were collected but never checked.
+            given. True for a benchmark into which noise is injected later; False for labels that were never checked.
 
     Raises:
         UserError: an array is unusable; both ``y_train_clean`` and ``clean_indices`` are given;

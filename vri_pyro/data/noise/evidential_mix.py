@@ -29,15 +29,16 @@ class EvidentialMix(LabelNoise):
     another data set. The others keep their image and get a label drawn uniformly from all classes. As in the authors'
     code and in inclusive uniform noise, the drawn label may be the true label.
 
+    See :class:`~vri_pyro.data.noise.open_set.OpenSet` for the file of images.
+
     Reference: Sachdeva et al., EvidentialMix: learning with combined open-set and closed-set noisy labels, WACV 2021.
 
     Attributes:
-        images: path of an .npz file with the images of another data set; see
-            :class:`~vri_pyro.data.noise.open_set.OpenSet`.
+        images: path of an .npz file with the images of another data set, as for OpenSet.
         rate: ρ, the share of noisy examples, from 0 to 1.
         share: s, the share of open-set examples among the noisy ones, from 0 to 1.
-        exclude: words or full class names; images of matching classes are excluded. See
-            :class:`~vri_pyro.data.noise.open_set.OpenSet`.
+        exclude: words or full class names; images of classes whose name contains one of them are excluded, as for
+            OpenSet.
     """
 
     images: str | Path

@@ -59,7 +59,7 @@ def draw_foreign(images: np.ndarray, count: int, generator: np.random.Generator)
 
 
 def _keys(path: Path, groups: tuple[tuple[str, str], ...]) -> list[str]:
-    """Return the key of each group that the file contains; if it has none, return the first, so that reading fails."""
+    """Choose from each group the key in the file, or the first key if there is none; the reader reports it then."""
     if not path.is_file() or path.suffix != ".npz":
         raise UserError(f"There is no .npz file {path}; expected one with replacement images as x_train or x.")
     read_npz(path, ())

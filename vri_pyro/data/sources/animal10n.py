@@ -31,7 +31,7 @@ class Animal10N(Source):
 
     Attributes:
         root: folder of the data set.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         clean_list: a text file with the names of trusted files in ``training/``, one per line.
     """
 

@@ -34,7 +34,7 @@ class Clothing1M(Source):
 
     Attributes:
         root: folder of the data set.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         clean: the verified set used as the clean set: "val", as in the paper, or "train". The other one becomes the
             validation set.
     """

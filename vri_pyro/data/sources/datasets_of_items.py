@@ -29,7 +29,7 @@ class TorchDatasets(Source):
         test: test examples.
         clean: examples with trusted labels. If None, the clean set is drawn from ``train``, with a warning.
         validation: further examples with trusted labels, for validation; requires ``clean``.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         classes: the class names. If None, they come from ``train.classes``, or are numbers if that does not exist.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
@@ -71,7 +71,7 @@ class HuggingFace(Source):
         validation: name of the validation split with trusted labels, which may be missing; requires ``clean``.
         image: name of the image column.
         label: name of the label column, of type ``ClassLabel`` or integer.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
     """

@@ -34,7 +34,7 @@ class Food101N(Source):
 
     Attributes:
         root: folder of both archives.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         clean: list of verified images used as the clean set: "val" for the validation list, as in the paper (3,824
             images), "train" for the training list, or "both". The images of the other list become the validation set.
     """

@@ -29,7 +29,7 @@ class ImageFolder(Source):
 
     Attributes:
         root: folder of the data set.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``noisy/`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
     """

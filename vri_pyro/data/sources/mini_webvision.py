@@ -39,7 +39,7 @@ class MiniWebVision(Source):
 
     Attributes:
         root: folder of the data set.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         num_classes: number of classes to use, from the first.
         ilsvrc12: folder of ILSVRC12's validation images, with one subfolder per synset, to use as the test set. If
             None, WebVision's validation images are the test set.

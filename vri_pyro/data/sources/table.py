@@ -28,12 +28,12 @@ class Table(Source):
     Attributes:
         file: the table. A .csv file must have a header.
         root: folder to which the image paths are relative; None for the folder of the table.
-        size: side of the square that images are resized to, in pixels.
+        size: side of the square to which images are scaled and cropped, in pixels.
         path: name of the column with image paths.
         label: name of the column with labels.
         split: name of the column with splits.
-        true_label: name of the column with true labels, if they are known for all ``train`` rows. The file must then
-            have no ``clean`` or ``validation`` rows.
+        true_label: name of the column with the true labels of the ``train`` rows, if they are known. The column must be
+            filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
         verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
             them and a clean set drawn from them without a warning.
     """
