@@ -35,12 +35,12 @@ def _complaint(result: Result) -> str:
         ("--device tpu", "--device: expected is one of 'auto', 'cpu', 'cuda', not 'tpu'"),
         ("--resume maybe", "--resume: expected is true or false, not 'maybe'"),
         ("--resume", "--resume needs a value, such as --resume VALUE (true or false for a switch)"),
-        ("--noise.rate -0.1", "Flip got rate -0.1; give a probability from 0 to 1."),
+        ("--noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
         ("--noise.rate lots", "--noise.rate: expected is a number, not 'lots'"),
         ("--optimizer.lr fast", "--optimizer.lr: expected is a number, not 'fast'"),
         (
             "--optimizer.lr -1",
-            "the method of training cannot be built, change its options: Invalid learning rate: -1.0",
+            "the method of training cannot be built; change its options: Invalid learning rate: -1.0",
         ),
         ("--method.num_particles 0", "num_particles is 0; draw at least one sample per datum"),
         ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
@@ -49,7 +49,7 @@ def _complaint(result: Result) -> str:
             "training learns from clean examples and the split has none; give it some (split.clean_per_class), or the "
             "method a selection such as SmallLoss",
         ),
-        ("--split.clean_per_class -1", "clean_per_class is -1; give 0 or more."),
+        ("--split.clean_per_class -1", "clean_per_class is -1; expected a value >= 0."),
         (
             "--selection SmallLoss",
             "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or leave the",
@@ -66,7 +66,7 @@ def _complaint(result: Result) -> str:
         ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
         ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
         ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; give at least 1 epoch"),
-        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; give more than 0."),
+        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
         (
             "--augmentation RandomCrop --augmentation.size 6",
             "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
@@ -108,7 +108,7 @@ def _complaint(result: Result) -> str:
             "no virtual step is known for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
         ),
         ("--config missing.yaml", "--config: there is no file '{here}/missing.yaml'; check the path"),
-        ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (nothing was there before); free"),
+        ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (no previous file existed); free"),
     ],
 )
 def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str) -> None:
@@ -151,7 +151,7 @@ def test_bad_command(vri_pyro: Command, arguments: list[str], complaint: str) ->
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none(vri_pyro: Command) -> None:
     found = _complaint(vri_pyro("fit", "--config", "tiny.yaml", "--device", "cuda"))
-    assert found == "device is cuda but PyTorch finds no CUDA device here; use --device auto or cpu"
+    assert found == "device is cuda but no CUDA device is available; use --device auto or --device cpu"
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:
@@ -183,25 +183,31 @@ def test_sound_npz_is_the_counterpart_of_the_broken_ones(vri_pyro: Command, here
     ("changes", "complaint"),
     [
         ({"y_train": np.full(90, -1)}, "y_train[0] is -1; labels are 0 to"),
-        ({"y_train": np.arange(90) % 3 * 2}, "No label is 3 although the largest is 4"),
+        ({"y_train": np.arange(90) % 3 * 2}, "No label is 3 although the largest label is 4"),
         (
             {"y_train": np.arange(90) % 4, "classes": np.array(["a", "b", "c"])},
             "y_train[3] is 3; labels are 0 to 2",
         ),
-        ({"y_train": np.zeros(90)}, "y_train has dtype float64 where integers are needed; convert"),
-        ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; give one label an example."),
+        ({"y_train": np.zeros(90)}, "y_train has dtype float64 but must have an integer dtype; convert"),
+        ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; expected one label per example."),
         (
             {"x_train": np.where(np.arange(360).reshape(90, 4) == 7, np.nan, 1.0)},
             "x_train[1, 3] is nan, which is not a finite float32; replace or drop such values.",
         ),
         ({"x_test": np.full((9, 4), np.inf, np.float32)}, "x_test[0, 0] is inf, which is not a finite float32"),
-        ({"x_test": np.zeros((9, 5), np.float32)}, "x_test has examples of shape (5,) but those of x_train are (4,)"),
+        (
+            {"x_test": np.zeros((9, 5), np.float32)},
+            "x_test has examples of shape (5,) but x_train has examples of shape (4,)",
+        ),
         (
             {"y_train_clean": np.arange(90) % 3, "clean_indices": np.arange(9)},
-            "Both y_train_clean and clean_indices are given; keep",
+            "Both y_train_clean and clean_indices are given; use",
         ),
         ({"clean_indices": np.array([0, 90])}, "clean_indices[1] is 90; the training set has 90 examples"),
-        ({"clean_indices": np.array([0, 3, 3])}, "clean_indices holds index 3 more than once; give each index once."),
+        (
+            {"clean_indices": np.array([0, 3, 3])},
+            "clean_indices contains index 3 more than once; remove the duplicates.",
+        ),
     ],
 )
 def test_bad_arrays(vri_pyro: Command, here: Path, changes: dict[str, Any], complaint: str) -> None:
@@ -211,17 +217,17 @@ def test_bad_arrays(vri_pyro: Command, here: Path, changes: dict[str, Any], comp
 
 def test_empty_clean_set(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.array([], int)))
-    assert found == "clean_indices is empty; name at least one example whose label is trusted."
+    assert found == "clean_indices is empty; expected at least one example with a trusted label."
 
 
 def test_everything_clean_leaves_nothing_noisy(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.arange(90)))
-    assert found.startswith("No examples are left for the noisy part; take fewer")
+    assert found.startswith("No examples are left for the noisy set; use fewer")
 
 
 def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, y_train_clean=np.arange(90) % 3))
-    assert found.startswith("The data hold y_train_clean, so y_train is noisy already, but Flip(rate=0.4)")
+    assert found.startswith("y_train is already noisy, since the data have y_train_clean, but Flip(rate=0.4)")
 
 
 def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
@@ -229,8 +235,8 @@ def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: C
     result = _fit_npz(own_process, here, *NO_NOISE, "--split.clean_per_class", "null", clean_indices=clean)
     assert result.status == 0
     assert result.stderr.splitlines() == [
-        "warning: The clean set holds no example of class '1', whose labels it therefore cannot help to rectify; "
-        "trust some examples of it."
+        "warning: The clean set has no example of class '1', so it cannot help to rectify the labels of this class; "
+        "add trusted examples of it."
     ]
 
 
@@ -241,7 +247,7 @@ def test_saved_split_whose_clean_and_noisy_parts_overlap(vri_pyro: Command, here
     parts["clean_indices"][0] = parts["noisy_indices"][0]
     np.savez(here / "run" / "split.npz", **parts)
     found = _complaint(_fit_npz(vri_pyro, here, "--resume", "true"))
-    assert "noisy_indices and clean_indices share 1 examples, the first of them index" in found
+    assert "noisy_indices and clean_indices share 1 examples, the first at index" in found
 
 
 OWN_GUIDES = """

@@ -143,7 +143,7 @@ def test_augmentation_that_the_inputs_do_not_allow_is_refused_before_a_folder_is
     own = ("--data", "NpzFile", "--data.path", "float.npz", "--augmentation", "Strong")
     done = vri_pyro("fit", "--config", "tiny.yaml", *own)
     assert done.status == 2
-    assert "give uint8 images" in done.stderr
+    assert "expected uint8 images" in done.stderr
     assert not (here / "run").exists()
 
 

@@ -92,7 +92,7 @@ def test_guide_that_is_a_point_is_not_blamed(tmp_path: Path, capsys: pytest.Capt
         (["--examples", "0"], "examples is 0; choose at least 1"),
         (["--draws", "5"], "there are 5 draws, too few for a tail; give at least 25"),
         (["--output", f"{__file__}/posterior.nc"], "test_diagnose_command.py/posterior.nc: File exists"),
-        (["--output", "."], "cannot write .: it is a folder; name a file in it"),
+        (["--output", "."], "cannot write .: it is a folder; use the path of a file"),
         (["--network", "3"], "network is 3 but the run has 1"),
     ],
 )

@@ -113,7 +113,7 @@ def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: 
     resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))  # files of this process, larger than 100 bytes
     _, message = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free some space, .*\n", message)
+    assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free disk space, .*\n", message)
 
     state = torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]
     assert state["progress"]["epoch"] >= 2

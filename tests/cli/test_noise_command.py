@@ -43,7 +43,7 @@ def test_replaced_images_are_written_too(vri_pyro: Command, here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--noise Flip --noise.rate 2", "Flip got rate 2.0; give a probability from 0 to 1."),
+        ("--noise Flip --noise.rate 2", "Flip got rate 2.0; expected a probability from 0 to 1."),
         ("--noise Flip --noise.rate 0.2 --output labels.csv", "give the name of an .npz file"),
         ("--noise OpenSet", "--noise: set its options too that have no default: images"),
         ("--noise NoNoise --epochs 3", "unrecognised: --epochs 3; vri-pyro noise --help lists the options"),
@@ -79,4 +79,4 @@ def test_labels_that_nobody_has_verified_are_warned_of(vri_pyro: Command, here: 
     own = ("--data", "NpzFile", "--data.path", "own.npz", "--data.verified", "false", "--noise", "Flip")
     done = vri_pyro("noise", *own)
     assert done.status == 0
-    assert "is injected on top of labels that nobody has verified" in done.stderr
+    assert "is injected into unverified labels" in done.stderr

@@ -114,7 +114,7 @@ def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path, capsys: 
         "null",
     ]
     folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise.rate", "0.3")
-    assert "Flip(rate=0.3) is injected on top of labels that nobody has verified" in capsys.readouterr().err
+    assert "Flip(rate=0.3) is injected into unverified labels" in capsys.readouterr().err
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert "noisy/digit " in (folder / "report.html").read_text()
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
@@ -153,11 +153,11 @@ def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
     assert "in truth" not in shown
-    assert "labels that nobody has verified, and some of them may be wrong too" in shown
+    assert "The clean labels were drawn from unverified labels, so some of them may be wrong" in shown
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     text = (folder / "report.html").read_text()
     assert "in truth" not in text
-    assert "labels that nobody has verified" in text
+    assert "drawn from unverified labels" in text
     with (folder / "label_issues.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     assert "true" not in rows[0]
@@ -167,7 +167,7 @@ def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
     for changed in ([lines[0], *reversed(lines[1:])], lines[:-1]):  # another order, a row less
         file.write_text("\n".join(changed))
         assert main(["issues", str(folder), "--device", "cpu"]) == 2
-        assert "split is " in capsys.readouterr().err
+        assert "split is for " in capsys.readouterr().err
 
 
 @pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
@@ -205,7 +205,7 @@ def test_place_that_is_no_file_is_refused_before_the_work(
     (tmp_path / "own_transition.csv").mkdir()
     for place, named in ((".", "."), (tmp_path / "own.csv", "own_transition.csv")):
         assert main(["issues", str(folder), "--output", str(place), "--device", "cpu"]) == 2
-        assert f"{named}: it is a folder; name a file in it" in capsys.readouterr().err
+        assert f"{named}: it is a folder; use the path of a file" in capsys.readouterr().err
     assert not (tmp_path / "own.csv").exists()
 
 

@@ -134,7 +134,7 @@ def test_a_run_is_not_overwritten_without_being_asked(run: Callable[..., Any]) -
 def test_unwritable_run_folder_is_named(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     blocked = tmp_path / "file" / "run"
-    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*choose another place"):
+    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*use another path"):
         experiment(output=blocked).run("", "seed: 0")
 
 
@@ -164,7 +164,7 @@ def test_full_disk_leaves_the_previous_checkpoint_and_no_rubbish(tmp_path: Path)
     done = subprocess.run(
         [sys.executable, "-c", _SAVE_ON_A_FULL_DISK, path], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"cannot write {path}: File too large (the previous one is intact); free some space")
+    assert done.stdout.startswith(f"cannot write {path}: File too large (the previous file is intact); free disk space")
     assert done.stdout.count("\n") == 1
     assert load_checkpoint(path) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]

@@ -245,6 +245,6 @@ def test_numbers_below_one_are_refused_by_name(experiment: Callable[..., Experim
 
 
 def test_what_pytorch_refuses_is_the_users_to_mend(run: Run, folder: Path) -> None:
-    with pytest.raises(UserError, match=r"method of training cannot be built, .*Invalid learning rate: -1"):
+    with pytest.raises(UserError, match=r"method of training cannot be built; .*Invalid learning rate: -1"):
         run(optimizer=sgd(-1))
     assert not folder.exists()

@@ -108,7 +108,7 @@ def test_damaged_files_are_named(tmp_path: Path, name: str, content: str, read: 
 
 def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe: it is no regular file; name another one"):
+    with pytest.raises(UserError, match="pipe: it is not a regular file; use another path"):
         write_atomically(tmp_path / "pipe", b"text")
     assert (tmp_path / "pipe").is_fifo()
 
