@@ -115,7 +115,9 @@ def choose_data_plate(trace: Any, asked: str | None) -> Any:
     if asked is not None:
         if asked not in frames:
             there = ", ".join(sorted(frames)) or "none"
-            raise UserError(f"the model has no plate '{asked}' (its plates: {there}); use the name of a plate or None")
+            raise UserError(
+                f"the model has no plate '{asked}' (its plates: {there}); set data_plate to one of them or to None"
+            )
         return frames[asked]
     sites = list(observed(trace).values())
     for frame in plates(sites[0]) if sites else []:
