@@ -364,7 +364,7 @@ class _Urn(NamedTuple):
         spread: np.ndarray,
         shapes: np.ndarray,
     ) -> _Urn:
-        """Build the urns of cells from counts [B, K, K], the cells' rows and columns, and their own counts [B, cells]."""
+        """Build the urns of cells from counts [B, K, K], the cells' rows and columns, and own counts [B, cells]."""
         wrong = counts[:, rows].sum(2) - counts[:, rows, rows]
         shape = shapes[rows, np.where(columns > rows, columns - 1, columns)]  # without the diagonal
         return cls(counts[:, rows, columns] - own + spread[:, None] * shape, wrong - own + spread[:, None])
