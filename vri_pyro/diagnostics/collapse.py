@@ -16,7 +16,7 @@ from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
 
-POINT_STD = 0.05  # mean standard deviation of q; in units of v, over a few of which a sigmoid link saturates
+POINT_STD = 0.05  # mean standard deviation of q, in units of v; a sigmoid link varies over a few units
 PRIOR_KL = 0.05  # nats per datum
 LABEL_SHARE = 0.01  # share of the variance of v under q
 ACTIVE_VARIANCE = 0.01  # variance of a unit's posterior mean over the data (Burda et al. 2016)

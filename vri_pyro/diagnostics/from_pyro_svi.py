@@ -45,9 +45,9 @@ def from_pyro_svi(
 ) -> DataTree:
     """Convert a Pyro model and guide to an ArviZ tree of draws, predictions and log densities.
 
-    Dimensions are named after the plates and the event dimensions of a site. A plate that subsamples uses the
-    same subsample in all draws, and its coordinates are the subsample's indices. Besides the result, memory is needed
-    for only one chunk of draws.
+    Dimensions are named after the plates and the event dimensions of a site. A plate that subsamples uses
+    the same subsample in all draws, and its coordinates are the subsample's indices. Besides the result, memory is
+    needed for only one chunk of draws.
 
     The call advances Pyro's random state. Networks run in their current mode: call ``eval()`` on them first, or every
     draw updates the running statistics of batch normalisation.

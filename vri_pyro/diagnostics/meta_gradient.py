@@ -1,4 +1,4 @@
-"""Unbiased estimate of the squared norm of the meta loss's gradient, the quantity bounded by Theorem 1."""
+"""Unbiased estimate of the squared norm of the meta loss's gradient, which Theorem 1 of the paper bounds."""
 
 from __future__ import annotations
 
