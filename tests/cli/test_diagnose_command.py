@@ -81,16 +81,16 @@ def test_guide_that_is_a_point_is_not_blamed(tmp_path: Path, capsys: pytest.Capt
     run = fit(tmp_path / "run", "--config", str(CONFIGS / "vri_dirac.yaml"))
     assert main(["diagnose", str(run), "--examples", "10", "--draws", "30"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "The guide makes v a point, so weights say nothing about it." in printed
-    assert "The guide makes v a point, so there is no spread that could collapse." in printed
+    assert "The guide is a point mass in v, so importance weights cannot assess it." in printed
+    assert "The guide is a point mass in v, so there is no spread that could collapse." in printed
     assert "k-hat" not in printed
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--examples", "0"], "examples is 0; choose at least 1"),
-        (["--draws", "5"], "there are 5 draws, too few for a tail; give at least 25"),
+        (["--examples", "0"], "examples is 0; expected an integer >= 1"),
+        (["--draws", "5"], "the number of draws is 5, too few for Pareto k-hat; use at least 25"),
         (["--output", f"{__file__}/posterior.nc"], "test_diagnose_command.py/posterior.nc: File exists"),
         (["--output", "."], "cannot write .: it is a folder; use the path of a file"),
         (["--network", "3"], "network is 3 but the run has 1"),
@@ -113,4 +113,4 @@ def test_folder_without_a_run_and_method_without_a_pair_are_refused(
     assert "by a method without model and guide" in capsys.readouterr().err
     without_latents = fit(tmp_path / "plain", "--config", str(CONFIGS / "cross_entropy.yaml"))
     assert main(["diagnose", str(without_latents)]) == 2
-    assert f"the model of {without_latents} has no latents, so no posterior" in capsys.readouterr().err
+    assert f"the model of {without_latents} has no latents, so it has no posterior" in capsys.readouterr().err

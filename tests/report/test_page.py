@@ -117,12 +117,12 @@ def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder:
 def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
     dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
     text = Outline(render([SeenRun(Run(dirac))])).text
-    assert "The guide makes v a point, so there is no spread that could collapse." in text
+    assert "The guide is a point mass in v, so there is no spread that could collapse." in text
     assert "collapsed to a point" not in text
     assert "importance-weighted bound" not in text
     record(SeenRun(Run(dirac)))
     posterior = json.loads((dirac / "summary.json").read_text())["posterior"]
-    assert posterior["v"] == "The guide makes v a point, so there is no spread that could collapse."
+    assert posterior["v"] == "The guide is a point mass in v, so there is no spread that could collapse."
     assert "k_hat_above_0.7" not in posterior
 
 

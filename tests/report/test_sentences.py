@@ -44,7 +44,7 @@ def collapsed(seen: SeenRun, site: str, **measures: Any) -> tuple[str, str]:
 
 def test_label_that_is_ignored_is_ignored_by_the_latent_named() -> None:
     gate = Collapse("gate", 1.0, 1.0, 1.0, 1.0, np.ones(1), 0.0, 1, 0.0063)
-    assert gate.verdict == "ignores the label: it explains 0.63% of gate, below 1%"
+    assert gate.verdict == "ignores the label: the label explains 0.63% of the variance of gate, below 1%"
 
 
 @pytest.mark.parametrize(

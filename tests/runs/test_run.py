@@ -128,7 +128,7 @@ def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path:
         assert run.state == f"The run has not ended; this is how it stood after {done} of 3 epochs."
         assert (run.begun, run.has_pair) == (begun, begun)
         if not begun:
-            with pytest.raises(UserError, match="have learned nothing yet: after 1 of 3 epochs"):
+            with pytest.raises(UserError, match="are untrained: after 1 of 3 epochs"):
                 outputs_of(run, run.split.noisy_indices[:3])
         assert (evidence_of(run, run.split.noisy_indices[:3]).transition is not None) == begun
     assert main(["issues", str(folder)]) == 0
