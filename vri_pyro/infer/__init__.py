@@ -1,1 +1,1 @@
-"""The inference engine: the ELBO, the hypergradient, and the algorithms that train a classifier with them."""
+"""The inference engine: the ELBO, the hypergradients, and the algorithms that train a classifier with them."""
