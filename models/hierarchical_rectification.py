@@ -25,7 +25,7 @@ _LEAST = 1e-4  # clamps probabilities away from 0 and 1, where a gate could not 
 
 
 class HierarchicalRectification(GatedRectification):
-    """Hierarchical model with two likelihoods per label, each weighted by a gate: rectified and by a transition matrix.
+    """Hierarchical model with two gated likelihoods per label: a rectified one, and one by a transition matrix.
 
     The transition matrix T is shared by all examples; the other latents are per example::
 
@@ -51,8 +51,8 @@ class HierarchicalRectification(GatedRectification):
     share α. The weight w is detached from T and t, so only the second likelihood informs T.
 
     T̂_c is estimated when training begins, on the n_c clean examples of class c, with the classifier that an earlier
-    stage trained on the noisy labels (see :class:`~vri_pyro.methods.EstimatedBilevel`). In the prior, it counts as n_c
-    labels but at most as s. The limit s accounts for a bias that does not decrease with n_c: the estimate includes the
+    stage trained on the noisy labels (see :class:`~vri_pyro.methods.EstimatedBilevel`). In the prior, it counts as
+    min(s, n_c) labels. The limit s accounts for a bias that does not decrease with n_c: the estimate includes the
     classifier's own confusions. A class without clean examples counts as one example whose label is right.
 
     Pairs with :class:`vri_pyro.guides.Hierarchical`.
@@ -69,7 +69,8 @@ class HierarchicalRectification(GatedRectification):
 
     Reference: prior of T: GLC's estimate, Hendrycks et al., NeurIPS 2018; early-learning regularisation: Liu et al.,
         NeurIPS 2020; composite likelihoods: Varin et al., Statistica Sinica 2011; cutting feedback: Plummer, Statistics
-        and Computing 2015. Their combination with VRI's vector and MW-Net's weight is this package's.
+        and Computing 2015. Their combination with VRI's vector and MW-Net's weight is original to this
+        package.
 
     Raises:
         UserError: prior_strength, transition_weight, elr_weight or momentum is out of range.

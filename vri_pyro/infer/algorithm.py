@@ -51,8 +51,8 @@ class Algorithm(ABC):
         structural_zeros: names of the parameter groups that receive no hypergradient; None until they are known.
 
     Raises:
-        UserError: the classifier shares parameters with model or guide, or these keep parameters in Pyro's global
-            parameter store.
+        UserError: the classifier shares parameters with model or guide, or one of these keeps parameters in Pyro's
+            global parameter store.
     """
 
     #: Names of the attributes whose state dicts make up the state of the algorithm.
@@ -67,8 +67,8 @@ class Algorithm(ABC):
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(
-                f"the classifier shares {len(shared)} parameters with the model or the guide; give model and guide "
-                "their own parameters, they receive the classifier's output as an argument"
+                f"the classifier shares {len(shared)} parameters with the model or the guide; "
+                "give these parameters of their own and use the classifier's output, which they receive"
             )
 
     @property

@@ -61,7 +61,7 @@ class BilevelSVI(Algorithm):
         detach_features: whether guide and prior receive the classifier's features detached.
         clean_weight: weight of the cross entropy of a clean batch in the classifier's real step. Once the classifier
             fits the clean set, the clean loss is close to 0, and guide and prior learn little more from it.
-        restart: whether to reset the classifier when training begins to its parameters at construction. The hooks of
+        restart: whether to reset the classifier to its parameters at construction when training begins. The hooks of
             model and guide run first, on the classifier as earlier stages left it.
         hypergradient: the strategy that computes the hypergradient. Default:
             :class:`~vri_pyro.infer.hypergradient.SplitJVP`.

@@ -85,7 +85,7 @@ class RectificationELBO(ELBO):
     The KL of a latent site is analytic if PyTorch or Pyro registers a closed form for the two distributions and if
     guide and model give the site the same scale and mask. Otherwise it is a Monte Carlo estimate at the sampled values.
     :attr:`ELBOTerms.estimator` records which one was used. As in ``TraceMeanField_ELBO``, the analytic KL is correct
-    only if no parent of a latent z in the model is a descendant of z in the guide. All latents must be
+    if no parent of a latent z in the model is a descendant of z in the guide. All latents must be
     reparameterised. No evaluation synchronises host and device.
 
     Args:
@@ -213,7 +213,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
         raise UserError(
             f"the model observes nothing inside a plate named '{data_plate}' "
             f"(its plates: {', '.join(plates) or 'none'}); "
-            f"observe the labels inside pyro.plate('{data_plate}', ...) or set data_plate to the name of that plate"
+            f"observe the labels inside pyro.plate('{data_plate}', ...) or set data_plate to the name of their plate"
         )
     return ELBOTerms(
         log_likelihood=log_likelihood,
@@ -295,10 +295,10 @@ def _plate_mismatch_explained(part: str) -> Iterator[None]:
     try:
         yield
     except ValueError as error:
-        complaint = str(error).splitlines()[0] if str(error) else ""
-        if not complaint.startswith("Shape mismatch inside plate"):
+        message = str(error).splitlines()[0] if str(error) else ""
+        if not message.startswith("Shape mismatch inside plate"):
             raise
-        raise UserError(f"in the {part}: {complaint}; declare one vector per example with .to_event(1)") from error
+        raise UserError(f"in the {part}: {message}; declare one vector per example with .to_event(1)") from error
 
 
 def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = None) -> None:

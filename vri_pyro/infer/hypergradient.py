@@ -1,4 +1,4 @@
-"""Strategies to compute the hypergradient: the gradient of the clean loss after a virtual step for guide and prior.
+"""Hypergradient strategies: the gradient of the clean loss after a virtual step with respect to guide and prior.
 
 Notation: w are the classifier's parameters, φ those of guide and prior, F(w) is the classifier's output on the noisy
 batch, ℓ(F, φ) the inner loss, ŵ = S(g) the parameters after the optimiser's step along g = ∇_w ℓ, and G(ŵ) the clean
@@ -10,7 +10,8 @@ The split strategies differentiate only u for φ and treat t as a constant. They
 :class:`Unrolled` differentiates through the virtual step directly. All strategies are exact except
 :class:`SplitFiniteDifference` and :class:`SplitForwardDifference`.
 
-Reference: Sun et al. (2025), eq. 9-11. The split of the hypergradient at the network's output is this package's.
+Reference: Sun et al. (2025), eq. 9-11. The split of the hypergradient at the network's output is original to
+this package.
 """
 
 from __future__ import annotations

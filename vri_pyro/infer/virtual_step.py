@@ -19,7 +19,7 @@ VirtualStep = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def virtual_step(optimizer: Optimizer, parameters: Sequence[Tensor]) -> VirtualStep:
-    """Return a function that maps gradients of ``parameters`` to their values after the optimiser's next step.
+    """Return a function that maps gradients to the values of ``parameters`` after the optimiser's next step.
 
     The function reads the options and the state of the optimiser (weight decay, momentum, moments) and changes neither.
     Its result is differentiable in the gradients.

@@ -23,7 +23,7 @@ class TrainingContext:
     Attributes:
         classifier: the classifier as earlier stages left it, or its moving average. It is not modified.
         inputs: returns the inputs at the given positions, int64 [n], as batches [B, ...] in that order.
-        labels: the labels of all examples that training may use, int64 [N].
+        labels: the labels that training may use, of all examples, int64 [N].
         noisy: positions of the noisy examples, int64 [n], on the CPU.
         clean: positions of the clean examples, int64 [m], on the CPU; may be empty.
         seed: the seed of the run.
