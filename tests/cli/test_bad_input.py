@@ -42,7 +42,7 @@ def _complaint(result: Result) -> str:
             "--optimizer.lr -1",
             "the method of training cannot be built; change its options: Invalid learning rate: -1.0",
         ),
-        ("--method.num_particles 0", "num_particles is 0; draw at least one sample per datum"),
+        ("--method.num_particles 0", "num_particles is 0; expected a value >= 1"),
         ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
@@ -65,8 +65,13 @@ def _complaint(result: Result) -> str:
         ("--networks 0", "networks is 0; give at least 1"),
         ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
         ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
+<<<<<<< HEAD
         ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; give at least 1 epoch"),
         ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
+=======
+        ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; expected a value >= 1"),
+        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; give more than 0."),
+>>>>>>> wt/l1
         (
             "--augmentation RandomCrop --augmentation.size 6",
             "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
@@ -105,7 +110,7 @@ def _complaint(result: Result) -> str:
         ("--warm_up.epochs 3", "--warm_up: set its options too that have no default: method, optimizer"),
         (
             "--optimizer torch.optim.LBFGS",
-            "no virtual step is known for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
+            "no virtual step is implemented for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
         ),
         ("--config missing.yaml", "--config: there is no file '{here}/missing.yaml'; check the path"),
         ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (no previous file existed); free"),
@@ -286,8 +291,8 @@ class Raising(_Constant):
 @pytest.mark.parametrize(
     ("guide", "complaint"),
     [
-        ("OtherSite", "the model's latent sites ['v'] are not the guide's ['w']; every latent"),
-        ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; give both"),
+        ("OtherSite", "the model's latent sites ['v'] differ from the guide's ['w']; the guide must"),
+        ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; use the same"),
         (
             "Untyped",
             "--method: feature_dim of my_guides.Untyped.__init__ has no type; annotate it, as feature_dim: int",
@@ -309,11 +314,11 @@ def test_guide_and_model_that_do_not_fit(own_process: Command, here: Path, guide
         ),
         (
             "--method.guide DiagonalNormal",
-            "the model's latent sites ['gate', 'transition', 'transition_gate', 'v'] are",
+            "the model's latent sites ['gate', 'transition', 'transition_gate', 'v'] differ",
         ),
         (
             "--method Bilevel --method.model Rectification --method.guide Hierarchical",
-            "the model's latent sites ['v'] are not the guide's ['gate', 'transition', 'transition_gate', 'v']; every",
+            "the model's latent sites ['v'] differ from the guide's ['gate', 'transition', 'transition_gate', 'v'];",
         ),
     ],
 )
@@ -383,8 +388,9 @@ def test_other_threads_and_device_and_folder_do_not_make_another_configuration(f
 
 def test_training_that_breaks_down(vri_pyro: Command) -> None:
     result = vri_pyro("fit", "--config", "tiny.yaml", "--optimizer.lr", "1e30", "--epochs", "3", "--quiet", "true")
-    assert "not finite in 10 steps in a row; training stopped and what was saved before is intact: lower" in _complaint(
-        result
+    assert (
+        "non-finite for 10 consecutive steps; training stopped and files saved earlier are intact: lower"
+        in _complaint(result)
     )
 
 

@@ -81,7 +81,7 @@ def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(metho
         assert after.pop("guard") == {"skipped": 2, "in_a_row": 2}
         before.pop("guard")
         torch.testing.assert_close(after, before, rtol=0, atol=0)
-        with pytest.raises(NonFiniteError, match="not finite in 3 steps in a row"):
+        with pytest.raises(NonFiniteError, match="non-finite for 3 consecutive steps"):
             algorithm.step(broken, clean)
 
 
@@ -110,5 +110,5 @@ def test_negative_clean_weight_is_refused(method: Callable[..., Method]) -> None
 
 @each_method
 def test_optimiser_without_all_parameters_is_refused(method: Callable[..., Method]) -> None:
-    with pytest.raises(UserError, match="optimiser does not hold"):
+    with pytest.raises(UserError, match="optimiser does not contain"):
         method().build(Dense(), lambda parameters: SGD(list(parameters)[:1], lr=0.1))

@@ -1,4 +1,4 @@
-"""The hierarchical pair: what it infers of the transition, what it makes of a label, and how training begins."""
+"""The hierarchical pair: inference of the transition matrix, likelihood of a label, and start of training."""
 
 from __future__ import annotations
 
@@ -64,10 +64,10 @@ def _single_level(classifier: Dense) -> SingleLevelSVI:
     return SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
 
 
-def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None:
+def test_untrained_classifier_is_refused_for_the_estimate() -> None:
     model, _ = _pair()
     before = model.concentration.clone()
-    with pytest.raises(UserError, match="one was not trained yet; give the method EstimatedBilevel"):
+    with pytest.raises(UserError, match="this classifier is untrained; use the method EstimatedBilevel"):
         model.begin_training(replace(_view(Dense()), untrained=True))
     assert torch.equal(model.concentration, before)
 
@@ -131,7 +131,7 @@ def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float)
     torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * weight / weight.mean() * corrected)
 
 
-def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> None:
+def test_weight_of_an_example_with_known_position_uses_its_earlier_predictions() -> None:
     model, guide = _pair(early_learning=2.0, momentum=0.8)
     y, index = torch.tensor([0, 1, 2, 0, 2]), torch.tensor([7, 0, 3, 9, 4])
     before, now = torch.randn(2, 5, CLASSES)
@@ -151,7 +151,7 @@ def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> N
 
 
 @pytest.mark.parametrize("single_level", [False, True])
-def test_training_remembers_each_example_of_a_step_that_was_taken(single_level: bool) -> None:
+def test_completed_step_stores_the_predictions_of_its_examples(single_level: bool) -> None:
     classifier = Dense()
     algorithm = _single_level(classifier) if single_level else _algorithm(classifier)
     view = _view(classifier)
@@ -164,13 +164,13 @@ def test_training_remembers_each_example_of_a_step_that_was_taken(single_level: 
     torch.testing.assert_close(table[some], expected)
     assert table.shape == (COUNT + CLEAN, CLASSES)
     assert table.count_nonzero() == 3 * CLASSES
-    with pyro.validation_enabled(False):  # as a run has it
+    with pyro.validation_enabled(False):  # as in a training run
         algorithm.step(noisy._replace(x=noisy.x * torch.nan), view.examples.batch(view.pools.clean))
     torch.testing.assert_close(algorithm.model.memory.table[some], expected)
 
 
-def test_pull_to_earlier_predictions_moves_the_classifier_by_its_formula() -> None:
-    """The same step with and without it differs by the regulariser's gradient, and not in guide and prior's noise."""
+def test_early_learning_regulariser_moves_the_classifier_by_its_gradient() -> None:
+    """Steps with and without the regulariser differ by its gradient; guide and prior draw the same noise in both."""
     moved = []
     for strength in (0.0, 1.5):
         torch.manual_seed(3)
@@ -186,7 +186,7 @@ def test_pull_to_earlier_predictions_moves_the_classifier_by_its_formula() -> No
         pull = torch.autograd.grad(
             regulariser, list(classifier.parameters()), allow_unused=True, materialize_grads=True
         )
-        algorithm.outer_optimizer.param_groups[0]["lr"] = 0.0  # the virtual step's part of it is not looked at
+        algorithm.outer_optimizer.param_groups[0]["lr"] = 0.0  # excludes the effect through the virtual step
         before = [p.detach().clone() for p in classifier.parameters()]
         torch.manual_seed(4)
         algorithm.step(noisy, view.examples.batch(view.pools.clean))
@@ -228,7 +228,7 @@ def test_step_of_the_transition_ascends_the_bound_to_its_optimum() -> None:
     log_p = output.logits.log_softmax(-1)
 
     def bound(concentration: Tensor) -> Tensor:
-        """Of the transition's part, each true class at its best posterior."""
+        """The part of the ELBO that depends on q(T), at the optimal posteriors of the true classes."""
         q = dist.Dirichlet(concentration)
         expected = concentration.digamma() - concentration.sum(-1, keepdim=True).digamma()
         fit = torch.logsumexp(log_p + expected[:, y].mT, -1).sum()
@@ -282,7 +282,7 @@ def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() ->
     assert not torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
 
 
-def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
+def test_restart_resets_the_classifier_after_the_hook_of_the_model() -> None:
     classifier = Dense()
     built = [p.detach().clone() for p in classifier.parameters()]
     algorithm = _algorithm(classifier, restart=True)
@@ -313,7 +313,7 @@ def test_refused_step_leaves_the_transition() -> None:
     algorithm.begin_epoch(view)
     before = algorithm.guide.concentration.clone()
     x = torch.full((4, INPUTS), torch.nan)
-    with pyro.validation_enabled(False):  # as a run has it
+    with pyro.validation_enabled(False):  # as in a training run
         algorithm.step(Batch(x, torch.zeros(4, dtype=torch.int64)), view.examples.batch(view.pools.clean))
     assert torch.equal(algorithm.guide.concentration, before)
 
@@ -335,12 +335,12 @@ def test_state_keeps_the_size_and_the_initial_parameters() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": 0.0}, "strength is 0.0; give a number of labels above 0"),
+        ({"strength": 0.0}, "strength is 0.0; expected a value > 0"),
         ({"strength": float("nan")}, "strength is nan"),
-        ({"share": 1.0}, "share is 1.0; give one between 0 and 1"),
-        ({"early_learning": -1.0}, "early_learning is -1.0; give 0 or more"),
-        ({"momentum": 1.0}, "momentum is 1.0; give a number from 0 to below 1"),
-        ({"rate": 0.0}, "rate is 0.0; give one above 0 and up to 1"),
+        ({"share": 1.0}, r"share is 1\.0; expected a value in \(0, 1\)"),
+        ({"early_learning": -1.0}, "early_learning is -1.0; expected a value >= 0"),
+        ({"momentum": 1.0}, r"momentum is 1\.0; expected a value in \[0, 1\)"),
+        ({"rate": 0.0}, r"rate is 0\.0; expected a value in \(0, 1\]"),
         ({"rate": 1.5}, "rate is 1.5"),
     ],
 )

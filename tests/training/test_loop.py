@@ -200,7 +200,7 @@ def test_interrupted_run_goes_on_with_the_very_next_step(run: Run, tmp_path: Pat
 
 def test_training_that_breaks_down_says_so_and_leaves_the_last_good_checkpoint(run: Run, folder: Path) -> None:
     exploding = FineTuning(cross_entropy("clean"), sgd(1e30), epochs=1)
-    with pytest.raises(NonFiniteError, match=r"not finite in 10 steps in a row; .*: lower the learning rates"):
+    with pytest.raises(NonFiniteError, match=r"non-finite for 10 consecutive steps; .*: lower the learning rates"):
         run(epochs=2, batch_size=10, fine_tuning=exploding)
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert state["progress"]["epoch"] == 2

@@ -37,7 +37,7 @@ def _phases(folder: Path) -> list[str]:
 
 def test_transition_is_estimated_after_a_warm_up_and_refused_without(run: Run, folder: Path) -> None:
     method = Bilevel(HierarchicalRectification, Hierarchical, lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
-    with pytest.raises(UserError, match="this one was not trained yet"):
+    with pytest.raises(UserError, match="this classifier is untrained"):
         run(method=method, epochs=1)
     run(method=method, epochs=1, warm_up=Stage(cross_entropy(), sgd(0.1)), output=folder / "warmed")
 
