@@ -152,11 +152,11 @@ def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN)
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
-    assert "in truth" not in shown
+    assert "true rate" not in shown
     assert "labels that nobody has verified, and some of them may be wrong too" in shown
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     text = (folder / "report.html").read_text()
-    assert "in truth" not in text
+    assert "true rate" not in text
     assert "labels that nobody has verified" in text
     with (folder / "label_issues.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))

@@ -45,7 +45,9 @@ def build_parser() -> ArgumentParser:
         epilog=catalogue(),
         exit_on_error=False,
     )
-    parser.add_argument("--config", action="config", help="a YAML file; later files override earlier ones")
+    parser.add_argument(
+        "--config", action="config", help="a YAML file; of several files, later ones override earlier ones"
+    )
     parser.add_class_arguments(Injection)
     parser.set_defaults({name: DEFAULTS[name] for name in ("data", "noise")})
     return parser
