@@ -16,9 +16,11 @@ from vri_pyro.report.part import Drawing
 from vri_pyro.report.svg import SERIES, drawing, style
 
 _WIDTH = 4.6
-_NAMED, _NAMED_BRIEFLY, _BRIEF = 20, 30, 2  # most classes named on an axis; most with short names; length of these
+_NAMED = 20  # largest number of classes whose names are shown on an axis
+_NAMED_BRIEFLY, _BRIEF = 30, 2  # the same for short names, and the length of a short name
 _NUMBERED = 12  # largest number of classes for which the cells show their values
-_AXIS_ROOM, _LEGEND_ROOM, _IN_A_ROW = 16, 48, 30  # characters of a tick label, a legend entry, a row of tick labels
+_AXIS_ROOM, _LEGEND_ROOM = 16, 48  # largest number of characters of a tick label and of a legend entry
+_IN_A_ROW = 30  # characters in a row of tick labels above which they are rotated
 _LETTER, _HANDLE = 5.3, 36.0  # widths of a character and of a line handle in a legend, in points
 _ENOUGH = 10  # predictions in a bin for its accuracy to be plotted
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # (epochs, values) by name

@@ -27,8 +27,8 @@ def calibrations(seen: SeenRun) -> dict[str, Calibration]:
         seen: the run.
 
     Returns:
-        the calibration of the classifier, by :data:`POINT`; with its temperature fitted, by :data:`SCALED`, if there
-        are clean validation examples; and of the predictive distribution under the prior, by :data:`UNDER_PRIOR`, if
+        the calibration of the classifier, by ``POINT``; with its temperature fitted, by ``SCALED``, if there
+        are clean validation examples; and of the predictive distribution under the prior, by ``UNDER_PRIOR``, if
         the method has one.
     """
     logits, labels = seen.test
@@ -63,14 +63,14 @@ def predictions(seen: SeenRun) -> Part:
         row, column = (called(seen.classes, number) for number in cell)
         count = int((labels == cell[0]).sum())
         facts.append(Fact(f"{row} predicted as {column}", f"{percent(confusion[cell])} of {count}"))
-    caption = "Confusion matrix: share of the examples of each true class (row) predicted as each class (column)."
+    caption = "Confusion matrix: share of each true class (row) that is predicted as each class (column)."
     drawings = [
         reliability(found),
         matrix(confusion, seen.classes, "true class", "predicted class", caption),
     ]
     headline = [Fact("expected calibration error (ECE)", percent(found[POINT].ece))]
     verdicts = [_verdict(seen, found)]
-    about = "Calibration and most frequent confusions of the predictions for the test set."
+    about = "Calibration and confusions on the test set."
     return Part("Predictions", about, headline, verdicts, facts, drawings, notes=_notes(found))
 
 

@@ -121,7 +121,7 @@ class SeenRun:
 
     @cached_property
     def test_under_prior(self) -> Tensor | None:
-        """Probabilities of the test set with latents drawn from the prior, [M, K]; None if the method has no prior."""
+        """Probabilities of the test set with latents drawn from the prior, [M, K]; None for methods without latents."""
         if not self.run.has_pair:
             return None
         devices = [self.run.test.device] if self.run.test.device.type == "cuda" else []

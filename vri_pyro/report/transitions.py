@@ -22,12 +22,12 @@ def transitions(seen: SeenRun) -> Part:
         for name, one in shown.items():
             error = np.sqrt(np.nansum((one - true) ** 2))
             errors.append(Fact(f"Frobenius error, {name[0].lower()}{name[1:]}", f"{error:.2f}"))
-        shown["True (realised noise)"] = true
+        shown["True matrix (realised noise)"] = true
     facts = [*_confusions(seen, estimated, true), *errors]
     drawings = [matrix(one, seen.classes, "true class", "given label", f"{name}.") for name, one in shown.items()]
     about = (
-        "Share of the examples of each true class (row) that have each given label (column). The list shows the most "
-        "frequent confusions by the estimate. Errors are Frobenius norms of the difference from the true matrix."
+        "Probability of each given label (column) given the true class (row). The list shows the largest confusions in "
+        "the estimated matrix. Errors are Frobenius norms of the difference from the true matrix."
     )
     return Part("Transition matrices", about, facts=facts, drawings=drawings)
 
