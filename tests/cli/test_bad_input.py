@@ -1,4 +1,4 @@
-"""Bad input ends with exit status 2 and one line that names the offending thing and the remedy."""
+"""Bad input exits with status 2 and one line that names the offending input and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import FINE_TUNING, Command, Result
 
 
 def _complaint(result: Result) -> str:
-    """The one line of a well-behaved failure."""
+    """Return the error message; check that it is a single line and that the exit status is 2."""
     assert result.status == 2
     lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr
@@ -28,22 +28,22 @@ def _complaint(result: Result) -> str:
     ("options", "complaint"),
     [
         ("--epochs 0", "epochs is 0; give at least 1"),
-        ("--epochs three", "--epochs: expected is a whole number, not 'three'"),
+        ("--epochs three", "--epochs: expected an integer, not 'three'"),
         ("--batch_size -5", "batch_size is -5; give at least 1"),
         ("--threads -1", "threads is -1; give at least 0"),
         ("--seed -1", "seed is -1; give at least 0"),
-        ("--device tpu", "--device: expected is one of 'auto', 'cpu', 'cuda', not 'tpu'"),
-        ("--resume maybe", "--resume: expected is true or false, not 'maybe'"),
-        ("--resume", "--resume needs a value, such as --resume VALUE (true or false for a switch)"),
+        ("--device tpu", "--device: expected one of 'auto', 'cpu', 'cuda', not 'tpu'"),
+        ("--resume maybe", "--resume: expected true or false, not 'maybe'"),
+        ("--resume", "--resume needs a value; use --resume VALUE (true or false for a Boolean option)"),
         ("--noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
-        ("--noise.rate lots", "--noise.rate: expected is a number, not 'lots'"),
-        ("--optimizer.lr fast", "--optimizer.lr: expected is a number, not 'fast'"),
+        ("--noise.rate lots", "--noise.rate: expected a number, not 'lots'"),
+        ("--optimizer.lr fast", "--optimizer.lr: expected a number, not 'fast'"),
         (
             "--optimizer.lr -1",
             "the method of training cannot be built; change its options: Invalid learning rate: -1.0",
         ),
         ("--method.num_particles 0", "num_particles is 0; expected a value >= 1"),
-        ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
+        ("--method.guide.hidden wide", "--method.guide.hidden: expected a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
             "training learns from clean examples and the split has none; give it some (split.clean_per_class), or the "
@@ -59,9 +59,9 @@ def _complaint(result: Result) -> str:
             "selection.size is 5000 but there are 1370 noisy examples; choose fewer",
         ),
         ("--selection SmallLoss --selection.size 0", "selection.size is 0; give at least 1"),
-        ("--selection Nope", "--selection: 'Nope' is no class path; give one such as my_file.MyClass"),
+        ("--selection Nope", "--selection: 'Nope' is not a class path; expected one such as my_file.MyClass"),
         ("--ema 2", "ema is 2.0; give a decay between 0 and 1, such as 0.999, or leave it out"),
-        ("--ema much", "--ema: expected is a number, not 'much'"),
+        ("--ema much", "--ema: expected a number, not 'much'"),
         ("--networks 0", "networks is 0; give at least 1"),
         ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
         ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
@@ -77,37 +77,46 @@ def _complaint(result: Result) -> str:
             "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
             "[1, 8, 8], evaluation [1, 6, 6]); give both the same crop",
         ),
-        ("--nonsense 1", "unrecognised: --nonsense 1; vri-pyro fit --help lists the options"),
-        ("--method.guide.nonsense 1", "--method.guide: there is no option 'nonsense'; vri-pyro fit --help lists"),
-        ("--method.guide no_such.Guide", "--method.guide: there is no module 'no_such' here or installed; check"),
-        ("--noise no_such.Noise", "--noise: there is no module 'no_such' here or installed; check the class path"),
+        ("--nonsense 1", "unrecognised arguments: --nonsense 1; `vri-pyro fit --help` lists the options"),
+        (
+            "--method.guide.nonsense 1",
+            "--method.guide: there is no option 'nonsense'; `vri-pyro fit --help` lists the options",
+        ),
+        (
+            "--method.guide no_such.Guide",
+            "--method.guide: module 'no_such' is neither in the working directory nor installed; check the class path",
+        ),
+        (
+            "--noise no_such.Noise",
+            "--noise: module 'no_such' is neither in the working directory nor installed; check the class path",
+        ),
         (
             "--method.guide vri_pyro.guides.Nope",
             "--method.guide: module 'vri_pyro.guides' has no class 'Nope'; check the class path",
         ),
         (
             "--method.guide vri_pyro.models.CrossEntropy",
-            "--method.guide: vri_pyro.models.CrossEntropy is no Guide; name a subclass of Guide",
+            "--method.guide: expected a subclass of Guide, not vri_pyro.models.CrossEntropy",
         ),
         (
             "--method.model.prior vri_pyro.guides.DiagonalNormal",
-            "--method.model.prior: vri_pyro.guides.DiagonalNormal is no Prior; name a subclass of Prior",
+            "--method.model.prior: expected a subclass of Prior, not vri_pyro.guides.DiagonalNormal",
         ),
-        ("--noise vri_pyro.data.Digits", "--noise: vri_pyro.data.Digits is no LabelNoise; name a subclass"),
-        ("--backbone torch.nn.Linear", "--backbone: torch.nn.Linear is no Classifier; name a subclass of"),
-        ("--schedule linear", "--schedule: 'linear' is no class path; give one such as my_file.MyClass"),
+        ("--noise vri_pyro.data.Digits", "--noise: expected a subclass of LabelNoise, not vri_pyro.data.Digits"),
+        ("--backbone torch.nn.Linear", "--backbone: expected a subclass of Classifier, not torch.nn.Linear"),
+        ("--schedule linear", "--schedule: 'linear' is not a class path; expected one such as my_file.MyClass"),
         (
             "--method.hypergradient Nope",
-            "--method.hypergradient: 'Nope' is no class path; give one such as my_file.MyClass",
+            "--method.hypergradient: 'Nope' is not a class path; expected one such as my_file.MyClass",
         ),
-        ("--data vri_pyro.data.NpzFile", "--data: set its options too that have no default: path"),
-        ("--fine_tuning.epochs 3", "--fine_tuning: set its options too that have no default: method, optimizer"),
+        ("--data vri_pyro.data.NpzFile", "--data: options without a default are missing; set path"),
+        ("--fine_tuning.epochs 3", "--fine_tuning: options without a default are missing; set method, optimizer"),
         ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; give at least 1"),
         (
             "--config tuned.yaml --fine_tuning.schedule CyclicCosine --fine_tuning.schedule.half_period 0",
             "schedule.half_period is 0",
         ),
-        ("--warm_up.epochs 3", "--warm_up: set its options too that have no default: method, optimizer"),
+        ("--warm_up.epochs 3", "--warm_up: options without a default are missing; set method, optimizer"),
         (
             "--optimizer torch.optim.LBFGS",
             "no virtual step is implemented for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
@@ -127,12 +136,12 @@ def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str)
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: [1,\nb: }", "--config: this is no valid YAML, mend it: while parsing a flow node"),
-        ("- 1\n", "--config: the file must map options to values, as config.yaml of a run folder does"),
-        ("epoch: 3\n", "there is no option 'epoch'; vri-pyro fit --help lists the options"),
+        ("a: [1,\nb: }", "--config: the file is not valid YAML; correct it: while parsing a flow node"),
+        ("- 1\n", "--config: the file does not map options to values; use the format of config.yaml in a run folder"),
+        ("epoch: 3\n", "there is no option 'epoch'; `vri-pyro fit --help` lists the options"),
         (
             "method: {class_path: vri_pyro.methods.Bilevel, init_args: {guid: x}}",
-            "--method: there is no option 'guid'; vri-pyro fit --help lists the options",
+            "--method: there is no option 'guid'; `vri-pyro fit --help` lists the options",
         ),
     ],
 )
@@ -144,9 +153,9 @@ def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: st
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "name a command; vri-pyro --help lists them"),
-        (["train"], f"there is no command 'train'; choose from {', '.join(map(repr, COMMANDS))}"),
-        (["--nonsense"], "unrecognised: --nonsense; vri-pyro fit --help lists the options"),
+        ([], "the command is missing; `vri-pyro --help` lists the commands"),
+        (["train"], f"there is no command 'train'; expected one of {', '.join(map(repr, COMMANDS))}"),
+        (["--nonsense"], "unrecognised arguments: --nonsense; `vri-pyro fit --help` lists the options"),
     ],
 )
 def test_bad_command(vri_pyro: Command, arguments: list[str], complaint: str) -> None:
@@ -160,7 +169,7 @@ def test_cuda_where_there_is_none(vri_pyro: Command) -> None:
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:
-    """Arrays of a sound .npz, 90 vectors of 3 classes, with ``changes``."""
+    """Arrays of a valid .npz file, 90 vectors of 3 classes, updated by ``changes``."""
     labels = np.arange(90) % 3
     arrays = {
         "x_train": np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32),
@@ -180,7 +189,7 @@ def _fit_npz(command: Command, here: Path, *options: str, **changes: Any) -> Res
 NO_NOISE = ("--noise", "vri_pyro.data.NoNoise")
 
 
-def test_sound_npz_is_the_counterpart_of_the_broken_ones(vri_pyro: Command, here: Path) -> None:
+def test_valid_npz_is_accepted(vri_pyro: Command, here: Path) -> None:
     assert _fit_npz(vri_pyro, here).status == 0
 
 
@@ -295,7 +304,8 @@ class Raising(_Constant):
         ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; use the same"),
         (
             "Untyped",
-            "--method: feature_dim of my_guides.Untyped.__init__ has no type; annotate it, as feature_dim: int",
+            "--method: parameter feature_dim of my_guides.Untyped.__init__ has no type annotation; annotate it, for "
+            "example as feature_dim: int",
         ),
     ],
 )
@@ -351,7 +361,7 @@ def test_debug_shows_the_traceback(own_process: Command, place: str) -> None:
 
 @pytest.fixture
 def finished(vri_pyro: Command) -> Command:
-    """The command line, in a folder where a run has ended."""
+    """The command line, in a folder with a finished run."""
     assert vri_pyro("fit", "--config", "tiny.yaml").status == 0
     return vri_pyro
 

@@ -1,4 +1,4 @@
-"""``vri-pyro diagnose``: its file, which ArviZ opens alone, and its verdicts."""
+"""``vri-pyro diagnose``: the file for ArviZ, which needs no vri_pyro, and the diagnostics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 ALONE = """
 import sys
 for name in ("vri_pyro", "pyro"):
-    sys.modules[name] = None  # importing it fails
+    sys.modules[name] = None  # makes the import fail
 import arviz as az
 tree = az.from_netcdf(sys.argv[1])
 assert "torch" not in sys.modules

@@ -150,11 +150,11 @@ def test_unverified_labels_give_no_true_labels(tmp_path: Path, capsys: pytest.Ca
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN)
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
-    assert "in truth" not in shown
+    assert "true rate" not in shown
     assert "The clean labels were drawn from unverified labels, so some of them may be wrong" in shown
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     text = (folder / "report.html").read_text()
-    assert "in truth" not in text
+    assert "true rate" not in text
     assert "drawn from unverified labels" in text
     with (folder / "label_issues.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
