@@ -12,7 +12,7 @@ from infer.toys import INPUTS, Dense
 from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
-from vri_pyro.interfaces.training_context import Pools, TrainingContext
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods import ConfidentLearning
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.confident_learning import FoldDescent, PrunedDescent, fold_of, label_issues
@@ -48,48 +48,54 @@ def _stages(folds: int, classifier: Dense) -> tuple[list[FoldDescent], PrunedDes
     return [fold for fold in first if isinstance(fold, FoldDescent)], last
 
 
-def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> TrainingContext:
+def _examples(noisy: np.ndarray) -> DeviceData:
     x = np.zeros((100, INPUTS))
     y = np.zeros(100, dtype=np.int64)
     x[noisy, TRUE], y[noisy] = 5.0, GIVEN
-    examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return TrainingContext(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
+    return DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+
+
+def _context(noisy: np.ndarray, classifier: Dense) -> TrainingContext:
+    examples = _examples(noisy)
+    return TrainingContext(
+        classifier,
+        lambda positions: [examples.batch(positions).x],
+        examples.y,
+        noisy=torch.from_numpy(noisy),
+        clean=torch.arange(3),
+        seed=0,
+    )
 
 
 def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:
     classifier = Dense()
     noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions that are not in order
     folds, last = _stages(3, classifier)
+    examples = _examples(noisy)
     initial = {name: value.clone() for name, value in classifier.state_dict().items()}
     left_out = []
     for fold in folds:
-        view = _view(noisy, classifier)
-        pools = fold.begin_epoch(view)
-        assert pools is not None
+        chosen = fold.begin_training(_context(noisy, classifier))
         torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
-        left_out.append(np.setdiff1d(noisy, pools.noisy))
+        left_out.append(np.setdiff1d(noisy, chosen.numpy()))
         assert len(left_out[-1]) == 30
         for _ in range(60):
-            fold.step(view.examples.batch(pools.noisy), view.examples.batch(pools.clean))
-        assert fold.begin_epoch(_view(noisy, classifier, epoch=1)) is None
+            fold.step(examples.batch(chosen), examples.batch(torch.arange(3)))
     assert sorted(np.concatenate(left_out)) == sorted(noisy)
 
-    view = _view(noisy, classifier)
-    pools = last.begin_epoch(view)
-    assert pools is not None
+    chosen = last.begin_training(_context(noisy, classifier))
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
-    assert np.setdiff1d(noisy, pools.noisy).tolist() == sorted(noisy[WRONG])
-    batch = view.examples.batch(pools.noisy)
+    assert np.setdiff1d(noisy, chosen.numpy()).tolist() == sorted(noisy[WRONG])
+    batch = examples.batch(chosen)
     assert last.step(batch, batch)["kept"] == pytest.approx(86 / 90)
-    assert last.begin_epoch(_view(noisy, classifier, epoch=1)) is None
 
 
 def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
     noisy, classifier, average = np.arange(5, 95), Dense(), Dense()
     (fold, _), _ = _stages(2, classifier)
-    view = _view(noisy, average)
-    fold.predict_held_out(view)
-    batch = view.examples.batch(noisy[fold.held_out(view)])
+    context = _context(noisy, average)
+    fold.predict_held_out(context)
+    batch = _examples(noisy).batch(noisy[fold.held_out(context)])
     with torch.no_grad():
         expected, other = (network(batch.x).logits.softmax(-1) for network in (average, classifier))
     torch.testing.assert_close(fold.probabilities, expected)
@@ -100,7 +106,7 @@ def test_state_keeps_what_the_folds_have_said() -> None:
     noisy = np.arange(5, 95)
     folds, _ = _stages(2, Dense())
     assert folds[0].state_dict()["probabilities"] is None
-    folds[0].predict_held_out(_view(noisy, Dense()))
+    folds[0].predict_held_out(_context(noisy, Dense()))
     others, _ = _stages(2, Dense())
     others[0].load_state_dict(folds[0].state_dict())
     torch.testing.assert_close(others[0].probabilities, folds[0].probabilities, rtol=0, atol=0)

@@ -25,7 +25,7 @@ def _elr(classifier: Dense, rate: float = 0.1, **options: float) -> ELRDescent:
 
 def test_step_follows_cross_entropy_and_regulariser_by_their_formulas() -> None:
     classifier, noisy = Dense(), batch(7)._replace(index=INDEX)
-    algorithm = _elr(classifier)
+    algorithm = _elr(classifier, clean_weight=0.0)
     algorithm.step(noisy, noisy)
     reference = copy.deepcopy(classifier)
     before = algorithm.memory.table[INDEX]
@@ -64,14 +64,14 @@ def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
     assert algorithm.memory.table.shape == (13, CLASSES)
 
 
-@pytest.mark.parametrize(("strength", "learns_the_label"), [(0.0, True), (3.0, False)])
+@pytest.mark.parametrize(("elr_weight", "learns_the_label"), [(0.0, True), (3.0, False)])
 def test_regulariser_outweighs_a_label_that_the_early_classifier_disagrees_with(
-    strength: float, learns_the_label: bool
+    elr_weight: float, learns_the_label: bool
 ) -> None:
     classifier, wrong = Dense(), Batch(torch.randn(1, 5), torch.tensor([1]), torch.tensor([0]))
     with torch.no_grad():
         classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # it says class 0, and said so before
-    algorithm = _elr(classifier, strength=strength)
+    algorithm = _elr(classifier, elr_weight=elr_weight)
     algorithm.memory.table = torch.tensor([[0.95, 0.03, 0.02]])
     p = classifier(wrong.x).logits.softmax(-1)[0, 0].item()
     algorithm.step(wrong, wrong)
@@ -93,5 +93,5 @@ def test_batch_without_an_index_and_bad_options_are_refused() -> None:
         _elr(Dense()).step(batch(7), batch(5))
     with pytest.raises(UserError, match="momentum is 1"):
         _elr(Dense(), momentum=1.0)
-    with pytest.raises(UserError, match="strength is -3"):
-        _elr(Dense(), strength=-3.0)
+    with pytest.raises(UserError, match="elr_weight is -3"):
+        _elr(Dense(), elr_weight=-3.0)

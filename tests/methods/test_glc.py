@@ -13,7 +13,7 @@ from torch.nn import functional as F
 from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
-from vri_pyro.interfaces.training_context import Pools, TrainingContext
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
 from vri_pyro.methods import GLC
 from vri_pyro.methods.base import Stage
@@ -29,6 +29,22 @@ LABELS = np.array([0, 1, 1, 0, 2, 1, 0, 2, 1, 2])
 def _examples() -> DeviceData:
     x = np.random.default_rng(0).normal(size=(len(LABELS), INPUTS))
     return DeviceData(x, LABELS, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+
+
+def _context(classifier: Dense, clean: list[int]) -> TrainingContext:
+    examples = _examples()
+    return TrainingContext(
+        classifier,
+        lambda positions: [examples.batch(positions).x],
+        examples.y,
+        noisy=torch.arange(len(LABELS)),
+        clean=torch.tensor(clean, dtype=torch.int64),
+    )
+
+
+def _estimate(classifier: Dense, clean: list[int]) -> torch.Tensor:
+    context = _context(classifier, clean)
+    return glc_estimate(context.predict(context.clean), context.labels_at(context.clean))
 
 
 def test_forward_correction_is_the_mixture_of_the_matrix_rows() -> None:
@@ -59,8 +75,8 @@ def test_class_that_is_never_given_leaves_loss_and_gradient_finite(label: int) -
 
 
 def test_estimate_is_the_mean_prediction_of_each_classs_clean_examples() -> None:
-    classifier, examples, clean = Dense(dropout=0.5), _examples(), np.array([8, 0, 3, 5])
-    estimate = glc_estimate(classifier, examples, clean)
+    classifier, examples, clean = Dense(dropout=0.5), _examples(), [8, 0, 3, 5]
+    estimate = _estimate(classifier, clean)
     assert classifier.training
     p = copy.deepcopy(classifier).eval()(examples.batch(np.arange(10)).x).logits.softmax(-1).detach()
     torch.testing.assert_close(estimate[0], (p[0] + p[3]) / 2)
@@ -69,25 +85,21 @@ def test_estimate_is_the_mean_prediction_of_each_classs_clean_examples() -> None
 
 
 def test_class_without_clean_examples_keeps_its_labels() -> None:
-    estimate = glc_estimate(Dense(), _examples(), np.array([0, 3, 5]))
+    estimate = _estimate(Dense(), [0, 3, 5])
     assert estimate[2].tolist() == [0, 0, 1]
     with pytest.raises(UserError, match="no clean examples"):
-        glc_estimate(Dense(), _examples(), np.array([], dtype=np.int64))
+        _estimate(Dense(), [])
 
 
-def _begun(classifier: Dense, clean: np.ndarray) -> GLCDescent:
-    algorithm = GLC().build(classifier, sgd)
-    pools = Pools(np.arange(len(LABELS)), clean)
-    view = TrainingContext(
-        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
-    )
-    algorithm.begin_epoch(view)
+def _begun(classifier: Dense, clean: list[int]) -> GLCDescent:
+    algorithm = GLC(clean_weight=0.0).build(classifier, sgd)
+    algorithm.begin_training(_context(classifier, clean))
     return algorithm
 
 
 def test_step_corrects_noisy_examples_and_takes_clean_ones_at_their_word() -> None:
     classifier, noisy = Dense(), batch(7)._replace(index=torch.tensor([4, 0, 9, 2, 1, 7, 3]))
-    algorithm = _begun(classifier, np.array([0, 1, 4]))
+    algorithm = _begun(classifier, [0, 1, 4])
     reference = copy.deepcopy(classifier)
     metrics = algorithm.step(noisy, noisy)
 
@@ -102,26 +114,16 @@ def test_step_corrects_noisy_examples_and_takes_clean_ones_at_their_word() -> No
 
 
 def test_matrix_is_the_trained_classifiers_and_training_starts_anew() -> None:
-    classifier, clean = Dense(), np.array([0, 1, 4])
+    classifier, clean = Dense(), [0, 1, 4]
     initial = copy.deepcopy(classifier.state_dict())
     algorithm = GLC().build(classifier, partial(SGD, lr=0.1, momentum=0.9))
     with torch.no_grad():
         for p in classifier.parameters():
             p.add_(torch.randn_like(p))
-    expected = glc_estimate(classifier, _examples(), clean)
-    pools = Pools(np.arange(len(LABELS)), clean)
-    view = TrainingContext(
-        _examples(), pools, epoch=0, epochs=2, batch_size=4, num_classes=CLASSES, seed=0, predictor=classifier
-    )
-    algorithm.begin_epoch(view)
+    expected = _estimate(classifier, clean)
+    algorithm.begin_training(_context(classifier, clean))
     torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
-
-    algorithm.step(batch(4)._replace(index=torch.arange(4)), batch(4))
-    trained = copy.deepcopy(classifier.state_dict())
-    algorithm.begin_epoch(TrainingContext(_examples(), pools, 1, 2, 4, CLASSES, 0, classifier))
-    torch.testing.assert_close(classifier.state_dict(), trained, rtol=0, atol=0)
-    torch.testing.assert_close(algorithm.transition, expected, rtol=0, atol=0)
 
 
 def test_estimation_is_a_stage_of_its_own_as_long_as_the_other_unless_it_says_otherwise() -> None:

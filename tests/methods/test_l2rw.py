@@ -45,7 +45,8 @@ def test_step_follows_the_loss_weighted_as_by_the_unrolled_reference(
 ) -> None:
     classifier, noisy, clean = make(), batch(9, shape), batch(5, shape)
     reference = copy.deepcopy(classifier)
-    algorithm = L2RW(hypergradient=strategy).build(classifier, partial(SGD, lr=0.1, momentum=0.9, weight_decay=0.05))
+    optimizer = partial(SGD, lr=0.1, momentum=0.9, weight_decay=0.05)
+    algorithm = L2RW(hypergradient=strategy, clean_weight=0.0).build(classifier, optimizer)
     metrics = algorithm.step(noisy, clean)
 
     weights = _weights_by_hand(copy.deepcopy(reference), noisy, clean, rate=0.5)
@@ -71,7 +72,7 @@ def test_example_counts_as_far_as_its_gradient_agrees_with_that_of_the_clean_los
     weights = agreement.clamp_min(0) / agreement.clamp_min(0).sum()
     assert weights[:5].sum() > weights[5:].sum()
     losses = F.cross_entropy(classifier(noisy.x).logits, noisy.y, reduction="none").detach()
-    metrics = L2RW().build(classifier, partial(SGD, lr=0.1)).step(noisy, clean)
+    metrics = L2RW(clean_weight=0.0).build(classifier, partial(SGD, lr=0.1)).step(noisy, clean)
     torch.testing.assert_close(metrics["loss"], (weights * losses).sum())
 
 
@@ -90,6 +91,6 @@ def test_step_with_no_weight_leaves_the_classifier_where_it_is() -> None:
     x = torch.randn(4, 5)
     noisy, clean = Batch(x, torch.ones(4, dtype=torch.int64)), Batch(x, torch.zeros(4, dtype=torch.int64))
     before = copy.deepcopy(classifier.state_dict())
-    metrics = L2RW().build(classifier, partial(SGD, lr=0.1)).step(noisy, clean)
+    metrics = L2RW(clean_weight=0.0).build(classifier, partial(SGD, lr=0.1)).step(noisy, clean)
     assert metrics["kept"] == 0
     torch.testing.assert_close(classifier.state_dict(), before, rtol=0, atol=0)

@@ -21,7 +21,8 @@ def test_step_follows_the_cross_entropy_of_mixed_inputs_against_mixed_labels() -
     classifier, noisy = Dense(), batch(7)
     reference = copy.deepcopy(classifier)
     torch.manual_seed(3)
-    metrics = MixupDescent(classifier, SGD(classifier.parameters(), lr=0.1), alpha=0.7).step(noisy, noisy)
+    algorithm = MixupDescent(classifier, SGD(classifier.parameters(), lr=0.1), alpha=0.7, clean_weight=0.0)
+    metrics = algorithm.step(noisy, noisy)
 
     torch.manual_seed(3)
     share, partner = Beta(0.7, 0.7).sample(), torch.randperm(7)

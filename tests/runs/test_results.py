@@ -53,10 +53,10 @@ def test_nothing_is_chosen_without_validation() -> None:
     assert found["chosen_epoch"] is None
 
 
-def test_epochs_of_phases_that_only_prepare_another_do_not_count_while_there_are_others() -> None:
+def test_epochs_of_preparatory_stages_are_ignored_once_another_stage_has_begun() -> None:
     rows = _rows([90.0, 10.0, 80.0], validation=[99.0, 70.0, 60.0])
-    for row, phase in zip(rows, ("fold 1", "training", "training"), strict=True):
-        row["stage"] = phase
+    for row, stage in zip(rows, ("fold 1", "training", "training"), strict=True):
+        row["stage"] = stage
     found = results(rows, ["fold 1"])
     assert (found["chosen"], found["chosen_epoch"], found["last_10"]) == (10.0, 1, 45.0)
     assert results(rows[:1], ["fold 1"])["chosen_epoch"] == 0

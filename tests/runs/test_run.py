@@ -68,7 +68,7 @@ def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_pat
     assert list(run.algorithms) == ([*before, "training"] if stage == "warm_up" else ["training", *before])
     assert isinstance(run.guide, DiagonalNormal)
     assert run.has_pair
-    assert f"{name}: estimation" in run.preparing
+    assert f"{name}: estimation" in run.preparatory
 
 
 def test_classifier_has_the_last_epochs_test_accuracy(run: Run, folder: Path) -> None:

@@ -12,7 +12,7 @@ import pytest
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Digits, Flip
 from vri_pyro.infer.schedules import Constant
-from vri_pyro.runs.configuration import SplitSizes
+from vri_pyro.runs.configuration import Configuration, SplitSizes
 from vri_pyro.runs.experiment import Experiment
 
 from .spies import cross_entropy, sgd
@@ -42,7 +42,7 @@ def experiment(folder: Path) -> Iterator[Callable[..., Experiment]]:
             "output": folder,
             "quiet": True,
         }
-        return Experiment(**(options | changes))
+        return Experiment(Configuration(**(options | changes)))
 
     yield build
     pyro.enable_validation(True)  # a run switches it off

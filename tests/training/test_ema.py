@@ -42,37 +42,37 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
 def test_average_is_exponential_over_the_steps_in_weights_and_buffers() -> None:
     classifier = SmallCNN((1, 8, 8), 3).double()
     assert any(name.endswith("running_mean") for name in classifier.state_dict())
-    predictor, history = EMA(classifier, 0.7), []
+    average, history = EMA(classifier, 0.7), []
     for _ in range(4):
         _moved(classifier)
-        predictor.update()
+        average.update()
         history.append(_state(classifier))
-    for name, found in _state(predictor.network).items():
+    for name, found in _state(average.network).items():
         expected = history[0][name]
         for later in history[1:]:
             expected = 0.7 * expected + 0.3 * later[name]
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_average_starts_anew_with_a_phase_and_is_kept_until_its_first_step() -> None:
+def test_restarted_average_keeps_its_value_until_the_next_step() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = EMA(classifier, 0.9)
+    average = EMA(classifier, 0.9)
     for _ in range(3):
         _moved(classifier)
-        predictor.update()
-    before = _state(predictor.network)
-    predictor.begin_phase()
-    assert all(torch.equal(before[name], value) for name, value in _state(predictor.network).items())
+        average.update()
+    before = _state(average.network)
+    average.restart()
+    assert all(torch.equal(before[name], value) for name, value in _state(average.network).items())
     _moved(classifier)
-    predictor.update()
-    assert all(torch.equal(value, classifier.state_dict()[n]) for n, value in _state(predictor.network).items())
+    average.update()
+    assert all(torch.equal(value, classifier.state_dict()[n]) for n, value in _state(average.network).items())
 
 
 def test_without_a_decay_the_classifier_itself_predicts() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = EMA(classifier)
-    assert predictor.network is classifier
-    assert predictor.state_dict() is None
+    average = EMA(classifier)
+    assert average.network is classifier
+    assert average.state_dict() is None
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, float("nan")])
@@ -122,8 +122,8 @@ def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pyt
     assert not any(torch.equal(one, other) for one, other in pairwise(seen))
 
 
-def test_each_phase_has_an_average_of_its_own(run: Run, folder: Path) -> None:
-    last = Spying("clean")  # trains nothing, so that its phase's average is where the classifier stands
+def test_each_stage_has_an_average_of_its_own(run: Run, folder: Path) -> None:
+    last = Spying("clean")  # trains nothing, so the average of its stage equals the classifier
     run(epochs=2, ema=0.999, fine_tuning=FineTuning(last, sgd(0.1), epochs=1))
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert torch.equal(state["classifier"]["head.weight"], state["stages"][0]["classifier"]["head.weight"])

@@ -69,11 +69,11 @@ def test_each_network_is_trained_as_it_would_be_alone() -> None:
     method = cross_entropy()
     together = [MLP((4,), 3, hidden=(5,)) for _ in range(2)]
     alone = copy.deepcopy(together)
-    learner = build_algorithm(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
+    algorithm = build_algorithm(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
     single = [method.build(network, sgd(0.3)) for network in alone]
     for _ in range(4):
         noisy = Batch(torch.randn(6, 4), torch.arange(6) % 3)
-        loss = learner.step(noisy, noisy)["loss"]
+        loss = algorithm.step(noisy, noisy)["loss"]
         torch.testing.assert_close(loss, torch.stack([one.step(noisy, noisy)["loss"] for one in single]).mean())
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
@@ -90,8 +90,9 @@ def test_metrics_are_means_over_the_networks() -> None:
             super().__init__(classifier, torch.optim.SGD(classifier.parameters(), lr=0.1))
             self.loss = loss
 
-    learners = [Reporting(1.0), Reporting(3.0)]
-    found = EnsembleAlgorithm(Ensemble([one.classifier for one in learners]), learners).step(None, None)  # type: ignore[arg-type]
+    members = [Reporting(1.0), Reporting(3.0)]
+    algorithm = EnsembleAlgorithm(Ensemble([one.classifier for one in members]), members)
+    found = algorithm.step(None, None)  # type: ignore[arg-type]
     assert {name: value.item() for name, value in found.items()} == {"loss": 2.0, "only/1.0": 1.0, "only/3.0": 3.0}
 
 
@@ -132,7 +133,7 @@ def test_networks_that_choose_pools_all_draw_from_the_firsts_choice(run: Run) ->
     run(method=method, networks=2, epochs=2)
     first, second = method.algorithms
     assert first.seen == second.seen
-    assert [view.epoch for view in first.views] == [view.epoch for view in second.views] == [0, 1]
+    assert len(first.contexts) == len(second.contexts) == 1
 
 
 def test_networks_of_bad_number_are_refused(run: Run) -> None:

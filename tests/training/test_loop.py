@@ -1,4 +1,4 @@
-"""Which batches an algorithm is given, at which learning rates, in which phase, and what ends the training."""
+"""Which batches an algorithm is given, at which learning rates, in which stage, and what ends the training."""
 
 from __future__ import annotations
 
@@ -100,7 +100,7 @@ def test_steps_happen_in_training_mode_although_evaluation_comes_in_between(run:
     assert all(step.training_mode for step in method.spy.seen)
 
 
-def test_cosine_schedule_runs_over_each_phase_from_the_phases_own_rate(run: Run) -> None:
+def test_cosine_schedule_spans_each_stage_from_the_learning_rate_of_the_stage(run: Run) -> None:
     first, second = Spying(), Spying("clean")
     fine_tuning = FineTuning(second, sgd(0.003), epochs=1)
     run(method=first, epochs=2, optimizer=sgd(0.1), schedule=Cosine(), fine_tuning=fine_tuning)

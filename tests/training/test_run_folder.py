@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import vri_pyro
 from vri_pyro.data import Digits, Split
 from vri_pyro.runs.configuration import FineTuning, SplitSizes
+from vri_pyro.training.loggers import TensorBoardLogger
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
@@ -40,7 +41,7 @@ def test_metrics_have_a_row_an_epoch_with_losses_rates_and_accuracies(run: Run, 
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
 
 
-def test_columns_of_a_later_phase_are_empty_before_it(folder: Path) -> None:
+def test_columns_of_a_later_stage_are_empty_before_it(folder: Path) -> None:
     folder.mkdir()
     RunFolder(folder).write_metrics([{"epoch": 0, "meta_loss": 0.5}, {"epoch": 1, "loss": 0.25}])
     assert _metrics(folder) == [
@@ -78,7 +79,7 @@ def test_split_is_saved_and_is_the_one_reported(run: Run, folder: Path) -> None:
 
 
 def test_tensorboard_holds_every_epoch(run: Run, folder: Path) -> None:
-    run(fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.01), epochs=2))
+    run(fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.01), epochs=2), loggers=[TensorBoardLogger()])
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     logged = events.Scalars("test_accuracy")
     assert [event.step for event in logged] == [0, 1, 2, 3, 4]

@@ -11,20 +11,20 @@ from vri_pyro.training.loggers import Rows
 from vri_pyro.utils.errors import UserError
 
 
-def evaluated_rows(rows: Rows, preparing: Collection[str] = ()) -> dict[int, dict[str, Any]]:
+def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, dict[str, Any]]:
     """The rows that a run is judged by, by their epochs; see :func:`results`."""
     evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
     if not evaluated:
         raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
-    return {epoch: row for epoch, row in evaluated.items() if row.get("phase") not in preparing} or evaluated
+    return {epoch: row for epoch, row in evaluated.items() if row.get("stage") not in preparatory} or evaluated
 
 
-def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | None]:
+def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, float | None]:
     """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
 
     Args:
         rows: the metrics, a row an epoch, some of them evaluated.
-        preparing: phases that only prepare another, whose epochs do not count; they do while there are no others.
+        preparatory: phases that only prepare another, whose epochs do not count; they do while there are no others.
 
     Returns:
         ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the last
@@ -34,7 +34,7 @@ def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | No
     Raises:
         UserError: no epoch was evaluated yet.
     """
-    evaluated = evaluated_rows(rows, preparing)
+    evaluated = evaluated_rows(rows, preparatory)
     accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
     found: dict[str, float | None] = {
         "last": accuracies[max(accuracies)],
