@@ -1,1 +1,1 @@
-"""The training loop: stages, batches, state, evaluation, checkpoints and the run folder."""
+"""Training loop: stages, batches, state, evaluation, checkpoints, run folder and loggers."""
