@@ -1,4 +1,4 @@
-"""Confident learning: folds part the noisy examples, and what cleanlab says of their probabilities is pruned."""
+"""Confident learning: cross-validation folds, and pruning with cleanlab."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ WRONG = np.array([3, 10, 44, 71])
 GIVEN = np.where(np.isin(np.arange(90), WRONG), (TRUE + 1) % 3, TRUE)
 
 
-def test_every_example_is_in_one_fold_and_every_class_in_proportion() -> None:
+def test_folds_are_stratified_and_depend_on_the_seed() -> None:
     folds = fold_of(GIVEN, 5, seed=0)
     sizes = np.array([[((folds == fold) & (label == GIVEN)).sum() for label in range(3)] for fold in range(5)])
     assert sizes.sum() == 90
@@ -34,7 +34,7 @@ def test_every_example_is_in_one_fold_and_every_class_in_proportion() -> None:
     assert not np.array_equal(folds, fold_of(GIVEN, 5, seed=1))
 
 
-def test_labels_that_sure_probabilities_contradict_are_issues() -> None:
+def test_labels_that_confident_probabilities_contradict_are_issues() -> None:
     probabilities = np.full((90, 3), 0.05) + 0.85 * np.eye(3)[TRUE]
     assert np.flatnonzero(label_issues(GIVEN, probabilities, "prune_by_noise_rate")).tolist() == WRONG.tolist()
 
@@ -67,9 +67,9 @@ def _context(noisy: np.ndarray, classifier: Dense) -> TrainingContext:
     )
 
 
-def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:
+def test_stages_hold_out_each_fold_once_and_prune_the_contradicted_labels() -> None:
     classifier = Dense()
-    noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions that are not in order
+    noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions in random order
     folds, last = _stages(3, classifier)
     examples = _examples(noisy)
     initial = {name: value.clone() for name, value in classifier.state_dict().items()}
@@ -90,7 +90,7 @@ def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_con
     assert last.step(batch, batch)["kept"] == pytest.approx(86 / 90)
 
 
-def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
+def test_probabilities_are_those_of_the_classifier_in_the_context() -> None:
     noisy, classifier, average = np.arange(5, 95), Dense(), Dense()
     (fold, _), _ = _stages(2, classifier)
     context = _context(noisy, average)
@@ -102,7 +102,7 @@ def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
     assert not torch.allclose(expected, other)
 
 
-def test_state_keeps_what_the_folds_have_said() -> None:
+def test_state_dict_has_the_probabilities_of_the_folds() -> None:
     noisy = np.arange(5, 95)
     folds, _ = _stages(2, Dense())
     assert folds[0].state_dict()["probabilities"] is None
@@ -112,10 +112,10 @@ def test_state_keeps_what_the_folds_have_said() -> None:
     torch.testing.assert_close(others[0].probabilities, folds[0].probabilities, rtol=0, atol=0)
 
 
-def test_too_few_folds_folds_that_are_not_built_and_no_cleanlab_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="folds is 1; give at least 2"):
+def test_too_few_folds_unbuilt_folds_and_missing_cleanlab_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="folds is 1; expected a value >= 2"):
         ConfidentLearning(folds=1)
-    with pytest.raises(UserError, match="build those of its stages"):
+    with pytest.raises(UserError, match="build the methods of its stages"):
         ConfidentLearning().build(Dense(), sgd)
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     with pytest.raises(UserError, match=r"pip install 'vri-pyro\[cleanlab\]'"):

@@ -84,7 +84,9 @@ def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None
 def test_estimation_by_a_method_of_several_stages_is_refused() -> None:
     sgd = partial(torch.optim.SGD, lr=0.1)
     method = EstimatedBilevel(HierarchicalRectification, NoLatents, sgd, estimation=GLC())
-    with pytest.raises(UserError, match="estimation is GLC, which has stages of its own; give a method of one stage"):
+    with pytest.raises(
+        UserError, match="estimation is GLC, which has several stages; use a method with a single stage"
+    ):
         method.stages("training", Stage(method, sgd, epochs=3))
 
 

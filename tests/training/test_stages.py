@@ -1,4 +1,4 @@
-"""Stages before and after the main one, methods that are several stages, and algorithms that choose their pools."""
+"""Stages before and after the main stage, methods with several stages, and algorithms that choose their examples."""
 
 from __future__ import annotations
 
@@ -34,14 +34,14 @@ def _stage_names(folder: Path) -> list[str]:
         return [row["stage"] for row in csv.DictReader(file)]
 
 
-def test_transition_is_estimated_after_a_warm_up_and_refused_without(run: Run, folder: Path) -> None:
+def test_transition_estimate_needs_a_warm_up(run: Run, folder: Path) -> None:
     method = Bilevel(HierarchicalRectification, Hierarchical, lambda parameters: torch.optim.Adam(parameters, lr=1e-3))
     with pytest.raises(UserError, match="this one was not trained yet"):
         run(method=method, epochs=1)
     run(method=method, epochs=1, warm_up=Stage(cross_entropy(), sgd(0.1)), output=folder / "warmed")
 
 
-def test_warm_up_comes_first_and_is_as_long_as_the_main_stage_unless_it_says_otherwise(
+def test_warm_up_comes_first_and_is_as_long_as_the_main_stage_by_default(
     run: Run, folder: Path, tmp_path: Path
 ) -> None:
     run(epochs=2, warm_up=Stage(cross_entropy(), sgd(0.1)))
@@ -57,7 +57,7 @@ def test_all_stages_train_the_same_classifier(run: Run) -> None:
     assert first.spy.classifier is second.spy.classifier is third.spy.classifier
 
 
-def test_stage_has_a_schedule_of_its_own_or_the_runs(run: Run) -> None:
+def test_stage_uses_its_own_schedule_or_that_of_the_run(run: Run) -> None:
     first, second, third = Spying(), Spying(), Spying()
     warm_up = Stage(first, sgd(0.2), epochs=1, schedule=Constant())
     run(
@@ -73,7 +73,7 @@ def test_stage_has_a_schedule_of_its_own_or_the_runs(run: Run) -> None:
 
 
 class Folded(Spying):
-    """Two folds on other parts of the data, then itself."""
+    """Has two folds with other pools before the main stage."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -84,23 +84,25 @@ class Folded(Spying):
         return {f"fold {number}": fold for number, fold in enumerate(folds)} | {name: stage}
 
 
-def test_method_may_consist_of_several_stages(run: Run, folder: Path) -> None:
+def test_method_can_have_several_stages(run: Run, folder: Path) -> None:
     method = Folded()
     run(method=method, epochs=2)
     assert _stage_names(folder) == ["fold 0", "fold 1", "training", "training"]
     assert [len(fold.spy.seen) for fold in method.folds] == [4, 4]
-    assert load_checkpoint(folder / "checkpoints" / "best.pt")["epoch"] == 3  # all are alike, and folds do not count
+    assert (
+        load_checkpoint(folder / "checkpoints" / "best.pt")["epoch"] == 3
+    )  # all accuracies are equal, and folds are ignored
     assert method.folds[0].spy.classifier is method.spy.classifier
 
 
-def test_stages_of_a_method_in_the_place_of_the_warm_up_come_before_the_main_one(run: Run, folder: Path) -> None:
+def test_warm_up_method_can_have_several_stages(run: Run, folder: Path) -> None:
     run(warm_up=Stage(Folded(), sgd(0.1), epochs=1), epochs=1)
     assert _stage_names(folder) == ["warm-up: fold 0", "warm-up: fold 1", "warm-up", "training"]
 
 
 @pytest.mark.parametrize("epochs", [0, -1])
-def test_stage_without_epochs_is_refused(epochs: int) -> None:
-    with pytest.raises(UserError, match=f"epochs is {epochs}; give at least 1"):
+def test_stage_without_epochs_raises(epochs: int) -> None:
+    with pytest.raises(UserError, match=f"epochs is {epochs}; expected a value >= 1"):
         Stage(cross_entropy(), sgd(0.1), epochs)
 
 
@@ -133,8 +135,8 @@ class ChoosingNone(Choosing):
         return algorithm
 
 
-def test_choosing_nothing_to_train_on_is_an_error_that_names_the_stage(run: Run) -> None:
-    with pytest.raises(UserError, match="training has chosen no example to train on; loosen"):
+def test_choosing_no_examples_raises_with_the_name_of_the_stage(run: Run) -> None:
+    with pytest.raises(UserError, match="training selected no examples to train on; relax"):
         run(method=ChoosingNone())
 
 
@@ -181,7 +183,7 @@ def test_run_with_chosen_examples_is_resumed_bit_for_bit_without_repeating_a_hoo
         torch.testing.assert_close(one["classifier"], other["classifier"], rtol=0, atol=0)
 
 
-def test_going_back_to_the_initial_state_forgets_the_training_and_the_momentum() -> None:
+def test_restoring_the_initial_state_resets_parameters_and_momentum() -> None:
     classifier = MLP((3,), 2, hidden=(4,))
     before = {name: value.clone() for name, value in classifier.state_dict().items()}
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1, momentum=0.9)
@@ -194,7 +196,7 @@ def test_going_back_to_the_initial_state_forgets_the_training_and_the_momentum()
     assert not optimizer.state
 
 
-def test_initial_state_comes_from_the_checkpoint_not_from_the_classifier_it_was_built_around() -> None:
+def test_loaded_initial_state_replaces_the_one_at_construction() -> None:
     one, other = MLP((3,), 2, hidden=(4,)), MLP((3,), 2, hidden=(4,))
     saved, initial = InitialState(one).state_dict(), InitialState(other)
     initial.load_state_dict(saved)

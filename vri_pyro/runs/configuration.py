@@ -23,8 +23,8 @@ class SplitSizes:
     """Sizes of the clean, validation and noisy sets.
 
     Attributes:
-        clean_per_class: clean examples per class; null uses all of the data's clean indices; 0 leaves the clean set
-            empty, for methods that need none and for a selection.
+        clean_per_class: clean examples per class; null uses all examples whose labels the data mark as clean; 0 leaves
+            the clean set empty, for methods that need none and for a selection.
         validation_per_class: validation examples per class, held out to choose the best epoch; data with their own
             validation examples use all of those.
         noisy_size: number of noisy examples; null uses all remaining examples.
