@@ -104,7 +104,7 @@ def test_other_format_raises_with_both_numbers(path: Path, content: Any, found: 
 
 
 @pytest.mark.parametrize(
-    ("asked", "difference"),
+    ("config", "difference"),
     [
         (CONFIG.replace("60", "61"), "epochs was 60, now it is 61"),
         (CONFIG.replace("Flow", "Dirac"), r"method\.guide was Flow, now it is Dirac"),
@@ -112,9 +112,9 @@ def test_other_format_raises_with_both_numbers(path: Path, content: Any, found: 
         (CONFIG.replace("epochs: 60\n", ""), "epochs was 60, now it is not set"),
     ],
 )
-def test_other_configuration_raises_with_the_option_that_differs(path: Path, asked: str, difference: str) -> None:
+def test_other_configuration_raises_with_the_option_that_differs(path: Path, config: str, difference: str) -> None:
     with pytest.raises(UserError, match=difference):
-        load_checkpoint(path, asked)
+        load_checkpoint(path, config)
 
 
 def test_resuming_with_another_configuration_changes_nothing(run: Callable[..., Any], folder: Path) -> None:

@@ -28,7 +28,8 @@ class Bilevel(Method):
         outer_optimizer: optimiser of guide and prior.
         num_particles: k, number of samples of the guide per example.
         inner_kl_weight: λ, weight of the KL in the loss of the virtual step (paper, eq. 6).
-        outer_kl_weight: β, weight of the KL in the outer objective; the clean loss is divided by the learning rate.
+        outer_kl_weight: β, weight of the KL in the outer objective; the other term is the clean loss divided by the
+            learning rate.
         detach_features: whether guide and prior receive the features detached from the classifier's graph.
         clean_weight: weight of the cross entropy of a clean batch in the classifier's real step; 0 in the paper.
         hypergradient: strategy for the hypergradient; SplitJVP by default.

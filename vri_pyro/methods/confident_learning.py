@@ -70,7 +70,7 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filte
 
 
 class FoldDescent(CrossEntropyDescent):
-    """Trains on the noisy examples outside one fold with cross entropy, from the initial parameters.
+    """Trains with cross entropy on the noisy examples outside one fold, from the initial parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.
@@ -127,7 +127,7 @@ class FoldDescent(CrossEntropyDescent):
 
 
 class PrunedDescent(CrossEntropyDescent):
-    """Trains on the noisy examples that remain after pruning with cross entropy, from the initial parameters.
+    """Trains with cross entropy on the noisy examples that remain after pruning, from the initial parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.

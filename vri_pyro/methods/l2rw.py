@@ -21,7 +21,7 @@ from vri_pyro.methods.descent import Descent
 
 
 class L2RWDescent(Descent):
-    """Minimises Σ w_i CE(F(x_i), y_i) with weights from one gradient step on the clean loss, started at zero.
+    """Minimises Σ w_i CE(F(x_i), y_i) with weights from one gradient step on the clean loss, starting at zero.
 
     Let θ be the classifier's parameters, θ̂(ε) = θ − Σ ε_i ∇_θ CE(F(x_i), y_i) a plain gradient step, and G the clean
     cross entropy. The weights are

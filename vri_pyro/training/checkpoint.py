@@ -84,14 +84,14 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
     return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
 
 
-def _first_difference(saved: str, asked: str) -> str | None:
+def _first_difference(saved: str, expected: str) -> str | None:
     """Describe the first option in which two YAML configurations differ; None if they are equal."""
-    if saved == asked:
+    if saved == expected:
         return None
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # already shown when config.yaml was read
         was = dict(named_options(current_configuration(yaml.safe_load(saved))))
-    now = dict(named_options(yaml.safe_load(asked)))
+    now = dict(named_options(yaml.safe_load(expected)))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:

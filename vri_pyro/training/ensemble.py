@@ -93,7 +93,7 @@ class EnsembleAlgorithm(Algorithm):
     def begin_training(self, context: TrainingContext) -> Tensor | None:
         """Call the hook of every member, and return the choice of the first one, since all share the same batches.
 
-        The context receives a copy of the ensemble, since a member may restart its network during the hook.
+        The hooks receive a copy of the ensemble, since the hook of a member may restart its network.
         """
         context = replace(context, classifier=copy.deepcopy(context.classifier))
         first, *_ = [member.begin_training(context) for member in self.members]

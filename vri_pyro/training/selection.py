@@ -77,7 +77,7 @@ class SmallLoss(Selection):
 
     Attributes:
         size: number of examples to select; 1,000 in the paper.
-        balanced: whether to select the same number for each given label; all examples of a class with too few.
+        balanced: whether to select the same number of examples per given label; a class with fewer contributes all.
     """
 
     size: int = 1000
