@@ -37,12 +37,7 @@ def test_balanced_small_loss_takes_the_smallest_of_every_class_as_given() -> Non
     losses = np.array([0.1, 0.2, 0.3, 0.4, 5.0, 6.0, 7.0, 8.0])
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 2])
     assert sorted(SmallLoss(6, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 5, 7]  # class 2 has one example
-    assert sorted(SmallLoss(4, balanced=True).choose(losses, labels, 3)) == [
-        0,
-        1,
-        4,
-        7,
-    ]  # class 0 gets the remainder
+    assert sorted(SmallLoss(4, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 7]  # remainder: class 0
 
 
 def test_mixture_takes_the_lower_of_two_groups_whatever_their_scale() -> None:

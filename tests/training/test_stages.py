@@ -89,9 +89,8 @@ def test_method_can_have_several_stages(run: Run, folder: Path) -> None:
     run(method=method, epochs=2)
     assert _stage_names(folder) == ["fold 0", "fold 1", "training", "training"]
     assert [len(fold.spy.seen) for fold in method.folds] == [4, 4]
-    assert (
-        load_checkpoint(folder / "checkpoints" / "best.pt")["epoch"] == 3
-    )  # all accuracies are equal, and folds are ignored
+    best = load_checkpoint(folder / "checkpoints" / "best.pt")
+    assert best["epoch"] == 3  # all accuracies are equal, and folds are ignored
     assert method.folds[0].spy.classifier is method.spy.classifier
 
 

@@ -40,8 +40,8 @@ class Run:
         folder: the run folder, a :class:`~vri_pyro.training.run_folder.RunFolder`.
         algorithms: algorithms of all stages by name, in the order of training.
         algorithm: algorithm of the main stage.
-        classifier: the classifier in evaluation mode, an input of model and guide. It is the predictor, or the chosen
-            network of an ensemble. ``algorithm.classifier`` instead has the weights after the last step.
+        classifier: the classifier whose output model and guide receive, in evaluation mode. It is the predictor, or
+            the chosen network of an ensemble. ``algorithm.classifier`` instead has the weights after the last step.
         model, guide: model and guide of ``algorithm``, in evaluation mode; see :attr:`has_pair`.
         predictor: the network that was evaluated in the run: the moving average if the run has one, and the whole
             ensemble if it has several networks.
