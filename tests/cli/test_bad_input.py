@@ -27,11 +27,11 @@ def _complaint(result: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--epochs 0", "epochs is 0; give at least 1"),
+        ("--epochs 0", "epochs is 0; expected a value >= 1"),
         ("--epochs three", "--epochs: expected an integer, not 'three'"),
-        ("--batch_size -5", "batch_size is -5; give at least 1"),
-        ("--threads -1", "threads is -1; give at least 0"),
-        ("--seed -1", "seed is -1; give at least 0"),
+        ("--batch_size -5", "batch_size is -5; expected a value >= 1"),
+        ("--threads -1", "threads is -1; expected a value >= 0"),
+        ("--seed -1", "seed is -1; expected a value >= 0"),
         ("--device tpu", "--device: expected one of 'auto', 'cpu', 'cuda', not 'tpu'"),
         ("--resume maybe", "--resume: expected true or false, not 'maybe'"),
         ("--resume", "--resume needs a value; use --resume VALUE (true or false for a Boolean option)"),
@@ -46,36 +46,31 @@ def _complaint(result: Result) -> str:
         ("--method.guide.hidden wide", "--method.guide.hidden: expected a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
-            "training learns from clean examples and the split has none; give it some (split.clean_per_class), or the "
-            "method a selection such as SmallLoss",
+            "training needs clean examples but the split has none; set split.clean_per_class, use a selection such as "
+            "SmallLoss, or set method.clean_weight to 0",
         ),
         ("--split.clean_per_class -1", "clean_per_class is -1; expected a value >= 0."),
         (
             "--selection SmallLoss",
-            "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or leave the",
+            "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or remove the",
         ),
         (
             "--selection SmallLoss --selection.size 5000 --split.clean_per_class 0",
-            "selection.size is 5000 but there are 1370 noisy examples; choose fewer",
+            "selection.size is 5000 but there are 1370 noisy examples; expected a value <= 1370",
         ),
-        ("--selection SmallLoss --selection.size 0", "selection.size is 0; give at least 1"),
+        ("--selection SmallLoss --selection.size 0", "selection.size is 0; expected a value >= 1"),
         ("--selection Nope", "--selection: 'Nope' is not a class path; expected one such as my_file.MyClass"),
-        ("--ema 2", "ema is 2.0; give a decay between 0 and 1, such as 0.999, or leave it out"),
+        ("--ema 2", "ema is 2.0; expected a decay in (0, 1), such as 0.999, or null for no average"),
         ("--ema much", "--ema: expected a number, not 'much'"),
-        ("--networks 0", "networks is 0; give at least 1"),
-        ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
-        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
-<<<<<<< HEAD
-        ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; give at least 1 epoch"),
-        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
-=======
+        ("--networks 0", "networks is 0; expected a value >= 1"),
+        ("--clean_mixup.every 0", "clean_mixup.every is 0; expected a value >= 1"),
+        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; expected a finite value > 0"),
         ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; expected a value >= 1"),
-        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; give more than 0."),
->>>>>>> wt/l1
+        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
         (
             "--augmentation RandomCrop --augmentation.size 6",
-            "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
-            "[1, 8, 8], evaluation [1, 6, 6]); give both the same crop",
+            "the classifier's inputs have different shapes (augmentation [1, 6, 6], clean_augmentation "
+            "[1, 8, 8], evaluation [1, 6, 6]); use the same crop in both augmentations",
         ),
         ("--nonsense 1", "unrecognised arguments: --nonsense 1; `vri-pyro fit --help` lists the options"),
         (
@@ -111,7 +106,7 @@ def _complaint(result: Result) -> str:
         ),
         ("--data vri_pyro.data.NpzFile", "--data: options without a default are missing; set path"),
         ("--fine_tuning.epochs 3", "--fine_tuning: options without a default are missing; set method, optimizer"),
-        ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; give at least 1"),
+        ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; expected a value >= 1"),
         (
             "--config tuned.yaml --fine_tuning.schedule CyclicCosine --fine_tuning.schedule.half_period 0",
             "schedule.half_period is 0",
@@ -356,7 +351,7 @@ def test_debug_shows_the_traceback(own_process: Command, place: str) -> None:
     result = own_process(*(["--debug", *command] if place == "before" else [*command, "--debug"]))
     assert result.status != 0
     assert "Traceback (most recent call last)" in result.stderr
-    assert "epochs is 0; give at least 1" in result.stderr
+    assert "epochs is 0; expected a value >= 1" in result.stderr
 
 
 @pytest.fixture
@@ -368,14 +363,14 @@ def finished(vri_pyro: Command) -> Command:
 
 def test_folder_that_holds_a_run(finished: Command) -> None:
     found = _complaint(finished("fit", "--config", "tiny.yaml"))
-    assert found == "run already holds a run; add --resume true to continue it, or choose another --output"
+    assert found == "run already contains a run; add --resume true to continue it, or choose another --output"
 
 
 def test_truncated_checkpoint(finished: Command, here: Path) -> None:
     last = here / "run" / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:-1000])
     found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
-    assert found.startswith("checkpoint run/checkpoints/last.pt is damaged or no checkpoint; delete it and start")
+    assert found.startswith("checkpoint run/checkpoints/last.pt is damaged or not a checkpoint; delete it and restart")
 
 
 def test_checkpoint_of_another_configuration(finished: Command) -> None:
@@ -387,7 +382,7 @@ def test_checkpoint_of_another_version(finished: Command, here: Path) -> None:
     last = here / "run" / "checkpoints" / "last.pt"
     torch.save(torch.load(last, weights_only=True) | {"format": 99}, last)
     found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
-    assert f"has format 99, this version of vri_pyro reads {FORMAT}; use the version that wrote it" in found
+    assert f"has format 99 but this version of vri_pyro reads format {FORMAT}; use the version that wrote it" in found
 
 
 def test_other_threads_and_device_and_folder_do_not_make_another_configuration(finished: Command, here: Path) -> None:

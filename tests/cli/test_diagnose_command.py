@@ -107,7 +107,7 @@ def test_folder_without_a_run_and_method_without_a_pair_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diagnose", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     peer = fit(tmp_path / "peer", "--method", "vri_pyro.methods.ELR")
     assert main(["diagnose", str(peer)]) == 2
     assert "by a method without model and guide" in capsys.readouterr().err

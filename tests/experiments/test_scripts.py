@@ -128,7 +128,7 @@ def test_intervals_of_finished_runs_are_told_from_those_that_are_warned_of(tmp_p
     assert "0 of 0 runs that are not warned of; 1 are" in done.stdout
     missing = run("noise_rate_intervals.py", ["nowhere"], tmp_path)
     assert missing.returncode == 2
-    assert "is no run folder" in missing.stderr
+    assert "is not a run folder" in missing.stderr
 
 
 def test_every_script_is_listed() -> None:

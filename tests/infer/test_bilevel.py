@@ -179,8 +179,8 @@ def test_real_step_descends_the_rectified_loss_under_the_new_guide_without_its_k
     detach_features: bool, share_forward: bool
 ) -> None:
     options = {"share_forward": share_forward, "detach_features": detach_features, "inner_kl_weight": 0.7}
-    algorithm, noisy, clean = seeded(_with(Case(), **options), SplitJVP())
-    algorithm.outer_optimizer.param_groups[0]["lr"] = 0.1  # so that the old and the new guide clearly differ
+    algorithm, noisy, clean = seeded(_with(Case(), clean_weight=0.0, **options), SplitJVP())
+    algorithm.outer_optimizer.param_groups[0]["lr"] = 0.1  # old and new guide are clearly different
     old = _parameters(algorithm.classifier)
     plain = copy.deepcopy(algorithm.classifier)
     algorithm.step(noisy, clean)
@@ -625,10 +625,11 @@ def test_rescues_a_classifier_whose_labels_are_mostly_flipped(seed: int) -> None
     noisy, clean, test = _blobs(300, flipped=0.6), _blobs(30, flipped=0.0), _blobs(500, flipped=0.0)
     plain = Dense(inputs=2, width=16)
     rescued = copy.deepcopy(plain)
-    ordinary = SingleLevelSVI(plain, CrossEntropy(16, CLASSES), NoLatents(16, CLASSES), plain_sgd(plain.parameters()))
+    pair = CrossEntropy(16, CLASSES), NoLatents(16, CLASSES)
+    ordinary = SingleLevelSVI(plain, *pair, plain_sgd(plain.parameters()), clean_weight=0.0)
     model, guide = rectification(16, hidden=(16,)), diagonal_normal(16, hidden=(16,))
     outer_optimizer = Adam([*model.parameters(), *guide.parameters()], lr=1e-2)
-    bilevel = BilevelSVI(rescued, model, guide, plain_sgd(rescued.parameters()), outer_optimizer)
+    bilevel = BilevelSVI(rescued, model, guide, plain_sgd(rescued.parameters()), outer_optimizer, clean_weight=0.0)
     with pyro.validation_enabled(False):
         for _ in range(200):
             chosen = torch.randint(300, (50,))

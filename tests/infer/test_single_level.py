@@ -43,7 +43,7 @@ def _rectified(classifier: nn.Module, optimizer: Any = adam, **options: Any) -> 
 def test_loss_without_latents_is_the_cross_entropy() -> None:
     classifier, noisy = Dense(), batch()
     expected = F.cross_entropy(classifier(noisy.x).logits, noisy.y)
-    metrics = _cross_entropy(classifier).step(noisy, noisy)
+    metrics = _cross_entropy(classifier, clean_weight=0.0).step(noisy, noisy)
     torch.testing.assert_close(metrics["loss"], expected.detach())
     assert metrics["kl"] == 0
     assert set(metrics) == {"loss", "kl", "gradient_norm"}
@@ -61,7 +61,7 @@ def test_steps_without_latents_are_those_of_a_plain_training_loop(
     ours = make()
     plain = copy.deepcopy(ours)
     batches = [batch(shape=shape) for _ in range(4)]
-    algorithm = _cross_entropy(ours, optimizer)
+    algorithm = _cross_entropy(ours, optimizer, clean_weight=0.0)
     torch.manual_seed(3)
     for noisy in batches:
         algorithm.step(noisy, noisy)
@@ -102,7 +102,7 @@ def test_clean_weight_adds_the_clean_cross_entropy() -> None:
 def test_clean_batch_is_not_used_without_a_clean_weight() -> None:
     noisy = batch()
     nowhere = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
-    assert _cross_entropy(Dense()).step(noisy, nowhere)["gradient_norm"].isfinite()
+    assert _cross_entropy(Dense(), clean_weight=0.0).step(noisy, nowhere)["gradient_norm"].isfinite()
 
 
 def test_rectification_with_a_normal_guide_decreases_the_negative_bound() -> None:
@@ -114,7 +114,8 @@ def test_rectification_with_a_normal_guide_decreases_the_negative_bound() -> Non
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.5])
 def test_kl_weight_is_that_of_the_estimator(kl_weight: float) -> None:
-    algorithm, noisy = _rectified(Dense(), elbo=RectificationELBO(kl_weight=kl_weight)), batch()
+    elbo = RectificationELBO(kl_weight=kl_weight)
+    algorithm, noisy = _rectified(Dense(), elbo=elbo, clean_weight=0.0), batch()
     before = copy.deepcopy(algorithm)
     torch.manual_seed(4)
     metrics = algorithm.step(noisy, noisy)
@@ -126,7 +127,7 @@ def test_kl_weight_is_that_of_the_estimator(kl_weight: float) -> None:
 
 
 def test_step_follows_the_gradient_of_the_bound_through_logits_and_features() -> None:
-    algorithm, noisy = _rectified(Dense(), partial(SGD, lr=0.1)), batch()
+    algorithm, noisy = _rectified(Dense(), partial(SGD, lr=0.1), clean_weight=0.0), batch()
     reference = copy.deepcopy(algorithm)
     torch.manual_seed(4)
     algorithm.step(noisy, noisy)

@@ -209,4 +209,4 @@ def test_output_that_is_a_folder_raises_before_the_ranking(
 
 def test_folder_without_a_run_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["issues", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err

@@ -345,7 +345,7 @@ def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
     with pytest.raises(UserError, match="a report needs at least one run"):
         write_page([], tmp_path / "page.html")
     assert main(["report", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> None:
