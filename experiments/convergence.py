@@ -57,9 +57,11 @@ from study.statistics import mean_of
 
 from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
 from vri_pyro.diagnostics import meta_gradient_squared_norm
-from vri_pyro.runs.configuration import build_experiment, configuration_parser
-from vri_pyro.runs.experiment import Experiment
+from vri_pyro.runs.building import load_data
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.parsing import build_configuration, configuration_parser
 from vri_pyro.training.evaluation import evaluate
+from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.provenance import provenance
 
 HORIZONS = {
@@ -92,25 +94,26 @@ def strata(horizon: int, points: int, generator: np.random.Generator) -> list[in
     return [int(low + (high - low) * draw) for low, high, draw in zip(edges, edges[1:], draws, strict=False)]
 
 
-def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
+def train_and_measure(configuration: Configuration, horizon: int) -> dict[str, Any]:
     """Take ``horizon`` steps; return the measured steps, ‖∇L_meta‖² at these steps, α, and the usual record."""
     torch.set_num_threads(1)
-    torch.manual_seed(experiment.seed)
-    arrays, split = experiment.prepare()
+    torch.manual_seed(configuration.seed)
+    device, seed, batch_size = choose_device(configuration.device), configuration.seed, configuration.batch_size
+    arrays, split = load_data(configuration)
     scale = mean_and_std(arrays.x_train)
-    train = DeviceData(split.inputs(arrays.x_train), split.labels(arrays.y_train), experiment.device, *scale)
-    test = DeviceData(arrays.x_test, arrays.y_test, experiment.device, *scale)
-    classifier = experiment.backbone(arrays.input_shape, arrays.num_classes).to(experiment.device)
-    algorithm = experiment.method.build(classifier, experiment.optimizer)
+    train = DeviceData(split.inputs(arrays.x_train), split.labels(arrays.y_train), device, *scale)
+    test = DeviceData(arrays.x_test, arrays.y_test, device, *scale)
+    classifier = configuration.backbone(arrays.input_shape, arrays.num_classes).to(device)
+    algorithm = configuration.method.build(classifier, configuration.optimizer)
     noisy, clean = split.noisy_indices, split.clean_indices
-    noisy_batch = train.sequence(BatchPlan(noisy, experiment.batch_size, experiment.seed, "noisy batches"))
-    clean_batch = train.sequence(BatchPlan(clean, experiment.clean_batch_size, experiment.seed, "clean batches"))
+    noisy_batch = train.sequence(BatchPlan(noisy, batch_size, seed, "noisy batches"))
+    clean_batch = train.sequence(BatchPlan(clean, configuration.clean_batch_size, seed, "clean batches"))
     whole_clean = train.batch(clean)
-    generator = generator_for(experiment.seed, "measured batches")
-    chosen, norms = strata(horizon, POINTS, generator_for(experiment.seed, "measured steps")), []
+    generator = generator_for(seed, "measured batches")
+    chosen, norms = strata(horizon, POINTS, generator_for(seed, "measured steps")), []
     for step in range(horizon):
         if step in chosen:
-            draws = [noisy[permutation(generator, len(noisy))[: experiment.batch_size]] for _ in range(BATCHES)]
+            draws = [noisy[permutation(generator, len(noisy))[:batch_size]] for _ in range(BATCHES)]
             norms.append(meta_gradient_squared_norm(algorithm, [train.batch(draw) for draw in draws], whole_clean))
         algorithm.step(noisy_batch(step), clean_batch(step))
     (group,) = algorithm.param_groups
@@ -118,7 +121,7 @@ def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
         "results": {"last": evaluate(classifier, test)["accuracy"]},
         "measured": {"steps": chosen, "squared_norms": torch.stack(norms).tolist(), "alpha": group["lr"]},
         "split": split.summary(),
-        "made_by": provenance(experiment.device),
+        "made_by": provenance(device),
     }
 
 
@@ -131,7 +134,7 @@ class Measuring(Workshop):
         parser = configuration_parser()
         parsed = parser.parse_args([*options, "--seed", str(run.seed), "--device", self.device])
         config = yaml.safe_load(parser.dump(parsed, skip_unset=False))
-        record = train_and_measure(build_experiment(parser, parsed), int(horizon))
+        record = train_and_measure(build_configuration(parser, parsed), int(horizon))
         self.store.write(run, record | {"config": config | {"epochs": f"{horizon} steps"}})
         return Outcome(0, record["results"]["last"])
 
