@@ -133,9 +133,9 @@ _LIKE_CIFAR10 = (
     *("frog", "bullfrog", "gazelle", "car", "limousine", "convertible", "wagon", "van", "lifeboat", "gondola"),
 )
 
-COSINE: Options = ("--schedule", "vri_pyro.infer.schedules.Cosine", "--ema", "null")
+COSINE: Options = ("--schedule", "vri_pyro.infer.Cosine", "--ema", "null")
 # The default of vri-pyro fit. Averaging the weights cancels fluctuations that wrong labels cause in the last epochs.
-AVERAGED: Options = ("--schedule", "vri_pyro.infer.schedules.Constant", "--ema", "0.99")
+AVERAGED: Options = ("--schedule", "vri_pyro.infer.Constant", "--ema", "0.99")
 
 SYNTHETIC = Bench(
     title="synthetic",
