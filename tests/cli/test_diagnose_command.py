@@ -43,7 +43,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
     for words in ("20 noisy examples, 60 draws", "share of k-hat above 0.7", "importance-weighted", "active units"):
         assert words in printed
     assert "The guide is " in printed
-    assert "That is of each example by itself, given transition as drawn" in printed
+    assert "This assesses each example separately, given the draws of transition;" in printed
     assert "The posterior of v did not collapse" in printed
     done = subprocess.run([sys.executable, "-c", ALONE, folder / "posterior.nc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
