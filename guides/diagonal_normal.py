@@ -13,7 +13,9 @@ from vri_pyro.interfaces.networks import DiagonalNormalNetwork
 
 
 class DiagonalNormal(AmortisedVector):
-    """Diagonal normal posterior q_φ(v | z, y) = Normal(μ(z, e(y)), σ²(z, e(y))), sampled as v = μ + σε (paper, §3).
+    """Diagonal normal posterior q_φ(v | z, y) = Normal(μ(z, e(y)), σ²(z, e(y))) (paper, §3).
+
+    Samples are reparameterised as v = μ + σε.
 
     Args:
         feature_dim: D, width of the classifier's features z.

@@ -14,7 +14,7 @@ from vri_pyro.interfaces.networks import hidden_layers
 
 
 class DiracVector(AmortisedVector):
-    """Deterministic rectifying vector v(x, y): the non-Bayesian variant of VRI (paper, table 11).
+    """Deterministic rectifying vector v(x, y): non-Bayesian variant of VRI (paper, table 11).
 
     Its KL term is -log p(v). With a positive KL weight, v is therefore a maximum a posteriori estimate. The weight is
     usually 0.

@@ -1,4 +1,4 @@
-"""Guide of the hierarchical model: Dirichlet posteriors for the transition matrix, and the vector and the gates."""
+"""Guide of the hierarchical model: posteriors of the transition matrix, the rectifying vector and the gates."""
 
 from __future__ import annotations
 
@@ -23,13 +23,16 @@ from vri_pyro.utils.errors import UserError
 
 
 class Hierarchical(Gated):
-    """Guide q(T) q(v | x, y) q(g | x, y) q(h | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
+    """Guide q(T) q(v | x, y) q(g | x, y) q(h | x, y) of the hierarchical model.
 
-    Vector and gates are amortised and learn from the clean loss, as in :class:`Gated`. The rows of T have Dirichlet
-    posteriors that follow the ELBO instead, by natural-gradient steps. After each training step, their concentrations
-    move a fraction ρ of the way to the values that would be optimal if all data were like the batch: the prior's
-    concentrations plus the expected counts of (true, given) labels. All labels count equally in this update, whatever
-    their gates, because a gate measures how useful an example is for the classifier and not how its label arose.
+    Pairs with :class:`vri_pyro.models.HierarchicalRectification`.
+
+    The posteriors of vector and gates are amortised and trained on the clean loss, as in :class:`Gated`. The rows of T
+    have Dirichlet posteriors, which are trained by natural-gradient steps on the ELBO instead. After each training
+    step, their concentrations move a fraction ρ of the way to the values that would be optimal if all data were like
+    the batch. These values are the prior's concentrations plus the expected counts of (true, given) labels. All labels
+    count equally in this update, regardless of their gates. A gate measures how useful an example is for the
+    classifier, not how its label arose.
 
     Args:
         feature_dim: D.

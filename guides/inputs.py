@@ -42,7 +42,10 @@ class Features(Input):
 
 
 class Logits(Input):
-    """Logits of the classifier, detached, so that the classifier is not trained through the inputs of the guide."""
+    """Logits of the classifier, detached.
+
+    They are detached so that the classifier is not trained through the inputs of the guide.
+    """
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -85,7 +88,10 @@ class LabelOneHot(Input):
 
 
 class Loss(Input):
-    """Cross entropy of the example in nats, detached and clipped at 10; the input of MW-Net (Shu et al. 2019)."""
+    """Cross entropy of the example in nats, detached and clipped at 10.
+
+    The loss is the input of MW-Net (Shu et al. 2019).
+    """
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()

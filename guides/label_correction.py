@@ -15,9 +15,10 @@ from vri_pyro.interfaces.networks import hidden_layers
 
 
 class LabelCorrection(Guide):
-    """Point-mass guide q(c | z, y) of the soft label: softmax of a tanh network on features and label embedding.
+    """Point-mass guide q(c | z, y) of the soft label, computed by a network.
 
-    Pairs with :class:`vri_pyro.models.CorrectedCrossEntropy`. Without a KL and with detached features, the pair is MLC.
+    The soft label is the softmax of a tanh network on features and label embedding. Pairs with
+    :class:`vri_pyro.models.CorrectedCrossEntropy`. Without a KL and with detached features, the pair is MLC.
 
     Args:
         feature_dim: D.

@@ -16,10 +16,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class NormalisingFlow(AmortisedVector):
-    """Normalising-flow posterior q(v | x, y): a diagonal normal and conditional affine autoregressive transforms.
+    """Normalising-flow posterior q(v | x, y): a diagonal normal with autoregressive transforms.
 
-    Both the normal and the transforms depend on the inputs. Each transform has its own random order of the classes,
-    drawn at construction. The KL is a Monte Carlo estimate.
+    The transforms are affine and conditional: both the normal and the transforms depend on the inputs. Each transform
+    has its own random order of the classes, drawn at construction. The KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D.

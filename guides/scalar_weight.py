@@ -1,4 +1,4 @@
-"""Guide of a weight per example, uncertain or deterministic."""
+"""Guide of a weight per example, with a normal posterior or a point mass."""
 
 from __future__ import annotations
 

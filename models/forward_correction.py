@@ -17,9 +17,9 @@ from vri_pyro.interfaces.transition_likelihood import noisy_log_probabilities
 
 
 class ForwardCorrection(Model):
-    """Forward correction: y ~ Categorical(probs = softmax(F(x))ᵀ T), with the true class summed out.
+    """Forward correction with a known matrix T: y ~ Categorical(probs = softmax(F(x))ᵀ T).
 
-    Pairs with :class:`vri_pyro.guides.NoLatents`.
+    The true class is summed out. Pairs with :class:`vri_pyro.guides.NoLatents`.
 
     Args:
         feature_dim: D; not used.

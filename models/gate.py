@@ -15,9 +15,9 @@ from torch import Tensor, nn
 class Gate(nn.Module):
     """Latent gate g ~ Normal(μ, 1) per example, with learned μ; sigmoid(g) weights the log-likelihood of the label.
 
-    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019). Switching examples off therefore
-    gives the others more weight instead of slowing down the classifier, and a guide gains nothing by switching off all
-    examples.
+    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019). Switching some examples off
+    therefore increases the weights of the others and does not slow down the classifier. Switching all examples off has
+    no effect.
 
     Args:
         location: initial value of μ; 0 corresponds to a weight of one half before normalisation.

@@ -23,8 +23,9 @@ class GatedRectification(Rectification):
         v ~ p(v | z),  g ~ Normal(μ, 1)
         y ~ Categorical(logits = π(v) ⊙ F(x))                log-likelihood multiplied by w(g)
 
-    The rectifying vector changes how a label acts on the logits but cannot remove its effect: a rectifier close to zero
-    still has a gradient for the logits. Only the gate can remove the effect. Pairs with :class:`vri_pyro.guides.Gated`.
+    The rectifying vector changes how a label acts on the logits but cannot remove its effect: with a rectifier close to
+    zero, the gradient with respect to the logits is still not zero. Only the gate can remove the effect. Pairs with
+    :class:`vri_pyro.guides.Gated`.
 
     Args:
         feature_dim: D, width of the classifier's features z.

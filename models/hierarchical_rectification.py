@@ -25,7 +25,7 @@ _LEAST = 1e-4  # clamps probabilities away from 0 and 1, where a gate could not 
 
 
 class HierarchicalRectification(GatedRectification):
-    """Hierarchical model with two gated likelihoods per label: a rectified one, and one by a transition matrix.
+    """Hierarchical model with two gated likelihoods: rectified logits and a transition matrix.
 
     The transition matrix T is shared by all examples; the other latents are per example::
 
@@ -44,11 +44,12 @@ class HierarchicalRectification(GatedRectification):
     Later in training, the classifier memorises the labels, right or wrong. Therefore the probability that a label is
     right is not computed from the current prediction but from t, the running mean of the predictions since training
     began. The last factor is the regulariser of ELR, which keeps the prediction close to t. If the positions of the
-    examples are unknown (``output.index`` is None), t is the current prediction and there is no such factor. There is
-    none in evaluation mode either, because it does not depend on the latents and would shift the ELBO.
+    examples are unknown (``output.index`` is None), t is the current prediction and the factor is omitted. It is also
+    omitted in evaluation mode, because it does not depend on the latents and would shift the ELBO.
 
-    Both likelihoods are of the same label, so their product is a composite likelihood, in which the transition has the
-    share α. The weight w is detached from T and t, so only the second likelihood informs T.
+    Both likelihoods are of the same label, so their product is a composite likelihood. The likelihood
+    with the transition matrix has the share α. The weight w is detached from T and t, so only this likelihood informs
+    T.
 
     T̂_c is estimated when training begins, on the n_c clean examples of class c, with the classifier that an earlier
     stage trained on the noisy labels (see :class:`~vri_pyro.methods.EstimatedBilevel`). In the prior, it counts as
@@ -63,7 +64,7 @@ class HierarchicalRectification(GatedRectification):
         prior: constructor of the vector's prior, called with (feature_dim, num_classes).
         link: π; see :class:`~vri_pyro.models.Rectification`.
         prior_strength: s, the largest number of labels per class that the estimate T̂ counts as.
-        transition_weight: α, share of the transition in the likelihood, in (0, 1).
+        transition_weight: α, share of the transition matrix in the composite likelihood, in (0, 1).
         elr_weight: λ, weight of the ELR regulariser.
         momentum: momentum of the running mean of the predictions, in [0, 1).
 

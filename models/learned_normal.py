@@ -11,7 +11,9 @@ from vri_pyro.interfaces.networks import bounded
 
 
 class LearnedNormal(Prior):
-    """Learned prior p(v) = Normal(μ, σ²) with one mean and one variance per class; log σ² is bounded by default.
+    """Learned prior p(v) = Normal(μ, σ²) with one mean and one variance per class.
+
+    log σ² is bounded by default.
 
     Args:
         feature_dim: D; not used.

@@ -13,10 +13,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class MaskedGuide(Prior):
-    """Prior p(v | x) = q(v | x, no label): the guide with zeros in place of the label, as in the authors' script.
+    """Prior p(v | x) = q(v | x, no label): the guide's posterior with the label masked.
 
-    The prior shares the parameters of the guide and has none of its own. Nothing prevents prior and posterior from
-    narrowing together.
+    Zeros replace the label, as in the authors' script. The prior shares the parameters of the guide and has none of
+    its own. Nothing prevents prior and posterior from narrowing together.
 
     Args:
         feature_dim: D.

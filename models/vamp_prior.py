@@ -13,10 +13,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class VampPrior(Prior):
-    """VampPrior p(v) = (1/M) Σ_m q(v | u_m): the mean of the guide's posteriors at M learned pseudo-inputs.
+    """VampPrior p(v) = (1/M) Σ_m q(v | u_m): mean of the guide's posteriors at pseudo-inputs.
 
-    It needs a guide with the attributes ``inputs`` and ``distribution`` and a diagonal normal posterior, such as
-    :class:`vri_pyro.guides.DiagonalNormal`. Its KL is a Monte Carlo estimate.
+    The M pseudo-inputs u_m are learned. The prior needs a guide with the attributes ``inputs`` and ``distribution`` and
+    a diagonal normal posterior, such as :class:`vri_pyro.guides.DiagonalNormal`. Its KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D; not used.

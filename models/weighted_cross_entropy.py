@@ -12,9 +12,10 @@ from vri_pyro.models.gate import Gate
 
 
 class WeightedCrossEntropy(Model):
-    """Weighted cross entropy: g ~ Normal(μ, 1), y ~ Categorical(logits = F(x)) with log-likelihood times w(g).
+    """Weighted cross entropy with a latent weight w(g) per example, g ~ Normal(μ, 1).
 
-    With :class:`vri_pyro.guides.ScalarWeight` on the loss of the example and no KL, this is MW-Net.
+    The label is y ~ Categorical(logits = F(x)), and its log-likelihood is multiplied by w(g). With
+    :class:`vri_pyro.guides.ScalarWeight` on the loss of the example and no KL, this is MW-Net.
 
     Args:
         feature_dim: D; not used.

@@ -15,10 +15,11 @@ SMALLEST_SIDE = 8
 
 
 class CIFARResNet(Classifier):
-    """Residual network of 6n + 2 layers: a 3x3 stem and three stages of n blocks with 16, 32 and 64 channels.
+    """Residual network of 6n + 2 layers: three stages of n blocks with 16, 32 and 64 channels.
 
-    Shortcuts have no parameters (option A of the paper): where a stage halves the image, the shortcut keeps every
-    second pixel and fills the new channels with zeros. Features are the means of the 64 channels.
+    A 3x3 stem precedes the stages. Shortcuts have no parameters (option A of the paper): where a stage halves the
+    image, the shortcut keeps every second pixel and fills the new channels with zeros. Features are the 64 channels
+    after global average pooling.
 
     Args:
         input_shape: shape of one image, (C, H, W), sides of at least 8 pixels.

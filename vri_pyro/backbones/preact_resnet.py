@@ -15,11 +15,11 @@ SMALLEST_SIDE = 8
 
 
 class PreActResNet(Classifier):
-    """Pre-activation residual network: a 3x3 stem and four stages of basic blocks with 64, 128, 256 and 512 channels.
+    """Pre-activation residual network: four stages with 64, 128, 256 and 512 channels.
 
-    The shortcut of a block that changes the shape is a 1x1 projection of its activated input; all other shortcuts are
-    the identity. Batch normalisation and ReLU follow the last block, as in the paper. Features are the means of the
-    512 channels.
+    A 3x3 stem precedes the stages, which consist of basic blocks. The shortcut of a block that changes the shape is a
+    1x1 projection of its activated input; all other shortcuts are the identity. Batch normalisation and ReLU follow
+    the last block, as in the paper. Features are the 512 channels after global average pooling.
 
     Args:
         input_shape: shape of one image, (C, H, W), sides of at least 8 pixels.
@@ -67,14 +67,14 @@ class PreActResNet(Classifier):
 
 
 class PreActResNet18(PreActResNet):
-    """:class:`PreActResNet` of 18 layers, with 11.17 million parameters for 3x32x32 images and ten classes."""
+    """:class:`PreActResNet` of 18 layers; 11.17 million parameters for 3x32x32 images and ten classes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, blocks=(2, 2, 2, 2))
 
 
 class PreActResNet34(PreActResNet):
-    """:class:`PreActResNet` of 34 layers, with 21.28 million parameters for 3x32x32 images and ten classes."""
+    """:class:`PreActResNet` of 34 layers; 21.28 million parameters for 3x32x32 images and ten classes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, blocks=(3, 4, 6, 3))

@@ -12,9 +12,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class SmallCNN(Classifier):
-    """Small CNN: blocks of 3x3 convolution, 2x2 max-pooling, batch normalisation and ReLU, then one hidden layer.
+    """Small convolutional network: convolutional blocks followed by one hidden layer.
 
-    Pooling precedes normalisation and ReLU, so that these process only a quarter of the pixels.
+    A block is a 3x3 convolution, 2x2 max-pooling, batch normalisation and ReLU. Pooling precedes normalisation and
+    ReLU, so that these process only a quarter of the pixels.
 
     The network is meant for images from 8x8 (digits) to 32x32 pixels. Every block halves the image, so each side must
     have at least ``2 ** len(channels)`` pixels.
