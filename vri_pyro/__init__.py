@@ -1,6 +1,6 @@
 """Variational rectification inference: learning with noisy labels, in Pyro.
 
-The names below are imported when they are first used, so that ``import vri_pyro`` is fast.
+The names below are imported lazily, on first use, so that ``import vri_pyro`` is fast.
 """
 
 from importlib import import_module

@@ -143,6 +143,6 @@ def test_estimation_stage_does_not_use_clean_labels() -> None:
 
 def test_batch_without_an_index_raises() -> None:
     with pytest.raises(
-        UserError, match="the batch has no index, but GLC needs to know which examples are clean; set its index"
+        UserError, match="the batch has no index, which GLC needs to identify the clean examples; set its index"
     ):
         GLC().build(Dense(), sgd).step(batch(7), batch(5))

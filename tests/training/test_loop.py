@@ -198,7 +198,7 @@ def test_interrupted_run_resumes_with_the_next_step(run: Run, tmp_path: Path) ->
 
 def test_non_finite_training_raises_and_keeps_the_last_good_checkpoint(run: Run, folder: Path) -> None:
     exploding = FineTuning(cross_entropy("clean"), sgd(1e30), epochs=1)
-    with pytest.raises(NonFiniteError, match=r"non-finite for 10 consecutive steps; .*: lower the learning rates"):
+    with pytest.raises(NonFiniteError, match=r"non-finite for 10 consecutive steps; .*\. Lower the learning rates"):
         run(epochs=2, batch_size=10, fine_tuning=exploding)
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert state["progress"]["epoch"] == 2

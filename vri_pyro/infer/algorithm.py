@@ -30,7 +30,7 @@ from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
 
-# Default of ``clean_weight``, the weight of the clean cross entropy in the classifier's step, for every method.
+# Default of ``clean_weight`` in every method: the weight of the clean cross entropy in the classifier's step.
 # The methods' papers have no such term (weight 0).
 CLEAN_WEIGHT = 0.2
 
@@ -68,7 +68,7 @@ class Algorithm(ABC):
         if shared:
             raise UserError(
                 f"the classifier shares {len(shared)} parameters with the model or the guide; "
-                "give these parameters of their own and use the classifier's output, which they receive"
+                "give model and guide their own parameters; they receive the classifier's output as an argument"
             )
 
     @property
@@ -115,7 +115,7 @@ class Algorithm(ABC):
     def begin_training(self, context: TrainingContext) -> Tensor | None:
         """Hook called once before the first step of a training stage; calls the hooks of model and guide.
 
-        A resumed run does not call it again, so its results must be part of the state dict.
+        A resumed run does not call this hook again, so everything that it computes must be in the state dict.
 
         Args:
             context: the data, and the classifier as earlier stages left it.
@@ -138,7 +138,7 @@ class Algorithm(ABC):
             self.model.end_step(output, y)
 
     def check_first_terms(self) -> None:
-        """After the first run of model and guide, check that it added nothing to Pyro's parameter store.
+        """Check that the first run of model and guide added nothing to Pyro's parameter store.
 
         Later calls do nothing.
 
@@ -255,7 +255,7 @@ def hyperparameters_of(model: nn.Module, guide: nn.Module) -> dict[str, nn.Param
 
 
 def _check_parameters_are_theirs(model: nn.Module, guide: nn.Module) -> None:
-    """Raise if a module keeps parameters in Pyro's global store, where it could pick up those of another run."""
+    """Raise if a module keeps parameters in Pyro's global store, where it could pick up another run's parameters."""
     if pyro.settings.get("module_local_params"):
         return
     for part in (model, guide):

@@ -35,7 +35,7 @@ class StructuralZeroWarning(UserWarning):
 
 
 class BilevelSVI(Algorithm):
-    """Trains a classifier on noisy labels, and its guide and prior on the clean loss after a virtual step.
+    """Trains a classifier on noisy labels, and guide and prior on the clean loss after a virtual step.
 
     Each :meth:`step` first updates guide and prior (φ, ω) with the gradient of the outer objective
 
@@ -45,8 +45,8 @@ class BilevelSVI(Algorithm):
     inner learning rate. The step then updates the classifier on the rectified loss of the same noisy batch, with the
     updated guide.
 
-    G depends on φ to first order in η. Dividing it by η keeps the balance between the two terms the same at any
-    learning rate, and therefore along a learning-rate schedule.
+    For small η, the gradient of G with respect to φ is proportional to η. Dividing G by η therefore keeps the balance
+    between the two terms the same at any learning rate, and along a learning-rate schedule.
 
     Args:
         classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
@@ -57,12 +57,12 @@ class BilevelSVI(Algorithm):
         elbo: the ELBO estimator; its ``num_particles`` is the paper's k. Default: two particles, as in the paper.
         inner_kl_weight: λ of eq. 6, weight of the KL in the loss of the virtual step. This KL reaches guide and prior
             only through the features, so it has no effect with ``detach_features``.
-        outer_kl_weight: β, weight of the KL in nats per example; the clean loss over η has weight 1.
+        outer_kl_weight: β, weight of the KL in nats per example; the clean loss divided by η has weight 1.
         detach_features: whether guide and prior receive the classifier's features detached.
         clean_weight: weight of the cross entropy of a clean batch in the classifier's real step. Once the classifier
             fits the clean set, the clean loss is close to 0, and guide and prior learn little more from it.
-        restart: whether to reset the classifier to its parameters at construction when training begins. The hooks of
-            model and guide run first, on the classifier as earlier stages left it.
+        restart: whether to reset the classifier when training begins, to the parameters that it had when this object
+            was built. The hooks of model and guide run first, on the classifier as earlier stages left it.
         hypergradient: the strategy that computes the hypergradient. Default:
             :class:`~vri_pyro.infer.hypergradient.SplitJVP`.
         share_forward: whether to keep the graph of the noisy forward pass for the real step. This is faster but needs
@@ -170,7 +170,7 @@ class BilevelSVI(Algorithm):
     def outer_gradients(self, noisy: Batch, clean: Batch) -> list[Tensor | None]:
         """Compute the gradient of the outer objective as in :meth:`step`, without updating any parameter.
 
-        Only the random state changes: one forward pass and one evaluation of the ELBO draw from it.
+        Only the state of the random number generator changes, by one forward pass and one evaluation of the ELBO.
 
         Args:
             noisy: a batch with noisy labels.

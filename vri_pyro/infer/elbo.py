@@ -39,7 +39,7 @@ class ELBOTerms:
         kl: KL[q ‖ p] by latent site: [batch] for a site in the data plate, [] for a site outside it.
         estimator: how the KL was computed, by latent site: "analytic" or "monte carlo".
         global_log_likelihood: log-likelihood of the observed sites outside the data plate, [].
-        plate_size: N, the full size of the data plate; losses per example are divided by it.
+        plate_size: N, the full size of the data plate. A loss per example is a sum over examples divided by N.
         posterior, prior: distributions of guide and model by latent site, for diagnostics.
     """
 
@@ -65,12 +65,12 @@ class ELBOTerms:
         """The negative ELBO per example, [].
 
         With subsampling, Pyro scales the sites up to the full data set, so the bound is divided by the full size of
-        the plate. The loss then estimates the same mean for every batch, so a learning rate means the same at
-        every batch size.
+        the plate. The loss of every batch then estimates the same mean over the data set, so a learning rate has the
+        same effect at every batch size.
 
         A latent outside the data plate counts once in the full data set. Its model must declare the full size of the
-        plate, ``pyro.plate("data", N, subsample=...)``. Otherwise the batch is taken for the full data set, and the KL
-        of the latent is weighted too strongly.
+        plate, ``pyro.plate("data", N, subsample=...)``. Otherwise the batch is treated as the full data set, and the
+        KL of the latent is weighted too strongly.
         """
         return -self.elbo(kl_weight) / self.plate_size
 
@@ -306,7 +306,8 @@ def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = 
 
     Args:
         model_trace, guide_trace: the traces to compare.
-        cause: the exception that stopped the model, if any. Its trace is then incomplete, so names are not compared.
+        cause: the exception that stopped the model, if any. The model's trace is then incomplete, so names are not
+            compared.
     """
     model_sites, guide_sites = stochastic(model_trace), stochastic(guide_trace)
     for name in guide_sites.keys() & model_sites.keys():

@@ -20,8 +20,8 @@ class FiniteGuard:
     Each decision synchronises host and device once.
 
     Args:
-        max_skipped: number of skipped updates without a completed step in between that raises
-            :class:`NonFiniteError`.
+        max_skipped: number of consecutive skipped updates, without a completed step in between, after which
+            :class:`NonFiniteError` is raised.
 
     Attributes:
         skipped: number of updates skipped so far.
@@ -50,8 +50,8 @@ class FiniteGuard:
             broken = [name for name in names if not bool(metrics[name].isfinite())]
             raise NonFiniteError(
                 f"{', '.join(broken)}: non-finite for {self._in_a_row} consecutive steps; "
-                "training stopped and files saved earlier are intact: lower the learning rates or check the scale of "
-                "the inputs"
+                "training stopped. Files saved earlier are intact. Lower the learning rates or check the scale of the "
+                "inputs"
             )
         return False
 

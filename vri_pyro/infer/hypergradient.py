@@ -6,8 +6,8 @@ loss. With the cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the
 
     dG/dφ = ∂/∂φ ⟨u(φ), t⟩  with the tangent  t = J s,  s = (∂S/∂g)ᵀ ∇G(ŵ).
 
-The split strategies differentiate only u for φ and treat t as a constant. They differ in how they compute t.
-:class:`Unrolled` differentiates through the virtual step directly. All strategies are exact except
+The split strategies differentiate only u with respect to φ and treat t as a constant. They differ in how they compute
+t. :class:`Unrolled` differentiates through the virtual step directly. All strategies are exact except
 :class:`SplitFiniteDifference` and :class:`SplitForwardDifference`.
 
 Reference: Sun et al. (2025), eq. 9-11. The split of the hypergradient at the network's output is original to
@@ -99,7 +99,7 @@ class Hypergradient(ABC):
 
 
 class Unrolled(Hypergradient):
-    """Double backward through the virtual step. Exact; the reference for all other strategies."""
+    """Exact hypergradient by double backward through the virtual step; reference for the others."""
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
@@ -160,10 +160,11 @@ def _vector_jacobian(problem: Problem, ends: Tensors, cotangents: Tensors) -> Te
 
 
 class SplitJVP(Split):
-    """Tangent by first-order forward-mode differentiation of the classifier. Exact; the default.
+    """Exact hypergradient by one forward-mode derivative of the classifier; the default.
 
-    The tangent is not differentiated further. The gradient of a forward-mode tangent is silently wrong through
-    training-mode BatchNorm and LayerNorm (PyTorch issues 162350, 196699), and it is not needed here.
+    The forward-mode derivative gives the tangent t. The tangent is not differentiated further. The gradient of a
+    forward-mode tangent is silently wrong through training-mode BatchNorm and LayerNorm (PyTorch issues 162350,
+    196699), and it is not needed here.
     """
 
     def linearise(
@@ -184,7 +185,10 @@ class SplitJVP(Split):
 
 
 class SplitVJP(Split):
-    """Tangent by two reverse passes: J s is the gradient of ⟨Jᵀc, s⟩ for c. Exact; for ops without forward mode."""
+    """Exact hypergradient by two reverse passes, for operations without forward mode.
+
+    The tangent t = J s is the gradient of ⟨Jᵀc, s⟩ with respect to c.
+    """
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -205,7 +209,9 @@ class SplitVJP(Split):
 
 
 class SplitFiniteDifference(Split):
-    """Tangent by a central difference of the classifier's output (not of the loss). Approximate.
+    """Approximate hypergradient by a central difference of the classifier's output.
+
+    The central difference approximates the tangent t. The difference is of the output, not of the loss.
 
     Args:
         relative_step: length of the step relative to the norm of w. Default: the cube root of the machine precision,
@@ -234,7 +240,9 @@ class SplitFiniteDifference(Split):
 
 
 class SplitForwardDifference(Split):
-    """Tangent by a forward difference that reuses F(w). The cheapest and least accurate strategy.
+    """Approximate hypergradient by a forward difference; the cheapest and least accurate.
+
+    The forward difference of the classifier's output approximates the tangent t. It reuses F(w).
 
     Args:
         relative_step: length of the step relative to the norm of w. Default: the square root of the machine precision.

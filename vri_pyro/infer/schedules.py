@@ -1,4 +1,4 @@
-"""Learning-rate schedules as functions of time, without state to save."""
+"""Stateless learning-rate schedules, as functions of time."""
 
 from __future__ import annotations
 
@@ -31,7 +31,10 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """Cosine annealing from the learning rate to 0, updated every step (Loshchilov & Hutter, 2017)."""
+    """Cosine annealing from the learning rate to 0, updated every step.
+
+    Reference: Loshchilov & Hutter (2017).
+    """
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""
@@ -42,12 +45,12 @@ class Cosine(Schedule):
 class CyclicCosine(Schedule):
     """Cosine annealing to 0 and back to the learning rate, repeated; updated once per epoch.
 
-    This equals PyTorch's ``CosineAnnealingLR`` called once per epoch and continued past its ``T_max``, as in the
-    authors' script with a ``T_max`` of 5. The factor of epoch e is (1 + cos(πe / T_max)) / 2. The learning rate is
+    This equals PyTorch's ``CosineAnnealingLR`` called once per epoch and continued past its ``T_max``. The authors'
+    script uses it with a ``T_max`` of 5. The factor of epoch e is (1 + cos(πe / T_max)) / 2. The learning rate is
     therefore exactly 0 during the whole of epoch T_max, and again every 2 · T_max epochs.
 
     Attributes:
-        half_period: ``T_max``, number of epochs from the learning rate to 0.
+        half_period: ``T_max``, number of epochs in which the factor falls from 1 to 0.
 
     Raises:
         UserError: ``half_period`` is below 1.

@@ -96,7 +96,7 @@ def _adam(p: Tensor, g: Tensor, group: dict, state: dict) -> Tensor:
         second = second + beta2 * state["exp_avg_sq"]
         if group["amsgrad"]:
             second = torch.maximum(state["max_exp_avg_sq"], second)
-    # The square root has infinite slope at 0, the gradient of a dead unit. Clamping sets the slope there to 0.
+    # The gradient of a dead unit is 0, where the square root has infinite slope. Clamping sets the slope there to 0.
     root = second.clamp_min(torch.finfo(g.dtype).tiny).sqrt()
     denominator = root / (1 - beta2**count).sqrt().to(g) + group["eps"]
     return p - (group["lr"] / (1 - beta1**count)).to(g) * first / denominator

@@ -26,14 +26,14 @@ class Model(nn.Module):
     def begin_training(self, context: TrainingContext) -> None:
         """Hook called once before the first step of training, to compute quantities from the whole data set.
 
-        A resumed run does not call it again, so its results must be part of the module's state dict.
+        A resumed run does not call this hook again, so everything that it computes must be in the module's state dict.
 
         Args:
             context: the data, and the classifier as earlier stages left it.
         """
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """Hook called after each completed step, without a graph, to record values per example.
+        """Hook called after each completed step, under ``torch.no_grad``, to record values per example.
 
         It is called after the hook of the guide.
 
@@ -62,7 +62,7 @@ class Guide(nn.Module):
         """
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
-        """Hook called after each completed step, without a graph, for parameters that are not trained by gradients.
+        """Hook called after each completed step, under ``torch.no_grad``, for parameters not trained by gradients.
 
         Args:
             model: the paired model.

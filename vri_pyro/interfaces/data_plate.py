@@ -1,4 +1,4 @@
-"""Data plate for models with a global latent; a batch represents all examples."""
+"""Data plate for models with a global latent; scales a batch up to the full data set."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from torch import nn
 
 
 class DataPlate(nn.Module):
-    """``pyro.plate("data")`` with subsampling, so that a latent outside it counts once in the data set, not per batch.
+    """``pyro.plate("data")`` with subsampling: a latent outside it counts once per data set, not once per batch.
 
     Model and guide each have one, of the same size. As long as the size is None, the plate has the size of the batch.
 

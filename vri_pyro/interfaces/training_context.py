@@ -16,14 +16,14 @@ from vri_pyro.utils.errors import UserError
 class TrainingContext:
     """Training data and classifier before the first step of a training stage.
 
-    All examples, noisy and clean, are numbered: their *positions* are those in :attr:`labels`, and the ``index`` of a
-    :class:`~vri_pyro.data.batch.Batch` holds positions as well. In your own training loop, build it with
+    The *position* of an example, noisy or clean, is its index in :attr:`labels`. The ``index`` of a
+    :class:`~vri_pyro.data.batch.Batch` holds positions as well. In your own training loop, build the context with
     :meth:`from_tensors`.
 
     Attributes:
         classifier: the classifier as earlier stages left it, or its moving average. It is not modified.
         inputs: returns the inputs at the given positions, int64 [n], as batches [B, ...] in that order.
-        labels: the labels that training may use, of all examples, int64 [N].
+        labels: the labels available to training, one per example, int64 [N].
         noisy: positions of the noisy examples, int64 [n], on the CPU.
         clean: positions of the clean examples, int64 [m], on the CPU; may be empty.
         seed: the seed of the run.
@@ -51,7 +51,7 @@ class TrainingContext:
     ) -> TrainingContext:
         """Build the context from tensors, for a training loop outside this package.
 
-        The noisy examples get the positions 0 to N - 1, the order of ``noisy_y``, and the clean ones follow.
+        The noisy examples get the positions 0 to N - 1, in the order of ``noisy_y``. The clean examples follow.
 
         Args:
             classifier: the classifier, trained on the noisy labels.

@@ -53,7 +53,7 @@ def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
     class without clean examples it is the row of the identity, that is, its labels are assumed to be right.
 
     Args:
-        logits: logits of the clean examples by a classifier trained on noisy labels, [m, K].
+        logits: logits of a classifier trained on noisy labels, for the clean examples, [m, K].
         y: their true labels, int64 [m], at least one.
 
     Returns:

@@ -23,7 +23,7 @@ class Method(ABC):
     """Base class of training methods; builds the algorithm that trains a given classifier.
 
     Attributes:
-        pool: the examples from which the first batch of each step is drawn.
+        pool: the examples from which the first batch of each step, ``noisy``, is drawn.
         views: number of augmented views of that batch that the algorithm uses, 1 or 2.
         needs_clean: whether the method requires clean examples.
     """

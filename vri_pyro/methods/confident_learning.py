@@ -49,7 +49,7 @@ def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 
 def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filter) -> np.ndarray:
-    """Find the labels that cleanlab considers wrong.
+    """Find label issues, that is, probably wrong labels, with cleanlab.
 
     Args:
         labels: given labels, integers [n].
@@ -57,7 +57,7 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filte
         filter_by: filtering rule of cleanlab.
 
     Returns:
-        whether each label is considered wrong, bool [n].
+        whether each label is an issue, bool [n].
 
     Raises:
         UserError: cleanlab is not installed.
@@ -113,7 +113,7 @@ class FoldDescent(CrossEntropyDescent):
         return torch.from_numpy(fold_of(_labels(context), self.folds, context.seed) == self.number)
 
     def predict_held_out(self, context: TrainingContext) -> None:
-        """Set ``probabilities`` with the classifier of ``context``, which this fold has trained."""
+        """Set ``probabilities`` to the predictions of the classifier in ``context``, which this fold has trained."""
         self.probabilities = context.predict(context.noisy[self.held_out(context)]).softmax(-1).cpu()
 
     def state_dict(self) -> dict[str, Any]:
@@ -226,7 +226,7 @@ class ConfidentLearning(Method):
 
     Each fold has a training stage. A last stage trains on the examples that remain after pruning. All stages start
     from the initial parameters of the classifier and have the same length. cleanlab's ``CleanLearning`` does the same
-    for a classifier without sample weights. For a classifier with sample weights, it also weights the examples of
+    for a classifier that does not accept sample weights. For a classifier that does, it also weights the examples of
     class k by 1 / p(given = k | true = k). Requires the package cleanlab.
 
     Args:

@@ -74,7 +74,7 @@ class GLCDescent(Descent):
             UserError: the batch has no index.
         """
         if noisy.index is None:
-            raise UserError("the batch has no index, but GLC needs to know which examples are clean; set its index")
+            raise UserError("the batch has no index, which GLC needs to identify the clean examples; set its index")
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
         is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
@@ -99,10 +99,10 @@ class GLC(Method):
     from the initial parameters; its batches mix noisy and clean examples, as in the paper.
 
     Args:
-        estimation_epochs: number of epochs of the first stage; null for that of the second, as in the paper.
+        estimation_epochs: number of epochs of the first stage; null for the number of the second, as in the paper.
         clean_weight: weight of the cross entropy of an additional clean batch in the second stage; 0 in the paper. It
-            does not apply to the first stage: a classifier that has fitted the clean labels cannot estimate how they
-            are corrupted.
+            does not apply to the first stage: the predictions of a classifier that has fitted the clean labels do not
+            show how labels are corrupted.
         max_skipped: number of consecutive non-finite steps after which training stops.
     """
 

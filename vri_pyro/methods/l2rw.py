@@ -1,4 +1,4 @@
-"""Learning to reweight (L2RW): weights each example by how much learning it reduces the clean loss."""
+"""Learning to reweight (L2RW): weights each example by how much a step on it reduces the clean loss."""
 
 from __future__ import annotations
 

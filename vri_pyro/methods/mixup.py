@@ -65,7 +65,7 @@ class MixupDescent(Descent):
 
 
 class Mixup(Method):
-    """mixup: trains on convex combinations of pairs of examples and their losses.
+    """mixup: trains on convex combinations of pairs of examples and of their losses.
 
     Builds a :class:`MixupDescent`.
 

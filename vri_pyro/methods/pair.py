@@ -47,7 +47,7 @@ def _check_pair(model: Model, guide: Guide, output: ClassifierOutput) -> None:
     """Raise before training if model and guide are incompatible or use Pyro's global parameter store.
 
     The check evaluates the ELBO once on ``output``, which is all zeros. Other exceptions are ignored here, since such
-    an artificial input may cause them; a real problem raises again in the first step. The random state is restored.
+    an artificial input may cause them. A real problem will raise again in the first step. The random state is restored.
 
     Raises:
         UserError: model and guide are incompatible or use Pyro's global parameter store.
