@@ -1,4 +1,4 @@
-"""Test accuracy over the number of clean labels (paper, figure 8b)."""
+"""Test accuracy against the number of clean labels (paper, figure 8b)."""
 
 from __future__ import annotations
 

@@ -81,7 +81,7 @@ ESSENTIAL = (
     *(DEFAULT, "VRI, vector", "cross entropy", "noisy and clean", "fine-tuned", "ELR + clean batch"),
     *("GLC + clean batch", "MW-Net + clean batch"),
 )
-# Methods that benches with "most" methods leave out; there these methods run only with the clean batch.
+# Peers whose variant without the clean batch is left out on benches with tried="most".
 SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, released")
 SIZES = (10, 100)
 # Benches with short runs also train the default and a strong peer for twice as many epochs and compare the two.

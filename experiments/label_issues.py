@@ -18,14 +18,14 @@ The scores are:
   its nearest neighbours, T is always estimated, and an additional class represents open-set examples;
 * cleanlab: the best score of ``get_label_quality_scores`` with its three methods, with and without adjusted
   probabilities. The best score is selected by AUROC in each run, which is not possible in practice. The score is
-  computed on the same probabilities, and on cross-validated probabilities of cross entropy on the noisy labels, as
-  cleanlab recommends, with and without the cross entropy of a clean batch in the training loss.
+  computed on the same probabilities, and on cross-validated probabilities, as cleanlab recommends. The cross-validated
+  classifiers are trained with cross entropy on the noisy labels, with and without the cross entropy of a clean batch.
 
 An ablation measures the parts of the combined score by leaving one out at a time:
 
 * the neighbours;
 * the example's own prediction;
-* the held-out labels, which fit the temperature and measure how far the trusted examples lie from one another;
+* the held-out labels, on which the temperature is fitted and the distances between trusted examples are measured;
 * all trusted labels, without which there is no open-set class.
 
 Without held-out labels, memorisation cannot be detected. The last two variants therefore use the neighbours only. The

@@ -7,8 +7,8 @@ loader makes standardised float batches on the device from the same synthetic 32
 augmentation, with weak augmentation (pad-crop, flip), and with strong augmentation (pad-crop, flip, RandAugment with
 n = 2 and m = 10). Streamed images are decoded from PNG files; the images of the plain loader are in memory.
 
-The script also measures the share of a VRI training step that is spent on loading, with resident data, a strongly
-augmented noisy batch and a weakly augmented clean batch, on PreAct ResNet-18 and on a small CNN.
+The script also measures the share of a VRI training step that is spent on loading, on PreAct ResNet-18 and on a small
+CNN. The data are resident; the noisy batch is strongly augmented and the clean batch weakly.
 """
 
 from __future__ import annotations

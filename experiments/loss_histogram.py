@@ -2,7 +2,7 @@
 
 Two losses are measured on the noisy set after the last step. The original loss is the cross entropy of the classifier.
 The rectified loss is the training loss of the classifier: the mean over draws from the guide, multiplied by the weight
-of the example if the method has one. The third score is the reduction of the loss by rectification.
+of the example if the method has one. The scores are the two losses and the reduction of the loss by rectification.
 
 AUROC measures how well a score separates wrong labels from right labels. It is the probability that a wrong label has
 the higher score; chance is 50%.

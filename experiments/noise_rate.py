@@ -1,4 +1,4 @@
-"""Test accuracy over the rate of flip noise (paper, figure 5)."""
+"""Test accuracy against the rate of flip noise (paper, figure 5)."""
 
 from __future__ import annotations
 

@@ -3,7 +3,7 @@
     python experiments/noise_rate_intervals.py RUN [RUN ...]
 
 For each run, the script reports the interval of the share of wrong labels, the true share, and whether the held-out
-examples give rise to a warning about the interval. A run is named after its folder and the parent folder; for the demo
+examples trigger a warning about the interval. A run is named after its folder and the parent folder; for the demo
 these are the method and the seed.
 """
 

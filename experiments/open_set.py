@@ -1,7 +1,7 @@
-"""Open-set noise: images of none of the classes in the noisy set (paper, table 7).
+"""Open-set noise: images in the noisy set that belong to none of the classes (paper, table 7).
 
-At the small scale, MNIST digits replace Fashion-MNIST images: 40% of the images, or 20% of the images with a further
-20% of the labels redrawn. At the paper scale, the data set is CIFAR-80N: images of the last twenty classes of CIFAR-100
+At the small scale, MNIST digits replace 40% of the Fashion-MNIST images, or they replace 20% and a further 20% of the
+labels are redrawn. At the paper scale, the data set is CIFAR-80N: images of the last twenty classes of CIFAR-100
 have labels of the other eighty classes, and the remaining images have label noise.
 """
 
@@ -15,7 +15,7 @@ from study.benches import clean_labels, foreign_images, noise, open_set
 from study.figures import accuracy_figure
 from study.methods import METHODS
 
-# The paper's 1,000 clean labels do not divide by 80 classes, so the clean set is drawn in proportion to the classes.
+# The paper's 1,000 clean labels are not divisible by 80 classes, so the clean set is drawn in class proportions.
 CIFAR80 = replace(
     CIFAR10,
     title="CIFAR-80N",

@@ -1,4 +1,4 @@
-"""Draw the picture of the README: accuracies of cross entropy and VRI on noisy labels, and the labels VRI suspects."""
+"""Draw the README's figure: accuracies of cross entropy and VRI on noisy labels, and the most suspicious labels."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Accuracy and training time over the number of particles, with and without the KL (paper, table 8)."""
+"""Accuracy and training time against the number of particles, with and without the KL (paper, table 8)."""
 
 from __future__ import annotations
 

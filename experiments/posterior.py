@@ -10,13 +10,14 @@ diagnostics are:
   model;
 * agreement with NUTS on a few of the examples: shift of the means in posterior standard deviations, ratio of the
   standard deviations, and coverage of NUTS draws by the guide's 90% intervals. The copy is trained on these examples.
-  Because its coordinates are independent given the example, a low-rank guide with correlations is trained as well.
+  Because the copy's coordinates are independent given the example, a low-rank guide with correlations is trained as
+  well.
 
 The outer objective of a meta-learned guide is the clean loss after a virtual step. It does not require the guide to
 approximate the posterior of the model. The rows "meta-learned" show how far the guide is from the posterior.
 
 A guide that is a point mass has no density and therefore no importance weights. A model with gates raises likelihoods
-to powers, so no labels can be drawn from it. Such a model is not calibrated, and only models with the vector as the
+to powers, so no labels can be drawn from it and its calibration is not evaluated. Only models with the vector as the
 only latent variable are compared with NUTS.
 """
 
