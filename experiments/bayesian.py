@@ -1,4 +1,4 @@
-"""What the posterior's uncertainty is worth: VRI and its non-Bayesian twin (paper, table 11)."""
+"""Effect of the posterior's uncertainty: VRI compared with its non-Bayesian (Dirac) twin (paper, table 11)."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ SIZES = (10, 100)
 PAPERS = """\
 Table 11, CIFAR-10, uniform 40%:
 
-| theirs | VRI | non-Bayesian |
+| reported | VRI | non-Bayesian |
 |---|---:|---:|
 | accuracy (%) | 91.29 | 89.27 |"""
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Both under every noise, with few clean labels and with many."""
+    """Return both methods under every noise and with both sizes of the clean set."""
     settings = {
         f"{name}, {size} clean": bench.setting(*about, *clean_labels(size))
         for size in SIZES
@@ -36,7 +36,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def report(records: Records) -> Page:
-    """Accuracy of both, and their difference paired by seed."""
+    """Report the accuracy of both methods, and their difference paired by seed."""
     rows = []
     for setting in records.settings:
         difference = paired_difference(*(records.accuracies(method, setting) for method in (BAYESIAN, TWIN)))
@@ -44,9 +44,12 @@ def report(records: Records) -> Page:
             rows.append([setting, difference, difference.interval])
     figure = accuracy_figure(records)
     head = [f"{BAYESIAN} − {TWIN}, points", "mean ± standard error", "95% interval"]  # noqa: RUF001
-    about = "Clean labels are counted a class. The twin's vector is a function of the example, without KL or prior."
+    about = (
+        '"10 clean" means 10 clean labels per class. The Dirac twin computes the vector as a deterministic function of '
+        "the example, without a prior or a KL."
+    )
     return Page(
-        "What the posterior's uncertainty is worth",
+        "Bayesian and deterministic rectifying vectors",
         [by_method(records), markdown_table(head, rows), about],
         figure,
         PAPERS,

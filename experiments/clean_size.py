@@ -1,4 +1,4 @@
-"""How many clean labels it takes (paper, figure 8b)."""
+"""Test accuracy over the number of clean labels (paper, figure 8b)."""
 
 from __future__ import annotations
 
@@ -11,27 +11,30 @@ from study.figures import lines
 from study.methods import METHODS
 
 SIZES = {f"{size} a class": size for size in (100, 50, 20, 10, 5, 2, 1)}
-COMPARED = {name: how for name, how in METHODS.items() if name != "cross entropy"}  # which sees no clean label
+COMPARED = {name: how for name, how in METHODS.items() if name != "cross entropy"}  # does not use the clean set
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method with every size of the clean set."""
+    """Return every method with every size of the clean set."""
     shared = bench.setting(*noise("Flip", 0.4))
     return grid({name: (*shared, *clean_labels(size)) for name, size in SIZES.items()}, COMPARED)
 
 
 def report(records: Records) -> Page:
-    """Accuracy over the clean set's size."""
+    """Report the accuracy over the size of the clean set."""
     figure = Figure(figsize=(8, 4.2))
     axis = figure.subplots()
     lines(axis, records, SIZES)
     axis.set_xscale("log")
     axis.set_xticks(list(SIZES.values()), list(map(str, SIZES.values())))
     axis.minorticks_off()
-    axis.set(xlabel="clean labels a class", ylabel="test accuracy (%), last epoch")
+    axis.set(xlabel="clean labels per class", ylabel="test accuracy (%), last epoch")
     axis.legend()
-    papers = "Figure 8b, CIFAR-10, flip 40%, ResNet-18: with 100 clean labels in all VRI still has 91.07."
-    about = "Flip noise of 40%. A larger clean set of a seed contains the smaller ones."
+    papers = "Figure 8b, CIFAR-10, flip 40%, ResNet-18: VRI reaches 91.07 with 100 clean labels in total."
+    about = (
+        'The noise is flip 40%. "100 a class" means 100 clean labels per class. For each seed, larger clean sets '
+        "contain the smaller ones."
+    )
     return Page("Test accuracy (%) over the number of clean labels", [by_method(records), about], figure, papers)
 
 

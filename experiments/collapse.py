@@ -1,18 +1,20 @@
-"""Does the posterior collapse without the KL, and what holds it up? (paper, figure 4)
+"""Does the posterior collapse without the KL? (paper, figure 4)
 
-The length of the vector of the posterior's variances, ‖σ²‖, over a long training under 70% uniform noise, one
-particle:
+The study measures the norm of the vector of posterior variances, ‖σ²‖, during long training under 70% uniform noise
+with one particle. It compares four methods:
 
 * no KL: Monte Carlo estimates of the meta loss alone;
-* inner KL (paper's eq. 6): λ in the virtual step's loss, attached features, the prior's variance free;
-* outer KL: β in the outer objective, with VRI's learned prior, whose log σ² is bounded below by -2;
-* outer KL, fixed prior: the same with a standard normal prior, whose ‖σ²‖ is √K, 3.16 for ten classes.
+* inner KL (the paper's eq. 6): weight λ in the loss of the virtual step, attached features, unbounded prior variance;
+* outer KL: weight β in the outer objective, with VRI's learned prior, whose log σ² is bounded below by -2;
+* outer KL, fixed prior: the same with a standard normal prior, whose ‖σ²‖ is √K (3.16 for ten classes).
 
-What moves σ without a KL: by Price's theorem (1958) ∂E[G]/∂log σ² = ½ σ² E[∂²G/∂v²] for a normal v, so the meta loss
-narrows the posterior where it curves upwards in v, as in a valley, and widens it where it curves downwards. The page
-has that pull: the derivative of the outer objective for a shift of all log σ², averaged over batches; positive is
-towards collapse. The settings differ from the whole run in one thing each: its length, the guide's learning rate, and
-the clean batch in the real step, which the paper's algorithm has not.
+Price's theorem (1958) describes how the meta loss changes σ without a KL: ∂E[G]/∂log σ² = ½ σ² E[∂²G/∂v²] for a normal
+v. The meta loss narrows the posterior where the loss is convex in v and widens it where the loss is concave. The study
+measures this pull as the derivative of the outer objective with respect to a common shift of all log σ², averaged over
+batches. A positive pull reduces the variance, towards collapse.
+
+Each further setting changes one thing in the whole run: the number of epochs, the learning rate of the guide, or the
+clean batch in the real step, which the paper's algorithm does not have.
 """
 
 from __future__ import annotations
@@ -48,7 +50,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 WEIGHT = "1e-3"  # λ and β
-# The paper's configuration with all of the library's but the prior's free variance.
+# The paper's configuration with the library's settings for everything but the unbounded prior variance.
 FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 METHODS = {
     "no KL": config("vri_vector", "--method.outer_kl_weight", "0"),
@@ -65,14 +67,14 @@ SETTINGS: dict[str, Options] = {
     "guide ten times as fast": ("--method.outer_optimizer.lr", "0.01"),
     "no clean batch": ("--method.clean_weight", "0"),
 }
-# Few examples for long: what is small in the bench's epochs is the time in which a posterior could collapse.
+# Few examples and many epochs: the epochs of the bench are too few for a posterior to collapse.
 LENGTHS: dict[str, Options] = {"Fashion-MNIST": ("--split.noisy_size", "2000", "--epochs", "60")}
 CURVE = "posterior_variance_norm/v"
-DRAWS, BATCH = 100, 100  # of a noisy and a clean batch, for the pull; examples a batch
+DRAWS, BATCH = 100, 100  # for the pull: draws of a noisy and a clean batch; examples per batch
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method in every setting."""
+    """Return every method in every setting."""
     shared = bench.setting(
         *LENGTHS.get(bench.title, ()), *noise("UniformExclusive", 0.7), *clean_labels(20), "--method.num_particles", "1"
     )
@@ -84,7 +86,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def measure(folder: RunFolder) -> dict[str, Any]:
-    """The pull on log σ² where the run ended: of the meta loss alone, and of the whole outer objective."""
+    """Measure the pull on log σ² at the end of the run, for the meta loss alone and for the whole outer objective."""
     run = Run(folder.path)
     algorithm = run.algorithm
     assert isinstance(algorithm, BilevelSVI)
@@ -101,7 +103,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
 
 
 def pull_on_log_variance(algorithm: BilevelSVI, noisy: Batch, clean: Batch) -> float:
-    """The derivative of the outer objective for a shift of log σ² that all examples and entries share."""
+    """Return the derivative of the outer objective with respect to a common shift of all log σ²."""
     gradients = algorithm.outer_gradients(noisy, clean)
     names = hyperparameters_of(algorithm.model, algorithm.guide)
     bias = dict(zip(names, gradients, strict=True))["guide.network.log_variance.bias"]
@@ -109,20 +111,21 @@ def pull_on_log_variance(algorithm: BilevelSVI, noisy: Batch, clean: Batch) -> f
 
 
 def report(records: Records) -> Page:
-    """‖σ²‖ over the epochs and at the end, the KL, the pull, and the accuracy."""
+    """Report ‖σ²‖, the KL, the pull and the accuracy."""
     parts = [__doc__.split("\n\n", 1)[1].strip()]
     for metric, label in ((CURVE, "‖σ²‖"), ("kl", "KL to the prior (nats)")):
         rows = (
             [method, *(_last(records.curves(method, s, metric)) for s in records.settings)]
             for method in records.methods
         )
-        parts += [f"{label}, mean over the last epoch, by seed:", markdown_table(["", *records.settings], rows)]
+        parts += [f"{label}, mean over the last epoch, one value per seed:"]
+        parts += [markdown_table(["", *records.settings], rows)]
     for objective, label in (("meta loss", "the meta loss alone"), ("whole", "the whole outer objective")):
         rows = (
             [method, *(_pulls(records.of(method, s).values(), objective) for s in records.settings)]
             for method in records.methods
         )
-        parts += [f"Pull of {label} on log σ², by seed, ± standard error over batches:"]
+        parts += [f"Pull of {label} on log σ², one value per seed, ± standard error over batches:"]
         parts += [markdown_table(["", *records.settings], rows)]
     parts += ["Test accuracy (%), last epoch:", by_method(records)]
     return Page("Does the posterior collapse without the KL?", parts, _figure(records))
@@ -147,7 +150,7 @@ def _figure(records: Records) -> Figure:
                 epochs = np.arange(1, len(curve) + 1)
                 axis.plot(epochs, curve, color=f"C{number}", marker="", label=None if seed else method)
         axis.set(yscale="log", xlabel="epoch", title=setting)
-    axes[0].set_ylabel("‖σ²‖ of the posterior, a line a seed")
+    axes[0].set_ylabel("posterior ‖σ²‖, one line per seed")
     axes[0].legend(fontsize=9)
     return figure
 

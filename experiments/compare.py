@@ -1,11 +1,11 @@
-"""VRI and its peers: methods, noises, rates, sizes of the clean set and data sets under one protocol.
+"""Compare VRI with other methods across data sets, noises, rates and sizes of the clean set.
 
-    python experiments/compare.py --tune --data DATA    # chooses how each method trains, on a seed of its own
-    python experiments/compare.py --data DATA           # compares, each method trained as chosen
+    python experiments/compare.py --tune --data DATA    # choose the training regime of each method on a separate seed
+    python experiments/compare.py --data DATA           # compare the methods under the chosen regimes
 
-What is chosen is the regime: optimiser, schedule, and whether the weights are averaged. The choice is by validation
-accuracy under some of the settings, and stands in compare_regimes.json; without that file every method trains as the
-bench has it.
+A training regime is an optimiser, a learning rate schedule, and whether the weights are averaged. ``--tune`` chooses it
+by validation accuracy in some of the settings and writes the choice to compare_regimes.json. Without that file, every
+method trains with the default regime of the bench.
 """
 
 from __future__ import annotations
@@ -44,7 +44,7 @@ from study.benches import AVERAGED, COSINE, clean_labels, noise, open_set, sgd
 from study.statistics import mean_of
 
 WITH_CLEAN = " + clean batch"
-CLEAN = ("--method.clean_weight", "0.2")  # as the library's VRI has it
+CLEAN = ("--method.clean_weight", "0.2")  # the value of the library's default VRI
 PEERS = {
     "cross entropy": config("cross_entropy"),
     "mixup": config("mixup"),
@@ -68,7 +68,7 @@ METHODS: dict[str, Options] = {
     "noisy and clean": config("noisy_and_clean"),
     "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
     **PEERS,
-    # What VRI's real step has, its peers may have too.
+    # VRI's real step includes a clean batch, so every peer is also run with one.
     **{f"{name}{WITH_CLEAN}": (*options, *CLEAN) for name, options in PEERS.items()},
 }
 REGIMES = {
@@ -76,25 +76,26 @@ REGIMES = {
     "SGD 0.1, momentum 0.9, cosine": (*sgd(0.1, 0.9), *COSINE),
     "SGD 0.2, cosine": (*sgd(0.2, 0.0), *COSINE),
 }
-# What is tried where a run takes a minute.
+# Methods for benches on which a run takes a minute.
 ESSENTIAL = (
     *(DEFAULT, "VRI, vector", "cross entropy", "noisy and clean", "fine-tuned", "ELR + clean batch"),
     *("GLC + clean batch", "MW-Net + clean batch"),
 )
-# What is left out where most are tried: of these the version with the clean batch is enough.
+# Methods that benches with "most" methods leave out; there these methods run only with the clean batch.
 SPARED = ("mixup", "ELR", "confident learning", "L2RW", "MLC", "WarPI", "VRI, released")
 SIZES = (10, 100)
-# Where runs are short the default and the one next to it are also trained for longer, and compared with one another.
+# Benches with short runs also train the default and a strong peer for twice as many epochs and compare the two.
 LONGER, TWICE = (DEFAULT, "ELR + clean batch"), ", twice as long"
 TUNED_UNDER = ("flip 40%, 10 clean", "uniform 60%, 100 clean")
 TUNING_SEEDS = (100,)
-DESIGNED_ON = ("flip 40%", "uniform 60%", "instance 40%", "open 40%")  # of both data sets; see RESULTS.md
+# Noises, on both data sets, under which the parts of the default were chosen by test accuracy; see RESULTS.md.
+DESIGNED_ON = ("flip 40%", "uniform 60%", "instance 40%", "open 40%")
 PAPERS = """\
-1,000 clean labels, 160 epochs (Sun et al. 2025); flip noise on ResNet-32, the others on ResNet-18, instance-dependent
-noise on CIFAR-100 on ResNet-34. Their released script reports the highest test accuracy over the epochs; ours is that
-of the last.
+Sun et al. (2025), 1,000 clean labels, 160 epochs. The classifier is ResNet-32 for flip noise, ResNet-34 for
+instance-dependent noise on CIFAR-100, and ResNet-18 otherwise. The authors' released script reports the highest test
+accuracy over the epochs; this page reports the accuracy after the last epoch.
 
-| theirs, CIFAR-10 | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
+| reported, CIFAR-10 | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
 |---|---:|---:|---:|---:|---:|---:|
 | VRI | 91.93 | 91.21 | 92.13 | 90.60 | 91.34 | 87.68 |
 | WarPI | 90.93 | 89.87 | 89.76 | 87.57 | | |
@@ -102,25 +103,25 @@ of the last.
 | MLC | 90.07 | 88.97 | | | | |
 | cross entropy | 76.83 | 70.77 | 85.10 | 77.00 | | |
 
-| theirs, CIFAR-100 | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
+| reported, CIFAR-100 | flip 20% | flip 40% | instance 20% | instance 40% | uniform 40% | uniform 60% |
 |---|---:|---:|---:|---:|---:|---:|
 | VRI | 66.03 | 65.04 | 71.24 | 68.17 | 68.92 | 62.12 |
 | WarPI | 65.52 | 62.37 | 65.08 | 57.38 | | |
 | MW-Net | 64.22 | 58.64 | | | | |
 | MLC | 64.91 | 59.96 | | | | |
 | cross entropy | 50.86 | 43.01 | 52.19 | 42.26 | | |"""
-Choice = Mapping[str, Mapping[str, str]]  # of a regime's name, by the data's title and the method
+Choice = Mapping[str, Mapping[str, str]]  # name of the regime by title of the data set and method
 
 
 def methods_on(bench: Bench) -> dict[str, Options]:
-    """The methods that are tried on a bench: all of them, most, or those that matter most."""
+    """Return the methods to run on a bench, according to :attr:`Bench.tried`."""
     most = [name for name in METHODS if bench.tried == "all" or name not in SPARED]
     tried = ESSENTIAL if bench.tried == "essential" else most
     return {name: (*METHODS[name], *bench.adapted.get(name.removesuffix(WITH_CLEAN), ())) for name in tried}
 
 
 def noises(bench: Bench) -> dict[str, Options]:
-    """The noises that a bench is tried under; without images of no class it has no open-set noise."""
+    """Return the noises of a bench; open-set noise requires open-set images."""
     found = {
         "flip 20%": noise("Flip", 0.2),
         "flip 40%": noise("Flip", 0.4),
@@ -132,7 +133,7 @@ def noises(bench: Bench) -> dict[str, Options]:
 
 
 def settings(bench: Bench) -> dict[str, Options]:
-    """Every noise with every size of the clean set; what differs is in the name, between commas."""
+    """Return every noise with every size of the clean set, named "<data>, <noise>, <size> clean"."""
     return {
         f"{bench.title}, {name}, {size} clean": bench.setting(*about, *clean_labels(size))
         for size in SIZES
@@ -141,7 +142,7 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 
 def cells(bench: Bench, choice: Choice) -> list[Cell]:
-    """Every method in every setting, trained as chosen for it, and where runs are short some for longer as well."""
+    """Return every method in every setting with its chosen regime, and the longer runs if the bench has them."""
     chosen = choice.get(bench.title, {})
     methods = {
         name: (*options, *(REGIMES[chosen[name]] if name in chosen else (*bench.optimizer, *bench.schedule)))
@@ -153,46 +154,50 @@ def cells(bench: Bench, choice: Choice) -> list[Cell]:
 
 
 def report(records: Records) -> Page:
-    """Tables by data set and size, and the default against every other method."""
+    """Report tables by data set and size of the clean set, and the default's lead over every other method."""
     parts = []
     for group in dict.fromkeys((parts_of(setting)[0], parts_of(setting)[2]) for setting in records.settings):
         columns = {s: parts_of(s)[1] for s in records.settings if (parts_of(s)[0], parts_of(s)[2]) == group}
         here = Records(record for record in records if record["setting"] in columns)
-        parts += [f"## {group[0]}, {group[1]} labels a class", by_method(here, columns=columns)]
+        parts += [f"## {group[0]}, {group[1]} labels per class", by_method(here, columns=columns)]
     usual = Records(record for record in records if not record["method"].endswith(TWICE))
     by_title = {title: on_data(usual, title) for title in titles(records)}
     for title, here in by_title.items():
-        parts += [f"## {DEFAULT} against the others, {title}", standing(here)]
+        parts += [f"## {DEFAULT} compared with the other methods, {title}", standing(here)]
     everywhere = on_every_data(usual)
     if len(by_title) > 1 and len(everywhere):
         seeds = ", ".join(map(str, everywhere.seeds))
-        parts += [f"## {DEFAULT} against the others, all data, seeds {seeds}", standing(everywhere)]
-    about = (
-        f"Accuracy: mean over settings and seeds. {DEFAULT} − other: averaged over settings within a seed; mean ± "  # noqa: RUF001
-        "standard error over seeds, and the 95% interval by Student's t. The next column has the same over settings "
-        f"that {DEFAULT} was not designed on: its parts were chosen by test accuracy on seeds 5 and 6 under "
-        f"{', '.join(DESIGNED_ON)}, which favours it there. How every method trains was chosen by validation "
-        "accuracy on seed 100. Rank: mean over settings. First: settings in which the method's mean is the highest or "
-        "within one standard deviation (of the first one's seeds) of it."
-    )
-    parts.append(about)
+        parts += [f"## {DEFAULT} compared with the other methods, all data, seeds {seeds}", standing(everywhere)]
+    about = [
+        "* accuracy: mean over settings and seeds.",
+        f"* {DEFAULT} − other: difference averaged over settings within each seed; mean ± standard error over "  # noqa: RUF001
+        "seeds, and its 95% interval by Student's t.",
+        f"* on settings not designed on: the same difference over the settings that played no part in the design of "
+        f"{DEFAULT}. Its parts were chosen by test accuracy on seeds 5 and 6 under {', '.join(DESIGNED_ON)}, which "
+        f"favours {DEFAULT} under these noises.",
+        "* rank: mean rank over settings.",
+        "* first: number of settings in which the method has the highest mean, or is within one standard deviation of "
+        "it. The standard deviation is over the seeds of the method with the highest mean.",
+    ]
+    parts += ["Columns of the comparisons:", "\n".join(about)]
+    parts.append("The training regime of every method was chosen by validation accuracy on seed 100.")
     if len(usual) < len(records):
         parts += ["## Trained twice as long", twice_as_long(records)]
     return Page("VRI and its peers: test accuracy (%), last epoch", parts, drawn(usual), PAPERS)
 
 
 def titles(records: Records) -> list[str]:
-    """The data sets' names, each once."""
+    """Return the names of the data sets, each once."""
     return list(dict.fromkeys(parts_of(setting)[0] for setting in records.settings))
 
 
 def on_data(records: Records, title: str) -> Records:
-    """The records on one data set."""
+    """Return the records on one data set."""
     return Records(record for record in records if parts_of(record["setting"])[0] == title)
 
 
 def on_every_data(records: Records) -> Records:
-    """The records of those methods and seeds that every data set has: means of others would be of different things."""
+    """Return the records of methods and seeds that every data set has, so that their means are comparable."""
     parts = [on_data(records, title) for title in titles(records)]
     methods = set.intersection(*(set(part.methods) for part in parts))
     seeds = set.intersection(*(set(part.seeds) for part in parts))
@@ -200,18 +205,18 @@ def on_every_data(records: Records) -> Records:
 
 
 def parts_of(setting: str) -> tuple[str, str, str]:
-    """Data set, noise and clean set of a setting."""
+    """Split the name of a setting into data set, noise and clean set."""
     data, about, clean = setting.split(", ")
     return data, about, clean
 
 
 def pairs(records: Records, method: str) -> dict[tuple[str, int], float]:
-    """A method's last test accuracies, by setting and seed."""
+    """Return a method's test accuracies after the last epoch, by setting and seed."""
     return {(s, seed): value for s in records.settings for seed, value in records.accuracies(method, s).items()}
 
 
 def standing(records: Records) -> str:
-    """A row a method, the best mean first: mean accuracy, the default's lead, rank, and how often it is first."""
+    """Format one row per method, best mean first: mean accuracy, the default's lead, rank, number of first places."""
     places = {method: ranks(records).get(method, []) for method in records.methods}
     default, rows = pairs(records, DEFAULT), []
     untouched = {key: value for key, value in default.items() if not designed_on(key[0])}
@@ -229,9 +234,9 @@ def standing(records: Records) -> str:
 
 
 def twice_as_long(records: Records) -> str:
-    """A row a data set: what the default and the one next to it have gained, and the default's lead then.
+    """Format one row per data set: gains of the two longer trained methods, and the default's lead after them.
 
-    Of the runs that both have, so that the means are of the same settings.
+    Only settings and seeds that both methods have are included, so that the means are comparable.
     """
     rows = []
     for title in titles(records):
@@ -246,12 +251,22 @@ def twice_as_long(records: Records) -> str:
             told += [f"{np.mean(list(found.values())):.1f}", str(gain or "–")]  # noqa: RUF001
         lead = lead_over(other, own)
         rows.append([*told, str(lead), lead.interval if lead else ""])
-    names = [cell for name in LONGER for cell in (name, "gained")]
-    return markdown_table(["data", "runs of each", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
+    names = [cell for name in LONGER for cell in (name, "gain")]
+    return markdown_table(["data", "runs per method", *names, f"{DEFAULT} − other", "95% interval"], rows)  # noqa: RUF001
 
 
 def lead_over(other: Mapping[tuple[str, int], float], default: Mapping[tuple[str, int], float]) -> Estimate | None:
-    """How far the default is ahead, by (setting, seed); a seed's settings share data, so that seeds are what counts."""
+    """Estimate the default's lead over another method.
+
+    The settings of one seed share data and are not independent, so the lead is averaged within each seed first.
+
+    Args:
+        other: accuracies of the other method by setting and seed.
+        default: accuracies of the default by setting and seed.
+
+    Returns:
+        The estimate over seeds, or None if the methods have no run in common.
+    """
     seeds: dict[int, list[float]] = {}
     for (setting, seed), value in default.items():
         if (setting, seed) in other:
@@ -260,12 +275,12 @@ def lead_over(other: Mapping[tuple[str, int], float], default: Mapping[tuple[str
 
 
 def designed_on(setting: str) -> bool:
-    """Whether the default's parts were chosen in this setting."""
+    """Return whether the default's parts were chosen under the noise of this setting."""
     return parts_of(setting)[1] in DESIGNED_ON
 
 
 def ranks(records: Records) -> dict[str, list[float]]:
-    """The methods' ranks by mean accuracy, setting by setting; 1 is the best."""
+    """Return the ranks of the methods by mean accuracy in each setting; 1 is the best."""
     found: dict[str, list[float]] = {}
     for setting in records.settings:
         means = means_in(records, setting)
@@ -275,13 +290,13 @@ def ranks(records: Records) -> dict[str, list[float]]:
 
 
 def means_in(records: Records, setting: str) -> dict[str, float]:
-    """Mean accuracy in a setting by method."""
+    """Return the mean accuracy in a setting by method."""
     found = {method: list(records.accuracies(method, setting).values()) for method in records.methods}
     return {method: float(np.mean(values)) for method, values in found.items() if values}
 
 
 def leaders(records: Records, setting: str) -> list[str]:
-    """The method with the highest mean in a setting, and those within one standard deviation of it."""
+    """Return the method with the highest mean in a setting, and those within one standard deviation of it."""
     means = means_in(records, setting)
     best = max(means, key=means.__getitem__)
     values = list(records.accuracies(best, setting).values())
@@ -290,7 +305,7 @@ def leaders(records: Records, setting: str) -> list[str]:
 
 
 def drawn(records: Records) -> Figure:
-    """The default's lead over every other method, with 95% intervals, by data set."""
+    """Draw the default's lead over every other method with 95% intervals, by data set."""
     others = [method for method in records.methods if method != DEFAULT]
     figure = Figure(figsize=(9, 1.6 + 0.28 * len(others)))
     axis = figure.subplots()
@@ -319,7 +334,7 @@ def drawn(records: Records) -> Figure:
 
 
 def tuning_cells(bench: Bench) -> list[Cell]:
-    """Every method in every regime, in some of the settings, with as many examples to choose by as there are."""
+    """Return every method in every regime in the tuning settings, with a large validation set."""
     some = {name: options for name, options in settings(bench).items() if ", ".join(parts_of(name)[1:]) in TUNED_UNDER}
     methods = {
         f"{method}; {regime}": (*how, *options, "--split.validation_per_class", str(bench.chosen_by))
@@ -330,7 +345,7 @@ def tuning_cells(bench: Bench) -> list[Cell]:
 
 
 def tuning_report(records: Records) -> Page:
-    """Validation accuracy by method and regime, and the choice."""
+    """Report the validation accuracy by method and regime, and the chosen regimes."""
     choice: dict[str, dict[str, str]] = {}
     parts, sampled = [], []
     for title in titles(records):
@@ -355,11 +370,11 @@ def tuning_report(records: Records) -> Page:
         ]
         parts += [f"## {title}", markdown_table(["method", *REGIMES, "chosen"], rows)]
     parts.append(
-        f"Mean of the last epoch's validation accuracy (%) over {'; '.join(records.settings)}. That the held-out "
-        f"examples are drawn makes up to {max(sampled):.1f} points of standard error in an entry; that a run may end "
-        "otherwise with another seed comes on top, so that a choice by less is one of chance."
+        f"Entries are validation accuracies (%) after the last epoch, averaged over {'; '.join(records.settings)}. The "
+        f"finite number of validation examples gives an entry a standard error of up to {max(sampled):.1f} points. The "
+        "variation between seeds is not included in it, so choices by smaller differences are due to chance."
     )
-    return Page("Regimes, chosen on a seed of their own", parts, data=choice)
+    return Page("Training regimes, chosen on a separate seed", parts, data=choice)
 
 
 TUNING = Study(
@@ -376,12 +391,12 @@ BENCHES = {**SCALES, "small": (FASHION_MNIST_14, CIFAR10_16), "paper100": (CIFAR
 
 
 def chosen_regimes(file: Path) -> Choice:
-    """What ``--tune`` has chosen; nothing where it was not run."""
+    """Read the regimes chosen by ``--tune``; empty if the file does not exist."""
     return json.loads(file.read_text()) if file.exists() else {}
 
 
 def run(arguments: list[str]) -> int:
-    """Tune or compare."""
+    """Run the tuning (``--tune``) or the comparison; returns the exit status."""
     first = argparse.ArgumentParser(add_help=False)
     first.add_argument("--tune", action="store_true")
     tune, rest = first.parse_known_args(arguments)

@@ -1,23 +1,26 @@
-"""Theorem 1: how fast does the mean squared gradient of the meta loss fall with the number of steps?
+"""Theorem 1: convergence rate of the mean squared gradient of the meta loss.
 
-The theorem (Sun et al. 2025) says that (1/T) Σ E‖∇L_meta‖² ≤ O(1/√T) when a run of T steps has the rates α = min(1,
-k/T) for the classifier and β = min(1/L, c/√T) for guide and prior. So every horizon T here is a run of its own, with
-rates set for that T, by plain gradient descent on both levels and without any KL, and what is averaged over its steps
-is the squared norm of the gradient of L_meta(φ) = E[G(ŵ(φ))]: G over the whole clean set, the mean over the noisy
-batch and the guide's noise estimated without bias (vri_pyro.diagnostics.meta_gradient). It is measured at one step
-drawn from each of equal stretches of the run, which estimates the mean over all of them without bias.
+The theorem (Sun et al. 2025) states (1/T) Σ E‖∇L_meta‖² ≤ O(1/√T) for a run of T steps with the learning rates
+α = min(1, k/T) for the classifier and β = min(1/L, c/√T) for guide and prior. The rates depend on T, so each horizon T
+is a separate run. Both levels use plain gradient descent without a KL.
 
-∇L_meta has α as a factor, because φ acts through the virtual step alone. With α = k/T a guide that learns nothing
-would keep the bound: the squared norm falls as 1/T² by itself. What the rates do not decide is the norm over α, which
-is the gradient that vri_pyro's outer step follows; both are shown, for three ways to choose the rates:
+The measured quantity is the squared norm of the gradient of L_meta(φ) = E[G(ŵ(φ))], averaged over the steps. G is
+computed on the whole clean set. The expectation over noisy batches and draws of the guide is estimated without bias
+(vri_pyro.diagnostics.meta_gradient). The gradient is measured at one random step in each of several equal segments of
+the run, which gives an unbiased estimate of the mean over all steps.
+
+∇L_meta has α as a factor, because φ acts only through the virtual step. With α = k/T, even a guide that learns nothing
+satisfies the bound, because the factor alone makes the squared norm fall as 1/T². The informative quantity is
+‖∇L_meta‖²/α², because ∇L_meta/α is the gradient that vri_pyro's outer step follows. Both quantities are shown for three
+choices of the rates:
 
 * as stated: α = min(1, k/T), and φ steps along ∇L_meta;
 * scaled: the same α, and φ steps along ∇L_meta/α;
-* constant rate: α stays, as in practice, and φ steps along ∇L_meta/α.
+* constant rate: α is constant, as in practice, and φ steps along ∇L_meta/α.
 
-k is such that α is 0.1 at the shortest horizon, and c = 1, which keeps β below 1/L: with c = 5, steps at short
-horizons overshot. The classifier is a small MLP, without batch normalisation; its ReLU is not smooth, as the theorem
-asks.
+k is chosen such that α = 0.1 at the shortest horizon. c = 1 keeps β below 1/L; with c = 5, steps at short horizons
+overshot. The classifier is a small MLP without batch normalisation. Its ReLU is not smooth, although the theorem
+assumes smoothness.
 """
 
 from __future__ import annotations
@@ -54,9 +57,11 @@ from study.statistics import mean_of
 
 from vri_pyro.data import BatchPlan, DeviceData, generator_for, mean_and_std, permutation
 from vri_pyro.diagnostics import meta_gradient_squared_norm
-from vri_pyro.runs.configuration import build_experiment, configuration_parser
-from vri_pyro.runs.experiment import Experiment
+from vri_pyro.runs.building import load_data
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.parsing import build_configuration, configuration_parser
 from vri_pyro.training.evaluation import evaluate
+from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.provenance import provenance
 
 HORIZONS = {
@@ -65,46 +70,50 @@ HORIZONS = {
     "CIFAR-10": (500, 1000, 2000, 4000, 8000, 16000, 32000),
 }
 POINTS = 40  # steps of a run at which the gradient is measured
-BATCHES = 4  # independent noisy batches a measurement
-ALPHA, C = 0.1, 1.0  # α at the shortest horizon, which decides k, and of "constant rate"; c
+BATCHES = 4  # independent noisy batches per measurement
+ALPHA, C = 0.1, 1.0  # α of "constant rate" and at the shortest horizon (this determines k); c
 RATES = ("as stated", "scaled", "constant rate")
 MEASURES = {"raw": "‖∇L_meta‖²", "scaled": "‖∇L_meta‖² / α²"}
 
 
 def rates(setting: str, horizon: int, shortest: int) -> tuple[float, float]:
-    """α, and the step size of guide and prior on the outer objective G/α, where β on G itself is β·α."""
+    """Return α, and the step size of guide and prior.
+
+    The outer step follows the objective G/α. A step of size β on G is therefore a step of size β·α on G/α.
+    """
     alpha = ALPHA if setting == "constant rate" else min(1.0, ALPHA * shortest / horizon)
     beta = C / horizon**0.5
     return alpha, beta * alpha if setting == "as stated" else beta
 
 
 def strata(horizon: int, points: int, generator: np.random.Generator) -> list[int]:
-    """One step drawn from each of ``points`` equal stretches of 0..horizon-1; every step where there are no more."""
+    """Draw one step from each of ``points`` equal segments of 0..horizon-1; all steps if there are not more."""
     points = min(points, horizon)
     edges = np.linspace(0, horizon, points + 1).round().astype(int)
     draws = generator.random(points)
     return [int(low + (high - low) * draw) for low, high, draw in zip(edges, edges[1:], draws, strict=False)]
 
 
-def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
-    """Take ``horizon`` steps and measure at some: the steps, ‖∇L_meta‖² at them, and α; with the usual record."""
+def train_and_measure(configuration: Configuration, horizon: int) -> dict[str, Any]:
+    """Take ``horizon`` steps; return the measured steps, ‖∇L_meta‖² at these steps, α, and the usual record."""
     torch.set_num_threads(1)
-    torch.manual_seed(experiment.seed)
-    arrays, split = experiment.prepare()
+    torch.manual_seed(configuration.seed)
+    device, seed, batch_size = choose_device(configuration.device), configuration.seed, configuration.batch_size
+    arrays, split = load_data(configuration)
     scale = mean_and_std(arrays.x_train)
-    train = DeviceData(split.inputs(arrays.x_train), split.labels(arrays.y_train), experiment.device, *scale)
-    test = DeviceData(arrays.x_test, arrays.y_test, experiment.device, *scale)
-    classifier = experiment.backbone(arrays.input_shape, arrays.num_classes).to(experiment.device)
-    algorithm = experiment.method.build(classifier, experiment.optimizer)
+    train = DeviceData(split.inputs(arrays.x_train), split.labels(arrays.y_train), device, *scale)
+    test = DeviceData(arrays.x_test, arrays.y_test, device, *scale)
+    classifier = configuration.backbone(arrays.input_shape, arrays.num_classes).to(device)
+    algorithm = configuration.method.build(classifier, configuration.optimizer)
     noisy, clean = split.noisy_indices, split.clean_indices
-    noisy_batch = train.sequence(BatchPlan(noisy, experiment.batch_size, experiment.seed, "noisy batches"))
-    clean_batch = train.sequence(BatchPlan(clean, experiment.clean_batch_size, experiment.seed, "clean batches"))
+    noisy_batch = train.sequence(BatchPlan(noisy, batch_size, seed, "noisy batches"))
+    clean_batch = train.sequence(BatchPlan(clean, configuration.clean_batch_size, seed, "clean batches"))
     whole_clean = train.batch(clean)
-    generator = generator_for(experiment.seed, "measured batches")
-    chosen, norms = strata(horizon, POINTS, generator_for(experiment.seed, "measured steps")), []
+    generator = generator_for(seed, "measured batches")
+    chosen, norms = strata(horizon, POINTS, generator_for(seed, "measured steps")), []
     for step in range(horizon):
         if step in chosen:
-            draws = [noisy[permutation(generator, len(noisy))[: experiment.batch_size]] for _ in range(BATCHES)]
+            draws = [noisy[permutation(generator, len(noisy))[:batch_size]] for _ in range(BATCHES)]
             norms.append(meta_gradient_squared_norm(algorithm, [train.batch(draw) for draw in draws], whole_clean))
         algorithm.step(noisy_batch(step), clean_batch(step))
     (group,) = algorithm.param_groups
@@ -112,12 +121,12 @@ def train_and_measure(experiment: Experiment, horizon: int) -> dict[str, Any]:
         "results": {"last": evaluate(classifier, test)["accuracy"]},
         "measured": {"steps": chosen, "squared_norms": torch.stack(norms).tolist(), "alpha": group["lr"]},
         "split": split.summary(),
-        "made_by": provenance(experiment.device),
+        "made_by": provenance(device),
     }
 
 
 class Measuring(Workshop):
-    """Does runs that stop at a number of steps, not of epochs, and are measured on their way."""
+    """Executes runs of a given number of steps and measures the gradient during the run."""
 
     def perform(self, run: StudyRun) -> Outcome:
         """See :class:`Workshop`."""
@@ -125,13 +134,13 @@ class Measuring(Workshop):
         parser = configuration_parser()
         parsed = parser.parse_args([*options, "--seed", str(run.seed), "--device", self.device])
         config = yaml.safe_load(parser.dump(parsed, skip_unset=False))
-        record = train_and_measure(build_experiment(parser, parsed), int(horizon))
+        record = train_and_measure(build_configuration(parser, parsed), int(horizon))
         self.store.write(run, record | {"config": config | {"epochs": f"{horizon} steps"}})
         return Outcome(0, record["results"]["last"])
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every way to choose the rates at every horizon."""
+    """Return every choice of the rates at every horizon."""
     shared = bench.setting(
         *noise("Flip", 0.4),
         *clean_labels(50),
@@ -156,7 +165,7 @@ def _rates(setting: str, horizon: int, shortest: int) -> Options:
 
 
 def averages(records: Records, method: str, setting: str, measure: str) -> list[float]:
-    """By seed, the mean over a run's steps of the squared norm, or of it over α²."""
+    """Return, for each seed, the mean over steps of the squared norm, divided by α² if ``measure`` is ``scaled``."""
     return [_average(record, measure) for record in records.of(method, setting).values()]
 
 
@@ -166,7 +175,7 @@ def _average(record: Record, measure: str) -> float:
 
 
 def slopes(records: Records, method: str, measure: str) -> Estimate:
-    """The slope of log average over log T: one a seed by least squares, their mean, and its interval over seeds."""
+    """Estimate the slope of the log average over log T: a least-squares slope per seed, averaged over seeds."""
     found = []
     for seed in records.seeds:
         runs = [of[seed] for setting in records.settings if seed in (of := records.of(method, setting))]
@@ -180,7 +189,7 @@ def _horizon(setting: str) -> int:
 
 
 def report(records: Records) -> Page:
-    """The averages over the horizon, their slopes, and the running mean along the longest runs."""
+    """Report the averages over the horizon, their slopes, and the running mean along the longest runs."""
     figure = Figure(figsize=(11, 3.8))
     raw, scaled, running = figure.subplots(1, 3)
     _draw_averages(raw, records, "raw")
@@ -192,14 +201,15 @@ def report(records: Records) -> Page:
     rows = ([method, *(_interval(slopes(records, method, m)) for m in MEASURES)] for method in records.methods)
     parts = [
         __doc__.split("\n\n", 1)[1].strip(),
-        "Slope of the log of the mean over log T, with its 95% interval over seeds (Student's t); the bound's is -0.5:",
+        "Slope of the log mean over log T, with its 95% interval over seeds (Student's t). The slope of the bound is "
+        "-0.5.",
         markdown_table(["rates", *MEASURES.values()], rows),
     ]
     for measure, label in MEASURES.items():
         rows = (
             [m, *(significant(averages(records, m, s, measure)) for s in records.settings)] for m in records.methods
         )
-        parts += [f"Mean over the steps of {label}; mean ± standard deviation over seeds:"]
+        parts += [f"Mean of {label} over the steps; mean ± standard deviation over seeds:"]
         parts += [markdown_table(["rates", *records.settings], rows)]
     return Page("Theorem 1: the mean squared gradient of the meta loss over the number of steps", parts, figure)
 

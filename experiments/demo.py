@@ -1,4 +1,4 @@
-"""The demonstration: digits, 40% of the labels flipped, three trusted labels a class, three seeds."""
+"""Demonstration on digits: 40% of the labels flipped, three clean labels per class, three seeds."""
 
 from __future__ import annotations
 
@@ -24,12 +24,12 @@ SETTING = "digits, flip 40%"
 
 
 def main() -> int:
-    """Run everything and print the table."""
+    """Run all methods and seeds and print the table; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--seeds", type=int, nargs="+", default=[0, 1, 2])
     parser.add_argument("--epochs", type=int, default=60)
-    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="processes; one a processor by default")
-    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="where the run folders go")
+    parser.add_argument("--jobs", type=int, default=os.cpu_count() or 1, help="worker processes; default: all CPUs")
+    parser.add_argument("--runs", type=Path, default=Path("runs/demo"), help="parent of the run folders")
     options = parser.parse_args()
     started = time.monotonic()
     runs = runs_of(grid({SETTING: config("digits", "--epochs", str(options.epochs))}, METHODS), options.seeds)

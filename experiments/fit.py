@@ -1,6 +1,6 @@
-"""The main job as a script: ``python experiments/fit.py --config experiments/configs/vri.yaml --seed 1``.
+"""Train a classifier: ``python experiments/fit.py --config experiments/configs/vri.yaml --seed 1``.
 
-It takes the options of ``vri-pyro fit``.
+The options are those of ``vri-pyro fit``.
 """
 
 import sys

@@ -1,4 +1,4 @@
-"""How wide the guide's network has to be (paper, table 9)."""
+"""Effect of the width of the guide's network (paper, table 9)."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ METHODS = {
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every width under both noises."""
+    """Return every width under both noises."""
     return grid({name: bench.setting(*about, *clean_labels(100)) for name, about in NOISES.items()}, METHODS)
 
 
 def report(records: Records) -> Page:
-    """Accuracy by width."""
+    """Report the accuracy by width."""
     figure = accuracy_figure(records, "hidden layers of the guide")
-    about = "VRI with tanh layers of these widths in the guide; the prior's network keeps its own."
+    about = "The guide has tanh layers of these widths. The network of the prior is unchanged."
     return Page("Test accuracy (%) by the width of the guide", [by_method(records), about], figure)
 
 

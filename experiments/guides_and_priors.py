@@ -1,4 +1,4 @@
-"""Every prior with every guide of the rectifying vector, one option each."""
+"""Compare all combinations of priors and guides of the rectifying vector."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ GUIDES = ("DiagonalNormal", "LowRankNormal", "NormalisingFlow")
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """All pairs under flip noise, but for VampPrior's: its components are diagonal normals."""
+    """Return all pairs under flip noise; VampPrior requires DiagonalNormal, because its components are diagonal."""
     shared = bench.setting(*noise("Flip", 0.4), *clean_labels(100), *config("vri_vector"))
     settings = {
         prior: (*shared, "--method.model.prior", f"vri_pyro.models.{prior}", *further)
@@ -36,7 +36,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def report(records: Records) -> Page:
-    """The table, and the same in colours."""
+    """Report the accuracies as a table and as a heat map."""
     means = np.array(
         [
             [np.mean(list(records.accuracies(guide, prior).values()) or [np.nan]) for prior in records.settings]
@@ -55,12 +55,12 @@ def report(records: Records) -> Page:
     axis.set_yticks(range(len(records.methods)), [in_lines(guide) for guide in records.methods])
     axis.grid(visible=False)
     figure.colorbar(image, label="test accuracy (%)")
-    about = "Flip noise of 40%, VRI with rows for its guide and columns for its prior."
+    about = "VRI's vector model under flip 40%. Rows are guides, columns are priors."
     return Page("Test accuracy (%) by guide and prior", [by_method(records), about], figure)
 
 
 def in_lines(name: str) -> str:
-    """A class's name, a word a line."""
+    """Break a class name into lines, one word per line."""
     return re.sub(r"(?<=[a-z])(?=[A-Z])", "\n", name)
 
 

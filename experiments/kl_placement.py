@@ -1,17 +1,18 @@
-"""Where the KL acts: in the virtual step's loss as released, as printed, or as a variational term of the outer step.
+"""Placement of the KL: in the virtual step's loss (released script or paper), or in the outer objective.
 
-Three placements of the KL, each at five weights. Besides accuracy it shows what each placement does to the posterior
-and the length of the hypergradient that arrives at the prior and at the guide:
+The study runs three placements of the KL at five weights each. It reports the accuracy, the posterior, and the norm of
+the hypergradient of the prior and of the guide:
 
-* released (the authors' script): features detached, λ in the virtual step's loss;
-* paper (eq. 6): features attached, λ in the virtual step's loss, reaching prior and guide through the features;
-* variational: features detached, β in the outer objective.
+* released (the authors' script): features detached, weight λ in the loss of the virtual step;
+* paper (eq. 6): features attached, weight λ in the loss of the virtual step; the KL reaches prior and guide through the
+  features;
+* variational: features detached, weight β in the outer objective.
 
-All else is equal: small networks, a prior whose variance is bounded, the clean batch in the real step. "paper, free
-prior" is the second placement with the prior's variance left free, as printed.
+All other settings are equal: small networks, a prior with bounded variance, and the clean batch in the real step.
+"paper, free prior" is the second placement with an unbounded prior variance, as in the paper.
 
-The released placement gives the same run bit for bit at every λ > 0: its KL reaches no trained parameter. The page
-says whether it did, from a digest of classifier, prior and guide after the last step.
+In the released placement, the KL should reach no trained parameter, so that the run is bitwise identical for every
+λ > 0. The study checks this with a digest of classifier, prior and guide after the last step.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from vri_pyro.training.run_folder import RunFolder
 WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)}
 INNER, OUTER = "--method.inner_kl_weight", "--method.outer_kl_weight"
 ATTACHED: Options = ("--method.detach_features", "false")
-# The paper's configuration with all of the library's but the prior's free variance.
+# The paper's configuration with the library's settings for everything but the unbounded prior variance.
 FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 PLACEMENTS: dict[str, tuple[str, str, Options]] = {
     "released": (INNER, OUTER, config("vri_vector")),
@@ -41,15 +42,15 @@ PLACEMENTS: dict[str, tuple[str, str, Options]] = {
     "variational": (OUTER, INNER, config("vri_vector")),
 }
 MEASURES = {
-    "posterior_std/v": "posterior's standard deviation",
+    "posterior_std/v": "posterior standard deviation",
     "kl": "KL to the prior (nats)",
-    "hypergradient_norm/model": "hypergradient of the prior",
-    "hypergradient_norm/guide": "hypergradient of the guide",
+    "hypergradient_norm/model": "hypergradient norm, prior",
+    "hypergradient_norm/guide": "hypergradient norm, guide",
 }
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every placement at every weight."""
+    """Return every placement at every weight."""
     shared = bench.setting(*noise("Flip", 0.4), *clean_labels(100))
     return [
         Cell(setting, placement, (*how, *shared, here, str(weight), elsewhere, "0"))
@@ -59,7 +60,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def digest(folder: RunFolder) -> dict[str, Any]:
-    """A digest of every bit of classifier, model and guide at the end of a run."""
+    """Compute a digest of the parameters and buffers of classifier, model and guide at the end of a run."""
     (state,) = load_checkpoint(folder.last)["stages"]
     found = hashlib.sha256()
     for part in ("classifier", "model", "guide"):
@@ -70,7 +71,7 @@ def digest(folder: RunFolder) -> dict[str, Any]:
 
 
 def report(records: Records) -> Page:
-    """Accuracy and what the posterior became, over the weight; and whether the weight changed anything."""
+    """Report accuracy, posterior and hypergradients over the weight, and whether the weight changes the run."""
     parts = [__doc__.split("\n\n", 1)[1].strip(), "Test accuracy (%), last epoch:", by_method(records)]
     for metric, label in MEASURES.items():
         rows = (
@@ -82,7 +83,7 @@ def report(records: Records) -> Page:
             markdown_table(["", *records.settings], rows),
         ]
     parts += ["\n".join(f"* {line}" for line in [*_structural_zeros(records), *_same_bits(records)])]
-    return Page("Where the KL acts, and what it does there", parts, _figure(records))
+    return Page("Placement of the KL", parts, _figure(records))
 
 
 def _last(records: Records, placement: str, weight: str, metric: str) -> list[float]:
@@ -90,7 +91,7 @@ def _last(records: Records, placement: str, weight: str, metric: str) -> list[fl
 
 
 def _structural_zeros(records: Records) -> list[str]:
-    """A line a placement: which groups no hypergradient can reach, and at which weights."""
+    """Return one line per placement: parameter groups with a structurally zero hypergradient, and their weights."""
     lines = []
     for placement in records.methods:
         zeros: dict[str, list[str]] = {}
@@ -98,12 +99,12 @@ def _structural_zeros(records: Records) -> list[str]:
             for record in records.of(placement, weight).values():
                 zeros.setdefault(", ".join(record["structural_zeros"]) or "nothing", []).append(weight)
         told = (f"{group} ({', '.join(dict.fromkeys(weights))})" for group, weights in zeros.items())
-        lines.append(f"{placement}: structurally without hypergradient: {'; '.join(told)}.")
+        lines.append(f"{placement}: hypergradient structurally zero for: {'; '.join(told)}.")
     return lines
 
 
 def _same_bits(records: Records) -> list[str]:
-    """A line a placement: how many different ends the weights lead to, seed by seed."""
+    """Return one line per placement: the number of distinct final parameters over the weights, seed by seed."""
     lines = []
     for placement in records.methods:
         ends = [
@@ -116,7 +117,7 @@ def _same_bits(records: Records) -> list[str]:
         ]
         counts = ", ".join(str(len(end)) for end in ends)
         lines.append(
-            f"{placement}: {len(records.settings)} weights end in {counts} different sets of parameters, by seed."
+            f"{placement}: {len(records.settings)} weights give {counts} distinct sets of final parameters, by seed."
         )
     return lines
 

@@ -1,4 +1,4 @@
-"""The weight of the KL: β in VRI's outer objective, and λ in the virtual step's loss of the paper (its figure 8a)."""
+"""Effect of the KL weight: β in VRI's outer objective, λ in the paper's virtual step (paper, figure 8a)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ METHODS = {
     "paper's equations, inner λ": (config("vri_paper"), "--method.inner_kl_weight"),
 }
 NOISES = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
-CURVES = {"kl": "KL (nats)", "posterior_std/v": "posterior's standard deviation"}
+CURVES = {"kl": "KL (nats)", "posterior_std/v": "posterior standard deviation"}
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Both placements of the KL at every weight, under both noises."""
+    """Return both placements of the KL at every weight under both noises."""
     return [
         cell
         for weight, value in WEIGHTS.items()
@@ -35,7 +35,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def report(records: Records) -> Page:
-    """Accuracy, KL and the posterior's spread over the weight."""
+    """Report accuracy, KL and posterior standard deviation over the weight."""
     figure = Figure(figsize=(10, 5.4))
     axes = figure.subplots(1, 1 + len(CURVES))
     lines(axes[0], records, WEIGHTS)
@@ -53,8 +53,9 @@ def report(records: Records) -> Page:
     for metric, label in CURVES.items():
         values = last_of_curve(records, metric)
         rows = [[m, *(significant(values(m, s)) for s in records.settings)] for m in records.methods]
-        tables += [f"{label}, last epoch:", markdown_table(["method", *records.settings], rows)]
-    return Page("Test accuracy (%) over the weight of the KL", tables, figure, "The paper's choice is λ = 0.001.")
+        tables += [f"{label[0].upper()}{label[1:]}, last epoch:"]
+        tables += [markdown_table(["method", *records.settings], rows)]
+    return Page("Test accuracy (%) over the weight of the KL", tables, figure, "The paper chooses λ = 0.001.")
 
 
 STUDY = Study("kl_weight", __doc__, cells, report, curves=("test_accuracy", *CURVES))

@@ -1,27 +1,38 @@
-"""Which labels are wrong? Every score of the library, and cleanlab's, on the same runs.
+"""Finding wrong labels: the library's scores compared with cleanlab's on the same runs.
 
-The scores see a run as it ended: the classifier's probabilities p(k | x) of its own training examples, model and guide,
-and the trusted examples. AUROC: the probability that a wrong label scores higher than a right one; 50% is chance. AP:
-area under precision over recall; chance is the share of wrong labels, 40%.
+All scores use the state at the end of a run: the classifier's probabilities p(k | x) of its own training examples,
+model and guide, and the trusted examples. The tables report three metrics. AUROC is the probability that a wrong label
+has a higher score than a right label; chance is 50%. AP is the area under the precision-recall curve; chance is the
+share of wrong labels, 40%. Precision at 100 is the share of wrong labels among the 100 highest scores.
 
-* self-confidence, margin: 1 − p(y | x), and the lead of the likeliest other class;
-* rectification: what rectification takes off the loss; surprise: KL[q(v | x, y) ‖ p(v | x)];
-* clean class: 1 − r(y) with r(c | x, y) ∝ p(c | x) T[c, y], p calibrated on the validation set, T the method's own
-  where it has one and otherwise estimated;
+The scores are:
+
+* self-confidence: 1 − p(y | x);
+* margin: the largest probability of another class minus p(y | x);
+* rectification: the reduction of the loss by rectification;
+* surprise: KL[q(v | x, y) ‖ p(v | x)];
+* clean class: 1 − r(y) with r(c | x, y) ∝ p(c | x) T[c, y], where p is calibrated on the validation set and T is the
+  method's own transition matrix if it has one, and an estimate otherwise;
 * open set: distance to the trusted examples in the classifier's features;
-* combined: the clean class, half of p the mean over nearest neighbours, T estimated, and a class for what fits none;
-* cleanlab: the best of its scores (``get_label_quality_scores`` with each of its three methods, plain and adjusted, the
-  best of them in each run by its AUROC, which a user could not know), on the same probabilities, and on cross-validated
-  ones of cross entropy on the noisy labels, as it recommends, and with a clean batch's cross entropy beside it.
+* combined: the clean class score with three changes. p is the average of the example's own prediction and the mean over
+  its nearest neighbours, T is always estimated, and an additional class represents open-set examples;
+* cleanlab: the best score of ``get_label_quality_scores`` with its three methods, with and without adjusted
+  probabilities. The best score is selected by AUROC in each run, which is not possible in practice. The score is
+  computed on the same probabilities, and on cross-validated probabilities of cross entropy on the noisy labels, as
+  cleanlab recommends, with and without the cross entropy of a clean batch in the training loss.
 
-What the combination owes to its parts is measured by leaving them out: the neighbours, each example's own prediction
-beside theirs, the labels held out of training, which fit the temperature and say how far the trusted examples lie from
-one another, and all trusted labels, without which there is no class for what fits none. Without either of the last two
-the neighbours stand alone, for nothing tells what was learned by heart. Cross entropy for eight times as many epochs is
-there to learn labels by heart.
+An ablation measures the parts of the combined score by leaving one out at a time:
 
-``find_label_issues`` gives a set, not a ranking; its precision and recall stand beside those of as many labels of the
-highest combined score.
+* the neighbours;
+* the example's own prediction;
+* the held-out labels, which fit the temperature and measure how far the trusted examples lie from one another;
+* all trusted labels, without which there is no open-set class.
+
+Without held-out labels, memorisation cannot be detected. The last two variants therefore use the neighbours only. The
+method "cross entropy, eight times as long" is included because it memorises the labels.
+
+``find_label_issues`` returns a set and not a ranking. Its precision and recall are compared with those of the same
+number of labels with the highest combined score.
 """
 
 from __future__ import annotations
@@ -72,7 +83,7 @@ CLEANLAB = {"self_confidence": True, "normalized_margin": True, "confidence_weig
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under every noise."""
+    """Return every method under every noise."""
     noises = {
         "flip 40%": noise("Flip", 0.4),
         "uniform 40%": noise("UniformExclusive", 0.4),
@@ -83,7 +94,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def measure(folder: RunFolder) -> dict[str, Any]:
-    """How well each score finds the wrong labels, and what was estimated of the noise."""
+    """Measure how well each score finds the wrong labels, and the estimates of the noise."""
     run = Run(folder.path)
     split = run.split
     assert split.true_labels is not None
@@ -104,7 +115,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
 
 
 def left_out(evidence: Evidence, seed: int) -> dict[str, Tensor]:
-    """The combined score without each of its parts."""
+    """Compute the combined score without each of its parts."""
     assert evidence.trusted is not None
     neighbours, own, held_out, trusted = PARTS
     found = {
@@ -117,7 +128,7 @@ def left_out(evidence: Evidence, seed: int) -> dict[str, Tensor]:
 
 
 def estimated(issues: LabelIssues, run: Run) -> dict[str, Any]:
-    """The noise as it is estimated and as it is: rate, share of no class, transition matrix, suggestions."""
+    """Compare the estimated noise with the truth: rate, open-set share, transition matrix, suggested labels."""
     split, transition = run.split, issues.transition
     assert split.true_labels is not None
     true = torch.from_numpy(realised_transition(split.true_labels, split.given_labels, split.num_classes))
@@ -139,7 +150,7 @@ def estimated(issues: LabelIssues, run: Run) -> dict[str, Any]:
 
 
 def cross_validated(folds: list[FoldDescent], labels: np.ndarray, seed: int) -> np.ndarray:
-    """Out-of-fold probabilities of the noisy examples, [N, K]."""
+    """Return the out-of-fold probabilities of the noisy examples, [N, K]."""
     place = fold_of(labels, len(folds), seed)
     first = folds[0].probabilities
     assert first is not None
@@ -151,7 +162,7 @@ def cross_validated(folds: list[FoldDescent], labels: np.ndarray, seed: int) -> 
 
 
 def by_cleanlab(probabilities: np.ndarray, labels: np.ndarray, wrong: Tensor) -> dict[str, Any]:
-    """The best of cleanlab's scores, and its filter."""
+    """Evaluate the best of cleanlab's scores, and its filter ``find_label_issues``."""
     tried = [
         judged(-torch.from_numpy(get_label_quality_scores(labels, probabilities, method=m, adjust_pred_probs=a)), wrong)
         for m, adjustable in CLEANLAB.items()
@@ -164,7 +175,7 @@ def by_cleanlab(probabilities: np.ndarray, labels: np.ndarray, wrong: Tensor) ->
 
 
 def judged(score: Tensor, wrong: Tensor) -> dict[str, float]:
-    """AUROC, average precision and precision at 100, in percent."""
+    """Return AUROC, average precision and precision at 100 in percent."""
     found = detection(score, wrong, at=(100,))
     assert found is not None
     ours = {"auroc": found.auroc, "ap": found.average_precision, "at 100": found.precision_at.get(100, float("nan"))}
@@ -172,7 +183,7 @@ def judged(score: Tensor, wrong: Tensor) -> dict[str, float]:
 
 
 def report(records: Records) -> Page:
-    """Tables of AUROC and AP by setting, and of what was estimated."""
+    """Report the metrics by setting, the ablation, cleanlab's filter, and the estimates of the noise."""
     parts = [__doc__.split("\n\n", 1)[1].strip()]
     for metric, title in (("auroc", "AUROC (%)"), ("ap", "AP (%)"), ("at 100", "Precision at 100 (%)")):
         for setting in records.settings:
@@ -186,13 +197,13 @@ def report(records: Records) -> Page:
 
 
 def values(records: Records, method: str, setting: str, score: str, metric: str) -> list[float]:
-    """A score's metric by seed; nothing where the method has no such score."""
+    """Return a score's metric by seed; empty if the method does not have the score."""
     found = (record["measured"]["scores"] for record in records.of(method, setting).values())
     return [scores[score][metric] for scores in found if score in scores]
 
 
 def without(records: Records) -> str:
-    """AUROC and AP of the combined score, whole and without each of its parts."""
+    """Format AUROC and AP of the combined score, complete and without each of its parts."""
     rows = []
     for setting in records.settings:
         for method in records.methods:
@@ -206,11 +217,11 @@ def without(records: Records) -> str:
                 for part in ("", *PARTS)
             )
             rows.append([f"{setting}, {method}", *shown])
-    return markdown_table(["combined, AUROC · AP (%)", "whole", *(f"without {part}" for part in PARTS)], rows)
+    return markdown_table(["combined, AUROC · AP (%)", "complete", *(f"without {part}" for part in PARTS)], rows)
 
 
 def filters(records: Records) -> str:
-    """cleanlab's filter against as many labels of the highest combined score."""
+    """Format cleanlab's filter beside the same number of labels with the highest combined score."""
     rows = []
     for setting in records.settings:
         for method in records.methods:
@@ -226,7 +237,7 @@ def filters(records: Records) -> str:
 
 
 def noises(records: Records) -> str:
-    """What was estimated of the noise, a row a method and setting."""
+    """Format the estimates of the noise, one row per setting and method."""
     rows = []
     for setting in records.settings:
         for method in records.methods:
@@ -249,20 +260,20 @@ def noises(records: Records) -> str:
                 ]
             )
     head = [
-        "what was estimated",
-        "wrong labels (%), 95% interval",
-        "in truth",
-        "covered",
-        "of no class (%)",
+        "estimates",
+        "wrong labels (%), 95% intervals by seed",
+        "true share (%)",
+        "intervals that cover",
+        "open-set share (%)",
         "error of T",
-        "entries of T above 0.01 covered (%)",
-        "suggestions right (%)",
+        "covered entries of T above 0.01 (%)",
+        "correct suggestions (%)",
     ]
     return markdown_table(head, rows)
 
 
 def drawn(records: Records) -> Figure:
-    """AUROC of every score of every method, a panel a setting."""
+    """Draw the AUROC of every score and method, one panel per setting."""
     figure = Figure(figsize=(3.4 * len(records.settings), 4.2))
     axes = figure.subplots(1, len(records.settings), sharey=True, squeeze=False)[0]
     for axis, setting in zip(axes, records.settings, strict=True):
@@ -277,7 +288,7 @@ def drawn(records: Records) -> Figure:
             )
         axis.set(title=setting, xlabel="AUROC (%)")
         axis.set_yticks(range(len(SCORES)), SCORES.values())
-    axes[0].invert_yaxis()  # of all, since they share it
+    axes[0].invert_yaxis()  # the axes share it
     figure.legend(*axes[0].get_legend_handles_labels(), loc="outside lower center", ncols=3, fontsize=9)
     return figure
 

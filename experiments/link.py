@@ -1,4 +1,4 @@
-"""What the link function between latent vector and logits does (paper, table 10)."""
+"""Effect of the link function between latent vector and logits (paper, table 10)."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ METHODS = {
 PAPERS = """\
 Table 10, CIFAR-10:
 
-| theirs | sigmoid | tanh | none |
+| reported | sigmoid | tanh | none |
 |---|---:|---:|---:|
 | VRI, accuracy (%) | 91.29 | 88.17 | 86.90 |"""
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every link under every noise."""
+    """Return every link under every noise."""
     return grid({name: bench.setting(*about, *clean_labels(100)) for name, about in NOISES.items()}, METHODS)
 
 
 def report(records: Records) -> Page:
-    """Accuracy by link."""
+    """Report the accuracy by link."""
     figure = accuracy_figure(records)
-    return Page("Test accuracy (%) by link", [by_method(records)], figure, PAPERS)
+    return Page("Test accuracy (%) by link function", [by_method(records)], figure, PAPERS)
 
 
 STUDY = Study("link", __doc__, cells, report)

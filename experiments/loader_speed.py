@@ -1,12 +1,14 @@
-"""How fast batches come: resident and streamed data, next to torchvision's plain DataLoader with the same transforms.
+"""Loading speed: resident and streamed data compared with a plain DataLoader and torchvision transforms.
 
     python experiments/loader_speed.py [--device cuda] [--rounds 15] [--workers 2]
 
-All paths take turns in one process, so that a drifting machine slows all of them alike; medians are shown. Every path
-makes standardised float batches on the device from the same synthetic 32 x 32 colour images: with weak augmentation
-(pad-crop, flip) and with strong (and RandAugment n = 2, m = 10). Streamed images are PNG files, which the plain loader,
-whose images are in memory, need not decode. The share of a training step that waits for its data is that of VRI with
-resident data, a noisy batch augmented strongly and a clean one weakly, on PreAct ResNet-18 and on a small CNN.
+The loaders take turns in one process, so that changes in machine speed affect them equally; medians are shown. Every
+loader makes standardised float batches on the device from the same synthetic 32 x 32 colour images, without
+augmentation, with weak augmentation (pad-crop, flip), and with strong augmentation (pad-crop, flip, RandAugment with
+n = 2 and m = 10). Streamed images are decoded from PNG files; the images of the plain loader are in memory.
+
+The script also measures the share of a VRI training step that is spent on loading, with resident data, a strongly
+augmented noisy batch and a weakly augmented clean batch, on PreAct ResNet-18 and on a small CNN.
 """
 
 from __future__ import annotations
@@ -57,19 +59,19 @@ PLAIN: dict[str, list[torch.nn.Module]] = {
 
 
 def images(count: int) -> np.ndarray:
-    """Smooth random images, uint8 [count, 32, 32, 3]."""
+    """Create smooth random images, uint8 [count, 32, 32, 3]."""
     coarse = torch.from_numpy(generator_for(0).random((count, 3, 4, 4)))
     fine = torch.nn.functional.interpolate(coarse, size=32, mode="bilinear")
     return (fine * 255).byte().permute(0, 2, 3, 1).numpy()
 
 
 def plan(count: int, augmentation: Augmentation, purpose: str = "noisy batches") -> BatchPlan:
-    """Batches from all of the images."""
+    """Return a plan of batches from all images."""
     return BatchPlan(np.arange(count), BATCH, 0, purpose, augmentation)
 
 
 class Plain:
-    """Torchvision's transforms an image, in the workers of an ordinary DataLoader."""
+    """DataLoader whose workers apply torchvision transforms to each image."""
 
     def __init__(self, x: np.ndarray, name: str, device: torch.device, workers: int) -> None:
         tensors = torch.from_numpy(x).permute(0, 3, 1, 2).contiguous()
@@ -78,7 +80,7 @@ class Plain:
         self._device, self._workers = device, workers
 
     def collate(self, items: list[tuple[torch.Tensor]]) -> torch.Tensor:
-        """Transform image by image, as a data set's ``transform`` would."""
+        """Transform each image and stack them, as with a data set's ``transform``."""
         return torch.stack([self._transform(image) for (image,) in items])
 
     def __iter__(self) -> Iterator[torch.Tensor]:
@@ -98,7 +100,7 @@ class Plain:
 
 
 def rate(make: Callable[[], object], batches: int, device: torch.device) -> float:
-    """Images a second over some batches."""
+    """Measure images per second over a number of batches."""
     started = time.perf_counter()
     for _ in range(batches):
         make()
@@ -108,7 +110,7 @@ def rate(make: Callable[[], object], batches: int, device: torch.device) -> floa
 
 
 def paths(x: np.ndarray, folder: Path, device: torch.device, workers: int) -> dict[str, Callable[[], object]]:
-    """What makes the next batch, by path and augmentation."""
+    """Return functions that make the next batch, by loader and augmentation."""
     count, labels = len(x), np.zeros(len(x), dtype=np.int64)
     names = [f"{number}.png" for number in range(count)]
     for name, image in zip(names, x, strict=True):
@@ -129,10 +131,10 @@ def _counting(at: Callable[[int], object]) -> Callable[[], object]:
 
 
 def waiting_share(x: np.ndarray, device: torch.device, steps: int, backbone: Callable[..., Classifier]) -> float:
-    """The part of VRI's training step that goes by until its two batches are there, resident data.
+    """Measure the share of a VRI training step that is spent on loading its two batches from resident data.
 
-    A CPU's time is read off directly. On CUDA, where work is queued, steps that are handed the same two batches again
-    and again are compared with whole ones.
+    On a CPU, loading is timed directly. On CUDA, work is queued, so complete steps are compared with steps that reuse
+    the same two batches.
     """
     classifier = backbone((3, 32, 32), 10).to(device)
     model, guide = (part(classifier.feature_dim, 10).to(device) for part in (Rectification, DiagonalNormal))
@@ -174,9 +176,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--device", choices=("auto", "cpu", "cuda"), default="auto")
     parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--batches", type=int, default=20, help="batches a path in each round")
+    parser.add_argument("--batches", type=int, default=20, help="batches per loader and round")
     parser.add_argument("--images", type=int, default=5000)
-    parser.add_argument("--steps", type=int, default=3, help="training steps to measure; 0 leaves them out")
+    parser.add_argument("--steps", type=int, default=3, help="training steps to measure; 0 to skip")
     parser.add_argument("--workers", type=int, default=2)
     parser.add_argument("--output", type=Path, default=Path(__file__).parent / "results" / "loader_speed.json")
     options = parser.parse_args()

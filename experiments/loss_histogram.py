@@ -1,9 +1,11 @@
-"""What rectification does to the losses of right and wrong labels (paper, figure 3a).
+"""Effect of rectification on the losses of right and wrong labels (paper, figure 3a).
 
-After the last step, over the noisy part: the cross entropy of the classifier itself, and the rectified loss, which is
-what the classifier is trained on: the mean over draws from the guide, times the example's weight where the method has
-one. How well a loss tells wrong labels from right ones is its AUROC: the probability that a wrong label has the
-larger loss of the two; 50% is chance. The third score is how much rectification takes off the loss.
+Two losses are measured on the noisy set after the last step. The original loss is the cross entropy of the classifier.
+The rectified loss is the training loss of the classifier: the mean over draws from the guide, multiplied by the weight
+of the example if the method has one. The third score is the reduction of the loss by rectification.
+
+AUROC measures how well a score separates wrong labels from right labels. It is the probability that a wrong label has
+the higher score; chance is 50%.
 """
 
 from __future__ import annotations
@@ -30,19 +32,19 @@ METHODS = {
     "VRI, gated": config("vri_gated"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),
 }
-EDGES = np.concatenate([[0.0], np.geomspace(1e-3, 10, 41), [np.inf]])  # of the histogram's bins, nats
+EDGES = np.concatenate([[0.0], np.geomspace(1e-3, 10, 41), [np.inf]])  # edges of the bins in nats
 LOSSES = {"original": "original loss", "rectified": "rectified loss"}
 SCORES = {**LOSSES, "reduction": "reduction of the loss"}
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under every noise."""
+    """Return every method under every noise."""
     settings = {name: bench.setting(*how, *clean_labels(100)) for name, how in SETTINGS.items()}
     return grid(settings, METHODS)
 
 
 def measure(folder: RunFolder) -> dict[str, Any]:
-    """Histograms of both losses, for right and for wrong labels, and how well each score tells them apart."""
+    """Measure histograms of both losses for right and wrong labels, and the AUROC of each score."""
     run = Run(folder.path)
     torch.manual_seed(0)
     seen = [rectified(run.model, run.guide, output, batch.y) for output, batch in run.outputs(run.split.noisy_indices)]
@@ -54,11 +56,11 @@ def measure(folder: RunFolder) -> dict[str, Any]:
 
 
 def separation(losses: dict[str, np.ndarray], wrong: np.ndarray) -> dict[str, Any]:
-    """What is kept of the losses: AUROC in percent of each score, mean losses, and shares of the labels by bin.
+    """Summarise the losses: AUROC in percent of each score, mean losses, and share of the labels in each bin.
 
     Args:
         losses: ``original`` and ``rectified``, [N] each.
-        wrong: which labels are wrong, bool [N].
+        wrong: mask of the wrong labels, bool [N].
     """
     scores = losses | {"reduction": losses["original"] - losses["rectified"]}
     return {
@@ -81,7 +83,7 @@ def _kind(wrong: bool) -> str:
 
 
 def report(records: Records) -> Page:
-    """Histograms, mean losses and AUROC."""
+    """Report histograms, mean losses and AUROC."""
     parts = [__doc__.split("\n\n", 1)[1].strip()]
     for setting in records.settings:
         rows = []
@@ -95,7 +97,7 @@ def report(records: Records) -> Page:
         head = [setting, *(f"mean {label}, right · wrong" for label in LOSSES.values())]
         head += [f"AUROC of the {label} (%)" for label in SCORES.values()]
         parts.append(markdown_table(head, rows))
-    return Page("Losses before and after rectification, of right and of wrong labels", parts, _figure(records))
+    return Page("Losses of right and wrong labels before and after rectification", parts, _figure(records))
 
 
 def _figure(records: Records) -> Figure:
@@ -116,7 +118,7 @@ def _histogram(axis: Axes, records: Records, method: str, setting: str, loss: st
     found = [record["measured"] for record in records.of(method, setting).values()]
     for kind, colour in (("right", "C0"), ("wrong", "C1")):
         shares = np.mean([one["shares"][loss][kind] for one in found], axis=0)
-        # The first and the last bin hold all that lies beyond.
+        # The first and last drawn bins include all smaller and larger losses.
         axis.stairs(
             shares[1:-1] + _beyond(shares), EDGES[1:-1], fill=True, alpha=0.45, color=colour, label=f"{kind} labels"
         )

@@ -1,7 +1,7 @@
 """Learning without clean labels: VRI(-), VRI(+) and VRI(Aug) (paper, algorithm 2 and table 12).
 
-After a warm-up by cross entropy, examples of small loss take the place of the clean set, chosen anew before each
-epoch. The warm-up's epochs are taken off VRI's, so that all methods take the same number of steps.
+After a warm-up with cross entropy, examples with a small loss replace the clean set. They are selected again before
+each epoch. VRI trains for fewer epochs after the warm-up, so that all methods take the same total number of steps.
 """
 
 from __future__ import annotations
@@ -19,18 +19,18 @@ NOISES = {
     "instance 40%": noise("InstanceDependent", 0.4),
 }
 NO_CLEAN: Options = (*clean_labels(0), "--split.validation_from", "noisy", "--split.validation_per_class", "3")
-LONGEST_WARM_UP = 10  # epochs; the paper's on CIFAR-10
-SIZES = {"synthetic": "50"}  # of the selection, where it is not the configurations' and the paper's 1,000
+LONGEST_WARM_UP = 10  # epochs; the paper's value on CIFAR-10
+SIZES = {"synthetic": "50"}  # size of the selection; elsewhere 1,000 as in the configurations and in the paper
 PAPERS = """\
 Table 12, ANIMAL-10N:
 
-| theirs | VRI(-) | VRI(+) |
+| reported | VRI(-) | VRI(+) |
 |---|---:|---:|
 | accuracy (%) | 81.4 | 85.8 |"""
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under every noise; VRI with 100 clean labels a class for comparison."""
+    """Return every method under every noise, and VRI with 100 clean labels per class for comparison."""
     warm_up = min(LONGEST_WARM_UP, max(1, bench.epochs // 3))
     lengths = ("--warm_up.epochs", str(warm_up), "--epochs", str(bench.epochs - warm_up))
     optimizer = tuple(option.replace("--optimizer", "--warm_up.optimizer") for option in bench.optimizer)
@@ -49,7 +49,7 @@ def cells(bench: Bench) -> list[Cell]:
 
 
 def report(records: Records) -> Page:
-    """Accuracy by method and noise."""
+    """Report the accuracy by method and noise."""
     figure = accuracy_figure(records)
     return Page("Test accuracy (%) without clean labels", [by_method(records)], figure, PAPERS)
 

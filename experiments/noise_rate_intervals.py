@@ -1,9 +1,10 @@
-"""Does the noise rate's 95% interval cover the truth? Of finished runs with known labels, as the demo's are.
+"""Coverage of the 95% interval of the noise rate, on finished runs with known true labels such as those of the demo.
 
     python experiments/noise_rate_intervals.py RUN [RUN ...]
 
-Of each run: the interval of the share of wrong labels, that share in truth, and whether the examples held out warn of
-the interval. A run is named by its folder and the one around it: of the demo's, method and seed.
+For each run, the script reports the interval of the share of wrong labels, the true share, and whether the held-out
+examples give rise to a warning about the interval. A run is named after its folder and the parent folder; for the demo
+these are the method and the seed.
 """
 
 from __future__ import annotations
@@ -26,10 +27,14 @@ RESULTS = Path(__file__).parent / "results" / "noise_rate_intervals.json"
 
 
 def measure(folder: Path) -> dict[str, Any]:
-    """A run's interval, in percent, and what is known of it."""
+    """Measure the interval of a run in percent, the true share, and whether there is a warning.
+
+    Raises:
+        UserError: if the true labels of the run are unknown.
+    """
     run = Run(folder)
     if run.split.true_labels is None:
-        raise UserError(f"{folder}: the true labels are not known, so that nothing says whether an interval covers")
+        raise UserError(f"{folder}: the true labels are unknown; use runs with known true labels")
     issues = rank(evidence_of(run, run.split.noisy_indices, draws=1), seed=run.split.seed)
     low, high = issues.transition.noise_rate_interval()
     rate = run.split.realised_rate
@@ -45,7 +50,7 @@ def measure(folder: Path) -> dict[str, Any]:
 
 
 def main() -> int:
-    """Measure, print and write the result; returns the exit status."""
+    """Measure the runs, print a summary and write the results; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("runs", type=Path, nargs="+", metavar="RUN", help="run folders")
     parser.add_argument("--output", type=Path, default=RESULTS)
@@ -60,7 +65,8 @@ def main() -> int:
     covered, warned = sum(one["covered"] for one in told), len(found) - len(told)
     options.output.parent.mkdir(parents=True, exist_ok=True)
     options.output.write_text(json.dumps({"runs": found, "made_by": provenance(torch.device("cpu"))}, indent=1) + "\n")
-    Console().print(f"covered in {covered} of {len(told)} runs that are not warned of; {warned} are", highlight=False)
+    summary = f"the interval covers in {covered} of {len(told)} runs without a warning; {warned} runs have a warning"
+    Console().print(summary, highlight=False, soft_wrap=True)
     return 0
 
 

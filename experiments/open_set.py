@@ -1,8 +1,8 @@
-"""Images of no class among the noisy ones (paper, table 7).
+"""Open-set noise: images of none of the classes in the noisy set (paper, table 7).
 
-At the small scale digits of MNIST take the place of 40% of the images of clothes, or of 20%, with a further 20% of
-the labels redrawn. At the paper's it is CIFAR-80N: the last twenty classes of CIFAR-100 under labels of the other
-eighty, and label noise on the rest.
+At the small scale, MNIST digits replace Fashion-MNIST images: 40% of the images, or 20% of the images with a further
+20% of the labels redrawn. At the paper scale, the data set is CIFAR-80N: images of the last twenty classes of CIFAR-100
+have labels of the other eighty classes, and the remaining images have label noise.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from study.benches import clean_labels, foreign_images, noise, open_set
 from study.figures import accuracy_figure
 from study.methods import METHODS
 
-# An eightieth of the paper's 1,000 clean labels is no whole number, so the classes are in proportion.
+# The paper's 1,000 clean labels do not divide by 80 classes, so the clean set is drawn in proportion to the classes.
 CIFAR80 = replace(
     CIFAR10,
     title="CIFAR-80N",
@@ -24,9 +24,9 @@ CIFAR80 = replace(
 )
 LONG = 50  # epochs
 PAPERS = """\
-CIFAR-80N, mean of the last ten epochs; the open-set images add a fifth of wrong labels to these rates.
+CIFAR-80N, mean of the last ten epochs. The open-set images are a further fifth of wrong labels, beyond these rates.
 
-| theirs | uniform 20% | uniform 50% | uniform 80% | flip 40% |
+| reported | uniform 20% | uniform 50% | uniform 80% | flip 40% |
 |---|---:|---:|---:|---:|
 | cross entropy | 42.57 | 27.06 | 9.27 | 22.25 |
 | Jo-SRC | 65.83 | 58.51 | 29.76 | 53.03 |
@@ -36,13 +36,13 @@ CIFAR-80N, mean of the last ten epochs; the open-set images add a fifth of wrong
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under every noise."""
-    every = ("--evaluate_every", "1")  # for the mean of the last ten
+    """Return every method under every noise."""
+    every = ("--evaluate_every", "1")  # for the mean of the last ten epochs
     return grid({name: bench.setting(*about, *every) for name, about in settings(bench).items()}, METHODS)
 
 
 def settings(bench: Bench) -> dict[str, Options]:
-    """The noises of a bench."""
+    """Return the noises of a bench."""
     if bench.data == CIFAR80.data:
         uniform = {f"uniform {rate}%": noise("UniformExclusive", rate / 100) for rate in (20, 50, 80)}
         return uniform | {"pair flip 40%": noise("PairFlip", 0.4)}
@@ -55,12 +55,12 @@ def settings(bench: Bench) -> dict[str, Options]:
 
 
 def report(records: Records) -> Page:
-    """Accuracy on test images of the classes."""
+    """Report the accuracy on test images, which all belong to the classes."""
     figure = accuracy_figure(records)
     parts = [by_method(records)]
-    if min(record["config"]["epochs"] for record in records) > LONG:  # in a short run they are most of the training
+    if min(record["config"]["epochs"] for record in records) > LONG:  # ten epochs are most of a short run
         parts += ["Mean of the last ten epochs:", by_method(records, "last_10")]
-    return Page("Test accuracy (%) with images of no class among the noisy ones", parts, figure, PAPERS)
+    return Page("Test accuracy (%) under open-set noise", parts, figure, PAPERS)
 
 
 STUDY = Study("open_set", __doc__, cells, report, benches={**SCALES, "paper": (CIFAR80,)})

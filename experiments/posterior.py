@@ -1,20 +1,23 @@
-"""Is the posterior right, and did it collapse? Meta-learned guides, and the same guides trained on the ELBO.
+"""Accuracy of the approximate posterior: meta-learned guides, and the same guides trained on the ELBO.
 
-Of every run's guide, and of a copy of it that was trained afterwards to maximise the ELBO of the same model (classifier
-and prior as the run left them), on some noisy examples:
+The study evaluates the guide of every run on a sample of noisy examples. It also evaluates a copy of the guide that was
+trained afterwards to maximise the ELBO of the same model, with classifier and prior fixed at the end of the run. The
+diagnostics are:
 
-* Pareto k-hat an example, its quantiles and the share above 0.7, from unscaled importance weights, by ArviZ's PSIS;
+* Pareto k-hat of each example and the share of examples above 0.7, from unscaled importance weights with ArviZ's PSIS;
 * the ELBO and the importance-weighted bound of the same draws;
-* simulation-based calibration, where the copy is trained on labels drawn from the model: truths in 90% intervals;
-* agreement with NUTS on a few of the examples, where the copy is trained on these few: shift of the means in posterior
-  standard deviations, ratio of the standard deviations, coverage of NUTS's draws by the guide's 90% intervals. Beside
-  the copy, whose coordinates are independent given the example, a guide of low rank is trained there, which has
-  correlations.
+* simulation-based calibration: the share of true values in 90% intervals. The copy is trained on labels drawn from the
+  model;
+* agreement with NUTS on a few of the examples: shift of the means in posterior standard deviations, ratio of the
+  standard deviations, and coverage of NUTS draws by the guide's 90% intervals. The copy is trained on these examples.
+  Because its coordinates are independent given the example, a low-rank guide with correlations is trained as well.
 
-The outer objective of a meta-learned guide is the clean loss after a virtual step; nothing in it asks for the posterior
-of the model. How far from it such a guide ends is what the first rows of each table say. A guide that is a point has
-no density, so that there is nothing to weight. A model with gates raises likelihoods to powers: from that no labels can
-be drawn, so there is nothing to calibrate on, and NUTS is left to the models of the vector alone.
+The outer objective of a meta-learned guide is the clean loss after a virtual step. It does not require the guide to
+approximate the posterior of the model. The rows "meta-learned" show how far the guide is from the posterior.
+
+A guide that is a point mass has no density and therefore no importance weights. A model with gates raises likelihoods
+to powers, so no labels can be drawn from it. Such a model is not calibrated, and only models with the vector as the
+only latent variable are compared with NUTS.
 """
 
 from __future__ import annotations
@@ -57,7 +60,7 @@ METHODS = {
     "Dirac twin": config("vri_dirac"),
 }
 SETTING = "flip 40%"
-# On 5,000 noisy examples; smaller runs get proportionally less of all.
+# Sizes for 5,000 noisy examples; they are reduced in proportion for smaller runs.
 EXAMPLES, DRAWS, STEPS, SIMULATIONS, FEW, NUTS_DRAWS = 300, 1000, 1500, 10, 5, 8000
 FULL = 5000
 GUIDES = ("meta-learned", "trained on the ELBO")
@@ -66,13 +69,13 @@ Pair = tuple[Callable[..., Any], Callable[..., Any]]
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under one noise."""
+    """Return every method under one noise."""
     shared = bench.setting(*noise("Flip", 0.4), *clean_labels(10))
     return [Cell(SETTING, method, (*how, *shared)) for method, how in METHODS.items()]
 
 
 def measure(folder: RunFolder) -> dict[str, Any]:
-    """Everything about the run's guide, and about its copy trained on the ELBO."""
+    """Measure all diagnostics of the run's guide and of its copies trained on the ELBO."""
     run = Run(folder.path)
     share = min(1.0, len(run.split.noisy_indices) / FULL)
     torch.manual_seed(0)
@@ -154,7 +157,7 @@ def _agreement(
 
 
 def report(records: Records) -> Page:
-    """The tables: importance weights, calibration, NUTS, collapse."""
+    """Report tables of importance weights, calibration, agreement with NUTS, and collapse."""
     measured = {
         (method, name): [r["measured"][name] for r in records.of(method, SETTING).values() if name in r["measured"]]
         for method in records.methods
@@ -170,20 +173,23 @@ def report(records: Records) -> Page:
         )
         return markdown_table(["guide", *head], cells)
 
-    parts = [__doc__.split("\n\n", 1)[1].strip(), "Importance weights, nats an example:"]
+    parts = [__doc__.split("\n\n", 1)[1].strip(), "Importance weights; bounds in nats per example:"]
     parts += [table(["k-hat above 0.7", "ELBO", "importance-weighted bound"], ("above", 2), ("elbo", 3), ("bound", 3))]
-    parts += ["Simulation-based calibration; 0.90 and 1 are right, and a spread above 1 is a guide too sure of itself:"]
-    parts += [table(["truths in 90% intervals", "spread of the ranks"], ("truths", 3), ("spread", 2))]
-    parts += ["Against NUTS; means over the coordinates, and the extreme ones of all seeds:"]
+    parts += [
+        "Simulation-based calibration. A calibrated guide has 0.90 and 1; a spread above 1 indicates an overconfident "
+        "guide:"
+    ]
+    parts += [table(["true values in 90% intervals", "spread of the ranks"], ("truths", 3), ("spread", 2))]
+    parts += ["Agreement with NUTS; means over the coordinates, and the most extreme coordinates over all seeds:"]
     head = ["shift", "largest", "std ratio", "smallest", "largest", "covered", "least", "most"]
     names = ("shift", "largest_shift", "scale", "smallest_scale", "largest_scale", "covered", "least_covered")
     parts += [table(head, *((name, 2) for name in names), ("most_covered", 2))]
     parts += ["Collapse:", _collapse_table(records)]
-    return Page("Is the posterior right, and did it collapse?", parts, _figure(rows))
+    return Page("Accuracy and collapse of the approximate posterior", parts, _figure(rows))
 
 
 def _of_seeds(values: list[float], column: str, digits: int) -> str:
-    """The most extreme of an extreme; of anything else mean and standard deviation."""
+    """Format the most extreme value for columns of extremes, and mean ± standard deviation for all others."""
     extreme = {"largest": max, "most": max, "smallest": min, "least": min}.get(column.partition("_")[0])
     return spread(values, digits) if extreme is None else f"{extreme(values):.{digits}f}"
 
@@ -210,7 +216,7 @@ def _figure(rows: dict[tuple[str, str], list[dict[str, Any]]]) -> Figure:
         shares = np.arange(1, len(k_hat) + 1) / len(k_hat)
         axis.plot(k_hat, shares, style, marker="", color=f"C{number // 2}", label=f"{method}, {name}")
     axis.axvline(0.7, color="0.5", linewidth=1)
-    axis.set(xlabel="k-hat", ylabel="share of examples below", xlim=(-0.5, 2.5))
+    axis.set(xlabel="k-hat", ylabel="share of examples with k-hat below", xlim=(-0.5, 2.5))
     figure.legend(loc="outside right center")
     return figure
 

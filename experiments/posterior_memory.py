@@ -1,10 +1,10 @@
-"""What a posterior of many draws takes: peak memory and time of ``from_pyro_svi`` on VRI's pair.
+"""Peak memory and time of converting many posterior draws with ``from_pyro_svi``, for VRI's model and guide.
 
     python experiments/posterior_memory.py [--draws 1000] [--examples 5000] [--classes 10] [--chunk 20]
 
-All groups are made: latent vector and rectifier under posterior and prior, both predictives, log-likelihoods and
-densities. The peak is that of the whole process, PyTorch and Pyro included; beside it stand what the process held
-before the first draw, and the size of the result.
+The conversion creates all groups: latent vector and rectifier under posterior and prior, both predictive
+distributions, log-likelihoods and densities. The peak is that of the whole process, including PyTorch and Pyro. The
+memory before the conversion and the size of the result are reported as well.
 """
 
 from __future__ import annotations
@@ -30,14 +30,14 @@ MIB = 2**20
 
 
 def peak() -> float:
-    """The most that this process has held until now, in MiB; Linux counts in KiB, macOS in bytes."""
-    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss
+    """Return the peak memory of this process so far in MiB."""
+    used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss  # bytes on macOS, KiB on Linux
     return used / (MIB if sys.platform == "darwin" else 2**10)
 
 
 def measure(draws: int, examples: int, classes: int, chunk: int) -> dict[str, float]:
-    """Convert once and say what it took."""
-    import arviz  # noqa: F401  # so that it counts as held before
+    """Measure time and memory of one conversion."""
+    import arviz  # noqa: F401  # imported here to count as memory before the conversion
 
     output = ClassifierOutput(torch.randn(examples, classes), torch.randn(examples, FEATURES))
     y = torch.randint(classes, (examples,))
@@ -55,7 +55,7 @@ def measure(draws: int, examples: int, classes: int, chunk: int) -> dict[str, fl
 
 
 def main() -> int:
-    """Measure, print and write the result; returns the exit status."""
+    """Measure, print and write the results; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     for name, usual in (("draws", 1000), ("examples", 5000), ("classes", 10), ("chunk", 20)):
         parser.add_argument(f"--{name}", type=int, default=usual)

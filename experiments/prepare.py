@@ -1,8 +1,8 @@
-"""Write the .npz files that the studies read, from torchvision's copies of the data sets.
+"""Write the .npz files of the studies from torchvision's copies of the data sets.
 
     python experiments/prepare.py fashion_mnist cifar10 [--root data] [--download] [--output data]
 
-Writes <output>/<name>.npz with x_train, y_train, x_test, y_test and the classes' names.
+The script writes <output>/<name>.npz with the arrays x_train, y_train, x_test, y_test and classes (names).
 """
 
 from __future__ import annotations
@@ -21,12 +21,12 @@ SOURCES = {"mnist": MNIST, "fashion_mnist": FashionMNIST, "cifar10": CIFAR10, "c
 
 
 def main() -> int:
-    """Write what is asked for."""
+    """Write the files of the named data sets; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("names", nargs="+", choices=list(SOURCES), metavar="NAME", help=", ".join(SOURCES))
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the folder of torchvision's copies")
-    parser.add_argument("--download", action="store_true", help="fetch what is missing there")
-    parser.add_argument("--output", type=Path, default=Path("data"), help="the folder of the .npz files")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="folder of torchvision's copies")
+    parser.add_argument("--download", action="store_true", help="download missing data sets to --root")
+    parser.add_argument("--output", type=Path, default=Path("data"), help="folder of the .npz files")
     options = parser.parse_args()
     try:
         for name in options.names:

@@ -1,10 +1,10 @@
-"""What a bi-level step costs: time in plain SGD steps and added memory, for every strategy, and Pyro's part of it.
+"""Cost of a bi-level step with every hypergradient strategy: time, added memory, and Pyro's share of the time.
 
     python experiments/step_cost.py [--device cuda] [--rounds 15] [--only SplitJVP Unrolled]
 
-Steps of all kinds take turns in one process, so that a drifting machine slows all of them alike; medians are shown. On
-a CPU the time is the process's own and one thread works; added memory is the peak of the resident set during a step
-over what was resident before it, each kind in a process of its own.
+Time is reported relative to a plain SGD step. The steps take turns in one process, so that changes in machine speed
+affect them equally; medians are shown. On a CPU, the script uses one thread and measures process time. Added memory is
+the peak of the resident set during a step minus the resident set before it; each step is measured in its own process.
 """
 
 from __future__ import annotations
@@ -57,30 +57,30 @@ PLAIN = "plain SGD"
 
 
 def batch(size: int, device: torch.device) -> Batch:
-    """A random batch of 32 x 32 colour images."""
+    """Create a random batch of 32 x 32 colour images."""
     return Batch(torch.randn(size, 3, 32, 32, device=device), torch.randint(CLASSES, (size,), device=device))
 
 
 def optimizer_of(classifier: nn.Module) -> torch.optim.SGD:
-    """The paper's optimiser of the classifier."""
+    """Return the paper's optimiser of the classifier."""
     return torch.optim.SGD(classifier.parameters(), lr=0.02, momentum=0.9, weight_decay=5e-4)
 
 
 def plain_step(size: int, device: torch.device) -> Callable[[], object]:
-    """An ordinary training step."""
+    """Return a function that takes a plain SGD step."""
     classifier = PreActResNet18((3, 32, 32), CLASSES).to(device)
     optimizer, (x, y, *_) = optimizer_of(classifier), batch(size, device)
 
     def step() -> None:
         F.cross_entropy(classifier(x).logits, y).backward()
         optimizer.step()
-        optimizer.zero_grad()  # last, so that the gradients count as added memory, as they do in a bi-level step
+        optimizer.zero_grad()  # at the end, so that gradients count as added memory, as in a bi-level step
 
     return step
 
 
 def bilevel_step(name: str, size: int, device: torch.device) -> Callable[[], object]:
-    """A bi-level step with the named strategy, the paper's widths and k = 2."""
+    """Return a function that takes a bi-level step with the named strategy, the paper's widths and k = 2."""
     strategy, share = STRATEGIES[name]
     classifier: Classifier = PreActResNet18((3, 32, 32), CLASSES).to(device)
     shape = classifier.feature_dim, CLASSES
@@ -100,12 +100,12 @@ def bilevel_step(name: str, size: int, device: torch.device) -> Callable[[], obj
 
 
 def make(name: str, size: int, device: torch.device) -> Callable[[], object]:
-    """The step called ``name``."""
+    """Return the step called ``name``."""
     return plain_step(size, device) if name == PLAIN else bilevel_step(name, size, device)
 
 
 def clock(device: torch.device) -> float:
-    """Seconds: of the process on a CPU, of the wall after all kernels on a GPU."""
+    """Return process time in seconds on a CPU, and wall time after synchronisation on a GPU."""
     if device.type == "cuda":
         torch.cuda.synchronize()
         return time.perf_counter()
@@ -113,7 +113,7 @@ def clock(device: torch.device) -> float:
 
 
 def interleaved(steps: dict[str, Callable[[], object]], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Seconds of every call, the callables taking turns; two rounds of warming up are not counted."""
+    """Time the steps in turn; returns the seconds of every call without two warm-up rounds."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
     for round_ in range(rounds + 2):
         for name, step in steps.items():
@@ -125,7 +125,7 @@ def interleaved(steps: dict[str, Callable[[], object]], rounds: int, device: tor
 
 
 def added_memory(name: str, size: int, device: torch.device) -> float:
-    """MiB that a step adds at its peak; the third step is measured, when all states exist."""
+    """Measure the memory in MiB that a step adds at its peak, in the third step, when all states are allocated."""
     step = make(name, size, device)
     step()
     step()
@@ -142,20 +142,20 @@ def added_memory(name: str, size: int, device: torch.device) -> float:
 
 
 def _resident(field: str) -> int:
-    """KiB of a memory field of this process (Linux)."""
+    """Read a memory field of this process in KiB (Linux)."""
     lines = Path("/proc/self/status").read_text().splitlines()
     return next(int(line.split()[1]) for line in lines if line.startswith(field))
 
 
 def memory_in_own_process(name: str, size: int, device: torch.device) -> float:
-    """As :func:`added_memory`, in a new process whose allocator returns what is freed."""
+    """Call :func:`added_memory` in a new process whose allocator returns freed memory to the system."""
     environment = os.environ | {"MALLOC_MMAP_THRESHOLD_": "65536", "MALLOC_TRIM_THRESHOLD_": "65536"}
     command = [sys.executable, __file__, "--memory-of", name, "--batch", str(size), "--device", device.type]
     return float(subprocess.run(command, env=environment, check=True, capture_output=True, text=True).stdout)
 
 
 def pyros_part(size: int, rounds: int, device: torch.device) -> tuple[float, float]:
-    """Milliseconds of the step's two ELBO evaluations through Pyro, and of the same computed without Pyro."""
+    """Time the two ELBO evaluations of a step in milliseconds, with Pyro and with an equivalent without Pyro."""
     features = torch.randn(size, 512, device=device)
     output = ClassifierOutput(torch.randn(size, CLASSES, device=device, requires_grad=True), features)
     y = torch.randint(CLASSES, (size,), device=device)
@@ -180,7 +180,7 @@ def main() -> None:
     parser.add_argument("--batch", type=int, default=32)
     parser.add_argument("--rounds", type=int, default=15)
     parser.add_argument("--only", nargs="+", choices=STRATEGIES, default=list(STRATEGIES), help="strategies to measure")
-    parser.add_argument("--output", type=Path, help="also write the figures here, as JSON")
+    parser.add_argument("--output", type=Path, help="also write the results to this file as JSON")
     parser.add_argument("--memory-of", help=argparse.SUPPRESS)
     options = parser.parse_args()
     device = torch.device(options.device)

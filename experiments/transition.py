@@ -1,14 +1,15 @@
-"""The transition matrix that a trained method implies, against the one that the noise realised (paper, figure 3b).
+"""Estimated transition matrices of trained methods compared with the realised noise (paper, figure 3b).
 
-Estimates that don't look at the truth, over the examples of the noisy part by the class i that the classifier
-predicts:
+The study compares three estimates of the transition matrix, none of which uses the true labels. The first two group the
+noisy examples by the class i that the classifier predicts. Row i of the estimate is:
 
-* counted: how often they are labelled j. Anybody with a classifier has this one;
-* rectified: the mean rectified prediction p(j | x, v), v drawn from the guide, which has seen the given label;
-* its own: the matrix that the method keeps, as GLC does.
+* counted: the frequencies of the given labels j. This estimate only requires a classifier;
+* rectified: the mean rectified prediction p(j | x, v), with v drawn from the guide, which depends on the given label.
 
-The error is the Frobenius norm ‖T̂ - T‖ against the realised matrix of the run's split; "no noise" is that of the
-identity.
+The third estimate, "its own", is the matrix that the method learns, for example in GLC.
+
+The error is the Frobenius norm ‖T̂ - T‖, where T is the realised transition matrix of the run's split. The row "no
+noise" is the error of the identity matrix.
 """
 
 from __future__ import annotations
@@ -40,13 +41,13 @@ ESTIMATES = {"counted": "counted", "rectified": "rectified predictions", "own": 
 
 
 def cells(bench: Bench) -> list[Cell]:
-    """Every method under every noise."""
+    """Return every method under every noise."""
     settings = {name: bench.setting(*how, *clean_labels(100)) for name, how in SETTINGS.items()}
     return grid(settings, METHODS)
 
 
 def measure(folder: RunFolder) -> dict[str, Any]:
-    """Every estimate that the run's method has, the realised matrix, and each estimate's error."""
+    """Measure the estimates of the run's method, the realised matrix, and the error of each estimate."""
     run = Run(folder.path)
     split, classes = run.split, run.split.num_classes
     true = torch.from_numpy(realised_transition(split.true_labels, split.given_labels, classes))
@@ -62,7 +63,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
 
 
 def estimates(run: Run) -> dict[str, torch.Tensor]:
-    """The estimates by name, [K, K] each."""
+    """Return the estimates by name, [K, K] each."""
     torch.manual_seed(0)
     predicted, given, rectified_predictions = [], [], []
     for output, batch in run.outputs(run.split.noisy_indices):
@@ -80,7 +81,7 @@ def estimates(run: Run) -> dict[str, torch.Tensor]:
 
 
 def report(records: Records) -> Page:
-    """Errors, and the matrices of the first seed."""
+    """Report the errors, and draw the matrices of the first seed."""
     parts = [__doc__.split("\n\n", 1)[1].strip()]
     for setting in records.settings:
         rows = []
@@ -94,7 +95,10 @@ def report(records: Records) -> Page:
 
 
 def _figure(records: Records) -> Figure:
-    """The true matrix, and each method's own, or rectified, estimate in the first seed's run; a row a setting."""
+    """Draw the true matrix and one estimate per method for the first seed; one row per setting.
+
+    The estimate is the method's own matrix if it has one, otherwise the rectified or else the counted estimate.
+    """
     figure = Figure(figsize=(2.1 * (len(records.methods) + 1), 2.5 * len(records.settings)))
     axes = figure.subplots(len(records.settings), len(records.methods) + 1, squeeze=False)
     for row, setting in zip(axes, records.settings, strict=True):

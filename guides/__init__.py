@@ -1,4 +1,4 @@
-"""The inference side: Pyro guides, amortised over examples."""
+"""Amortised posteriors, as Pyro guides, and their inputs."""
 
 from vri_pyro.guides.diagonal_normal import DiagonalNormal
 from vri_pyro.guides.dirac_vector import DiracVector

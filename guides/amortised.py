@@ -1,4 +1,4 @@
-"""What the guides of the rectifying vector share: q(v | x, y) is computed from inputs chosen by the user."""
+"""Base class of the guides of the rectifying vector: q(v | x, y) is computed from configurable inputs."""
 
 from __future__ import annotations
 
@@ -15,12 +15,12 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class AmortisedVector(Guide):
-    """q(v | x, y) for the latent ``v`` [batch, K] of :class:`vri_pyro.models.Rectification`.
+    """Base class of guides q(v | x, y) for the latent ``v`` [batch, K] of :class:`vri_pyro.models.Rectification`.
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
-        inputs: what it sees of an example; features and label embedding when None, as in the paper.
+        inputs: constructors of the network's inputs; features and label embedding if None, as in the paper.
     """
 
     def __init__(self, feature_dim: int, num_classes: int, inputs: Sequence[InputFactory] | None = None) -> None:
@@ -29,10 +29,10 @@ class AmortisedVector(Guide):
 
     @abstractmethod
     def distribution(self, seen: Tensor) -> Any:
-        """Map inputs [batch, width] to a distribution with batch shape [batch] and event shape [K]."""
+        """Map the inputs ``seen`` [batch, width] to a distribution with batch shape [batch] and event shape [K]."""
 
     def posterior(self, output: ClassifierOutput, y: Tensor | None) -> Any:
-        """q(v | x, y), or with the label masked where ``y`` is None."""
+        """Return q(v | x, y); the label is masked if ``y`` is None."""
         return self.distribution(self.inputs(output, y))
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Tensor:

@@ -1,4 +1,4 @@
-"""The meta-network V_φ of the paper: q(v | x, y), a diagonal normal computed from features and label."""
+"""The paper's meta-network V_φ: q(v | x, y), a diagonal normal computed from features and label."""
 
 from __future__ import annotations
 
@@ -13,13 +13,13 @@ from vri_pyro.interfaces.networks import DiagonalNormalNetwork
 
 
 class DiagonalNormal(AmortisedVector):
-    """q_φ(v | z, y) = Normal(μ(z, e(y)), σ²(z, e(y))), reparameterised as v = μ + σε (paper §3).
+    """Diagonal normal posterior q_φ(v | z, y) = Normal(μ(z, e(y)), σ²(z, e(y))), sampled as v = μ + σε (paper, §3).
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
         hidden: widths of the tanh layers; 1024 and 512 in the paper.
-        inputs: what it sees of an example; features and label embedding when None.
+        inputs: constructors of the network's inputs; features and label embedding if None.
     """
 
     def __init__(

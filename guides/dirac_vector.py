@@ -1,4 +1,4 @@
-"""A rectifying vector without uncertainty."""
+"""Deterministic rectifying vector."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vri_pyro.interfaces.networks import hidden_layers
 
 
 class DiracVector(AmortisedVector):
-    """v is a function of the example: the non-Bayesian twin of VRI (paper, table 11).
+    """Deterministic rectifying vector v(x, y): the non-Bayesian variant of VRI (paper, table 11).
 
-    Its "KL" is -log p(v), so that with a weight on it v is the most probable vector a posteriori;
-    the weight is usually 0.
+    Its KL term is -log p(v). With a positive KL weight, v is therefore a maximum a posteriori estimate. The weight is
+    usually 0.
 
     Args:
         feature_dim: D.
         num_classes: K.
         hidden: widths of the tanh layers.
-        inputs: what it sees of an example; features and label embedding when None.
+        inputs: constructors of the network's inputs; features and label embedding if None.
     """
 
     def __init__(

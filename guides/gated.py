@@ -1,4 +1,4 @@
-"""A guide of the rectifying vector with a gate beside it."""
+"""Guide of the rectifying vector and the gate."""
 
 from __future__ import annotations
 
@@ -16,17 +16,17 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class Gated(Guide):
-    """q(v | x, y) q(g | x, y) for :class:`vri_pyro.models.GatedRectification`.
+    """Guide q(v | x, y) q(g | x, y) for :class:`vri_pyro.models.GatedRectification`.
 
-    The gate has a small network of its own on the loss and the label: what it must learn is whether the label agrees
-    with the classifier, which a large network on the features over-fits.
+    The gate has its own small network, by default on the loss and the label. It has to learn whether the label agrees
+    with the classifier; a large network on the features would overfit.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        vector: builds the vector's guide from (feature_dim, num_classes).
-        gate_hidden: widths of the tanh layers of the gate's network.
-        gate_inputs: what the gate sees of an example; the loss and the label when None.
+        vector: constructor of the vector's guide, called with (feature_dim, num_classes).
+        gate_hidden: widths of the tanh layers in the gate's network.
+        gate_inputs: constructors of the inputs of the gate's network; loss and one-hot label if None.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The guide of the hierarchical model: a Dirichlet for the transition, beside vector and gates."""
+"""Guide of the hierarchical model: Dirichlet posteriors for the transition matrix, and the vector and the gates."""
 
 from __future__ import annotations
 
@@ -23,26 +23,26 @@ from vri_pyro.utils.errors import UserError
 
 
 class Hierarchical(Gated):
-    """q(T) q(v | x, y) q(g | x, y) q(h | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
+    """Guide q(T) q(v | x, y) q(g | x, y) q(h | x, y) for :class:`vri_pyro.models.HierarchicalRectification`.
 
-    Vector and gates are amortised and learn from the clean loss, as :class:`Gated`'s. The rows of T have Dirichlets
-    that follow the bound instead: after each step their concentrations go a share ρ of the way to what would be optimal
-    if all data were like the batch, the prior's plus the expected counts of (true, given) labels, a step along the
-    natural gradient. All labels count alike there, whatever their gates: a gate says how an example serves the
-    classifier, and not how its label came about.
+    Vector and gates are amortised and learn from the clean loss, as in :class:`Gated`. The rows of T have Dirichlet
+    posteriors that follow the ELBO instead, by natural-gradient steps. After each training step, their concentrations
+    move a fraction ρ of the way to the values that would be optimal if all data were like the batch: the prior's
+    concentrations plus the expected counts of (true, given) labels. All labels count equally in this update, whatever
+    their gates, because a gate measures how useful an example is for the classifier and not how its label arose.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        vector: builds the vector's guide from (feature_dim, num_classes).
-        gate_hidden: widths of the tanh layers of each gate's network.
-        gate_inputs: what the gates see of an example; the loss and the label when None.
-        rate: ρ, in (0, 1].
+        vector: constructor of the vector's guide, called with (feature_dim, num_classes).
+        gate_hidden: widths of the tanh layers in each gate's network.
+        gate_inputs: constructors of the inputs of the gates' networks; loss and one-hot label if None.
+        rate: ρ, step size of the updates of q(T), in (0, 1].
 
     Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34, with a constant step size.
 
     Raises:
-        UserError: the rate is out of range.
+        UserError: ``rate`` is out of range.
     """
 
     concentration: Tensor
@@ -58,7 +58,7 @@ class Hierarchical(Gated):
     ) -> None:
         super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
         if not 0 < rate <= 1:
-            raise UserError(f"rate is {rate}; give one above 0 and up to 1, such as 0.02")
+            raise UserError(f"rate is {rate}; expected a value in (0, 1], such as 0.02")
         self.transition_gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
         self.rate = rate
         self.data = DataPlate()
@@ -66,16 +66,16 @@ class Hierarchical(Gated):
 
     @property
     def transition(self) -> Tensor:
-        """The posterior mean of T, [K, K]."""
+        """Posterior mean of T, [K, K]."""
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
     def begin_training(self, model: Any, context: TrainingContext) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Guide`; q(T) begins at the prior."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`; initialises q(T) with the prior."""
         self.concentration.copy_(model.concentration)
         self.data.size = model.data.size
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Guide`; a step of q(T)."""
+        """See :class:`~vri_pyro.interfaces.base.Guide`; updates q(T)."""
         expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
         true = clean_posterior(output.logits, expected_log.exp(), y)
         counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)

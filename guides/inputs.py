@@ -1,4 +1,4 @@
-"""What a guide sees of an example: parts that are put side by side."""
+"""Inputs of the guides' networks: features, logits, label and loss of an example, concatenated."""
 
 from __future__ import annotations
 
@@ -16,21 +16,21 @@ _HIGHEST_LOSS = 10.0
 
 
 class Input(nn.Module, ABC):
-    """One part of what a guide sees; built as ``Input(feature_dim, num_classes)``.
+    """Base class of one input of a guide's network; built as ``Input(feature_dim, num_classes)``.
 
     Attributes:
-        width: numbers an example.
+        width: number of values per example.
     """
 
     width: int
 
     @abstractmethod
     def forward(self, output: ClassifierOutput, y: Tensor | None) -> Tensor:
-        """Numbers [batch, width]; without labels ``y`` [batch], zeros stand for what depends on them."""
+        """Return values [batch, width]; if ``y`` [batch] is None, values that depend on the label are zero."""
 
 
 class Features(Input):
-    """The classifier's penultimate features z."""
+    """Penultimate features z of the classifier."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -42,7 +42,7 @@ class Features(Input):
 
 
 class Logits(Input):
-    """The classifier's logits, as constants: a gradient through them would move the classifier to please the guide."""
+    """Logits of the classifier, detached, so that the classifier is not trained through the inputs of the guide."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -54,10 +54,12 @@ class Logits(Input):
 
 
 class LabelEmbedding(Input):
-    """A learned vector a class, e(y) (paper §3).
+    """Learned embedding e(y) of the label (paper, §3).
 
     Args:
-        dim: its width.
+        feature_dim: D; not used.
+        num_classes: K.
+        dim: width of the embedding.
     """
 
     def __init__(self, feature_dim: int, num_classes: int, dim: int = 64) -> None:
@@ -71,7 +73,7 @@ class LabelEmbedding(Input):
 
 
 class LabelOneHot(Input):
-    """The label as an indicator vector."""
+    """One-hot encoding of the label."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -83,7 +85,7 @@ class LabelOneHot(Input):
 
 
 class Loss(Input):
-    """The example's cross entropy, as a constant, in nats, cut off at 10; MW-Net's weights see it (Shu et al. 2019)."""
+    """Cross entropy of the example in nats, detached and clipped at 10; the input of MW-Net (Shu et al. 2019)."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
@@ -100,25 +102,28 @@ InputFactory = Callable[[int, int], Input]
 
 
 class Inputs(nn.Module):
-    """Several parts side by side.
+    """Concatenation of several inputs.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        parts: what they are built by, at least one.
+        parts: constructors of the inputs, at least one.
 
     Attributes:
-        width: of all parts together.
+        width: total number of values per example.
+
+    Raises:
+        UserError: ``parts`` is empty.
     """
 
     def __init__(self, feature_dim: int, num_classes: int, parts: Sequence[InputFactory]) -> None:
         super().__init__()
         if not parts:
-            raise UserError("a guide got no inputs; give it at least one, such as vri_pyro.guides.Features")
+            raise UserError("the inputs of a guide are empty; expected at least one, such as vri_pyro.guides.Features")
         made = [part(feature_dim, num_classes) for part in parts]
         self.parts = nn.ModuleList(made)
         self.width = sum(part.width for part in made)
 
     def forward(self, output: ClassifierOutput, y: Tensor | None) -> Tensor:
-        """Numbers [batch, width] about each example; see :meth:`Input.forward`."""
+        """Return the concatenated values, [batch, width]; see :meth:`Input.forward`."""
         return torch.cat([part(output, y) for part in self.parts], dim=-1)

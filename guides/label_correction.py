@@ -1,4 +1,4 @@
-"""The label correction network: from what an example looks like and how it is labelled to what it is."""
+"""Label correction network of MLC: computes a soft label from features and given label."""
 
 from __future__ import annotations
 
@@ -15,15 +15,15 @@ from vri_pyro.interfaces.networks import hidden_layers
 
 
 class LabelCorrection(Guide):
-    """q(c | z, y): a point on the simplex, softmax of a tanh network of features and label embedding.
+    """Point-mass guide q(c | z, y) of the soft label: softmax of a tanh network on features and label embedding.
 
-    For :class:`vri_pyro.models.CorrectedCrossEntropy`; together, without a KL and with detached features, they are MLC.
+    Pairs with :class:`vri_pyro.models.CorrectedCrossEntropy`. Without a KL and with detached features, the pair is MLC.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        hidden: widths of the tanh layers; two of 128 in the authors' code.
-        inputs: what it sees of an example; features and label embedding when None.
+        hidden: widths of the tanh layers; the authors' code has two layers of 128.
+        inputs: constructors of the network's inputs; features and label embedding if None.
 
     Reference: Zheng et al., Meta label correction for noisy label learning, AAAI 2021.
     """

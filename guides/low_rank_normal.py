@@ -1,4 +1,4 @@
-"""A posterior whose classes' entries vary together."""
+"""Normal posterior with a low-rank covariance between classes."""
 
 from __future__ import annotations
 
@@ -15,14 +15,16 @@ from vri_pyro.utils.errors import UserError
 
 
 class LowRankNormal(AmortisedVector):
-    """q(v | x, y) = Normal(μ, W Wᵀ + diag(σ²)), with W [K, rank] computed too; its KL to most priors is by Monte Carlo.
+    """Low-rank normal posterior q(v | x, y) = Normal(μ, W Wᵀ + diag(σ²)) with W [K, rank].
+
+    The network computes μ, σ² and W from the inputs. For most priors, the KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        rank: columns of W, at least 1.
+        rank: number of columns of W, at least 1.
         hidden: widths of the tanh layers.
-        inputs: what it sees of an example; features and label embedding when None.
+        inputs: constructors of the network's inputs; features and label embedding if None.
 
     Reference: Ong et al., Gaussian variational approximation with a factor covariance structure, JCGS 2018.
     """
@@ -37,7 +39,7 @@ class LowRankNormal(AmortisedVector):
     ) -> None:
         super().__init__(feature_dim, num_classes, inputs)
         if rank < 1:
-            raise UserError(f"rank is {rank}; give at least 1, or take DiagonalNormal")
+            raise UserError(f"rank is {rank}; expected a value >= 1; use DiagonalNormal for a diagonal covariance")
         self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
         self.factor = nn.Linear(self.network.location.in_features, num_classes * rank)
         self.shape = (num_classes, rank)

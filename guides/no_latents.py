@@ -1,4 +1,4 @@
-"""The guide of a model without latents."""
+"""Empty guide for models without latents."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class NoLatents(Guide):
-    """Samples nothing; pairs with :class:`vri_pyro.models.CrossEntropy`."""
+    """Empty guide for models without latents, such as :class:`vri_pyro.models.CrossEntropy`."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()

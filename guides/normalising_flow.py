@@ -1,4 +1,4 @@
-"""A posterior of any shape: a normal, bent by transformations that depend on the example."""
+"""Normalising-flow posterior, conditioned on the example."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from vri_pyro.utils.errors import UserError
 
 
 class NormalisingFlow(AmortisedVector):
-    """q(v | x, y): a diagonal normal computed from the example, then conditional affine autoregressive transforms.
+    """Normalising-flow posterior q(v | x, y): a diagonal normal and conditional affine autoregressive transforms.
 
-    Each transform takes the classes in an order of its own, drawn when it is built. The KL is by Monte Carlo.
+    Both the normal and the transforms depend on the inputs. Each transform has its own random order of the classes,
+    drawn at construction. The KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D.
         num_classes: K.
-        transforms: how many, at least 1.
-        transform_hidden: width of the hidden layer of each.
-        hidden: widths of the tanh layers of the normal's network.
-        inputs: what it sees of an example; features and label embedding when None.
+        transforms: number of transforms, at least 1.
+        transform_hidden: width of the hidden layer of each transform; K if K is larger.
+        hidden: widths of the tanh layers in the network of the normal.
+        inputs: constructors of the network's inputs; features and label embedding if None.
 
     Reference: Kingma et al., Improved variational inference with inverse autoregressive flow, NeurIPS 2016.
     """
@@ -42,7 +43,7 @@ class NormalisingFlow(AmortisedVector):
     ) -> None:
         super().__init__(feature_dim, num_classes, inputs)
         if transforms < 1:
-            raise UserError(f"transforms is {transforms}; give at least 1, or take DiagonalNormal")
+            raise UserError(f"transforms is {transforms}; expected a value >= 1; use DiagonalNormal for no transforms")
         self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
         self.transforms = nn.ModuleList(
             conditional_affine_autoregressive(num_classes, self.inputs.width, [max(transform_hidden, num_classes)])

@@ -1,4 +1,4 @@
-"""A weight per example, with or without uncertainty."""
+"""Guide of a weight per example, uncertain or deterministic."""
 
 from __future__ import annotations
 
@@ -16,15 +16,15 @@ from vri_pyro.interfaces.networks import DiagonalNormalNetwork, hidden_layers
 
 
 class GateNetwork(nn.Module):
-    """q(g | x, y): a normal for the latent ``gate``, computed by a small network, or a point.
+    """Network that computes q(g | x, y) of a latent gate: a normal or a point mass.
 
     Args:
         feature_dim: D.
         num_classes: K.
         hidden: widths of the hidden layers.
-        inputs: what it sees of an example; the loss and the label when None.
-        dirac: whether the gate is a function of the example, without uncertainty.
-        activation: makes what follows each hidden layer.
+        inputs: constructors of the network's inputs; loss and one-hot label if None.
+        dirac: whether the gate is deterministic (a point mass).
+        activation: constructor of the activation after each hidden layer.
     """
 
     def __init__(
@@ -46,7 +46,7 @@ class GateNetwork(nn.Module):
             self.network = DiagonalNormalNetwork(self.inputs.width, 1, hidden, activation=activation)
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Any:
-        """q(g | x, y), with batch shape [batch]."""
+        """Return q(g | x, y) with batch shape [batch]."""
         made = self.network(self.inputs(output, y))
         if self.dirac:
             return dist.Delta(made.squeeze(-1))
@@ -54,15 +54,15 @@ class GateNetwork(nn.Module):
 
 
 class ScalarWeight(Guide):
-    """q(g | x, y) for :class:`vri_pyro.models.WeightedCrossEntropy`.
+    """Guide q(g | x, y) of the weight in :class:`vri_pyro.models.WeightedCrossEntropy`.
 
     Args:
         feature_dim: D.
         num_classes: K.
         hidden: widths of the hidden layers.
-        inputs: what it sees of an example; the loss alone, as MW-Net, when None.
-        dirac: whether the weight is a function of the example, as MW-Net's, or has an uncertainty.
-        activation: makes what follows each hidden layer: tanh, or ``torch.nn.ReLU`` as MW-Net has it.
+        inputs: constructors of the network's inputs; the loss if None, as in MW-Net.
+        dirac: whether the weight is deterministic, as in MW-Net; otherwise it has a normal posterior.
+        activation: constructor of the activation after each hidden layer; MW-Net uses ``torch.nn.ReLU``.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The generative side: Pyro models of the given labels, and the priors they are built with."""
+"""Generative models of the given labels, as Pyro models, and priors of the rectifying vector."""
 
 from vri_pyro.models.corrected_cross_entropy import CorrectedCrossEntropy
 from vri_pyro.models.cross_entropy import CrossEntropy

@@ -1,4 +1,4 @@
-"""The label is corrected before the classifier learns it: a distribution over classes takes its place."""
+"""Label correction: the classifier learns a soft label in place of the given label."""
 
 from __future__ import annotations
 
@@ -12,10 +12,12 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class CorrectedCrossEntropy(Model):
-    """c ~ Dirichlet(1, …, 1);  a label of an example counts log-likelihood Σ_k c_k log p_k(x), with p = softmax(F(x)).
+    """Cross entropy against a latent soft label c.
 
-    The given label is observed as it is, y ~ Categorical(logits = F(x)), and the factor ``correction``,
-    Σ_k (c_k − [k = y]) log p_k(x), takes it back in favour of the corrected one. With
+    The prior is c ~ Dirichlet(1, …, 1). The log-likelihood of an example is Σ_k c_k log p_k(x), with p = softmax(F(x)).
+
+    The given label is observed, y ~ Categorical(logits = F(x)). The factor ``correction``,
+    Σ_k (c_k − [k = y]) log p_k(x), then replaces its log-likelihood by that of the soft label. With
     :class:`vri_pyro.guides.LabelCorrection` and no KL, this is MLC.
 
     Args:

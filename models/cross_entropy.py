@@ -1,4 +1,4 @@
-"""No rectification: y ~ Categorical(logits). Its ELBO is the negative cross entropy."""
+"""Model without rectification: y ~ Categorical(logits). Its ELBO is the negative cross entropy."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 class CrossEntropy(Model):
-    """The labels are taken at their word; pairs with :class:`vri_pyro.guides.NoLatents`."""
+    """Cross entropy of the given labels; pairs with :class:`vri_pyro.guides.NoLatents`."""
 
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()

@@ -1,4 +1,4 @@
-"""A true class behind the given label, by a transition matrix that is known."""
+"""Forward correction with a known transition matrix."""
 
 from __future__ import annotations
 
@@ -17,16 +17,18 @@ from vri_pyro.interfaces.transition_likelihood import noisy_log_probabilities
 
 
 class ForwardCorrection(Model):
-    """y ~ Categorical(probs = softmax(F(x))ᵀ T), the true class summed out; pairs with ``NoLatents``.
+    """Forward correction: y ~ Categorical(probs = softmax(F(x))ᵀ T), with the true class summed out.
+
+    Pairs with :class:`vri_pyro.guides.NoLatents`.
 
     Args:
         feature_dim: D; not used.
         num_classes: K.
-        matrix: T[c, k], the probability that a label of class c is given as k, [K, K] with rows that sum to one:
-            numbers, row by row, or the path of a file, .npy or .csv, as the noise ``TransitionMatrix`` takes it.
+        matrix: T[c, k], the probability that an example of class c has the given label k, [K, K] with rows that sum to
+            one. Either numbers, row by row, or the path of a .npy or .csv file, as for the noise ``TransitionMatrix``.
 
     Raises:
-        UserError: the file is unusable, or the matrix is no transition matrix of K classes.
+        UserError: the file cannot be used, or the matrix is not a transition matrix of K classes.
 
     Reference: Patrini et al., Making deep neural networks robust to label noise: a loss correction approach, CVPR 2017,
         with a given matrix.
@@ -36,7 +38,7 @@ class ForwardCorrection(Model):
 
     def __init__(self, feature_dim: int, num_classes: int, matrix: Sequence[Sequence[float]] | str | Path) -> None:
         super().__init__()
-        transition = TransitionMatrix(matrix).transition(num_classes, generator_for(0))  # which draws nothing
+        transition = TransitionMatrix(matrix).transition(num_classes, generator_for(0))  # the generator is not used
         self.register_buffer("transition", torch.tensor(transition, dtype=torch.get_default_dtype()))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:

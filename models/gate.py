@@ -1,4 +1,4 @@
-"""A latent weight per example, by which the likelihood of its label counts."""
+"""Gate: a latent weight per example on the log-likelihood of its label."""
 
 from __future__ import annotations
 
@@ -13,14 +13,15 @@ from torch import Tensor, nn
 
 
 class Gate(nn.Module):
-    """g ~ Normal(μ, 1) with a learned μ;  the label's log-likelihood is multiplied by sigmoid(g), per example.
+    """Latent gate g ~ Normal(μ, 1) per example, with learned μ; sigmoid(g) weights the log-likelihood of the label.
 
-    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019): switching examples off then
-    gives the others more weight instead of slowing the classifier down, and a guide gains nothing by switching off all.
+    Weights are divided by their mean over the batch, as in MW-Net (Shu et al. 2019). Switching examples off therefore
+    gives the others more weight instead of slowing down the classifier, and a guide gains nothing by switching off all
+    examples.
 
     Args:
-        location: what μ begins at; 0 means a weight of one half, before normalisation.
-        name: of the latent site; the weight's is "weight", after the same prefix if it has one.
+        location: initial value of μ; 0 corresponds to a weight of one half before normalisation.
+        name: name of the latent site. The site of the weight has the same name with "weight" in place of "gate".
     """
 
     def __init__(self, location: float = 0.0, name: str = "gate") -> None:
@@ -30,11 +31,16 @@ class Gate(nn.Module):
 
     @contextmanager
     def scaled(self, size: int, offset: Tensor | float = 0.0) -> Iterator[Tensor]:
-        """Sample the latent site [batch] inside the data plate, and scale the sites sampled within by it.
+        """Context manager that samples the gates and scales the sites sampled inside it by the weights.
+
+        Enter it inside the data plate.
 
         Args:
-            size: of the batch.
-            offset: what is added to each example's gate, [batch]: the weight's logit where the gate is 0.
+            size: number of examples in the batch.
+            offset: value added to each gate, [batch] or a number; it is the logit of the weight if the gate is 0.
+
+        Yields:
+            the weights, divided by their mean over the batch, [batch].
         """
         gate = pyro.sample(self.name, dist.Normal(self.location.expand(size), 1.0))
         weight = (gate + offset).sigmoid()

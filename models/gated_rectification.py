@@ -1,4 +1,4 @@
-"""Rectification with a gate: a rectifying vector per example, and a weight that can switch the example off."""
+"""Rectification with a gate: a rectifying vector and a weight per example."""
 
 from __future__ import annotations
 
@@ -16,15 +16,20 @@ from vri_pyro.models.rectification import Rectification
 
 
 class GatedRectification(Rectification):
-    """v ~ p(v | z);  g ~ Normal(μ, 1);  y ~ Categorical(logits = π(v) ⊙ F(x)), its log-likelihood times w(g).
+    """Rectification model with a gate per example that can switch the example off.
 
-    The vector reshapes what a label says; only the gate can say that it should not be heard at all, because a rectifier
-    near zero still pushes the logits. Pairs with :class:`vri_pyro.guides.Gated`.
+    The generative process is::
+
+        v ~ p(v | z),  g ~ Normal(μ, 1)
+        y ~ Categorical(logits = π(v) ⊙ F(x))                log-likelihood multiplied by w(g)
+
+    The rectifying vector changes how a label acts on the logits but cannot remove its effect: a rectifier close to zero
+    still has a gradient for the logits. Only the gate can remove the effect. Pairs with :class:`vri_pyro.guides.Gated`.
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
-        prior: builds the vector's prior from (feature_dim, num_classes).
+        prior: constructor of the vector's prior, called with (feature_dim, num_classes).
         link: π; see :class:`Rectification`.
     """
 
@@ -39,7 +44,7 @@ class GatedRectification(Rectification):
         self.gate = Gate()
 
     def bind(self, guide: Guide) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Model`; a prior of the vector is made of the vector's guide."""
+        """See :class:`~vri_pyro.interfaces.base.Model`; the prior of the vector receives the guide of the vector."""
         super().bind(getattr(guide, "vector", guide))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:

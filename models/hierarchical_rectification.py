@@ -1,4 +1,4 @@
-"""A hierarchical model of all labels: one transition matrix, and a rectifying vector and two gates per example."""
+"""Hierarchical model of the labels: a global transition matrix, and a rectifying vector and two gates per example."""
 
 from __future__ import annotations
 
@@ -21,51 +21,56 @@ from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.utils.errors import UserError
 
-_LEAST = 1e-4  # of a probability that a gate is to move
+_LEAST = 1e-4  # clamps probabilities away from 0 and 1, where a gate could not change the weight
 
 
 class HierarchicalRectification(GatedRectification):
-    """Two accounts of a label, rectified and by a transition, each with a gate that says how much it counts.
+    """Hierarchical model with two gated likelihoods per label: a rectified one, and one by a transition matrix.
 
-    For all examples together, and then for each of them::
+    The transition matrix T is shared by all examples; the other latents are per example::
 
-        T_c ~ Dirichlet(min(s, n_c) · T̂_c + 1/K)             how labels of class c are given
+        T_c ~ Dirichlet(min(s, n_c) · T̂_c + 1/K)             row of class c
         v ~ p(v | z),  g ~ Normal(μ, 1),  h ~ Normal(ν, 1)
         y ~ Categorical(logits = π(v) ⊙ F(x))                to the power of (1 - α) · w
         y ~ Categorical(probs = softmax(F(x))ᵀ T)            to the power of α · u
         and a factor (1 - ⟨softmax(F(x)), t⟩)                to the power of -λ
 
-    with the weights w = sigmoid(g + logit p(c = y | t, y, T)) and u = sigmoid(h), each over its mean in the batch.
-    Where the gate g says nothing, the rectified account of an example counts as much as the transition believes its
-    label. Noise without structure, and images of no class, are for the gates; noise that confuses certain classes, for
-    the transition; and the vector reshapes what depends on the example.
+    The weights are w = sigmoid(g + logit p(c = y | t, y, T)) and u = sigmoid(h), each divided by its mean over the
+    batch. Before this division, w at g = 0 is the probability that the label is right, according to T and t.
 
-    What the classifier predicts of an example is, later on, its label learned by heart, right or wrong. So the belief
-    is that of t, the running mean of its predictions since training began, and the last factor, ELR's, holds it to t.
-    Where the examples' positions are not known (``output.index``), t is the prediction, without such a factor. In
-    evaluation mode there is no such factor either: it says nothing of the latents, and would shift their bound.
+    The gates handle unstructured noise and images that belong to no class. The transition matrix handles noise that
+    confuses certain classes. The rectifying vector handles noise that depends on the example.
 
-    The two likelihoods look at one label, so their product is a composite likelihood, and α shares it out. What w sees
-    of T and t is cut off from learning them: only the second likelihood informs T. T̂_c is estimated on the n_c clean
-    examples of a class when training begins, by what was trained on noisy labels until then: see
-    :class:`~vri_pyro.methods.EstimatedBilevel`. It counts for as many labels, up to s, because what that classifier
-    confuses it takes for noise, however many they are. A class without any counts as one whose labels are right.
+    Later in training, the classifier memorises the labels, right or wrong. Therefore the probability that a label is
+    right is not computed from the current prediction but from t, the running mean of the predictions since training
+    began. The last factor is the regulariser of ELR, which keeps the prediction close to t. If the positions of the
+    examples are unknown (``output.index`` is None), t is the current prediction and there is no such factor. There is
+    none in evaluation mode either, because it does not depend on the latents and would shift the ELBO.
+
+    Both likelihoods are of the same label, so their product is a composite likelihood, in which the transition has the
+    share α. The weight w is detached from T and t, so only the second likelihood informs T.
+
+    T̂_c is estimated when training begins, on the n_c clean examples of class c, with the classifier that an earlier
+    stage trained on the noisy labels (see :class:`~vri_pyro.methods.EstimatedBilevel`). In the prior, it counts as
+    min(s, n_c) labels. The limit s accounts for a bias that does not decrease with n_c: the estimate includes the
+    classifier's own confusions. A class without clean examples counts as one example whose label is right.
 
     Pairs with :class:`vri_pyro.guides.Hierarchical`.
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
-        prior: builds the vector's prior from (feature_dim, num_classes).
+        prior: constructor of the vector's prior, called with (feature_dim, num_classes).
         link: π; see :class:`~vri_pyro.models.Rectification`.
-        prior_strength: s, how many labels of a class the estimate counts for at most.
-        transition_weight: α, of the transition in the likelihood, in (0, 1).
-        elr_weight: λ, strength of the pull to earlier predictions.
-        momentum: of their running mean, in [0, 1).
+        prior_strength: s, the largest number of labels per class that the estimate T̂ counts as.
+        transition_weight: α, share of the transition in the likelihood, in (0, 1).
+        elr_weight: λ, weight of the ELR regulariser.
+        momentum: momentum of the running mean of the predictions, in [0, 1).
 
-    Reference: the rows' prior is GLC's estimate (Hendrycks et al., NeurIPS 2018); early learning: Liu et al., NeurIPS
-        2020; composite likelihoods: Varin et al., Statistica Sinica 2011; cutting feedback: Plummer, Statistics and
-        Computing 2015. Their combination with VRI's vector and MW-Net's weight is ours.
+    Reference: prior of T: GLC's estimate, Hendrycks et al., NeurIPS 2018; early-learning regularisation: Liu et al.,
+        NeurIPS 2020; composite likelihoods: Varin et al., Statistica Sinica 2011; cutting feedback: Plummer, Statistics
+        and Computing 2015. Their combination with VRI's vector and MW-Net's weight is original to this
+        package.
 
     Raises:
         UserError: prior_strength, transition_weight, elr_weight or momentum is out of range.
@@ -86,11 +91,11 @@ class HierarchicalRectification(GatedRectification):
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
         if not prior_strength > 0:
-            raise UserError(f"prior_strength is {prior_strength}; give a number of labels above 0, such as 10")
+            raise UserError(f"prior_strength is {prior_strength}; expected a value > 0, such as 10")
         if not 0 < transition_weight < 1:
-            raise UserError(f"transition_weight is {transition_weight}; give one between 0 and 1, such as 0.5")
+            raise UserError(f"transition_weight is {transition_weight}; expected a value in (0, 1), such as 0.5")
         if not elr_weight >= 0:
-            raise UserError(f"elr_weight is {elr_weight}; give 0 or more, such as 1")
+            raise UserError(f"elr_weight is {elr_weight}; expected a value >= 0, such as 1")
         self.prior_strength, self.transition_weight, self.elr_weight = prior_strength, transition_weight, elr_weight
         self.memory = PredictionMemory(num_classes, momentum)
         self.transition_gate = Gate(name="transition_gate")
@@ -98,15 +103,16 @@ class HierarchicalRectification(GatedRectification):
         self.register_buffer("concentration", self._around(torch.eye(num_classes), torch.ones(num_classes)))
 
     def begin_training(self, context: TrainingContext) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Model`.
+        """See :class:`~vri_pyro.interfaces.base.Model`; estimates the prior of T.
 
         Raises:
-            UserError: nothing was trained yet that could tell the transition.
+            UserError: no earlier stage has trained the classifier.
         """
         if not context.trained:
             raise UserError(
-                "HierarchicalRectification estimates its transition by a classifier trained on the noisy labels, and "
-                "this one was not trained yet; give the method EstimatedBilevel, which has a stage for it, or a warm_up"
+                "HierarchicalRectification needs a classifier trained on the noisy labels to estimate its transition "
+                "matrix, but this classifier is untrained; use the method EstimatedBilevel, which trains one first, or "
+                "set warm_up"
             )
         y = context.labels_at(context.clean)
         counts = y.bincount(minlength=len(self.concentration)).clamp_min(1)
@@ -115,16 +121,16 @@ class HierarchicalRectification(GatedRectification):
         self.memory.reserve(len(context.labels))
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Model`; remembers the predictions."""
+        """See :class:`~vri_pyro.interfaces.base.Model`; updates the running mean of the predictions."""
         if output.index is not None:
             self.memory.keep(output.index, self.memory.moved(output.logits, output.index))
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.interfaces.base.Model`.
 
-        Sites: latents ``transition`` [K, K] outside the data plate; ``v`` [batch, K], ``gate`` and ``transition_gate``
-        [batch] in it; the label as ``y``, rectified, and as ``y_by_transition``; the factor ``early_learning``, in
-        training mode.
+        Sites: latent ``transition`` [K, K] outside the data plate; inside it the latents ``v`` [batch, K], ``gate``
+        [batch] and ``transition_gate`` [batch], the label as ``y`` (rectified) and as ``y_by_transition``, and, in
+        training mode, the factor ``early_learning``.
         """
         size, logits = output.logits.shape[0], output.logits
         transition = pyro.sample("transition", dist.Dirichlet(self.concentration).to_event(1))
@@ -141,7 +147,7 @@ class HierarchicalRectification(GatedRectification):
                 if self.training:
                     pull = -self.elr_weight * early_learning_regulariser(logits, targets)
                     pyro.factor("early_learning", pull)
-            # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), of every label ỹ and then of the given one.
+            # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), for every label ỹ; the gather selects the given one.
             right = believed + transition.diagonal(dim1=-2, dim2=-1).log()
             right = right - noisy_log_probabilities(believed, transition)
             right = right.detach().exp().gather(-1, given.expand(right.shape[:-1]).unsqueeze(-1)).squeeze(-1)

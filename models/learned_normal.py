@@ -1,4 +1,4 @@
-"""A prior that is learned, and the same for all examples."""
+"""Learned normal prior that all examples share."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vri_pyro.interfaces.networks import bounded
 
 
 class LearnedNormal(Prior):
-    """p(v) = Normal(μ, σ²), a mean and a variance a class; log σ² is kept in an interval by default.
+    """Learned prior p(v) = Normal(μ, σ²) with one mean and one variance per class; log σ² is bounded by default.
 
     Args:
         feature_dim: D; not used.
         num_classes: K.
-        log_variance_bounds: (low, high) of log σ²; None leaves it free.
+        log_variance_bounds: bounds (low, high) of log σ²; None for no bounds.
     """
 
     def __init__(

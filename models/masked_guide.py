@@ -1,4 +1,4 @@
-"""The guide's own network as the prior, with the label masked."""
+"""Prior computed by the network of the guide, with the label masked."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class MaskedGuide(Prior):
-    """p(v | x) = q(v | x, no label): zeros in the label's place, as the authors' released script has it.
+    """Prior p(v | x) = q(v | x, no label): the guide with zeros in place of the label, as in the authors' script.
 
-    It shares the guide's parameters and has none of its own. Nothing keeps prior and posterior from narrowing together.
+    The prior shares the parameters of the guide and has none of its own. Nothing prevents prior and posterior from
+    narrowing together.
 
     Args:
         feature_dim: D.
@@ -25,18 +26,23 @@ class MaskedGuide(Prior):
     def __init__(self, feature_dim: int, num_classes: int) -> None:
         super().__init__()
         self.num_classes = num_classes
-        self._guide: list[Any] = []  # in a list, so that its parameters stay the guide's
+        self._guide: list[Any] = []  # a list, so that the guide is not registered as a submodule
 
     def bind(self, guide: Guide) -> None:
-        """Take the guide's posterior."""
+        """Use the posterior of ``guide`` as the prior.
+
+        Raises:
+            UserError: the guide has no method ``posterior``.
+        """
         if not hasattr(guide, "posterior"):
             raise UserError(
-                f"{type(guide).__name__} has no posterior(output, y); MaskedGuide needs one, as DiagonalNormal's"
+                f"{type(guide).__name__} has no method posterior(output, y); "
+                "MaskedGuide needs a guide with this method, such as DiagonalNormal"
             )
         self._guide = [guide]
 
     def forward(self, features: Tensor) -> dist.Distribution:
-        """See :class:`~vri_pyro.interfaces.base.Prior`; a guide that sees the logits finds zeros there."""
+        """See :class:`~vri_pyro.interfaces.base.Prior`; the guide receives zeros in place of the logits."""
         if not self._guide:
             raise UserError("MaskedGuide has no guide yet; call model.bind(guide)")
         logits = features.new_zeros(*features.shape[:-1], self.num_classes)

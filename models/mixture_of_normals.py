@@ -1,4 +1,4 @@
-"""A prior with several modes."""
+"""Mixture-of-normals prior."""
 
 from __future__ import annotations
 
@@ -12,13 +12,15 @@ from vri_pyro.utils.errors import UserError
 
 
 class MixtureOfNormals(Prior):
-    """p(v) = Σ_m w_m Normal(μ_m, σ_m²), learned, the same for all examples; the KL to it is by Monte Carlo.
+    """Learned mixture prior p(v) = Σ_m w_m Normal(μ_m, σ_m²), the same for all examples.
+
+    Its KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D; not used.
         num_classes: K.
-        components: m, at least 2.
-        log_variance_bounds: (low, high) of log σ²; None leaves it free.
+        components: number of components, at least 2.
+        log_variance_bounds: bounds (low, high) of log σ²; None for no bounds.
     """
 
     def __init__(
@@ -30,8 +32,8 @@ class MixtureOfNormals(Prior):
     ) -> None:
         super().__init__()
         if components < 2:
-            raise UserError(f"components is {components}; give at least 2, or take LearnedNormal")
-        # Apart from each other, because components that begin alike stay alike.
+            raise UserError(f"components is {components}; expected a value >= 2; use LearnedNormal for one component")
+        # Random, because components with equal initial values would stay equal.
         self.locations = nn.Parameter(torch.randn(components, num_classes))
         self.log_variances = nn.Parameter(torch.zeros(components, num_classes))
         self.log_weights = nn.Parameter(torch.zeros(components))

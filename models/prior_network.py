@@ -1,4 +1,4 @@
-"""The prior network H_ω of the paper: p(v | x), a diagonal normal computed from the features."""
+"""The paper's prior network H_ω: p(v | x), a diagonal normal computed from the features."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vri_pyro.interfaces.networks import DiagonalNormalNetwork
 
 
 class PriorNetwork(Prior):
-    """p_ω(v | z) = Normal(μ(z), σ²(z)), with log σ² kept in an interval by default.
+    """Prior network p_ω(v | z) = Normal(μ(z), σ²(z)); log σ² is bounded by default.
 
-    A learned prior alone does not forbid collapse: its σ can shrink together with the guide's at no cost in KL. With
-    σ bounded below, a guide that collapses pays for it.
+    A learned prior alone does not prevent posterior collapse: its σ can shrink together with the guide's at no cost in
+    KL. If the prior's σ has a lower bound, the KL penalises a guide that collapses.
 
     Args:
         feature_dim: D, width of the classifier's features.
         num_classes: K.
         hidden: widths of the tanh layers.
-        log_variance_bounds: (low, high) of log σ²; None leaves it free, as the paper's equations do.
+        log_variance_bounds: bounds (low, high) of log σ²; None for no bounds, as in the paper's equations.
     """
 
     def __init__(

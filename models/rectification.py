@@ -1,4 +1,4 @@
-"""The rectification model: a latent vector per example multiplies the classifier's logits (paper §3, eq. 3)."""
+"""Rectification model: a latent vector per example multiplies the classifier's logits (paper, §3, eq. 3)."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ from vri_pyro.models.prior_network import PriorNetwork
 
 
 class Rectification(Model):
-    """v ~ p(v | z);  y ~ Categorical(logits = π(v) ⊙ F(x)).
+    """Rectification model: v ~ p(v | z), y ~ Categorical(logits = π(v) ⊙ F(x)).
 
     Args:
         feature_dim: D, width of the classifier's features z.
         num_classes: K.
-        prior: builds the prior from (feature_dim, num_classes).
-        link: π, elementwise from v to the rectifier: ``torch.nn.Sigmoid`` (default, rectifier in (0, 1)),
-            ``Tanh``, ``Softplus``, ``Identity``, or any module that keeps the shape (paper, table 10).
+        prior: constructor of the prior, called with (feature_dim, num_classes).
+        link: π, elementwise function that maps v to the rectifier: ``torch.nn.Sigmoid`` (default, rectifier in (0, 1)),
+            ``Tanh``, ``Softplus``, ``Identity``, or any module that preserves the shape (paper, table 10).
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""A prior that knows nothing."""
+"""Fixed normal prior with mean zero."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ from vri_pyro.utils.errors import UserError
 
 
 class StandardNormal(Prior):
-    """p(v) = Normal(0, scale²) for every class and example.
+    """Fixed prior p(v) = Normal(0, scale²), the same for every class and example.
 
     Args:
         feature_dim: D; not used.
         num_classes: K.
-        scale: its standard deviation.
+        scale: standard deviation.
     """
 
     def __init__(self, feature_dim: int, num_classes: int, scale: float = 1.0) -> None:
         super().__init__()
         if not scale > 0:
-            raise UserError(f"scale is {scale}; give a positive number")
+            raise UserError(f"scale is {scale}; expected a value > 0")
         self.num_classes, self.scale = num_classes, scale
 
     def forward(self, features: Tensor) -> dist.Distribution:

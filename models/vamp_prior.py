@@ -1,4 +1,4 @@
-"""A prior made of the guide itself, at learned inputs."""
+"""VampPrior: the mean of the guide's posteriors at learned pseudo-inputs."""
 
 from __future__ import annotations
 
@@ -13,15 +13,15 @@ from vri_pyro.utils.errors import UserError
 
 
 class VampPrior(Prior):
-    """p(v) = (1/M) Σ_m q(v | u_m): the mean of the guide's posteriors at M learned pseudo-inputs.
+    """VampPrior p(v) = (1/M) Σ_m q(v | u_m): the mean of the guide's posteriors at M learned pseudo-inputs.
 
-    It needs a guide that says what it sees and how, with a diagonal normal posterior, such as
-    :class:`vri_pyro.guides.DiagonalNormal`. The KL to it is by Monte Carlo.
+    It needs a guide with the attributes ``inputs`` and ``distribution`` and a diagonal normal posterior, such as
+    :class:`vri_pyro.guides.DiagonalNormal`. Its KL is a Monte Carlo estimate.
 
     Args:
         feature_dim: D; not used.
         num_classes: K.
-        components: M, at least 2.
+        components: M, number of components, at least 2.
 
     Reference: Tomczak and Welling, VAE with a VampPrior, AISTATS 2018.
     """
@@ -29,16 +29,21 @@ class VampPrior(Prior):
     def __init__(self, feature_dim: int, num_classes: int, components: int = 10) -> None:
         super().__init__()
         if components < 2:
-            raise UserError(f"components is {components}; give at least 2")
+            raise UserError(f"components is {components}; expected a value >= 2")
         self.components = components
         self.pseudo_inputs: Tensor = nn.UninitializedParameter()
-        self._guide: list[Any] = []  # in a list, so that its parameters stay the guide's
+        self._guide: list[Any] = []  # a list, so that the guide is not registered as a submodule
 
     def bind(self, guide: Guide) -> None:
-        """Take the guide's posterior for the components, and begin with new pseudo-inputs of the width it sees."""
+        """Use the posterior of ``guide`` for the components, and draw new pseudo-inputs of the width of its inputs.
+
+        Raises:
+            UserError: the guide lacks ``distribution`` or ``inputs``.
+        """
         if not hasattr(guide, "distribution") or not hasattr(guide, "inputs"):
             raise UserError(
-                f"{type(guide).__name__} does not say what it sees; VampPrior needs one such as DiagonalNormal"
+                f"{type(guide).__name__} has no attributes distribution and inputs; "
+                "VampPrior needs a guide with both, such as DiagonalNormal"
             )
         self._guide = [guide]
         inputs: Any = guide.inputs

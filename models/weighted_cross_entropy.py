@@ -1,4 +1,4 @@
-"""A weight per example and nothing else."""
+"""Weighted cross entropy with a latent weight per example."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vri_pyro.models.gate import Gate
 
 
 class WeightedCrossEntropy(Model):
-    """g ~ Normal(μ, 1);  y ~ Categorical(logits = F(x)), its log-likelihood times w(g).
+    """Weighted cross entropy: g ~ Normal(μ, 1), y ~ Categorical(logits = F(x)) with log-likelihood times w(g).
 
-    With :class:`vri_pyro.guides.ScalarWeight` on the example's loss and no KL, this is MW-Net.
+    With :class:`vri_pyro.guides.ScalarWeight` on the loss of the example and no KL, this is MW-Net.
 
     Args:
         feature_dim: D; not used.

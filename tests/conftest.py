@@ -28,5 +28,5 @@ def _fixed_seed_and_empty_parameter_store() -> None:
 def _no_pages() -> Iterator[None]:
     """Runs of this process leave no page, which takes longer to make than most of them to train."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vri_pyro.cli.fit.leave_page", lambda folder, device: False)
+        patch.setattr("vri_pyro.cli.fit.leave_page", lambda folder, trained, device: False)
         yield

@@ -1,7 +1,8 @@
-"""What the studies share: runs of ``vri-pyro fit`` that are done once, in parallel, and kept, in a table a study.
+"""Shared framework of the experiment scripts.
 
-A study's script says which runs it wants (:class:`Study`) and what becomes of them (:class:`Page`); :func:`main` does
-the rest.
+A script defines the runs of its study with :class:`Study` and builds a results page with :class:`Page`. :func:`main`
+executes the runs of ``vri-pyro fit`` that are not done yet, in parallel if requested, stores their records in one table
+per study, and writes the page.
 """
 
 from study.benches import CIFAR10, CIFAR10_16, CIFAR100, FASHION_MNIST_14, SCALES, Bench

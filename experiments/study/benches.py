@@ -1,4 +1,4 @@
-"""Benches: a data set at a size, with a classifier and a length of training that fit it."""
+"""Benches: a data set at a given image size, with a matching classifier and number of epochs."""
 
 from __future__ import annotations
 
@@ -14,23 +14,24 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Bench:
-    """What all runs of a study share at one scale.
+    """Settings shared by all runs of a study at one scale.
 
     Attributes:
-        title: the data's name in tables.
-        data: name of the .npz file without its ending; None for synthetic images.
-        side: pixels to pool the images to.
-        foreign: names of .npz files of images of no class, for open-set noise; the first that is there is taken.
-        tried: how many of the methods a study of them all tries on it; fewer where the whole would take too long.
-        exclude: words in the names of its classes that are the data's own.
-        chosen_by: validation examples a class where something is chosen by them; more where the data have some left.
-        lengthened: whether some methods are also trained twice as long, where that is asked.
-        adapted: options of single peers that its classes want, by the peer's name.
-        nets: the classifiers that the paper has under other noises than flips, by the noise's class.
-        options: of ``vri-pyro fit``: the sizes of the parts, the classifier, the length of training.
-        optimizer: options of the classifier's optimiser, which come before those of the method, as do the next.
-        schedule: options of the learning rate's schedule and of averaging.
-        path, foreign_path: the pooled files, once :meth:`prepared`.
+        title: name of the data set in tables.
+        data: name of the .npz file without its suffix; None for synthetic images.
+        side: side length in pixels to which images are pooled.
+        foreign: names of .npz files with open-set images; the first file that exists is used.
+        options: options of ``vri-pyro fit`` for the sizes of the splits, the classifier and the number of epochs.
+        optimizer: options of the classifier's optimiser. Options of the method override them.
+        schedule: options of the learning rate schedule and of weight averaging. Options of the method override them.
+        exclude: classes of the open-set images whose names contain one of these words are left out, because they
+            belong to a class of the data set.
+        tried: how many methods the comparison of all methods runs on this bench.
+        chosen_by: validation examples per class for choosing the training regime.
+        lengthened: whether the comparison also trains some methods for twice as many epochs.
+        adapted: options of individual peer methods that depend on the number of classes, by method name.
+        nets: the paper's classifiers for noises other than flips, by class name of the noise.
+        path, foreign_path: the pooled files; set by :meth:`prepared`.
     """
 
     title: str
@@ -50,14 +51,14 @@ class Bench:
     foreign_path: Path | None = None
 
     def prepared(self, given: list[Path], cache: Path) -> Bench:
-        """The bench with its files found, and pooled once.
+        """Return the bench with the paths of its pooled files; the images are pooled if necessary.
 
         Args:
-            given: .npz files, and folders of some.
-            cache: where the pooled files go.
+            given: .npz files, and folders that contain them.
+            cache: folder of the pooled files.
 
         Raises:
-            UserError: the data are in none of the places given.
+            UserError: if the data set is in none of the given places.
         """
         if self.data is None:
             path = synthetic(cache / "synthetic.npz")
@@ -68,16 +69,16 @@ class Bench:
 
     @property
     def epochs(self) -> int:
-        """The length of training."""
+        """Number of epochs."""
         return int(self.options[self.options.index("--epochs") + 1])
 
     def setting(self, *options: str) -> Options:
-        """The bench's options with those of a setting after them."""
+        """Return the bench's options followed by the options of a setting."""
         data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
         return (*data, *self.options, *self.optimizer, *self.schedule, *options)
 
     def fitted(self, cell: Cell) -> Cell:
-        """A cell of a study on this bench, with the classifier that belongs to its noise."""
+        """Return the cell with the classifier that this bench uses for the cell's noise."""
         chosen = dict(zip(cell.options[::2], cell.options[1::2], strict=True)).get("--noise", "").rpartition(".")[2]
         return replace(cell, options=(*cell.options, "--backbone", self.nets[chosen])) if chosen in self.nets else cell
 
@@ -86,54 +87,55 @@ def _needed(name: str, given: list[Path]) -> Path:
     if (path := find(name, given)) is None:
         places = ", ".join(map(str, given)) or "nowhere"
         raise UserError(
-            f"there is no {name}.npz (looked in: {places}); name it with --data, or write it with "
+            f"{name}.npz was not found (searched: {places}); pass its location with --data, or create it with "
             f"python experiments/prepare.py {name}"
         )
     return path
 
 
 def noise(name: str, rate: float) -> Options:
-    """The options of one of the package's noises."""
+    """Return the options of one of the package's noise classes."""
     return ("--noise", f"vri_pyro.data.{name}", "--noise.rate", str(rate))
 
 
 def foreign_images(bench: Bench) -> Options:
-    """The options of open-set noise that say where its images are from.
+    """Return the options that set the source of the open-set images.
 
     Raises:
-        UserError: they are in none of the places given.
+        UserError: if the images are in none of the given places.
     """
     if bench.foreign_path is None:
-        raise UserError(f"open-set noise on {bench.title} needs {' or '.join(bench.foreign)}.npz; name it with --data")
+        names = " or ".join(bench.foreign)
+        raise UserError(f"open-set noise on {bench.title} needs {names}.npz; pass its location with --data")
     images = ("--noise.images", str(bench.foreign_path))
     return (*images, "--noise.exclude", f"[{','.join(bench.exclude)}]") if bench.exclude else images
 
 
 def open_set(bench: Bench, rate: float) -> Options:
-    """The options of noise that replaces images by the bench's foreign ones."""
+    """Return the options of noise that replaces images by the bench's open-set images."""
     return (*noise("OpenSet", rate), *foreign_images(bench))
 
 
 def clean_labels(per_class: int) -> Options:
-    """The options of a clean set's size."""
+    """Return the options that set the size of the clean set, in labels per class."""
     return ("--split.clean_per_class", str(per_class))
 
 
 def sgd(lr: float, momentum: float) -> Options:
-    """The options of the classifier's optimiser."""
+    """Return the options of SGD as the classifier's optimiser, with a weight decay of 5e-4."""
     options = {"lr": lr, "momentum": momentum, "weight_decay": 5e-4}
     return ("--optimizer", "torch.optim.SGD", *(x for k, v in options.items() for x in (f"--optimizer.{k}", str(v))))
 
 
-# Of Tiny ImageNet's classes: those that are kinds of CIFAR-10's.
+# Words in names of Tiny ImageNet classes that are kinds of CIFAR-10 classes.
 _LIKE_CIFAR10 = (
     *("cat", "Chihuahua", "terrier", "retriever", "shepherd", "poodle", "goose", "stork", "penguin", "albatross"),
     *("frog", "bullfrog", "gazelle", "car", "limousine", "convertible", "wagon", "van", "lifeboat", "gondola"),
 )
 
-COSINE: Options = ("--schedule", "vri_pyro.infer.schedules.Cosine", "--ema", "null")
-# A constant rate and averaged weights, as runs by default: what wrong labels do to the last epoch averages out.
-AVERAGED: Options = ("--schedule", "vri_pyro.infer.schedules.Constant", "--ema", "0.99")
+COSINE: Options = ("--schedule", "vri_pyro.infer.Cosine", "--ema", "null")
+# The default of vri-pyro fit. Averaging the weights cancels fluctuations that wrong labels cause in the last epochs.
+AVERAGED: Options = ("--schedule", "vri_pyro.infer.Constant", "--ema", "0.99")
 
 SYNTHETIC = Bench(
     title="synthetic",
@@ -184,7 +186,7 @@ CIFAR10_16 = Bench(
     chosen_by=400,
 )
 _RESNET18, _RESNET34 = "vri_pyro.backbones.PreActResNet18", "vri_pyro.backbones.PreActResNet34"
-# The paper's data, nets, length and augmentation (its §4); its 1,000 clean labels leave 49,000, of which 200 validate.
+# Data, networks, epochs and augmentation of the paper (§4). Of the 49,000 examples beside the clean set, 200 validate.
 CIFAR10 = Bench(
     title="CIFAR-10",
     data="cifar10",
@@ -200,7 +202,7 @@ CIFAR10 = Bench(
     schedule=COSINE,
     nets=dict.fromkeys(("UniformExclusive", "UniformInclusive", "InstanceDependent", "OpenSet"), _RESNET18),
 )
-# Of ten clean labels a class as well, of which 2 validate; there are no images of no class for it.
+# Ten clean labels and 2 validation examples per class; there are no open-set images.
 CIFAR100 = replace(
     CIFAR10,
     title="CIFAR-100",
@@ -210,8 +212,8 @@ CIFAR100 = replace(
     options=(*CIFAR10.options, "--split.clean_per_class", "10", "--split.validation_per_class", "2"),
     chosen_by=2,
     adapted={
-        "ELR": ("--method.elr_weight", "7", "--method.momentum", "0.9"),  # its paper's for CIFAR-100
-        "WarPI": (  # an embedding as wide as there are classes
+        "ELR": ("--method.elr_weight", "7", "--method.momentum", "0.9"),  # values of the ELR paper for CIFAR-100
+        "WarPI": (  # the label embedding has as many dimensions as there are classes
             "--method.guide.inputs",
             "[vri_pyro.guides.Logits, {class_path: vri_pyro.guides.LabelEmbedding, init_args: {dim: 100}}]",
         ),

@@ -1,4 +1,4 @@
-"""A study's command line."""
+"""Command line of a study."""
 
 from __future__ import annotations
 
@@ -24,19 +24,20 @@ RESULTS = Path(__file__).parents[1] / "results"
 
 @dataclass(frozen=True)
 class Study:
-    """A study: which runs, and what becomes of them.
+    """Definition of a study: its runs and its report.
 
     Attributes:
-        name: of the script, without its ending.
-        description: what it asks, for ``--help``.
-        cells: the methods in their settings on one bench.
-        report: the page, from the runs that are done; drawn in the studies' common style.
-        benches: what to run on, by scale.
-        seeds: unless others are asked for.
-        curves: metrics whose course over the epochs is kept.
-        measure: what else is to be kept of a run, computed from its folder when it ends.
-        workshop: what does the runs.
-        script: how the script is called, with options of its own; by the study's name when None.
+        name: name of the script without its suffix.
+        description: text for ``--help``.
+        cells: function that returns the methods and settings to run on a bench.
+        report: function that builds the page from the records of finished runs. It is called with the common
+            matplotlib style.
+        benches: benches by scale.
+        seeds: default seeds.
+        curves: metrics whose values at every epoch are stored.
+        measure: function that computes further results from the folder of a finished run; None for no further results.
+        workshop: class that executes the runs.
+        script: script name and options for the command in the page; ``<name>.py`` when None.
     """
 
     name: str
@@ -51,12 +52,12 @@ class Study:
     script: str | None = None
 
     def named(self, scale: str) -> str:
-        """What its results are called: those of another scale than small are another study's."""
+        """Return the base name of the result files; scales other than small are appended as a suffix."""
         return self.name if scale == "small" else f"{self.name}_{scale}"
 
 
 def main(study: Study, arguments: Sequence[str] | None = None) -> int:
-    """Run a study as its command line asks; returns the exit status."""
+    """Parse the command line and run the study; returns the exit status."""
     options = parser(study).parse_args(arguments)
     try:
         return _main(study, options)
@@ -64,12 +65,12 @@ def main(study: Study, arguments: Sequence[str] | None = None) -> int:
         print(f"error: {error}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:
-        print("stopped; the same command goes on", file=sys.stderr)
+        print("stopped; repeat the same command to resume", file=sys.stderr)
         return 130
 
 
 def parser(study: Study) -> argparse.ArgumentParser:
-    """The options of every study."""
+    """Return the parser of a study's command line."""
     made = argparse.ArgumentParser(
         prog=f"{study.name}.py", description=study.description, formatter_class=argparse.RawDescriptionHelpFormatter
     )
@@ -77,27 +78,42 @@ def parser(study: Study) -> argparse.ArgumentParser:
         "--scale",
         choices=list(study.benches),
         default="small",
-        help="small: minutes on two cores, the default; paper: the paper's data and nets, for a GPU, paper100 its "
-        "CIFAR-100; tiny: synthetic images, to try the script out",
+        help="small (default): minutes on two cores; paper: the paper's CIFAR-10 data and networks, for a GPU; "
+        "paper100: the paper's CIFAR-100; tiny: synthetic images, for trying out the script",
     )
     made.add_argument("--seeds", type=int, nargs="+", default=list(study.seeds), metavar="SEED")
-    made.add_argument("--settings", nargs="+", metavar="NAME", help="only these settings, by their names in the table")
-    made.add_argument("--methods", nargs="+", metavar="NAME", help="only these methods")
-    made.add_argument("--jobs", type=int, default=1, help="worker processes, a thread each; 1 by default")
     made.add_argument(
-        "--data", type=Path, nargs="+", default=[Path("data")], metavar="FILE", help=".npz files, or folders of some"
+        "--settings", nargs="+", metavar="NAME", help="run only these settings; use their names in the table"
     )
-    made.add_argument("--runs", type=Path, default=Path("runs"), help="scratch: run folders, and pooled images")
-    made.add_argument("--results", type=Path, default=RESULTS, help="where page, figure and the table of records go")
-    made.add_argument("--keep", action="store_true", help="leave the run folders, with checkpoints, in --runs")
+    made.add_argument(
+        "--methods", nargs="+", metavar="NAME", help="run only these methods; use their names in the table"
+    )
+    made.add_argument("--jobs", type=int, default=1, help="number of worker processes with one thread each; default 1")
+    made.add_argument(
+        "--data",
+        type=Path,
+        nargs="+",
+        default=[Path("data")],
+        metavar="FILE",
+        help=".npz files, or folders that contain them",
+    )
+    made.add_argument(
+        "--runs", type=Path, default=Path("runs"), help="working folder for run folders and pooled images"
+    )
+    made.add_argument(
+        "--results", type=Path, default=RESULTS, help="folder for the page, the figure and the table of records"
+    )
+    made.add_argument("--keep", action="store_true", help="keep the run folders with their checkpoints in --runs")
     made.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
     instead = made.add_mutually_exclusive_group()
-    instead.add_argument("--report-only", action="store_true", help="write page and figure from the runs that are done")
+    instead.add_argument(
+        "--report-only", action="store_true", help="write page and figure from the finished runs without running more"
+    )
     instead.add_argument(
         "--forget",
         action="store_true",
-        help="delete the records of the runs asked for (see --seeds, --settings, --methods) and do nothing else; the "
-        "study then does these runs again when it is next started",
+        help="delete the records of the selected runs (see --seeds, --settings, --methods) and exit; the next start "
+        "of the study repeats these runs",
     )
     return made
 
@@ -121,13 +137,13 @@ def _main(study: Study, options: argparse.Namespace) -> int:
         failed = run_all(runs, workshop, options.jobs)
     records = store.collect(runs)
     if not len(records):
-        raise UserError(f"no run of {name} is done, so there is nothing to report")
+        raise UserError(f"no run of {name} has finished, so there is nothing to report")
     with mpl.rc_context(STYLE):
         page = study.report(records)
     command = f"python experiments/{study.script or f'{study.name}.py'} --scale {options.scale}"
     print(page.write(options.results, name, records, f"{command} --seeds {' '.join(map(str, records.seeds))}"))
     for run in failed:
-        print(f"failed: {run.name}; its message is above", file=sys.stderr)
+        print(f"failed: {run.name}; see the error message above", file=sys.stderr)
     return 1 if failed else 0
 
 
@@ -135,7 +151,7 @@ def _chosen(cells: Sequence[Cell], settings: Sequence[str] | None, methods: Sequ
     for kind, asked in (("setting", settings), ("method", methods)):
         known = list(dict.fromkeys(getattr(cell, kind) for cell in cells))
         if unknown := [name for name in asked or () if name not in known]:
-            raise UserError(f"there is no {kind} {', '.join(unknown)}; choose from: {', '.join(known)}")
+            raise UserError(f"unknown {kind} {', '.join(unknown)}; choose from: {', '.join(known)}")
     return [
         cell
         for cell in cells

@@ -1,4 +1,4 @@
-"""The studies' images: found, and pooled to a smaller size once."""
+"""Images of the studies: finding the .npz files and pooling them to a smaller size."""
 
 from __future__ import annotations
 
@@ -15,10 +15,13 @@ _IMAGES = ("x_train", "x_test", "x")
 
 
 def find(name: str, given: Iterable[Path]) -> Path | None:
-    """``<name>.npz`` among files and in folders; None where it is not.
+    """Find ``<name>.npz`` among the given files and in the given folders.
+
+    Returns:
+        The path of the file, or None if it was not found.
 
     Raises:
-        UserError: one of the places is not there.
+        UserError: if one of the given paths does not exist.
     """
     for place in given:
         if place.is_dir() and (place / f"{name}.npz").is_file():
@@ -26,19 +29,23 @@ def find(name: str, given: Iterable[Path]) -> Path | None:
         if place.is_file() and place.stem == name:
             return place
         if not place.exists():
-            raise UserError(f"there is no file or folder {place}; give --data .npz files, or folders of some")
+            raise UserError(f"{place} does not exist; set --data to .npz files or folders that contain them")
     return None
 
 
 def pooled(source: Path, side: int, folder: Path) -> Path:
-    """A copy of an .npz file whose images are pooled to ``side`` pixels, made the first time it is asked for.
+    """Return the path of a copy of an .npz file with images pooled to ``side`` pixels; create it if necessary.
 
-    The copy's name holds a digest of the source, so that another file of the same name is not taken for it.
+    The copy's name contains a digest of the source, so that a different file of the same name gets its own copy.
 
     Args:
-        source: images uint8 [N, H, W] or [N, H, W, C] as x_train and x_test, or as x; all else is copied.
-        side: of the images of the copy; it divides their sides.
-        folder: where copies are.
+        source: .npz file with images uint8 [N, H, W] or [N, H, W, C] as x_train and x_test, or as x. Other arrays are
+            copied unchanged.
+        side: side length of the pooled images; it must divide the side length of the source images.
+        folder: folder of the copies.
+
+    Raises:
+        UserError: as for :func:`pool`.
     """
     with source.open("rb") as file:
         digest = hashlib.file_digest(file, "sha256").hexdigest()[:8]
@@ -51,18 +58,21 @@ def pooled(source: Path, side: int, folder: Path) -> Path:
 
 
 def pool(images: np.ndarray, side: int) -> np.ndarray:
-    """Average non-overlapping squares of pixels: uint8 [N, H, W, ...] to [N, side, side, ...], rounded.
+    """Average non-overlapping squares of pixels and round: uint8 [N, H, W, ...] to [N, side, side, ...].
 
     Raises:
-        UserError: the images are not square, or their side is no multiple of ``side``.
+        UserError: if the images are not square, or their side length is not a multiple of ``side``.
     """
     count, height, width, *rest = images.shape
     if height != width or height % side:
-        raise UserError(f"images of {height} x {width} pixels cannot be pooled to {side} x {side}; give other data")
+        raise UserError(
+            f"images of {height} x {width} pixels cannot be pooled to {side} x {side}; expected square images with a "
+            f"side length that is a multiple of {side}"
+        )
     if height == side:
         return images
     squares = images.reshape(count, side, height // side, side, width // side, *rest)
-    # Summed as integers, a pixel of every square at a time: a float copy of a whole data set is large.
+    # Sum integers over the positions within a square: a float copy of the whole data set would need more memory.
     steps = range(height // side)
     total = sum(squares[:, :, i, :, j].astype(np.uint32) for i in steps for j in steps)
     area = len(steps) ** 2
@@ -70,7 +80,7 @@ def pool(images: np.ndarray, side: int) -> np.ndarray:
 
 
 def synthetic(path: Path) -> Path:
-    """Grey 8x8 images of ten classes, each a pattern with noise, for trying a study out; made once."""
+    """Write synthetic grey 8x8 images of ten classes, a noisy pattern per class; an existing file is kept."""
     if not path.exists():
         path.parent.mkdir(parents=True, exist_ok=True)
         generator = np.random.default_rng(0)

@@ -1,4 +1,4 @@
-"""Doing runs: in worker processes that stay, one thread each, with what is kept of a run written when it ends."""
+"""Execution of runs in this process or in worker processes with one thread each."""
 
 from __future__ import annotations
 
@@ -29,15 +29,15 @@ _STOPPED = 130
 
 @dataclass(frozen=True)
 class Workshop:
-    """How and where runs are done.
+    """Executes runs and stores their records.
 
     Attributes:
-        store: what keeps their records.
-        scratch: folder of the run folders; a run that was killed goes on from its own.
-        curves: metrics whose course over the epochs is kept.
-        measure: what else is to be kept of a run, computed from its folder when it ends.
-        keep: whether run folders stay.
-        device: as for ``vri-pyro fit``.
+        store: table of the records.
+        scratch: parent of the run folders; an interrupted run resumes from its folder.
+        curves: metrics whose values at every epoch are stored.
+        measure: function that computes further results from the folder of a finished run; None for no further results.
+        keep: whether to keep the run folders.
+        device: device option of ``vri-pyro fit``.
     """
 
     store: Store
@@ -48,17 +48,20 @@ class Workshop:
     device: str = "auto"
 
     def do(self, run: StudyRun) -> Outcome:
-        """Do one run, or go on with it, and keep its record; what goes wrong is said on stderr."""
+        """Execute or resume a run and store its record; errors are printed to stderr."""
         try:
             with warnings.catch_warnings():
-                warnings.simplefilter("ignore", StructuralZeroWarning)  # the record has them
+                warnings.simplefilter("ignore", StructuralZeroWarning)  # the record lists the structural zeros
                 return self.perform(run)
         except Exception as error:
             print(f"error: {run.name}: {type(error).__name__}: {error}", file=sys.stderr)
             return Outcome(1, None)
 
     def perform(self, run: StudyRun) -> Outcome:
-        """Do one run and keep its record; a study whose runs are no calls of ``vri-pyro fit`` has its own."""
+        """Execute a run and store its record.
+
+        Studies whose runs are not calls of ``vri-pyro fit`` override this method.
+        """
         folder = RunFolder(self.scratch / run.place)
         resumed = folder.last.exists()
         began, began_cpu = time.perf_counter(), time.process_time()
@@ -76,7 +79,7 @@ class Workshop:
 
     def _record(self, folder: RunFolder) -> Record:
         summary = folder.read_summary()
-        del summary["noise"]  # the configuration has it, without the folders of this machine
+        del summary["noise"]  # contains paths of this machine; the configuration describes the noise as well
         rows = folder.read_metrics()
         config = yaml.safe_load(folder.config.read_text())
         return {
@@ -90,31 +93,31 @@ class Workshop:
 
 
 class Outcome(NamedTuple):
-    """What became of a run: the command's exit status, and the last test accuracy in percent."""
+    """Outcome of a run: exit status of the command, and test accuracy in percent after the last epoch."""
 
     status: int
     accuracy: float | None
 
 
 def run_all(runs: Sequence[StudyRun], workshop: Workshop, jobs: int = 1) -> list[StudyRun]:
-    """Do the runs that were not done yet; one that fails stops no other.
+    """Execute the runs that have no record yet; a failed run does not stop the others.
 
     Args:
-        runs: what to run, in this order.
-        workshop: how and where.
-        jobs: processes; with one, everything happens in this process.
+        runs: runs in order of execution.
+        workshop: executes the runs and stores their records.
+        jobs: number of worker processes; with 1, the runs are executed in this process.
 
     Returns:
-        The runs that failed; their messages stand on stderr.
+        The failed runs; their error messages are printed to stderr.
 
     Raises:
-        UserError: a run was done before with other options, or the table of records is damaged.
-        KeyboardInterrupt: somebody stopped the study; runs in the making have been saved.
+        UserError: if a run has a record with different options, or the table of records is damaged.
+        KeyboardInterrupt: if the study was stopped; unfinished runs have saved a checkpoint.
     """
     waiting = workshop.store.missing(runs)
     console, failed = Console(), []
     if done := len(runs) - len(waiting):
-        console.print(f"{done} of {len(runs)} runs are done already", highlight=False)
+        console.print(f"{done} of {len(runs)} runs are already done", highlight=False)
     outcomes = _in_turn(waiting, workshop) if jobs == 1 else _in_parallel(waiting, workshop, jobs)
     for number, (run, outcome) in enumerate(outcomes, done + 1):
         if outcome.status == _STOPPED:
@@ -131,7 +134,7 @@ def _in_turn(runs: Sequence[StudyRun], workshop: Workshop) -> Iterator[tuple[Stu
 
 
 def _in_parallel(runs: Sequence[StudyRun], workshop: Workshop, jobs: int) -> Iterator[tuple[StudyRun, Outcome]]:
-    # Spawned, because a forked child inherits PyTorch's threads in an undefined state.
+    # A forked child would inherit PyTorch's threads in an undefined state.
     context = multiprocessing.get_context("spawn")
     pool = ProcessPoolExecutor(min(jobs, max(1, len(runs))), mp_context=context, initializer=_become_worker)
     previous = signal.signal(signal.SIGTERM, _interrupt)
@@ -149,7 +152,10 @@ def _in_parallel(runs: Sequence[StudyRun], workshop: Workshop, jobs: int) -> Ite
 
 
 def _stop_workers() -> None:
-    """Ask runs in the making to save themselves; asked again, a worker that has taken a further run stops too."""
+    """Terminate the workers; their runs save a checkpoint.
+
+    The signal is repeated because a worker may have started another run after the first signal.
+    """
     while workers := multiprocessing.active_children():
         for worker in workers:
             worker.terminate()
@@ -158,7 +164,7 @@ def _stop_workers() -> None:
 
 
 def _become_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a run in the making has a handler of its own
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # a run installs its own handler while it trains
 
 
 def _interrupt(number: int, frame: object) -> None:
@@ -169,6 +175,6 @@ def _outcome(run: StudyRun, future: Future[Outcome]) -> Outcome:
     try:
         return future.result()
     except BrokenProcessPool:
-        reason = "a worker process died, perhaps for want of memory; start the study again"
+        reason = "a worker process died, possibly because memory ran out; restart the study to resume"
         print(f"error: {run.name}: {reason}", file=sys.stderr)
         return Outcome(1, None)

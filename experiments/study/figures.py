@@ -1,4 +1,4 @@
-"""Figures that several studies draw: numbers of the runs with their standard deviation over seeds."""
+"""Figures used by several studies: means with standard deviations over seeds."""
 
 from __future__ import annotations
 
@@ -10,17 +10,17 @@ from matplotlib.figure import Figure
 
 from study.records import Records
 
-# The numbers of a cell, a seed each: of (method, setting).
+# Function of (method, setting) that returns one value per seed.
 Values = Callable[[str, str], Sequence[float]]
 
 
 def last_accuracies(records: Records) -> Values:
-    """Test accuracies in percent after the last epoch."""
+    """Return the test accuracies in percent after the last epoch."""
     return lambda method, setting: list(records.accuracies(method, setting).values())
 
 
 def last_of_curve(records: Records, metric: str) -> Values:
-    """A metric of the last epoch; of runs that have it."""
+    """Return a metric's values in the last epoch; empty if the runs do not have the metric."""
 
     def values(method: str, setting: str) -> Sequence[float]:
         curves = records.curves(method, setting, metric)
@@ -30,13 +30,13 @@ def last_of_curve(records: Records, metric: str) -> Values:
 
 
 def lines(axis: Axes, records: Records, positions: Mapping[str, float], values: Values | None = None) -> None:
-    """A line a method over a number that the settings differ in.
+    """Draw one line per method over a numerical property of the settings.
 
     Args:
-        axis: where to draw.
-        records: whose methods to draw.
-        positions: the number of each setting.
-        values: what to draw; the last test accuracy when None.
+        axis: axes to draw on.
+        records: records of the methods to draw.
+        positions: x value of each setting.
+        values: values to draw; the test accuracies after the last epoch when None.
     """
     values = values or last_accuracies(records)
     for method in records.methods:
@@ -48,12 +48,12 @@ def lines(axis: Axes, records: Records, positions: Mapping[str, float], values: 
 
 
 def dots(axis: Axes, records: Records, values: Values | None = None) -> None:
-    """A column of dots a setting, a colour a method, side by side.
+    """Draw one group of dots per setting, with one colour per method.
 
     Args:
-        axis: where to draw.
-        records: whose methods and settings to draw.
-        values: what to draw; the last test accuracy when None.
+        axis: axes to draw on.
+        records: records of the methods and settings to draw.
+        values: values to draw; the test accuracies after the last epoch when None.
     """
     values = values or last_accuracies(records)
     for number, method in enumerate(records.methods):
@@ -69,11 +69,11 @@ def dots(axis: Axes, records: Records, values: Values | None = None) -> None:
 
 
 def accuracy_figure(records: Records, legend: str | None = None) -> Figure:
-    """The last test accuracies by setting and method.
+    """Draw the test accuracies after the last epoch by setting and method.
 
     Args:
-        records: of the runs.
-        legend: its title.
+        records: records of the runs.
+        legend: title of the legend.
     """
     figure = Figure(figsize=(max(9.0, 1.4 * len(records.settings)), 4.4))
     axis = figure.subplots()

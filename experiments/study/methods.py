@@ -1,4 +1,4 @@
-"""The methods that studies of noise and of the clean set compare."""
+"""Methods that are compared in the studies of noise rates, open-set noise and the size of the clean set."""
 
 from __future__ import annotations
 

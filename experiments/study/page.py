@@ -1,4 +1,4 @@
-"""The page that a study leaves behind: tables and a figure, and what made them."""
+"""Results page of a study: tables, a figure, and the provenance of the results."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from matplotlib.figure import Figure
 from study.records import Record, Records
 from vri_pyro.utils.files import write_atomically
 
-# Okabe & Ito's colours, which people with any kind of colour vision tell apart; and a marker each, for print.
+# The palette of Okabe & Ito is safe for colour-blind readers. Markers distinguish the lines in print.
 COLOURS = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000", "#999999")
 MARKERS = ("o", "s", "^", "D", "v", "P", "X", "*")
 STYLE = {
@@ -30,20 +30,21 @@ STYLE = {
     "lines.markersize": 5,
     "savefig.dpi": 110,
 }
-# Of the options of data, classifier and optimiser, those that a reader wants to know.
+# Options of data, classifier and optimiser that the page lists.
 _SHOWN = ("path", "channels", "hidden", "feature_dim", "depth", "lr", "momentum", "weight_decay")
 
 
 @dataclass(frozen=True)
 class Page:
-    """What a study has found.
+    """Contents of a results page.
 
     Attributes:
-        title: of the page.
+        title: title of the page.
         parts: paragraphs and tables in Markdown.
-        figure: what to draw, if anything; about 9 inches wide it is readable in a README.
-        papers: the paper's own figures, in Markdown, which stand apart because they were not measured here.
-        data: findings for other programs.
+        figure: figure of the page, or None; a width of about 9 inches is readable in a README.
+        papers: results reported in the paper, in Markdown. They get their own section because they were not measured
+            here.
+        data: results for other programs, written as JSON.
     """
 
     title: str
@@ -53,13 +54,16 @@ class Page:
     data: Mapping[str, Any] | None = None
 
     def write(self, folder: Path, name: str, records: Records, command: str) -> str:
-        """Write ``<name>.md``, ``<name>.png`` and, of data, ``<name>.json``; return the page's text.
+        """Write ``<name>.md``, ``<name>.png`` and, if there is data, ``<name>.json``.
 
         Args:
-            folder: where they go.
-            name: of the study.
-            records: what the page was made from.
-            command: what makes it again.
+            folder: output folder.
+            name: base name of the files.
+            records: records from which the page was made.
+            command: command that reproduces the page.
+
+        Returns:
+            The text of the page.
         """
         folder.mkdir(parents=True, exist_ok=True)
         parts = [f"# {self.title}", *self.parts]
@@ -70,15 +74,15 @@ class Page:
         if self.data is not None:
             write_atomically(folder / f"{name}.json", (json.dumps(self.data, indent=1) + "\n").encode())
         if self.papers is not None:
-            parts += ["## The paper's own figures, not measured here", self.papers]
-        parts += ["## How it was made", what_was_run(records), made_by(records, command)]
+            parts += ["## Results reported in the paper (not measured here)", self.papers]
+        parts += ["## Setup and provenance", what_was_run(records), made_by(records, command)]
         text = "\n\n".join(parts) + "\n"
         write_atomically(folder / f"{name}.md", text.encode())
         return text
 
 
 def what_was_run(records: Records) -> str:
-    """Data, sizes, classifier, length and optimisers, from the records, by data set; what varies is listed."""
+    """Describe data, sizes, classifier, epochs and optimisers in one paragraph per data set."""
     groups: dict[str, list[Record]] = {}
     for record in records:
         groups.setdefault(_shown(record["config"]["data"]), []).append(record)
@@ -101,19 +105,19 @@ def _told(data: str, records: Sequence[Record]) -> str:
 
 
 def _longer(records: Sequence[Record]) -> list[str]:
-    """What trains for more epochs than its configuration says, having stages besides: the methods by their lengths."""
+    """List the methods whose additional stages make training longer than the configured number of epochs."""
     methods: dict[int, dict[str, None]] = {}
     for record in records:
         length = max((len(curve) for curve in record.get("curves", {}).values()), default=0)
         if isinstance(record["config"]["epochs"], int) and length > record["config"]["epochs"]:
-            name, _, _ = record["method"].partition("; ")  # after which a method's variant may stand
+            name, _, _ = record["method"].partition("; ")  # drop the variant of a method, such as its training regime
             methods.setdefault(length, {})[name] = None
-    told = [f"{length} of {', '.join(names)}" for length, names in sorted(methods.items())]
-    return [f"epochs with all stages: {', '.join(told)}"] if told else []
+    told = [f"{length} ({'; '.join(names)})" for length, names in sorted(methods.items())]
+    return [f"epochs including all stages: {', '.join(told)}"] if told else []
 
 
 def _shown(part: dict[str, Any]) -> str:
-    """A part of a configuration as a call, without what only says where files are."""
+    """Format a part of a configuration as a call; paths are reduced to file names."""
     name = part["class_path"].rpartition(".")[2]
     options = {key: Path(value).name if key == "path" else value for key, value in part.get("init_args", {}).items()}
     kept = {key: value for key, value in options.items() if value not in (None, False) and key in _SHOWN}
@@ -121,7 +125,7 @@ def _shown(part: dict[str, Any]) -> str:
 
 
 def made_by(records: Records, command: str) -> str:
-    """What made the records: the command, seeds, the runs' commits, versions and hardware."""
+    """Describe the provenance of the records: command, seeds, commits, versions and hardware."""
     found = [record["made_by"] for record in records]
     names = dict.fromkeys(name for one in found for name in one)
     known = {name: sorted({one[name] for one in found if name in one}) for name in names}

@@ -1,4 +1,4 @@
-"""The records of a study's runs, kept in one compressed table."""
+"""Records of a study's runs, stored in one compressed table."""
 
 from __future__ import annotations
 
@@ -26,49 +26,52 @@ _DAMAGE = (gzip.BadGzipFile, EOFError, zlib.error, ValueError, LookupError, Type
 
 @dataclass(frozen=True)
 class Store:
-    """A study's table: gzipped lines of JSON, one record a line, sorted by setting, method and seed.
+    """Table of a study: gzipped JSON lines, one record per line, sorted by setting, method and seed.
 
-    A record is added under a lock: the table is read, extended, and replaced as a whole. So several processes, and
-    several studies, can add to one table, and a process that is killed leaves the old table or the new one. The bytes
-    of the table depend on its records alone, not on the order in which they were added.
+    To add a record, the table is locked, read, extended and replaced atomically. Several processes and several studies
+    can therefore write to the same table, and a killed process leaves either the old or the new table. The bytes of the
+    table depend only on its records, not on the order in which they were added.
 
     Attributes:
-        file: the table, ``<study>.jsonl.gz``; it is made with the first record.
+        file: path of the table, ``<study>.jsonl.gz``; it is created with the first record.
     """
 
     file: Path
 
     def read(self, run: StudyRun) -> Record | None:
-        """The run's record; None where it was not done.
+        """Return the run's record, or None if there is none.
 
         Raises:
-            UserError: the run was done with other options, or the table is damaged.
+            UserError: if the record has different options, or the table is damaged.
         """
         return next(iter(self.collect([run])), None)
 
     def collect(self, runs: Iterable[StudyRun]) -> Records:
-        """The records of those runs that are done, in the order of ``runs``; raises as :meth:`read`."""
+        """Return the records of the finished runs, in the order of ``runs``; raises as :meth:`read`."""
         table = self._table()
         return Records([self._checked(run, table[_key(run)]) for run in runs if _key(run) in table])
 
     def missing(self, runs: Iterable[StudyRun]) -> list[StudyRun]:
-        """Those runs that are not done yet; raises as :meth:`read`."""
+        """Return the runs that have no record; raises as :meth:`read`."""
         runs = list(runs)
         done = {(record["setting"], record["method"], record["seed"]) for record in self.collect(runs)}
         return [run for run in runs if _key(run) not in done]
 
     def write(self, run: StudyRun, record: Record) -> None:
-        """Add or replace the run's record; of files, it keeps the names alone.
+        """Add or replace the run's record; absolute paths in it are reduced to file names.
 
         Raises:
-            UserError: the table cannot be written, or is damaged; it is left as it was.
+            UserError: if the table cannot be written or is damaged; it is left unchanged.
         """
         head = {"setting": run.setting, "method": run.method, "seed": run.seed, "options": run.given()}
         with self._changing() as table:
             table[_key(run)] = head | without_folders(record)
 
     def forget(self, runs: Iterable[StudyRun]) -> int:
-        """Delete the records of those runs, whatever their options; returns how many there were.
+        """Delete the records of the runs, whatever their options.
+
+        Returns:
+            The number of deleted records.
 
         Raises:
             UserError: as for :meth:`write`.
@@ -82,8 +85,8 @@ class Store:
         difference = first_difference(record["options"], json.loads(json.dumps(run.given())))
         if difference is not None:
             raise UserError(
-                f"{self.file}: {run.name} was done with other options ({difference}); delete its record with the "
-                "study's --forget, delete the whole table, or choose another --results"
+                f"{self.file}: {run.name} has a record with different options ({difference}); delete the record with "
+                "the study's --forget, delete the whole table, or set --results to another folder"
             )
         return record
 
@@ -95,13 +98,13 @@ class Store:
             return _unpacked(content)
         except _DAMAGE as error:
             raise UserError(
-                f"{self.file} is damaged or no table of records ({error}); restore a copy of it, or delete it and "
-                "start the study again, which then does all of its runs again"
+                f"{self.file} is damaged or not a table of records ({error}); restore a copy of it, or delete it and "
+                "restart the study, which then repeats all of its runs"
             ) from error
 
     @contextmanager
     def _changing(self) -> Iterator[dict[Key, Record]]:
-        """The table, to be changed; it is written when the block ends without an error."""
+        """Lock the table and yield it for changes; it is written when the block ends without an error."""
         with _locked(self.file):
             table = self._table()
             yield table
@@ -115,7 +118,7 @@ def _key(run: StudyRun) -> Key:
 def _packed(table: dict[Key, Record]) -> bytes:
     lines = [json.dumps(table[key], separators=(",", ":")) + "\n" for key in sorted(table)]
     buffer = io.BytesIO()
-    # With neither time nor file name in the header; gzip.compress would let zlib name the operating system there.
+    # The header has no time and no file name. gzip.compress would store the operating system in it.
     with gzip.GzipFile(filename="", fileobj=buffer, mode="wb", mtime=0) as file:
         file.write("".join(lines).encode())
     return buffer.getvalue()
@@ -126,13 +129,13 @@ def _unpacked(content: bytes) -> dict[Key, Record]:
         raise EOFError("the file is empty")
     records = [json.loads(line) for line in gzip.decompress(content).splitlines()]
     if not all(isinstance(record["options"], dict) for record in records):
-        raise TypeError("a record's options are no mapping")
+        raise TypeError("a record's options are not a mapping")
     return {(record["setting"], record["method"], record["seed"]): record for record in records}
 
 
 @contextmanager
 def _locked(file: Path) -> Iterator[None]:
-    """Wait until no other process changes ``file``; the lock of a process that dies is freed by the system."""
+    """Hold an exclusive lock on ``file``; the operating system releases the lock of a process that dies."""
     with clear_write_errors(file):
         file.parent.mkdir(parents=True, exist_ok=True)
         lock = file.with_name(f".{file.name}.lock").open("w")
@@ -143,10 +146,10 @@ def _locked(file: Path) -> Iterator[None]:
 
 
 class Records:
-    """Records of a study, by method, setting and seed.
+    """Records of a study by method, setting and seed.
 
     Args:
-        records: in the order in which methods, settings and seeds are to be shown.
+        records: the records; methods and settings are shown in their order.
     """
 
     def __init__(self, records: Iterable[Record]) -> None:
@@ -160,29 +163,34 @@ class Records:
 
     @property
     def methods(self) -> list[str]:
-        """The methods that were run, each once."""
+        """Methods with a record, each once."""
         return list(dict.fromkeys(method for method, _, _ in self._records))
 
     @property
     def settings(self) -> list[str]:
-        """The settings that were run, each once."""
+        """Settings with a record, each once."""
         return list(dict.fromkeys(setting for _, setting, _ in self._records))
 
     @property
     def seeds(self) -> list[int]:
-        """The seeds that were run, ascending."""
+        """Seeds with a record, ascending."""
         return sorted({seed for _, _, seed in self._records})
 
     def of(self, method: str, setting: str) -> dict[int, Record]:
-        """A cell's records by seed."""
+        """Return the records of a cell by seed."""
         return {seed: record for (m, s, seed), record in self._records.items() if (m, s) == (method, setting)}
 
     def accuracies(self, method: str, setting: str, which: str = "last") -> dict[int, float]:
-        """A cell's test accuracies in percent by seed; ``which`` is last, last_10 or chosen."""
+        """Return the test accuracies of a cell in percent by seed.
+
+        Args:
+            method, setting: the cell.
+            which: ``last``, ``last_10`` or ``chosen``.
+        """
         return {seed: record["results"][which] for seed, record in self.of(method, setting).items()}
 
     def curves(self, method: str, setting: str, metric: str) -> np.ndarray:
-        """A metric over the epochs, float [seeds, epochs], as long as the shortest run; not a number where missing."""
+        """Return a metric over the epochs, float [seeds, epochs], cut to the shortest run; NaN for missing values."""
         found = [record["curves"].get(metric, []) for record in self.of(method, setting).values()]
         length = min(map(len, found), default=0)
         return np.array([curve[:length] for curve in found], dtype=float).reshape(len(found), length)

@@ -1,4 +1,4 @@
-"""Runs: calls of ``vri-pyro fit``, named by setting, method and seed."""
+"""Runs of a study: calls of ``vri-pyro fit``, identified by setting, method and seed."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ Options = tuple[str, ...]
 
 
 def config(name: str, *options: str) -> Options:
-    """The options of ``configs/<name>.yaml``, and further ones after them."""
+    """Return the options that load ``configs/<name>.yaml``, followed by further options."""
     return ("--config", str(CONFIGS / f"{name}.yaml"), *options)
 
 
@@ -27,8 +27,8 @@ class Cell:
     """One method in one setting.
 
     Attributes:
-        setting, method: their names in tables.
-        options: of ``vri-pyro fit``, without the seed.
+        setting, method: names in tables.
+        options: options of ``vri-pyro fit`` without the seed.
     """
 
     setting: str
@@ -41,25 +41,26 @@ class StudyRun(Cell):
     """A cell with one seed.
 
     Attributes:
-        seed: of the split, the noise and everything random.
+        seed: seed of the split, the noise and all other random draws.
     """
 
     seed: int
 
     @property
     def place(self) -> Path:
-        """Where the run's files are, below the study's folder."""
+        """Path of the run folder relative to the study's folder."""
         return Path(_file_name(self.setting)) / _file_name(self.method) / f"seed{self.seed}"
 
     @property
     def name(self) -> str:
-        """The run in a sentence."""
+        """Name of the run for messages."""
         return f"{self.method} ({self.setting}, seed {self.seed})"
 
     def given(self) -> dict[str, Any]:
-        """The options by their full names, configurations read in, of files the name alone; later ones win.
+        """Return the options by their full names; later options override earlier ones.
 
-        Defaults are not among them, so that an option that a later version adds makes no other run of this one.
+        Configuration files are read and absolute paths are reduced to file names. Defaults are not included, so that a
+        new option of a later version does not change the identity of the run.
         """
         found: dict[str, Any] = {}
         for name, value in zip(self.options[::2], self.options[1::2], strict=True):
@@ -71,22 +72,24 @@ class StudyRun(Cell):
 
 
 def grid(settings: Mapping[str, Options], methods: Mapping[str, Options]) -> list[Cell]:
-    """Every method in every setting; options of the method come after those of the setting."""
+    """Return a cell for every method in every setting; options of the method override those of the setting."""
     return [
         Cell(setting, method, (*about, *how)) for setting, about in settings.items() for method, how in methods.items()
     ]
 
 
 def runs_of(cells: Iterable[Cell], seeds: Iterable[int]) -> list[StudyRun]:
-    """Every cell with every seed, seeds outermost, so that a study that is stopped has its cells equally often.
+    """Return a run for every cell and seed.
+
+    The seeds are the outer loop, so that a stopped study has about equally many runs of each cell.
 
     Raises:
-        ValueError: two cells would share their files.
+        ValueError: if two cells map to the same folder.
     """
     cells = list(cells)
     places = [StudyRun(**vars(cell), seed=0).place for cell in cells]
     if twice := {str(place.parent) for place in places if places.count(place) > 1}:
-        raise ValueError(f"several cells of the study would be kept in {sorted(twice)}; name them apart")
+        raise ValueError(f"several cells of the study map to the same folder {sorted(twice)}; give them other names")
     return [StudyRun(**vars(cell), seed=seed) for seed in seeds for cell in cells]
 
 
@@ -95,14 +98,14 @@ def _file_name(name: str) -> str:
 
 
 def without_folders(value: Any) -> Any:
-    """Options, nested as they may be, with the names alone of files whose paths are absolute: other machines differ."""
+    """Reduce absolute paths in nested options to file names, because folders differ between machines."""
     if isinstance(value, Mapping):
         return {name: without_folders(one) for name, one in value.items()}
     return Path(value).name if isinstance(value, str) and Path(value).is_absolute() else value
 
 
 def first_difference(was: Mapping[str, Any], now: Mapping[str, Any]) -> str | None:
-    """The first option in which two runs differ, in words; None where they are one."""
+    """Describe the first option in which two runs differ; None if there is no difference."""
     return next(_differences(was, now), None)
 
 
@@ -110,4 +113,4 @@ def _differences(was: Mapping[str, Any], now: Mapping[str, Any]) -> Iterator[str
     for name in {**was, **now}:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:
-            yield f"{name} was {before}, now it is {after}"
+            yield f"{name} was {before}, is now {after}"

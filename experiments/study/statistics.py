@@ -1,4 +1,4 @@
-"""What a few seeds say: means and their spread, paired differences, slopes."""
+"""Statistics over a few seeds: means and their spread, paired differences, slopes."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from scipy import stats
 
 
 class Estimate(NamedTuple):
-    """A number estimated from a sample.
+    """Estimate from a sample, with its uncertainty.
 
     Attributes:
         value: the estimate.
-        error: its standard error; not a number from a sample too small to tell.
-        low, high: its 95% interval, by Student's t.
-        count: the size of the sample.
+        error: standard error; NaN if the sample is too small.
+        low, high: 95% confidence interval by Student's t; NaN if the sample is too small.
+        count: size of the sample.
     """
 
     value: float
@@ -30,12 +30,12 @@ class Estimate(NamedTuple):
 
     @property
     def interval(self) -> str:
-        """The 95% interval in words; a dash where the sample is too small to tell."""
+        """The 95% interval as text; a dash if the sample is too small."""
         return "–" if np.isnan(self.error) else f"{self.low:.1f} to {self.high:.1f}"  # noqa: RUF001
 
 
 def mean_of(values: Sequence[float]) -> Estimate:
-    """The mean of independent values, at least one."""
+    """Estimate the mean of one or more independent values."""
     if len(values) < 2:
         return Estimate(float(values[0]), np.nan, np.nan, np.nan, 1)
     low, high = stats.ttest_1samp(values, 0).confidence_interval() if np.ptp(values) else (values[0], values[0])
@@ -43,20 +43,24 @@ def mean_of(values: Sequence[float]) -> Estimate:
 
 
 def paired_difference(one: Mapping[Any, float], other: Mapping[Any, float]) -> Estimate | None:
-    """The mean of one - other over what both have, such as seeds or (setting, seed); None where they share nothing."""
+    """Estimate the mean of one - other over the common keys, such as seeds or (setting, seed).
+
+    Returns:
+        The estimate, or None if there are no common keys.
+    """
     differences = [one[key] - other[key] for key in one if key in other]
     return mean_of(differences) if differences else None
 
 
 def slope(x: Sequence[float], y: Sequence[float]) -> Estimate:
-    """The slope of a straight line through points, by least squares; at least three, not all at one x."""
+    """Estimate the slope of a least-squares line through three or more points with at least two distinct x."""
     line = stats.linregress(x, y)
     half = stats.t.ppf(0.975, len(x) - 2) * line.stderr
     return Estimate(line.slope, line.stderr, line.slope - half, line.slope + half, len(x))
 
 
 def spread(values: Sequence[float] | Mapping[Any, float], digits: int = 1) -> str:
-    """Mean ± standard deviation; a dash where nothing was run."""
+    """Format mean ± standard deviation; a dash if there are no values."""
     values = list(values.values()) if isinstance(values, Mapping) else list(values)
     if not values:
         return "–"  # noqa: RUF001
@@ -65,7 +69,7 @@ def spread(values: Sequence[float] | Mapping[Any, float], digits: int = 1) -> st
 
 
 def significant(values: Sequence[float]) -> str:
-    """Mean ± standard deviation of numbers that differ by orders of magnitude; a dash where nothing was run."""
+    """Format mean ± standard deviation with three significant digits; a dash if there are no values."""
     if not values:
         return "–"  # noqa: RUF001
     mean = f"{np.mean(values):.3g}"

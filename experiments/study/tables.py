@@ -1,4 +1,4 @@
-"""Tables of the studies, in Markdown."""
+"""Markdown tables of the studies."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from study.statistics import spread
 
 
 def markdown_table(head: Sequence[str], rows: Iterable[Sequence[object]]) -> str:
-    """A table whose first column is set to the left and whose others to the right."""
+    """Format a table with a left-aligned first column and right-aligned other columns."""
     lines = ["| " + " | ".join(head) + " |", "|---|" + "---:|" * (len(head) - 1)]
     return "\n".join([*lines, *("| " + " | ".join(map(str, row)) + " |" for row in rows)])
 
 
 def by_method(records: Records, which: str = "last", columns: Mapping[str, str] | None = None) -> str:
-    """Test accuracy in percent, mean ± standard deviation over seeds: a row a method, a column a setting.
+    """Format test accuracies in percent, mean ± standard deviation over seeds, by method (rows) and setting (columns).
 
     Args:
-        records: what to show.
-        which: last, last_10 or chosen.
-        columns: the settings to show, with their heads; all when None.
+        records: records to show.
+        which: ``last``, ``last_10`` or ``chosen``.
+        columns: settings to show, with their column heads; all settings when None.
     """
     columns = {setting: setting for setting in records.settings} if columns is None else columns
     rows = (

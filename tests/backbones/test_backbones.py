@@ -1,4 +1,4 @@
-"""What every backbone promises: shapes, gradients, functional calls, forward mode, clear errors."""
+"""Properties of every backbone: shapes, gradients, functional calls, forward mode, error messages."""
 
 from __future__ import annotations
 
@@ -51,7 +51,7 @@ def _count(classifier: Classifier) -> int:
     ("backbone", "shape"),
     [*_cases((1, 8, 8), (3, 9, 13)), (MLP, (7,)), (SmallCNN, (1, 28, 28)), (MLP, (3, 4))],
 )
-def test_output_has_the_promised_shapes(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
+def test_output_has_the_documented_shapes(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
     classifier = backbone(shape, NUM_CLASSES)
     logits, features, _ = classifier(torch.randn(3, *shape))
     assert logits.shape == (3, NUM_CLASSES)
@@ -85,7 +85,7 @@ def test_functional_call_moves_the_clones_and_not_the_buffers(
         torch.testing.assert_close(buffer, clones[name])
 
 
-# PyTorch scripts its forward-mode decompositions on their first use, and warns about its own call.
+# PyTorch calls torch.jit.script on the first use of forward mode, and warns about its own call.
 @pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 @pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
 def test_forward_mode_derivative_agrees_with_central_differences(
@@ -114,7 +114,7 @@ def test_forward_mode_derivative_agrees_with_central_differences(
 
 @pytest.mark.parametrize(
     ("backbone", "parameters"),
-    # The literature's 0.46, 11.17 and 21.28 million; to the digit, any change of the architecture shows.
+    # 0.46, 11.17 and 21.28 million in the literature; the exact numbers detect any change of the architecture.
     [(ResNet32, 464_154), (PreActResNet18, 11_172_170), (PreActResNet34, 21_280_330)],
 )
 def test_standard_network_has_its_standard_number_of_parameters(backbone: type[Classifier], parameters: int) -> None:
@@ -141,7 +141,7 @@ def test_dropout_of_mlp_acts_in_training_mode_only() -> None:
 
 @pytest.mark.parametrize("backbone", IMAGE_BACKBONES)
 def test_image_backbone_refuses_vectors(backbone: type[Classifier]) -> None:
-    with pytest.raises(UserError, match=r"needs images .* take the MLP backbone"):
+    with pytest.raises(UserError, match=r"needs images .* use the MLP backbone"):
         backbone((64,), 10)
 
 

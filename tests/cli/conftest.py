@@ -1,4 +1,4 @@
-"""The command line, in this process where that is enough and in one of its own where it is not."""
+"""Fixtures that run the command line, in this process or in a process of its own."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ fine_tuning:
 
 
 class Result(NamedTuple):
-    """What a command did."""
+    """Exit status and output of a command."""
 
     status: int
     stdout: str
@@ -63,17 +63,17 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 @pytest.fixture
 def vri_pyro(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch) -> Command:
-    """Runs a command in this process."""
+    """A function that runs a command in this process."""
     monkeypatch.setattr(sys, "path", [*sys.path])
     monkeypatch.setattr(threading, "excepthook", threading.excepthook)
 
     def run(*arguments: str) -> Result:
         try:
             status = main([*arguments])
-        except SystemExit as leave:  # --help, --version and --print_config
+        except SystemExit as leave:  # raised by --help, --version and --print_config
             status = int(leave.code or 0)
         finally:
-            pyro.enable_validation(True)  # a run switches it off
+            pyro.enable_validation(True)  # training switches validation off
         return Result(status, *capsys.readouterr())
 
     return run
@@ -81,7 +81,7 @@ def vri_pyro(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 @pytest.fixture
 def own_process(here: Path) -> Command:
-    """Runs a command in a process of its own, as a user does."""
+    """A function that runs a command in a new process."""
 
     def run(*arguments: str) -> Result:
         command = [sys.executable, "-m", "vri_pyro.cli", *arguments]

@@ -1,4 +1,4 @@
-"""Bad input ends with exit status 2 and one line that names the offending thing and the remedy."""
+"""Bad input exits with status 2 and one line that names the offending input and the remedy."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ from .conftest import FINE_TUNING, Command, Result
 
 
 def _complaint(result: Result) -> str:
-    """The one line of a well-behaved failure."""
+    """Return the error message; check that it is a single line and that the exit status is 2."""
     assert result.status == 2
     lines = result.stderr.splitlines()
     assert len(lines) == 1, result.stderr
@@ -27,88 +27,97 @@ def _complaint(result: Result) -> str:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--epochs 0", "epochs is 0; give at least 1"),
-        ("--epochs three", "--epochs: expected is a whole number, not 'three'"),
-        ("--batch_size -5", "batch_size is -5; give at least 1"),
-        ("--threads -1", "threads is -1; give at least 0"),
-        ("--seed -1", "seed is -1; give at least 0"),
-        ("--device tpu", "--device: expected is one of 'auto', 'cpu', 'cuda', not 'tpu'"),
-        ("--resume maybe", "--resume: expected is true or false, not 'maybe'"),
-        ("--resume", "--resume needs a value, such as --resume VALUE (true or false for a switch)"),
-        ("--noise.rate -0.1", "Flip got rate -0.1; give a probability from 0 to 1."),
-        ("--noise.rate lots", "--noise.rate: expected is a number, not 'lots'"),
-        ("--optimizer.lr fast", "--optimizer.lr: expected is a number, not 'fast'"),
+        ("--epochs 0", "epochs is 0; expected a value >= 1"),
+        ("--epochs three", "--epochs: expected an integer, not 'three'"),
+        ("--batch_size -5", "batch_size is -5; expected a value >= 1"),
+        ("--threads -1", "threads is -1; expected a value >= 0"),
+        ("--seed -1", "seed is -1; expected a value >= 0"),
+        ("--device tpu", "--device: expected one of 'auto', 'cpu', 'cuda', not 'tpu'"),
+        ("--resume maybe", "--resume: expected true or false, not 'maybe'"),
+        ("--resume", "--resume needs a value; use --resume VALUE (true or false for a Boolean option)"),
+        ("--noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
+        ("--noise.rate lots", "--noise.rate: expected a number, not 'lots'"),
+        ("--optimizer.lr fast", "--optimizer.lr: expected a number, not 'fast'"),
         (
             "--optimizer.lr -1",
-            "the method of training cannot be built, change its options: Invalid learning rate: -1.0",
+            "the method of training cannot be built; change its options: Invalid learning rate: -1.0",
         ),
-        ("--method.num_particles 0", "num_particles is 0; draw at least one sample per datum"),
-        ("--method.guide.hidden wide", "--method.guide.hidden: expected is a list such as [16, 8], not 'wide'"),
+        ("--method.num_particles 0", "num_particles is 0; expected a value >= 1"),
+        ("--method.guide.hidden wide", "--method.guide.hidden: expected a list such as [16, 8], not 'wide'"),
         (
             "--split.clean_per_class 0",
-            "training learns from clean examples and the split has none; give it some (split.clean_per_class), or the "
-            "method a selection such as SmallLoss",
+            "training needs clean examples but the split has none; set split.clean_per_class, use a selection such as "
+            "SmallLoss, or set method.clean_weight to 0",
         ),
-        ("--split.clean_per_class -1", "clean_per_class is -1; give 0 or more."),
+        ("--split.clean_per_class -1", "clean_per_class is -1; expected a value >= 0."),
         (
             "--selection SmallLoss",
-            "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or leave the",
+            "selection is set but the split has 30 clean examples; set split.clean_per_class to 0, or remove the",
         ),
         (
             "--selection SmallLoss --selection.size 5000 --split.clean_per_class 0",
-            "selection.size is 5000 but there are 1370 noisy examples; choose fewer",
+            "selection.size is 5000 but there are 1370 noisy examples; expected a value <= 1370",
         ),
-        ("--selection SmallLoss --selection.size 0", "selection.size is 0; give at least 1"),
-        ("--selection Nope", "--selection: 'Nope' is no class path; give one such as my_file.MyClass"),
-        ("--ema 2", "ema is 2.0; give a decay between 0 and 1, such as 0.999, or leave it out"),
-        ("--ema much", "--ema: expected is a number, not 'much'"),
-        ("--networks 0", "networks is 0; give at least 1"),
-        ("--clean_mixup.every 0", "clean_mixup.every is 0; give at least 1"),
-        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; give more than 0"),
-        ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; give at least 1 epoch"),
-        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; give more than 0."),
+        ("--selection SmallLoss --selection.size 0", "selection.size is 0; expected a value >= 1"),
+        ("--selection Nope", "--selection: 'Nope' is not a class path; expected one such as my_file.MyClass"),
+        ("--ema 2", "ema is 2.0; expected a decay in (0, 1), such as 0.999, or null for no average"),
+        ("--ema much", "--ema: expected a number, not 'much'"),
+        ("--networks 0", "networks is 0; expected a value >= 1"),
+        ("--clean_mixup.every 0", "clean_mixup.every is 0; expected a value >= 1"),
+        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; expected a finite value > 0"),
+        ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; expected a value >= 1"),
+        ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
         (
             "--augmentation RandomCrop --augmentation.size 6",
-            "the classifier would see inputs of different shapes (augmentation [1, 6, 6], clean_augmentation "
-            "[1, 8, 8], evaluation [1, 6, 6]); give both the same crop",
+            "the classifier's inputs have different shapes (augmentation [1, 6, 6], clean_augmentation "
+            "[1, 8, 8], evaluation [1, 6, 6]); use the same crop in both augmentations",
         ),
-        ("--nonsense 1", "unrecognised: --nonsense 1; vri-pyro fit --help lists the options"),
-        ("--method.guide.nonsense 1", "--method.guide: there is no option 'nonsense'; vri-pyro fit --help lists"),
-        ("--method.guide no_such.Guide", "--method.guide: there is no module 'no_such' here or installed; check"),
-        ("--noise no_such.Noise", "--noise: there is no module 'no_such' here or installed; check the class path"),
+        ("--nonsense 1", "unrecognised arguments: --nonsense 1; `vri-pyro fit --help` lists the options"),
+        (
+            "--method.guide.nonsense 1",
+            "--method.guide: there is no option 'nonsense'; `vri-pyro fit --help` lists the options",
+        ),
+        (
+            "--method.guide no_such.Guide",
+            "--method.guide: module 'no_such' is neither in the working directory nor installed; check the class path",
+        ),
+        (
+            "--noise no_such.Noise",
+            "--noise: module 'no_such' is neither in the working directory nor installed; check the class path",
+        ),
         (
             "--method.guide vri_pyro.guides.Nope",
             "--method.guide: module 'vri_pyro.guides' has no class 'Nope'; check the class path",
         ),
         (
             "--method.guide vri_pyro.models.CrossEntropy",
-            "--method.guide: vri_pyro.models.CrossEntropy is no Guide; name a subclass of Guide",
+            "--method.guide: expected a subclass of Guide, not vri_pyro.models.CrossEntropy",
         ),
         (
             "--method.model.prior vri_pyro.guides.DiagonalNormal",
-            "--method.model.prior: vri_pyro.guides.DiagonalNormal is no Prior; name a subclass of Prior",
+            "--method.model.prior: expected a subclass of Prior, not vri_pyro.guides.DiagonalNormal",
         ),
-        ("--noise vri_pyro.data.Digits", "--noise: vri_pyro.data.Digits is no LabelNoise; name a subclass"),
-        ("--backbone torch.nn.Linear", "--backbone: torch.nn.Linear is no Classifier; name a subclass of"),
-        ("--schedule linear", "--schedule: 'linear' is no class path; give one such as my_file.MyClass"),
+        ("--noise vri_pyro.data.Digits", "--noise: expected a subclass of LabelNoise, not vri_pyro.data.Digits"),
+        ("--backbone torch.nn.Linear", "--backbone: expected a subclass of Classifier, not torch.nn.Linear"),
+        ("--schedule linear", "--schedule: 'linear' is not a class path; expected one such as my_file.MyClass"),
         (
             "--method.hypergradient Nope",
-            "--method.hypergradient: 'Nope' is no class path; give one such as my_file.MyClass",
+            "--method.hypergradient: 'Nope' is not a class path; expected one such as my_file.MyClass",
         ),
-        ("--data vri_pyro.data.NpzFile", "--data: set its options too that have no default: path"),
-        ("--fine_tuning.epochs 3", "--fine_tuning: set its options too that have no default: method, optimizer"),
-        ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; give at least 1"),
+        ("--data vri_pyro.data.NpzFile", "--data: options without a default are missing; set path"),
+        ("--fine_tuning.epochs 3", "--fine_tuning: options without a default are missing; set method, optimizer"),
+        ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; expected a value >= 1"),
         (
             "--config tuned.yaml --fine_tuning.schedule CyclicCosine --fine_tuning.schedule.half_period 0",
             "schedule.half_period is 0",
         ),
-        ("--warm_up.epochs 3", "--warm_up: set its options too that have no default: method, optimizer"),
+        ("--warm_up.epochs 3", "--warm_up: options without a default are missing; set method, optimizer"),
         (
             "--optimizer torch.optim.LBFGS",
-            "no virtual step is known for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
+            "no virtual step is implemented for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
         ),
         ("--config missing.yaml", "--config: there is no file '{here}/missing.yaml'; check the path"),
-        ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (nothing was there before); free"),
+        ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (no previous file existed); free"),
     ],
 )
 def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str) -> None:
@@ -122,12 +131,12 @@ def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str)
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: [1,\nb: }", "--config: this is no valid YAML, mend it: while parsing a flow node"),
-        ("- 1\n", "--config: the file must map options to values, as config.yaml of a run folder does"),
-        ("epoch: 3\n", "there is no option 'epoch'; vri-pyro fit --help lists the options"),
+        ("a: [1,\nb: }", "--config: the file is not valid YAML; correct it: while parsing a flow node"),
+        ("- 1\n", "--config: the file does not map options to values; use the format of config.yaml in a run folder"),
+        ("epoch: 3\n", "there is no option 'epoch'; `vri-pyro fit --help` lists the options"),
         (
             "method: {class_path: vri_pyro.methods.Bilevel, init_args: {guid: x}}",
-            "--method: there is no option 'guid'; vri-pyro fit --help lists the options",
+            "--method: there is no option 'guid'; `vri-pyro fit --help` lists the options",
         ),
     ],
 )
@@ -139,9 +148,9 @@ def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: st
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
-        ([], "name a command; vri-pyro --help lists them"),
-        (["train"], f"there is no command 'train'; choose from {', '.join(map(repr, COMMANDS))}"),
-        (["--nonsense"], "unrecognised: --nonsense; vri-pyro fit --help lists the options"),
+        ([], "the command is missing; `vri-pyro --help` lists the commands"),
+        (["train"], f"there is no command 'train'; expected one of {', '.join(map(repr, COMMANDS))}"),
+        (["--nonsense"], "unrecognised arguments: --nonsense; `vri-pyro fit --help` lists the options"),
     ],
 )
 def test_bad_command(vri_pyro: Command, arguments: list[str], complaint: str) -> None:
@@ -151,11 +160,11 @@ def test_bad_command(vri_pyro: Command, arguments: list[str], complaint: str) ->
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a CUDA device")
 def test_cuda_where_there_is_none(vri_pyro: Command) -> None:
     found = _complaint(vri_pyro("fit", "--config", "tiny.yaml", "--device", "cuda"))
-    assert found == "device is cuda but PyTorch finds no CUDA device here; use --device auto or cpu"
+    assert found == "device is cuda but no CUDA device is available; use --device auto or --device cpu"
 
 
 def _arrays(**changes: Any) -> dict[str, Any]:
-    """Arrays of a sound .npz, 90 vectors of 3 classes, with ``changes``."""
+    """Arrays of a valid .npz file, 90 vectors of 3 classes, updated by ``changes``."""
     labels = np.arange(90) % 3
     arrays = {
         "x_train": np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32),
@@ -175,7 +184,7 @@ def _fit_npz(command: Command, here: Path, *options: str, **changes: Any) -> Res
 NO_NOISE = ("--noise", "vri_pyro.data.NoNoise")
 
 
-def test_sound_npz_is_the_counterpart_of_the_broken_ones(vri_pyro: Command, here: Path) -> None:
+def test_valid_npz_is_accepted(vri_pyro: Command, here: Path) -> None:
     assert _fit_npz(vri_pyro, here).status == 0
 
 
@@ -183,25 +192,31 @@ def test_sound_npz_is_the_counterpart_of_the_broken_ones(vri_pyro: Command, here
     ("changes", "complaint"),
     [
         ({"y_train": np.full(90, -1)}, "y_train[0] is -1; labels are 0 to"),
-        ({"y_train": np.arange(90) % 3 * 2}, "No label is 3 although the largest is 4"),
+        ({"y_train": np.arange(90) % 3 * 2}, "No label is 3 although the largest label is 4"),
         (
             {"y_train": np.arange(90) % 4, "classes": np.array(["a", "b", "c"])},
             "y_train[3] is 3; labels are 0 to 2",
         ),
-        ({"y_train": np.zeros(90)}, "y_train has dtype float64 where integers are needed; convert"),
-        ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; give one label an example."),
+        ({"y_train": np.zeros(90)}, "y_train has dtype float64 but must have an integer dtype; convert"),
+        ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; expected one label per example."),
         (
             {"x_train": np.where(np.arange(360).reshape(90, 4) == 7, np.nan, 1.0)},
             "x_train[1, 3] is nan, which is not a finite float32; replace or drop such values.",
         ),
         ({"x_test": np.full((9, 4), np.inf, np.float32)}, "x_test[0, 0] is inf, which is not a finite float32"),
-        ({"x_test": np.zeros((9, 5), np.float32)}, "x_test has examples of shape (5,) but those of x_train are (4,)"),
+        (
+            {"x_test": np.zeros((9, 5), np.float32)},
+            "x_test has examples of shape (5,) but x_train has examples of shape (4,)",
+        ),
         (
             {"y_train_clean": np.arange(90) % 3, "clean_indices": np.arange(9)},
-            "Both y_train_clean and clean_indices are given; keep",
+            "Both y_train_clean and clean_indices are given; use",
         ),
         ({"clean_indices": np.array([0, 90])}, "clean_indices[1] is 90; the training set has 90 examples"),
-        ({"clean_indices": np.array([0, 3, 3])}, "clean_indices holds index 3 more than once; give each index once."),
+        (
+            {"clean_indices": np.array([0, 3, 3])},
+            "clean_indices contains index 3 more than once; remove the duplicates.",
+        ),
     ],
 )
 def test_bad_arrays(vri_pyro: Command, here: Path, changes: dict[str, Any], complaint: str) -> None:
@@ -211,17 +226,17 @@ def test_bad_arrays(vri_pyro: Command, here: Path, changes: dict[str, Any], comp
 
 def test_empty_clean_set(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.array([], int)))
-    assert found == "clean_indices is empty; name at least one example whose label is trusted."
+    assert found == "clean_indices is empty; expected at least one example with a trusted label."
 
 
 def test_everything_clean_leaves_nothing_noisy(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, clean_indices=np.arange(90)))
-    assert found.startswith("No examples are left for the noisy part; take fewer")
+    assert found.startswith("No examples are left for the noisy set; use fewer")
 
 
 def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
     found = _complaint(_fit_npz(vri_pyro, here, y_train_clean=np.arange(90) % 3))
-    assert found.startswith("The data hold y_train_clean, so y_train is noisy already, but Flip(rate=0.4)")
+    assert found.startswith("y_train is already noisy, since the data have y_train_clean, but Flip(rate=0.4)")
 
 
 def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
@@ -229,8 +244,8 @@ def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: C
     result = _fit_npz(own_process, here, *NO_NOISE, "--split.clean_per_class", "null", clean_indices=clean)
     assert result.status == 0
     assert result.stderr.splitlines() == [
-        "warning: The clean set holds no example of class '1', whose labels it therefore cannot help to rectify; "
-        "trust some examples of it."
+        "warning: The clean set has no example of class '1', so it cannot help to rectify the labels of this class; "
+        "add trusted examples of it."
     ]
 
 
@@ -241,7 +256,7 @@ def test_saved_split_whose_clean_and_noisy_parts_overlap(vri_pyro: Command, here
     parts["clean_indices"][0] = parts["noisy_indices"][0]
     np.savez(here / "run" / "split.npz", **parts)
     found = _complaint(_fit_npz(vri_pyro, here, "--resume", "true"))
-    assert "noisy_indices and clean_indices share 1 examples, the first of them index" in found
+    assert "noisy_indices and clean_indices share 1 examples, the first at index" in found
 
 
 OWN_GUIDES = """
@@ -280,11 +295,12 @@ class Raising(_Constant):
 @pytest.mark.parametrize(
     ("guide", "complaint"),
     [
-        ("OtherSite", "the model's latent sites ['v'] are not the guide's ['w']; every latent"),
-        ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; give both"),
+        ("OtherSite", "the model's latent sites ['v'] differ from the guide's ['w']; the guide must"),
+        ("OtherShape", "latent site 'v' has shape [2, 11] in the guide but [2, 10] in the model; use the same"),
         (
             "Untyped",
-            "--method: feature_dim of my_guides.Untyped.__init__ has no type; annotate it, as feature_dim: int",
+            "--method: parameter feature_dim of my_guides.Untyped.__init__ has no type annotation; annotate it, for "
+            "example as feature_dim: int",
         ),
     ],
 )
@@ -303,11 +319,11 @@ def test_guide_and_model_that_do_not_fit(own_process: Command, here: Path, guide
         ),
         (
             "--method.guide DiagonalNormal",
-            "the model's latent sites ['gate', 'transition', 'transition_gate', 'v'] are",
+            "the model's latent sites ['gate', 'transition', 'transition_gate', 'v'] differ",
         ),
         (
             "--method Bilevel --method.model Rectification --method.guide Hierarchical",
-            "the model's latent sites ['v'] are not the guide's ['gate', 'transition', 'transition_gate', 'v']; every",
+            "the model's latent sites ['v'] differ from the guide's ['gate', 'transition', 'transition_gate', 'v'];",
         ),
     ],
 )
@@ -335,26 +351,26 @@ def test_debug_shows_the_traceback(own_process: Command, place: str) -> None:
     result = own_process(*(["--debug", *command] if place == "before" else [*command, "--debug"]))
     assert result.status != 0
     assert "Traceback (most recent call last)" in result.stderr
-    assert "epochs is 0; give at least 1" in result.stderr
+    assert "epochs is 0; expected a value >= 1" in result.stderr
 
 
 @pytest.fixture
 def finished(vri_pyro: Command) -> Command:
-    """The command line, in a folder where a run has ended."""
+    """The command line, in a folder with a finished run."""
     assert vri_pyro("fit", "--config", "tiny.yaml").status == 0
     return vri_pyro
 
 
 def test_folder_that_holds_a_run(finished: Command) -> None:
     found = _complaint(finished("fit", "--config", "tiny.yaml"))
-    assert found == "run already holds a run; add --resume true to continue it, or choose another --output"
+    assert found == "run already contains a run; add --resume true to continue it, or choose another --output"
 
 
 def test_truncated_checkpoint(finished: Command, here: Path) -> None:
     last = here / "run" / "checkpoints" / "last.pt"
     last.write_bytes(last.read_bytes()[:-1000])
     found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
-    assert found.startswith("checkpoint run/checkpoints/last.pt is damaged or no checkpoint; delete it and start")
+    assert found.startswith("checkpoint run/checkpoints/last.pt is damaged or not a checkpoint; delete it and restart")
 
 
 def test_checkpoint_of_another_configuration(finished: Command) -> None:
@@ -366,7 +382,7 @@ def test_checkpoint_of_another_version(finished: Command, here: Path) -> None:
     last = here / "run" / "checkpoints" / "last.pt"
     torch.save(torch.load(last, weights_only=True) | {"format": 99}, last)
     found = _complaint(finished("fit", "--config", "tiny.yaml", "--resume", "true"))
-    assert f"has format 99, this version of vri_pyro reads {FORMAT}; use the version that wrote it" in found
+    assert f"has format 99 but this version of vri_pyro reads format {FORMAT}; use the version that wrote it" in found
 
 
 def test_other_threads_and_device_and_folder_do_not_make_another_configuration(finished: Command, here: Path) -> None:
@@ -377,8 +393,9 @@ def test_other_threads_and_device_and_folder_do_not_make_another_configuration(f
 
 def test_training_that_breaks_down(vri_pyro: Command) -> None:
     result = vri_pyro("fit", "--config", "tiny.yaml", "--optimizer.lr", "1e30", "--epochs", "3", "--quiet", "true")
-    assert "not finite in 10 steps in a row; training stopped and what was saved before is intact: lower" in _complaint(
-        result
+    assert (
+        "non-finite for 10 consecutive steps; training stopped and files saved earlier are intact: lower"
+        in _complaint(result)
     )
 
 

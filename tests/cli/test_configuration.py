@@ -1,4 +1,4 @@
-"""Configurations: printed, written, read back; every one that ships; and classes of the user's own."""
+"""Configurations: printing, writing and reading them, the shipped files, and user-defined classes."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_configuration_that_ships_runs_on_the_digits(vri_pyro: Command, here: Pa
 
 
 def _without_clean_set(config: Path) -> tuple[str, ...]:
-    """Smaller numbers for a configuration that has a selection in place of a clean set."""
+    """Options that shrink a configuration with a selection instead of a clean set; empty for other configurations."""
     selection = yaml.safe_load(config.read_text()).get("selection")
     if selection is None:
         return ()

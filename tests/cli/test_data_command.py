@@ -1,4 +1,4 @@
-"""``vri-pyro data``: what a run would see, with the options of ``vri-pyro fit``."""
+"""``vri-pyro data``: the data of a run with the options of ``vri-pyro fit``."""
 
 from __future__ import annotations
 
@@ -81,9 +81,11 @@ def _folder(here: Path, damaged: bool) -> None:
 
 @pytest.mark.parametrize(
     ("picture", "complaint"),
-    [("data.xyz", "picture is data.xyz; give it one of the suffixes"), ("tiny.yaml/data.png", "cannot write")],
+    [("data.xyz", "picture is data.xyz; expected one of the suffixes"), ("tiny.yaml/data.png", "cannot write")],
 )
-def test_pictures_that_cannot_be_written_are_said(vri_pyro: Command, here: Path, picture: str, complaint: str) -> None:
+def test_pictures_that_cannot_be_written_are_reported(
+    vri_pyro: Command, here: Path, picture: str, complaint: str
+) -> None:
     shown = vri_pyro("data", "--config", "tiny.yaml", "--picture", picture)
     assert shown.status == 2
     assert complaint in shown.stderr
@@ -124,7 +126,7 @@ def test_a_run_on_images_from_disk_goes_on_in_mid_epoch_to_the_same_numbers(
     def stopping(self: Trainer, *arguments: Any) -> None:
         step(self, *arguments)
         taken.append(1)
-        if len(taken) == 4:  # the first of the second epoch's three
+        if len(taken) == 4:  # the first of the three steps of the second epoch
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "_step", stopping)
@@ -143,7 +145,7 @@ def test_augmentation_that_the_inputs_do_not_allow_is_refused_before_a_folder_is
     own = ("--data", "NpzFile", "--data.path", "float.npz", "--augmentation", "Strong")
     done = vri_pyro("fit", "--config", "tiny.yaml", *own)
     assert done.status == 2
-    assert "give uint8 images" in done.stderr
+    assert "expected uint8 images" in done.stderr
     assert not (here / "run").exists()
 
 

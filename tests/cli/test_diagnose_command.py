@@ -1,4 +1,4 @@
-"""``vri-pyro diagnose``: its file, which ArviZ opens alone, and its verdicts."""
+"""``vri-pyro diagnose``: the file for ArviZ, which needs no vri_pyro, and the diagnostics."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 ALONE = """
 import sys
 for name in ("vri_pyro", "pyro"):
-    sys.modules[name] = None  # importing it fails
+    sys.modules[name] = None  # makes the import fail
 import arviz as az
 tree = az.from_netcdf(sys.argv[1])
 assert "torch" not in sys.modules
@@ -81,18 +81,18 @@ def test_guide_that_is_a_point_is_not_blamed(tmp_path: Path, capsys: pytest.Capt
     run = fit(tmp_path / "run", "--config", str(CONFIGS / "vri_dirac.yaml"))
     assert main(["diagnose", str(run), "--examples", "10", "--draws", "30"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    assert "The guide makes v a point, so weights say nothing about it." in printed
-    assert "The guide makes v a point, so there is no spread that could collapse." in printed
+    assert "The guide is a point mass in v, so importance weights cannot assess it." in printed
+    assert "The guide is a point mass in v, so there is no spread that could collapse." in printed
     assert "k-hat" not in printed
 
 
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        (["--examples", "0"], "examples is 0; choose at least 1"),
-        (["--draws", "5"], "there are 5 draws, too few for a tail; give at least 25"),
+        (["--examples", "0"], "examples is 0; expected an integer >= 1"),
+        (["--draws", "5"], "the number of draws is 5, too few for Pareto k-hat; use at least 25"),
         (["--output", f"{__file__}/posterior.nc"], "test_diagnose_command.py/posterior.nc: File exists"),
-        (["--output", "."], "cannot write .: it is a folder; name a file in it"),
+        (["--output", "."], "cannot write .: it is a folder; use the path of a file"),
         (["--network", "3"], "network is 3 but the run has 1"),
     ],
 )
@@ -107,10 +107,10 @@ def test_folder_without_a_run_and_method_without_a_pair_are_refused(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["diagnose", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
     peer = fit(tmp_path / "peer", "--method", "vri_pyro.methods.ELR")
     assert main(["diagnose", str(peer)]) == 2
     assert "by a method without model and guide" in capsys.readouterr().err
     without_latents = fit(tmp_path / "plain", "--config", str(CONFIGS / "cross_entropy.yaml"))
     assert main(["diagnose", str(without_latents)]) == 2
-    assert f"the model of {without_latents} has no latents, so no posterior" in capsys.readouterr().err
+    assert f"the model of {without_latents} has no latents, so it has no posterior" in capsys.readouterr().err

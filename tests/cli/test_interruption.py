@@ -1,4 +1,4 @@
-"""A run that was killed or stopped, and gone on with, ends as if nothing had happened: bit for bit."""
+"""An interrupted or killed run that is resumed gives the same results as an uninterrupted run, bit for bit."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ import torch
 
 from .conftest import FINE_TUNING, TINY, Command
 
-# Batches of 67 make 20 steps an epoch; dropout and two particles draw random numbers in every one of them.
+# With batches of 67, an epoch has 20 steps; dropout and two particles draw random numbers in every step.
 CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\nreport: false\n") + FINE_TUNING
 EPOCHS = 30
 
 
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The folder of a run that nobody disturbed."""
+    """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("undisturbed")
     (folder / "config.yaml").write_text(CONFIG)
     command = [sys.executable, "-m", "vri_pyro.cli", "fit", "--config", "config.yaml", "--quiet", "true"]
@@ -96,7 +96,7 @@ def test_killed_several_times_at_random_moments_and_resumed(here: Path, undistur
         before = _epochs_done(run)
         process = _start(here, resume=True)
         _wait_for_epoch(process, run, before + moments.randint(1, 3))
-        time.sleep(moments.uniform(0, 0.03))  # anywhere in an epoch's steps, its evaluation or its saving
+        time.sleep(moments.uniform(0, 0.03))  # during the steps, the evaluation or the saving of an epoch
         process.kill()
         process.communicate()
         assert process.returncode == -signal.SIGKILL
@@ -110,10 +110,10 @@ def test_killed_several_times_at_random_moments_and_resumed(here: Path, undistur
 def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: Path, undisturbed: Path) -> None:
     process = _start(here, resume=False)
     _wait_for_epoch(process, here / "run", 3)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))  # files of this process, larger than 100 bytes
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))  # largest file size of the process: 100 bytes
     _, message = process.communicate(timeout=60)
     assert process.returncode == 2
-    assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free some space, .*\n", message)
+    assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free disk space, .*\n", message)
 
     state = torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]
     assert state["progress"]["epoch"] >= 2
@@ -142,7 +142,7 @@ def test_stopped_in_mid_epoch_and_gone_on_with_by_the_command_it_names(
 def test_stopped_before_the_first_epoch_ends(here: Path, undisturbed: Path) -> None:
     process = _start(here, resume=False)
     events = here / "run" / "tensorboard"
-    while not events.exists():  # made when the training begins
+    while not events.exists():  # created when the training starts
         time.sleep(0.002)
         assert process.poll() is None
     process.send_signal(signal.SIGINT)
@@ -154,7 +154,7 @@ def test_stopped_before_the_first_epoch_ends(here: Path, undisturbed: Path) -> N
 
 
 def _interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Press Ctrl-C in the run's first epoch, after ``step`` steps."""
+    """Interrupt the run in its first epoch, after ``step`` steps."""
 
     def display(_: object, epoch: int, done: int) -> None:
         if (epoch, done) == (0, step):

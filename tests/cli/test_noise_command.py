@@ -1,4 +1,4 @@
-"""``vri-pyro noise``: labels for any other program."""
+"""``vri-pyro noise``: files with noisy labels."""
 
 from __future__ import annotations
 
@@ -43,10 +43,13 @@ def test_replaced_images_are_written_too(vri_pyro: Command, here: Path) -> None:
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        ("--noise Flip --noise.rate 2", "Flip got rate 2.0; give a probability from 0 to 1."),
-        ("--noise Flip --noise.rate 0.2 --output labels.csv", "give the name of an .npz file"),
-        ("--noise OpenSet", "--noise: set its options too that have no default: images"),
-        ("--noise NoNoise --epochs 3", "unrecognised: --epochs 3; vri-pyro noise --help lists the options"),
+        ("--noise Flip --noise.rate 2", "Flip got rate 2.0; expected a probability from 0 to 1."),
+        (
+            "--noise Flip --noise.rate 0.2 --output labels.csv",
+            "output is labels.csv; expected the name of an .npz file",
+        ),
+        ("--noise OpenSet", "--noise: options without a default are missing; set images"),
+        ("--noise NoNoise --epochs 3", "unrecognised arguments: --epochs 3; `vri-pyro noise --help` lists the options"),
     ],
 )
 def test_bad_options_are_named(vri_pyro: Command, options: str, complaint: str) -> None:
@@ -63,7 +66,7 @@ def test_data_with_noise_of_their_own_are_refused(vri_pyro: Command, here: Path)
         "noise", "--data", "NpzFile", "--data.path", "own.npz", "--noise", "PairFlip", "--noise.rate", "0.1"
     )
     assert done.status == 2
-    assert "noisy labels of their own" in done.stderr
+    assert "the data set has noisy labels of its own" in done.stderr
 
 
 def test_help_lists_noises_and_sources_with_a_line_each(vri_pyro: Command) -> None:
@@ -72,11 +75,11 @@ def test_help_lists_noises_and_sources_with_a_line_each(vri_pyro: Command) -> No
         assert any(line.strip().startswith(name) and len(line.split()) > 3 for line in shown.splitlines())
 
 
-@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
+@pytest.mark.filterwarnings("default::UserWarning")  # the command prints the warning
 def test_labels_that_nobody_has_verified_are_warned_of(vri_pyro: Command, here: Path) -> None:
     labels = np.arange(40) % 2
     np.savez(here / "own.npz", x_train=np.eye(40), y_train=labels, x_test=np.eye(40), y_test=labels)
     own = ("--data", "NpzFile", "--data.path", "own.npz", "--data.verified", "false", "--noise", "Flip")
     done = vri_pyro("noise", *own)
     assert done.status == 0
-    assert "is injected on top of labels that nobody has verified" in done.stderr
+    assert "is injected into unverified labels" in done.stderr

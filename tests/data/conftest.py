@@ -1,4 +1,4 @@
-"""Small data sets for the tests of this folder, and the real ones where they are at hand."""
+"""Fixtures: small synthetic data sets, and real image packs if they are available."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 @pytest.fixture
 def blobs() -> Arrays:
-    """Vectors of three classes, 20 training and 4 test examples each."""
+    """Vectors of three classes, with 20 training and 4 test examples per class."""
     return make_arrays(num_classes=3, per_class=20)
 
 
@@ -29,7 +29,7 @@ def make_arrays(
     y_train_clean: np.ndarray | None = None,
     clean_indices: np.ndarray | None = None,
 ) -> Arrays:
-    """Balanced vectors whose labels go round and round."""
+    """Make a balanced set of vectors with cyclic labels 0, 1, ..., K-1, 0, 1, ...."""
     count = num_classes * per_class
     labels = np.arange(count) % num_classes
     return Arrays(
@@ -45,13 +45,13 @@ def make_arrays(
 
 @pytest.fixture(scope="session")
 def arrays_of() -> Callable[..., Arrays]:
-    """The factory, for tests that need other sizes."""
+    """The factory :func:`make_arrays`, for tests that need other sizes."""
     return make_arrays
 
 
 @pytest.fixture(scope="session")
 def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """Unpack a shared image pack by name; skips the test where there are none."""
+    """A function that unpacks a shared image pack by name; skips the test if the packs are missing."""
     folder = Path(os.environ.get("VRI_SHARED_DATA", SHARED_DATA))
     if not (folder / "unpack.py").is_file():
         pytest.skip(f"no image packs in {folder}; set VRI_SHARED_DATA to the folder that holds unpack.py")

@@ -1,4 +1,4 @@
-"""Arrays: what is accepted, in which form it is kept, and what is refused with which words."""
+"""Arrays: accepted inputs, canonical forms, and error messages for invalid inputs."""
 
 from __future__ import annotations
 
@@ -63,8 +63,8 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"x_train": [[1.0]]}, "x_train is a list; give a NumPy array"),
-        ({"x_train": np.zeros(6, np.uint8)}, r"x_train has shape \(6,\); give images"),
+        ({"x_train": [[1.0]]}, "x_train is a list; expected a NumPy array"),
+        ({"x_train": np.zeros(6, np.uint8)}, r"x_train has shape \(6,\); expected images"),
         ({"x_train": np.zeros((0, 4, 5, 3), np.uint8)}, "x_train is empty"),
         ({"x_test": np.zeros((0, 4, 5, 3), np.uint8)}, "x_test is empty"),
         ({"x_train": np.zeros((6, 4, 5, 3), np.int64)}, "x_train has dtype int64; convert it to uint8"),
@@ -76,9 +76,12 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
         ({"x_test": np.zeros((3, 4, 4, 3), np.uint8)}, r"x_test has examples of shape \(4, 4, 3\) but"),
         ({"x_test": np.zeros((3, 4, 5, 3), np.float32)}, "x_test is float32 but x_train is uint8"),
         ({"y_train": np.zeros(6)}, r"y_train has dtype float64 .* \.astype\('int64'\)"),
-        ({"y_test": np.zeros(3, bool)}, "y_test has dtype bool where integers are needed"),
+        ({"y_test": np.zeros(3, bool)}, "y_test has dtype bool but must have an integer dtype"),
         ({"y_train": [0, 1, 2, 0, 1, 2]}, "y_train is a list"),
-        ({"y_train": np.zeros((6, 3), int)}, r"y_train has shape \(6, 3\); give one integer an example"),
+        (
+            {"y_train": np.zeros((6, 3), int)},
+            r"y_train has shape \(6, 3\); expected a one-dimensional array of integers",
+        ),
         ({"y_train": np.zeros(5, int)}, "y_train has 5 labels for 6 examples"),
         ({"y_train": np.array([0, 1, -1, 0, 1, 2])}, r"y_train\[2\] is -1; labels are 0 to 2"),
         ({"y_test": np.array([0, 3, 1])}, r"y_test\[1\] is 3; labels are 0 to 2"),
@@ -86,7 +89,7 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
         ({"y_train_clean": np.array([0, 1, 2, 0, 1, 9])}, r"y_train_clean\[5\] is 9"),
         ({"clean_indices": np.array([0, 6])}, r"clean_indices\[1\] is 6; the training set has 6 examples"),
         ({"clean_indices": np.array([-1, 2])}, r"clean_indices\[0\] is -1"),
-        ({"clean_indices": np.array([3, 1, 3])}, "clean_indices holds index 3 more than once"),
+        ({"clean_indices": np.array([3, 1, 3])}, "clean_indices contains index 3 more than once"),
         ({"clean_indices": np.zeros(6, bool)}, r"clean_indices has dtype bool .*flatnonzero"),
         ({"clean_indices": np.array([0]), "y_train_clean": np.zeros(6, int)}, "Both y_train_clean and clean"),
         ({"classes": ("cat",)}, "There are 1 classes"),

@@ -1,4 +1,4 @@
-"""Augmentation: against plain loops and torchvision image by image, its frequencies, and what it must not do."""
+"""Augmentation: comparison with plain loops and torchvision, frequencies, invariances and errors."""
 
 from __future__ import annotations
 
@@ -76,7 +76,7 @@ def test_an_images_change_does_not_depend_on_the_others(augmentation: Augmentati
 
 
 @every
-def test_as_many_numbers_are_drawn_for_any_images_of_a_shape(augmentation: Augmentation) -> None:
+def test_number_of_draws_depends_only_on_the_shape(augmentation: Augmentation) -> None:
     left = []
     for images in (_images(), torch.zeros_like(_images())):
         generator = generator_for(7)
@@ -95,7 +95,7 @@ def test_the_callers_random_stream_is_not_touched(augmentation: Augmentation) ->
 @pytest.mark.gpu
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="no CUDA device")
 @every
-def test_the_device_does_not_show(augmentation: Augmentation) -> None:
+def test_result_does_not_depend_on_the_device(augmentation: Augmentation) -> None:
     on_cpu, on_gpu = (augmentation(_images().to(device), generator_for(3)) for device in ("cpu", "cuda"))
     assert on_gpu.device.type == "cuda"
     # Interpolation rounds differently in a few pixels.
@@ -114,7 +114,7 @@ def test_pad_crop_is_the_crop_of_a_padded_image(mode: Any, dtype: torch.dtype) -
         np.testing.assert_array_equal(out, image[:, top : top + 12, left : left + 10])
 
 
-def test_every_offset_of_a_pad_crop_is_as_likely() -> None:
+def test_all_offsets_of_a_pad_crop_are_equally_likely() -> None:
     images = torch.zeros(5000, 1, 5, 5, dtype=torch.uint8)
     images[:, :, 2, 2] = 1
     places = PadCrop(1)(images, generator_for(0))[:, 0].flatten(1).long().argmax(-1)
@@ -149,12 +149,12 @@ def test_cutout_hides_one_square_that_the_border_may_clip(dtype: torch.dtype, fi
     heights, widths = hidden[:, 0].any(2).sum(1), hidden[:, 0].any(1).sum(1)
     assert torch.equal(hidden[:, 0].flatten(1).sum(1), heights * widths)
     assert set(heights.tolist()) == {2, 3, 4}
-    # A whole side is seen from 6 of the 9 centres.
+    # The square has its full height for 6 of the 9 centres.
     assert abs((heights == 4).float().mean().item() - 6 / 9) < 0.04
 
 
 def _of_torchvision(name: str, sign: int, magnitude: int, image: Tensor) -> Tensor:
-    """The operation as torchvision's own class applies it to one image."""
+    """Apply the operation to one image with torchvision's own class."""
     transform = v2.RandAugment(1, magnitude)
     ranges, _ = transform._AUGMENTATION_SPACE[name]
     values = ranges(31, *image.shape[-2:])
@@ -168,7 +168,7 @@ def _of_torchvision(name: str, sign: int, magnitude: int, image: Tensor) -> Tens
 @pytest.mark.parametrize("magnitude", [0, 10, 30])
 @pytest.mark.parametrize("name", OPERATIONS)
 def test_every_operation_is_torchvisions_on_each_image(name: str, magnitude: int, channels: int) -> None:
-    # Images of different brightness, so that anything taken over the batch would show.
+    # Images of different brightness reveal statistics that are computed over the batch.
     images = (_images(5, channels, 28, 32).float() * torch.linspace(0.2, 1, 5)[:, None, None, None]).byte()
     signs = (1, -1) if v2.RandAugment._AUGMENTATION_SPACE[name][1] else (1,)
     for sign in signs:
@@ -220,8 +220,8 @@ def test_rand_augment_of_a_batch_is_torchvisions_of_each_image(channels: int) ->
     assert torch.equal(found, torch.stack(expected))
 
 
-def test_the_number_of_threads_does_not_show() -> None:
-    images = _images(8, 3, 224, 224)  # large enough for PyTorch to share an operation out
+def test_result_does_not_depend_on_the_number_of_threads() -> None:
+    images = _images(8, 3, 224, 224)  # large enough for PyTorch to use several threads
     threads, made = torch.get_num_threads(), []
     try:
         for number in (1, 2):
@@ -267,27 +267,27 @@ def test_results_are_those_on_record() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: PadCrop(0), "PadCrop got padding 0; give at least 1"),
-        (lambda: PadCrop(2, mode="wrap"), "mode 'wrap'; give 'zeros' or 'reflect'"),
+        (lambda: PadCrop(0), "PadCrop got padding 0; expected a value >= 1"),
+        (lambda: PadCrop(2, mode="wrap"), "mode 'wrap'; expected 'zeros' or 'reflect'"),
         (lambda: PadCrop(10, mode="reflect")(_images(), generator_for(0)), r"cannot reflect images of \[12, 10\]"),
         (lambda: RandomCrop(0), "RandomCrop got size 0"),
-        (lambda: RandomCrop(11)(_images(), generator_for(0)), r"got images of \[12, 10\] pixels; give a smaller size"),
-        (lambda: HorizontalFlip(1.5), "probability 1.5; give one from 0 to 1"),
+        (lambda: RandomCrop(11)(_images(), generator_for(0)), r"got images of \[12, 10\] pixels; use a smaller size"),
+        (lambda: HorizontalFlip(1.5), "probability 1.5; expected a value from 0 to 1"),
         (lambda: Cutout(0), "Cutout got size 0"),
-        (lambda: Cutout(4, fill=float("nan")), "Cutout got fill nan; give a finite number"),
-        (lambda: Cutout(4, fill=300)(_images(), generator_for(0)), r"fill=300\) got uint8 images; give a fill from 0"),
+        (lambda: Cutout(4, fill=float("nan")), "Cutout got fill nan; expected a finite number"),
+        (lambda: Cutout(4, fill=300)(_images(), generator_for(0)), r"fill=300\) got uint8 images; set fill to a value"),
         (lambda: Weak(0), "PadCrop got padding 0"),
-        (lambda: Strong(magnitude=31), "magnitude 31; give 0 to 30"),
-        (lambda: Strong(cutout=-1), "Strong got cutout -1; give the side of the square, or 0 for none"),
+        (lambda: Strong(magnitude=31), "magnitude 31; expected a value from 0 to 30"),
+        (lambda: Strong(cutout=-1), "Strong got cutout -1; expected the side of the square, or 0 for no Cutout"),
         (lambda: RandAugment(0), "num_ops 0"),
-        (lambda: RandAugment(2, 31), "magnitude 31; give 0 to 30"),
+        (lambda: RandAugment(2, 31), "magnitude 31; expected a value from 0 to 30"),
         (
             lambda: Strong()(_images(dtype=torch.float32), generator_for(0)),
-            "float32 images with 3 channels; give uint8",
+            "float32 images with 3 channels; expected uint8",
         ),
-        (lambda: Weak()(torch.zeros(4, 5), generator_for(0)), "is for images; take NoAugmentation"),
+        (lambda: Weak()(torch.zeros(4, 5), generator_for(0)), "requires images; use NoAugmentation"),
     ],
 )
-def test_what_cannot_be_done_is_said(make: Callable[[], Any], complaint: str) -> None:
+def test_invalid_arguments_are_refused(make: Callable[[], Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         make()

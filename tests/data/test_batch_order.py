@@ -1,4 +1,4 @@
-"""The order of batches, which needs no state."""
+"""The stateless order of batches."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Images read one by one: files of every kind, damaged ones, and the data sets of other libraries."""
+"""Streamed images: file formats, damaged files, and data sets of other libraries."""
 
 from __future__ import annotations
 
@@ -81,13 +81,13 @@ def test_the_cameras_orientation_is_followed(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("spoil", "complaint"),
     [
-        (lambda path: path.unlink(), r"There is no image .*a\.jpg; put it there"),
-        (lambda path: path.write_bytes(path.read_bytes()[:400]), r"a\.jpg is damaged or no image"),
-        (lambda path: path.write_bytes(b""), r"a\.jpg is damaged or no image"),
-        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or no image"),
+        (lambda path: path.unlink(), r"The image .*a\.jpg does not exist; restore it"),
+        (lambda path: path.write_bytes(path.read_bytes()[:400]), r"a\.jpg is damaged or not an image"),
+        (lambda path: path.write_bytes(b""), r"a\.jpg is damaged or not an image"),
+        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or not an image"),
     ],
 )
-def test_what_cannot_be_read_is_named(tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:
+def test_unreadable_images_are_named(tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:
     for name in ("a.jpg", "b.jpg"):
         Image.fromarray(_pixels(40, 40)).save(tmp_path / name)
     spoil(tmp_path / "a.jpg")
@@ -119,7 +119,7 @@ def test_no_images_are_refused(tmp_path: Path) -> None:
 
 
 class Items(torch.utils.data.Dataset):
-    """A map-style data set of whatever it is given."""
+    """A map-style data set of the given items."""
 
     def __init__(self, items: list[Any]) -> None:
         self.items = items
@@ -156,7 +156,7 @@ def test_grey_items_become_rgb(grey: Any) -> None:
 
 @pytest.mark.parametrize("bad", [torch.zeros(3, 8, 8), np.zeros((8, 8, 7), np.uint8), np.zeros(8, np.uint8)])
 def test_items_that_are_no_images_are_refused(bad: Any) -> None:
-    with pytest.raises(UserError, match=r"Items\[0\] is .*; give a PIL image"):
+    with pytest.raises(UserError, match=r"Items\[0\] has dtype .* and shape .*; expected a PIL image"):
         DatasetImages(Items([(bad, 0)]), 8).read(0)
 
 

@@ -1,4 +1,4 @@
-"""Streamed data: the batches of resident data, whatever the number of workers and wherever one begins."""
+"""Streamed data: the same batches as resident data, for any number of workers and any first step."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vri_pyro.utils.errors import UserError
 
 
 class Counted(Streamed):
-    """Images made from their number, 3 x 8 x 8; ``broken`` cannot be read."""
+    """Images [8, 8, 3] generated from their index; the image ``broken`` cannot be read."""
 
     def __init__(self, count: int, broken: int | None = None) -> None:
         super().__init__(count, (8, 8, 3))
@@ -56,7 +56,7 @@ def _same(first: Batch, second: Batch) -> bool:
 def test_batches_are_those_of_resident_data_whatever_the_number_of_workers(workers: int, views: Any) -> None:
     expected = _resident().sequence(_plan(views=views))
     found = _streamed(workers).sequence(_plan(views=views))
-    # More than a pass, which has six batches.
+    # More than one pass of six batches.
     for step in range(9):
         assert _same(found(step), expected(step))
 

@@ -1,4 +1,4 @@
-"""Mixup that keeps the label: the same expected loss as mixing losses, and nothing else changes."""
+"""Mixup with unmixed labels: same expected loss as mixed losses, distribution of weights, dtypes and errors."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vri_pyro.utils.errors import UserError
 @pytest.mark.parametrize("alpha", [0.4, 1.0, 4.0])
 def test_keeping_the_label_has_the_expected_loss_of_mixing_the_losses(alpha: float) -> None:
     def loss(mixed: float, label: float) -> float:
-        return float(np.logaddexp(0, -label * (2 * mixed - 0.5)))  # of a logistic model, as an example
+        return float(np.logaddexp(0, -label * (2 * mixed - 0.5)))  # logistic loss, as an example
 
     (x, y), (other_x, other_y) = (1.0, 1.0), (-0.7, -1.0)
 
@@ -25,7 +25,7 @@ def test_keeping_the_label_has_the_expected_loss_of_mixing_the_losses(alpha: flo
 
     def kept(weight: float) -> float:
         first, second = weight * x + (1 - weight) * other_x, weight * other_x + (1 - weight) * x
-        return (loss(first, y) + loss(second, other_y)) / 2  # either may be the one whose label is kept
+        return (loss(first, y) + loss(second, other_y)) / 2  # each label is kept with equal probability
 
     expected = quad(lambda w: beta.pdf(w, alpha, alpha) * mixed_losses(w), 0, 1)[0]
     assert quad(lambda w: beta.pdf(w, alpha + 1, alpha) * kept(w), 0, 1)[0] == pytest.approx(expected, rel=1e-6)
@@ -33,7 +33,7 @@ def test_keeping_the_label_has_the_expected_loss_of_mixing_the_losses(alpha: flo
 
 @pytest.mark.parametrize("alpha", [0.2, 1.0])
 def test_weights_are_drawn_from_the_tilted_beta_one_an_image(alpha: float) -> None:
-    mixed = Mixup(alpha)(torch.eye(4000), generator_for(0))  # vectors in which the own part stands alone
+    mixed = Mixup(alpha)(torch.eye(4000), generator_for(0))  # the diagonal of the result is each vector's own weight
     for bound in (0.2, 0.5, 0.8, 0.95):
         share = (mixed.diagonal() <= bound).float().mean().item()
         assert share == pytest.approx(beta.cdf(bound, alpha + 1, alpha), abs=0.02)
@@ -55,5 +55,5 @@ def test_images_keep_their_dtype_and_the_seed_decides_everything() -> None:
 
 @pytest.mark.parametrize("alpha", [0.0, -1.0, float("inf"), float("nan")])
 def test_impossible_alpha_is_refused(alpha: float) -> None:
-    with pytest.raises(UserError, match=r"Mixup got alpha .*; give more than 0"):
+    with pytest.raises(UserError, match=r"Mixup got alpha .*; expected a finite value > 0"):
         Mixup(alpha)

@@ -1,4 +1,4 @@
-"""Label noise: its rates, its matrices, its stability; and the contract that every recipe keeps."""
+"""Label noise: rates, transition matrices, stable results, and the contract of every recipe."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_realised_matrix_lies_within_binomial_bounds_of_the_nominal(
     num_classes = data.draw(CLASS_COUNTS[recipe])
     per_class = 6000 // num_classes
     noisy = _apply(recipe(rate), num_classes, per_class, seed)
-    # Six standard deviations, and one count for the corners where the normal bound is too tight.
+    # Six standard deviations, plus an allowance of 1.5 counts where the normal approximation is too tight.
     spread = np.sqrt(noisy.transition * (1 - noisy.transition) / per_class)
     assert (np.abs(noisy.realised_transition - noisy.transition) <= 6 * spread + 1.5 / per_class).all()
 
@@ -198,7 +198,7 @@ def test_users_own_matrix_is_a_subclass_of_three_lines() -> None:
 @pytest.mark.parametrize("recipe", RATED)
 @pytest.mark.parametrize("rate", [-0.1, 1.1, float("nan")])
 def test_rate_that_is_no_probability_is_refused(recipe: type[Flip], rate: float) -> None:
-    with pytest.raises(UserError, match=f"{recipe.__name__} got rate {rate}; give a probability from 0 to 1"):
+    with pytest.raises(UserError, match=f"{recipe.__name__} got rate {rate}; expected a probability from 0 to 1"):
         recipe(rate)
 
 
@@ -211,12 +211,12 @@ def test_single_class_cannot_be_corrupted(recipe: type[Flip]) -> None:
 @pytest.mark.parametrize(
     ("noise", "num_classes", "message"),
     [
-        (Flip2(0.4), 2, r"Flip2\(rate=0.4\) got 2 classes; flipping to two others needs at least three"),
-        (AsymmetricCIFAR10(0.4), 7, "got 7 classes; it is defined for the 10 classes of CIFAR-10"),
-        (HierarchicalCIFAR100(0.4), 20, "got 20 classes; it is defined for the 100 classes of CIFAR-100"),
+        (Flip2(0.4), 2, r"Flip2\(rate=0.4\) got 2 classes; expected at least three"),
+        (AsymmetricCIFAR10(0.4), 7, "got 7 classes; expected the 10 classes of CIFAR-10"),
+        (HierarchicalCIFAR100(0.4), 20, "got 20 classes; expected the 100 classes of CIFAR-100"),
     ],
 )
-def test_recipe_that_needs_other_classes_says_so(noise: LabelNoise, num_classes: int, message: str) -> None:
+def test_wrong_number_of_classes_is_refused(noise: LabelNoise, num_classes: int, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _apply(noise, num_classes, 10, 0)
 

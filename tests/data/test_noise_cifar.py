@@ -1,4 +1,4 @@
-"""The noises of CIFAR: their class names and confusions, checked against the published order of classes."""
+"""CIFAR noise recipes: class names and confusions, checked against the published order of classes."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ from vri_pyro.data import AsymmetricCIFAR10, HierarchicalCIFAR100, generator_for
 from vri_pyro.data.noise.asymmetric_cifar10 import CIFAR10_CLASSES
 from vri_pyro.data.noise.hierarchical_cifar100 import CIFAR100_CLASSES, CIFAR100_SUPERCLASSES
 
-# The coarse label of each fine label, as CIFAR-100's own files pair them.
+# The coarse label of each fine label, from CIFAR-100's files.
 COARSE = (
     "4 1 14 8 0 6 7 7 18 3 3 14 9 18 7 11 3 9 7 11 6 11 5 10 7 6 13 15 3 15 0 11 1 10 12 14 16 9 11 5 "
     "5 19 8 8 15 13 14 17 18 10 16 4 17 4 2 0 17 4 18 17 10 3 2 12 12 16 12 1 9 19 2 10 0 1 16 12 9 13 15 13 "

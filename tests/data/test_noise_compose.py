@@ -1,4 +1,4 @@
-"""Composed noises: their order, their matrix, and what counts as one."""
+"""Composed noise: order of recipes, transition matrix, nesting and errors."""
 
 from __future__ import annotations
 
@@ -59,7 +59,7 @@ def test_wrong_labels_are_those_that_differ_from_the_first_ones() -> None:
     assert noisy.rate == noisy.nominal_rate == 0.0
 
 
-def test_one_recipe_is_itself() -> None:
+def test_composition_of_one_recipe_equals_the_recipe() -> None:
     assert np.array_equal(_apply(Compose((Flip(0.4),))).labels, _apply(Flip(0.4)).labels)
 
 
@@ -74,14 +74,14 @@ def test_matrix_of_instance_dependent_noise_after_another_is_the_realised_one() 
     np.testing.assert_allclose(noisy.transition, noisy.realised_transition)
 
 
-def test_composition_within_a_composition_is_taken_apart() -> None:
+def test_nested_composition_is_flattened() -> None:
     nested = Compose((Flip(0.1), Compose((PairFlip(0.2), NoNoise()))))
     assert nested == Compose((Flip(0.1), PairFlip(0.2), NoNoise()))
     assert repr(nested) == "Compose(recipes=(Flip(rate=0.1), PairFlip(rate=0.2), NoNoise()))"
 
 
 def test_composition_of_nothing_is_refused() -> None:
-    with pytest.raises(UserError, match="Compose got no recipes; give at least one"):
+    with pytest.raises(UserError, match="Compose got no recipes; expected at least one"):
         Compose(())
 
 

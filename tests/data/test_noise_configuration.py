@@ -1,4 +1,4 @@
-"""Every recipe is built by class path from plain YAML values."""
+"""Building noise recipes from class paths and plain YAML values."""
 
 from __future__ import annotations
 
@@ -72,7 +72,7 @@ def test_matrix_is_given_as_numbers_or_as_a_path(matrix: str) -> None:
 
 
 @pytest.mark.parametrize("recipe", RECIPES)
-def test_first_line_of_every_recipe_says_on_its_own_what_it_does(recipe: type[LabelNoise]) -> None:
+def test_first_docstring_line_of_every_recipe_is_a_full_sentence(recipe: type[LabelNoise]) -> None:
     first, *rest = inspect.getdoc(recipe).splitlines()  # type: ignore[union-attr]
     assert first.endswith(".")
     assert not rest or rest[0] == ""

@@ -1,4 +1,4 @@
-"""Instance-dependent noise: flip rates, the linear classifier behind it, scaling, and independence of chunks."""
+"""Instance-dependent noise: flip rates, the linear classifier, scaling, and independence of the chunk size."""
 
 from __future__ import annotations
 
@@ -107,8 +107,8 @@ def test_normals_are_standard_and_finite_at_a_double_of_zero() -> None:
 @pytest.mark.parametrize(
     ("arguments", "message"),
     [
-        ({"scaling": "pixels"}, "got scaling 'pixels'; give one of standardised, raw"),
-        ({"std": -0.1}, "got std -0.1; give a finite number of at least 0"),
+        ({"scaling": "pixels"}, "got scaling 'pixels'; expected one of standardised, raw"),
+        ({"std": -0.1}, "got std -0.1; expected a finite number >= 0"),
         ({"std": float("nan")}, "got std nan"),
         ({"std": float("inf")}, "got std inf"),
     ],

@@ -1,4 +1,4 @@
-"""Every closed-set noise at the field's rates on real Fashion-MNIST and CIFAR-10."""
+"""Closed-set noise at common rates on real Fashion-MNIST and CIFAR-10."""
 
 from __future__ import annotations
 
@@ -53,7 +53,7 @@ def test_the_realised_matrix_is_the_nominal_one_within_chance(arrays: Arrays, na
     assert split.transition is not None
     counts = count_transitions(split.true_labels, split.given_labels, 10)
     expected = counts.sum(1, keepdims=True) * split.transition
-    # Five standard deviations of a binomial, over a hundred cells.
+    # Five standard deviations of the binomial, because there are a hundred cells.
     assert (np.abs(counts - expected) <= 5 * np.sqrt(expected * (1 - split.transition)) + 1e-9).all()
     assert abs(split.realised_rate - split.nominal_rate) < 5 * np.sqrt(0.25 / NOISY)
     parts = [split.noisy_indices, split.clean_indices, split.validation_indices]

@@ -1,4 +1,4 @@
-"""Open-set noise: exact counts, images of another set, and examples of no class through the whole chain."""
+"""Open-set noise: exact counts, replacement images, and examples of no class in splits."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ few = settings(
     max_examples=25, deadline=None, derandomize=True, suppress_health_check=[HealthCheck.function_scoped_fixture]
 )
 COUNT, CLASSES = 400, 4
-# Words that name what CIFAR-10's classes show, among the names of Tiny-ImageNet's.
+# Words in Tiny-ImageNet's class names that match classes of CIFAR-10.
 CIFAR10_CLASSES = (
     *("cat", "dog", "retriever", "terrier", "chihuahua", "poodle", "frog", "bullfrog", "goose", "stork", "penguin"),
     *("albatross", "gazelle", "car", "wagon", "convertible", "limousine", "van", "gondola", "lifeboat"),
@@ -47,14 +47,14 @@ CIFAR10_CLASSES = (
 
 
 def _images(count: int, value: int | None = None, shape: tuple[int, ...] = (5, 5)) -> np.ndarray:
-    """Images of one grey each: their own number, or a value."""
+    """Constant grey images; the grey value is the index of the image, or ``value``."""
     numbers = np.arange(count) % 200 if value is None else np.full(count, value)
     return np.broadcast_to(numbers.reshape(-1, *(1 for _ in shape)), (count, *shape)).astype(np.uint8)
 
 
 @pytest.fixture
 def foreign(tmp_path: Path) -> Path:
-    """300 images, brighter than any of the data's, of three classes."""
+    """An .npz file with 300 images of three classes, brighter than all images of the data."""
     path = tmp_path / "foreign.npz"
     names = np.array(["tabby, tabby cat", "catamaran", "sports car, sport car"])
     np.savez(path, x=_images(300) // 4 + 205, y=np.arange(300) % 3, names=names)
@@ -121,7 +121,7 @@ def test_images_come_once_while_they_last_and_evenly_after(arrays: Arrays, forei
     assert set(uses(1.0)) == {1, 2}
 
 
-def test_every_example_is_as_likely_to_be_replaced(arrays: Arrays, foreign: Path) -> None:
+def test_all_examples_are_equally_likely_to_be_replaced(arrays: Arrays, foreign: Path) -> None:
     times = np.zeros(COUNT)
     for seed in range(300):
         replaced = _apply(OpenSet(foreign, 0.25), arrays, seed).replaced
@@ -153,11 +153,11 @@ def test_classes_are_excluded_by_the_other_keys_and_by_number(arrays: Arrays, tm
         ({"y": np.zeros(20, dtype=np.int64)}, "y in .*foreign.npz has 20 labels for 300 examples"),
         ({"y": np.full(300, 3)}, r"y in .*foreign.npz\[0\] is 3; labels are 0 to 2"),
         ({"y": np.zeros(300)}, "y in .*foreign.npz has dtype float64"),
-        ({"names": np.array("tabby cat")}, r"names in .*foreign.npz have shape \(\)"),
+        ({"names": np.array("tabby cat")}, r"class names in .*foreign.npz have shape \(\)"),
         ({"names": None}, "lacks classes"),
     ],
 )
-def test_classes_that_cannot_be_told_are_refused(
+def test_invalid_labels_or_class_names_are_refused(
     arrays: Arrays, foreign: Path, changes: dict[str, Any], complaint: str
 ) -> None:
     with np.load(foreign) as pack:
@@ -174,7 +174,7 @@ def test_evidential_mix_has_exact_counts(arrays: Arrays, foreign: Path, rate: fl
     assert made.replaced is not None
     opened = int(rate * share * COUNT + 1e-9)
     assert len(made.replaced.positions) == opened
-    # Redrawn labels may be right by chance, so wrong ones are at most the rest.
+    # Redrawn labels can be right by chance, so the number of wrong labels is only bounded.
     assert opened <= made.flipped.sum() <= int(rate * COUNT + 1e-9)
     assert made.open_set_rate == pytest.approx(opened / COUNT)
     np.testing.assert_allclose(made.transition.sum(1), 1.0)
@@ -203,14 +203,15 @@ def test_closed_set_noise_acts_on_the_examples_left(arrays: Arrays, foreign: Pat
 
 
 @pytest.mark.parametrize("second", [UniformExclusive(0.5), InstanceDependent(0.5)])
-def test_no_noise_is_asked_for_where_no_example_is_left(arrays: Arrays, foreign: Path, second: Any) -> None:
+def test_later_noise_is_skipped_when_no_example_is_left(arrays: Arrays, foreign: Path, second: Any) -> None:
     made = _apply(Compose((OpenSet(foreign, 1.0), second)), arrays)
     np.testing.assert_array_equal(made.labels, arrays.y_train)
     assert made.open_set_rate == made.nominal_rate == 1.0
 
 
 def test_human_labels_after_another_recipe_are_refused(foreign: Path) -> None:
-    with pytest.raises(UserError, match="HumanLabels after another recipe, which it would undo; put it first"):
+    message = "HumanLabels after another recipe, whose labels it would overwrite; put HumanLabels first"
+    with pytest.raises(UserError, match=message):
         Compose((OpenSet(foreign, 0.5), HumanLabels("human.npy")))
 
 
@@ -262,13 +263,13 @@ def test_inputs_without_replacements_are_not_copied(arrays: Arrays, foreign: Pat
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"replaced_images": None}, "one is missing"),
+        ({"replaced_images": None}, "Only one of replaced_indices and replaced_images is given"),
         ({"replaced_images": _images(3)}, "3 replaced_images for 140 replaced_indices"),
-        ({"true_labels": None}, "is of no class; give it -1"),
-        ({"true_labels": np.zeros(340, dtype=np.int64)}, "is of no class; give it -1"),
+        ({"true_labels": None}, "true label of a replaced example is not -1; set it to -1"),
+        ({"true_labels": np.zeros(340, dtype=np.int64)}, "true label of a replaced example is not -1; set it to -1"),
         ({"replaced_images": _images(140).astype(np.int32)}, "replaced_images has dtype int32"),
-        ({"replaced_indices": "clean_indices"}, "is not in the noisy part"),
-        ({"replaced_indices": "validation_indices"}, "is not in the noisy part"),
+        ({"replaced_indices": "clean_indices"}, "is not in the noisy set"),
+        ({"replaced_indices": "validation_indices"}, "is not in the noisy set"),
         ({"validation_from": "test"}, "validation_from is 'test'"),
     ],
 )
@@ -287,14 +288,14 @@ def test_a_tampered_file_is_refused(
         Split.load(path)
 
 
-def test_a_record_that_does_not_fit_the_data_is_refused(arrays: Arrays, foreign: Path) -> None:
+def test_split_that_does_not_fit_the_data_is_refused(arrays: Arrays, foreign: Path) -> None:
     split = make_split(arrays, OpenSet(foreign, 0.4), 10, 5, None, seed=2)
     assert split.replaced_images is not None
     with pytest.raises(UserError, match="replaced_images is float32 but x_train is uint8"):
         replace(split, replaced_images=split.replaced_images.astype(np.float32)).check_fits(arrays)
     with pytest.raises(UserError, match=r"replaced_images has examples of shape \(5, 4, 1\)"):
         replace(split, replaced_images=split.replaced_images[:, :, 1:]).check_fits(arrays)
-    with pytest.raises(UserError, match="true_labels are not those of the data"):
+    with pytest.raises(UserError, match="true_labels differ from the labels of the data"):
         replace(split, true_labels=np.full(len(split.noisy_indices), -1)).check_fits(arrays)
 
 
@@ -309,7 +310,7 @@ def test_replaced_examples_may_be_held_out_of_the_noisy_part(arrays: Arrays, for
     assert (seen[split.replaced_indices] >= 205).all()
 
 
-def test_a_source_may_bring_examples_of_no_class() -> None:
+def test_source_with_examples_of_no_class_is_split() -> None:
     count = 3000
     labels = np.where(np.arange(count) % 5 == 4, -1, np.arange(count) % 5)
     arrays = Arrays(_images(count), labels, _images(4), np.arange(4), tuple("abcd"), open_set=True)
@@ -324,7 +325,7 @@ def test_a_source_may_bring_examples_of_no_class() -> None:
     assert np.abs(counts - 150).max() < 4.5 * np.sqrt(600 * 0.25 * 0.75)
     assert "uniform labels for examples of no class" in split.noise
     split.check_fits(arrays)
-    # The other labels are those that the recipe alone would give.
+    # The recipe alone gives the same labels to the examples with a class.
     inside = split.noisy_indices[~outside]
     alone = UniformExclusive(0.5).apply(labels[inside], arrays.x_train, 4, generator_for(1, "noise"))
     np.testing.assert_array_equal(split.given_labels[~outside], alone.labels)
@@ -339,17 +340,17 @@ def test_observed_labels_may_be_those_of_examples_of_no_class() -> None:
     split.check_fits(arrays)
 
 
-def test_no_class_is_no_label_to_train_on() -> None:
+def test_no_class_cannot_be_a_training_label() -> None:
     labels = np.where(np.arange(100) % 5 == 0, -1, np.arange(100) % 2)
     images = _images(100), _images(2)
     arrays = Arrays(images[0], labels, images[1], np.arange(2), ("a", "b"), clean_indices=np.arange(40), open_set=True)
-    with pytest.raises(UserError, match="y_train holds -1 for examples of no class"):
+    with pytest.raises(UserError, match=r"y_train contains -1 \(examples of no class\)"):
         make_split(arrays, NoNoise(), 5, 5, None, seed=0)
-    with pytest.warns(UserWarning, match="injected on top of labels that nobody has verified"):
+    with pytest.warns(UserWarning, match="injected into unverified labels"):
         assert make_split(arrays, PairFlip(0.5), 5, 5, None, seed=0).open_set_rate == 0.2
 
 
-def test_open_set_noise_on_top_of_such_a_source_keeps_positions_right(foreign: Path) -> None:
+def test_open_set_noise_on_a_source_with_examples_of_no_class_keeps_positions(foreign: Path) -> None:
     labels = np.where(np.arange(100) % 2 == 1, -1, 0)
     arrays = Arrays(_images(100), labels, _images(4), np.zeros(4, int), ("a", "b"), open_set=True)
     made = inject(OpenSet(foreign, 0.5), arrays, np.arange(10, 90), seed=0)
@@ -358,7 +359,7 @@ def test_open_set_noise_on_top_of_such_a_source_keeps_positions_right(foreign: P
     assert (np.arange(10, 90)[made.replaced.positions] % 2 == 0).all()
 
 
-def test_human_labels_of_examples_with_a_class_are_found_beside_others(tmp_path: Path) -> None:
+def test_human_labels_are_aligned_beside_examples_of_no_class(tmp_path: Path) -> None:
     labels = np.where(np.arange(20) % 2 == 1, -1, 0)
     arrays = Arrays(_images(20), labels, _images(4), np.zeros(4, int), ("a", "b"), open_set=True)
     np.save(tmp_path / "human.npy", np.arange(20) // 10)
@@ -370,16 +371,16 @@ def test_human_labels_of_examples_with_a_class_are_found_beside_others(tmp_path:
     ("make", "complaint"),
     [
         (lambda path, arrays: OpenSet(path, 1.2), "OpenSet got rate 1.2"),
-        (lambda path, arrays: EvidentialMix(path, 0.2, -1), "share, got rate -1"),
-        (lambda path, arrays: _apply(OpenSet("nowhere.npz", 0.1), arrays), "no .npz file nowhere.npz; it holds the"),
-        (lambda path, arrays: _apply(OpenSet(path, 0.1, ("dog",)), arrays), "No class in .* has 'dog' in its name"),
+        (lambda path, arrays: EvidentialMix(path, 0.2, -1), r"EvidentialMix \(share\) got rate -1"),
+        (lambda path, arrays: _apply(OpenSet("nowhere.npz", 0.1), arrays), "no .npz file nowhere.npz; expected one"),
+        (lambda path, arrays: _apply(OpenSet(path, 0.1, ("dog",)), arrays), "No class name in .* contains 'dog'"),
         (
             lambda path, arrays: _apply(OpenSet(path, 0.1, ("cat", "catamaran", "car")), arrays),
             "leaves no image of",
         ),
     ],
 )
-def test_what_cannot_be_done_is_said(
+def test_invalid_arguments_are_refused(
     arrays: Arrays, foreign: Path, make: Callable[[Path, Arrays], Any], complaint: str
 ) -> None:
     with pytest.raises(UserError, match=complaint):
@@ -389,12 +390,12 @@ def test_what_cannot_be_done_is_said(
 @pytest.mark.parametrize("shape", [(6, 6), (5, 5, 3)])
 def test_images_of_another_shape_are_refused_with_both(arrays: Arrays, tmp_path: Path, shape: tuple[int, ...]) -> None:
     np.savez(tmp_path / "other.npz", x_train=_images(10, shape=shape))
-    with pytest.raises(UserError, match=r"are uint8 \[\d, \d, \d\] but the data's are uint8 \[5, 5, 1\]"):
+    with pytest.raises(UserError, match=r"are uint8 \[\d, \d, \d\] but the images of the data are uint8 \[5, 5, 1\]"):
         _apply(OpenSet(tmp_path / "other.npz", 0.1), arrays)
 
 
 class InMemory(Streamed):
-    """Streamed images that note the most that were read at a time."""
+    """Streamed images that record the largest number of images read at once."""
 
     def __init__(self, images: np.ndarray) -> None:
         super().__init__(len(images), images.shape[1:])
@@ -415,7 +416,7 @@ class InMemory(Streamed):
 
 def test_streamed_images_are_not_replaced(arrays: Arrays, foreign: Path) -> None:
     streamed = InMemory(np.asarray(arrays.x_train))
-    with pytest.raises(UserError, match="cannot replace streamed ones"):
+    with pytest.raises(UserError, match="cannot replace streamed images"):
         OpenSet(foreign, 0.1).apply(arrays.y_train, streamed, CLASSES, generator_for(0))
 
 
@@ -455,5 +456,5 @@ def test_real_images_are_replaced(
 
 def test_no_example_with_a_class_is_an_error() -> None:
     arrays = Arrays(_images(10), np.full(10, -1), _images(4), np.zeros(4, int), ("a", "b"), open_set=True)
-    with pytest.raises(UserError, match="No example of the noisy part belongs to a class"):
+    with pytest.raises(UserError, match="No example of the noisy set belongs to a class"):
         inject(NoNoise(), arrays, np.arange(10), seed=0)

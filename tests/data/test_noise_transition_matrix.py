@@ -1,4 +1,4 @@
-"""Noise by a matrix of one's own: from numbers and from files, and every matrix that is none."""
+"""Noise by a custom transition matrix: from numbers, from files, and errors for invalid matrices."""
 
 from __future__ import annotations
 
@@ -62,16 +62,19 @@ def test_record_names_the_file_or_the_size() -> None:
 @pytest.mark.parametrize(
     ("matrix", "message"),
     [
-        ([[1.0, 0.0], [0.0, 1.0]], r"has shape \(2, 2\) and dtype float64; give a floating matrix \[3, 3\]"),
+        ([[1.0, 0.0], [0.0, 1.0]], r"has shape \(2, 2\) and dtype float64; expected a floating matrix \[3, 3\]"),
         ([1.0, 0.0, 0.0], r"has shape \(3,\)"),
-        ([[0.5, 0.5, 0.0], [0, 1, 0], [0, 0.2, 0.7]], "Row 2 of .* is no distribution; make it sum to one"),
-        ([[1.1, -0.1, 0.0], [0, 1, 0], [0, 0, 1]], r"is -0.1 at \[0, 1\]; probabilities are not negative"),
-        ([[float("nan"), 0, 0], [0, 1, 0], [0, 0, 1]], "Row 0 of .* is no distribution"),
-        ([[1, 0, 0], [0, 1], [0, 0, 1]], "is no matrix of numbers; give as many numbers in every row"),
-        ([["a", "b", "c"]] * 3, "is no matrix of numbers"),
+        (
+            [[0.5, 0.5, 0.0], [0, 1, 0], [0, 0.2, 0.7]],
+            "Row 2 of .* is not a distribution; its entries must be non-negative and sum to one",
+        ),
+        ([[1.1, -0.1, 0.0], [0, 1, 0], [0, 0, 1]], r"is -0.1 at \[0, 1\]; probabilities must be non-negative"),
+        ([[float("nan"), 0, 0], [0, 1, 0], [0, 0, 1]], "Row 0 of .* is not a distribution"),
+        ([[1, 0, 0], [0, 1], [0, 0, 1]], "is not a matrix; expected rows of numbers of equal length"),
+        ([["a", "b", "c"]] * 3, "is not a matrix"),
     ],
 )
-def test_matrix_that_is_none_is_refused(matrix: Any, message: str) -> None:
+def test_invalid_matrix_is_refused(matrix: Any, message: str) -> None:
     with pytest.raises(UserError, match=message):
         _apply(TransitionMatrix(matrix))
 
@@ -79,13 +82,13 @@ def test_matrix_that_is_none_is_refused(matrix: Any, message: str) -> None:
 @pytest.mark.parametrize(
     ("name", "contents", "message"),
     [
-        ("matrix.npy", None, r"There is no file .*matrix\.npy; expected is an \.npy file"),
-        ("matrix.csv", None, r"There is no file .*matrix\.csv"),
-        ("matrix.npy", b"1,0\n0,1\n", r"is no sound \.npy file of numbers"),
-        ("matrix.npy", b"", r"is no sound \.npy file of numbers"),
-        ("matrix.csv", b"a,b\n1,0\n", "is no matrix"),
-        ("matrix.csv", b"1,0,0\n0,1\n", "is no matrix"),
-        ("matrix.csv", b"\xff\xfe\x00", "is no matrix"),
+        ("matrix.npy", None, r"The file .*matrix\.npy does not exist; expected an \.npy file"),
+        ("matrix.csv", None, r"The file .*matrix\.csv does not exist"),
+        ("matrix.npy", b"1,0\n0,1\n", r"is not a valid \.npy file of numbers"),
+        ("matrix.npy", b"", r"is not a valid \.npy file of numbers"),
+        ("matrix.csv", b"a,b\n1,0\n", "does not contain a matrix"),
+        ("matrix.csv", b"1,0,0\n0,1\n", "does not contain a matrix"),
+        ("matrix.csv", b"\xff\xfe\x00", "does not contain a matrix"),
         ("matrix.csv", b"", "has shape"),
     ],
 )
@@ -99,10 +102,10 @@ def test_unusable_file_is_refused(tmp_path: Path, name: str, contents: bytes | N
 def test_archive_under_an_arrays_name_is_refused(tmp_path: Path) -> None:
     with (tmp_path / "matrix.npy").open("wb") as file:
         np.savez(file, matrix=np.eye(3))
-    with pytest.raises(UserError, match=r"is an \.npz file by its contents"):
+    with pytest.raises(UserError, match=r"has the contents of an \.npz file"):
         _apply(TransitionMatrix(tmp_path / "matrix.npy"))
 
 
 def test_file_of_another_kind_is_refused_when_named() -> None:
-    with pytest.raises(UserError, match=r"got the file T\.txt; give an \.npy or a \.csv file"):
+    with pytest.raises(UserError, match=r"got the file T\.txt; expected an \.npy or \.csv file"):
         TransitionMatrix("T.txt")

@@ -1,4 +1,4 @@
-"""A user's own .npz file: read without pickle, and every way that it can be broken."""
+"""NpzFile: reading without pickle, and errors for damaged or invalid files."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ def test_stored_class_names_are_kept_and_allow_classes_without_examples(tmp_path
 
 
 @pytest.mark.parametrize("known", [{"y_train_clean": np.array([0, 1, 2, 2, 1, 0])}, {"clean_indices": np.array([5])}])
-def test_what_is_known_of_the_truth_is_read(tmp_path: Path, known: dict[str, np.ndarray]) -> None:
+def test_true_labels_and_clean_indices_are_read(tmp_path: Path, known: dict[str, np.ndarray]) -> None:
     arrays = NpzFile(_written(tmp_path, **known)).load()
     for key, values in known.items():
         assert np.array_equal(getattr(arrays, key), values)
@@ -53,12 +53,16 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
 
 
 def test_mistyped_key_is_warned_of(tmp_path: Path) -> None:
-    with pytest.warns(UserWarning, match=r"holds clean_indicies, which is not read; known are .*clean_indices"):
+    with pytest.warns(
+        UserWarning, match=r"contains unknown keys clean_indicies, which are ignored; known keys are .*clean_indices"
+    ):
         NpzFile(_written(tmp_path, clean_indicies=np.array([5]))).load()
 
 
 def test_missing_file_is_named_with_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(UserError, match=r"no file .*nowhere\.npz; expected .* x_train, y_train, x_test, y_test"):
+    with pytest.raises(
+        UserError, match=r"The file .*nowhere\.npz does not exist; expected .* x_train, y_train, x_test, y_test"
+    ):
         NpzFile(tmp_path / "nowhere.npz").load()
 
 
@@ -91,7 +95,7 @@ def test_damaged_array_is_named(tmp_path: Path) -> None:
 def test_missing_key_is_named_beside_those_that_are_there(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=np.zeros((2, 2)), labels=np.zeros(2))
-    with pytest.raises(UserError, match=r"lacks y_train, x_test, y_test \(it holds x_train, labels\)"):
+    with pytest.raises(UserError, match=r"lacks y_train, x_test, y_test \(it contains x_train, labels\)"):
         NpzFile(path).load()
 
 
@@ -104,7 +108,7 @@ def test_object_arrays_are_not_unpickled(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"y_train": np.array([0, 1, 2, 0, 1, 255])}, "No label is 3 although the largest is 255"),
+        ({"y_train": np.array([0, 1, 2, 0, 1, 255])}, "No label is 3 although the largest label is 255"),
         ({"y_train": np.array([-1, 1, 2, 0, 1, 2])}, r"mine\.npz: y_train\[0\] is -1"),
         ({"y_train": np.zeros(6), "y_test": np.zeros(3)}, "y_train has dtype float64"),
         ({"y_train": np.zeros(6, int), "y_test": np.zeros(3, int)}, "There are 1 classes"),

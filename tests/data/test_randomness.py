@@ -1,4 +1,4 @@
-"""Seeded streams: stable, independent by purpose."""
+"""Seeded random streams: stability, independence between purposes, and distributions."""
 
 from __future__ import annotations
 
@@ -44,5 +44,5 @@ def test_rows_that_do_not_quite_sum_to_one_stay_in_range() -> None:
 
 
 def test_negative_seed_is_refused() -> None:
-    with pytest.raises(UserError, match="seed is -1; give an integer of at least 0"):
+    with pytest.raises(UserError, match="seed is -1; expected an integer >= 0"):
         generator_for(-1, "split")

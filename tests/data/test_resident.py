@@ -1,4 +1,4 @@
-"""Data on the device: gathered, standardised, and the statistics for it."""
+"""Data held on the device: gathering, standardisation and its statistics."""
 
 from __future__ import annotations
 

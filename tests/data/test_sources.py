@@ -1,4 +1,4 @@
-"""Sources: the embedded digits, and torchvision's sets from local copies that the tests write."""
+"""Sources: the embedded digits, and torchvision's sets from small local copies."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def test_fashion_mnist_is_read_from_its_local_copy(tmp_path: Path) -> None:
 
 
 def test_cifar10_is_read_from_its_local_copy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    # The copy is made up, so its checksums are not the real ones.
+    # The copy is synthetic, so its checksums differ from the real ones.
     monkeypatch.setattr(cifar, "check_integrity", lambda *_: True)
     parts = {f"data_batch_{i}": 10 for i in range(1, 6)} | {"test_batch": 10}
     _write_cifar(tmp_path / "cifar-10-batches-py", parts, "labels", ("batches.meta", "label_names"), 10)
@@ -80,10 +80,11 @@ def test_cifar100_is_read_from_its_local_copy(tmp_path: Path, monkeypatch: pytes
     ("source", "place"),
     [(FashionMNIST, "FashionMNIST/raw"), (CIFAR10, "cifar-10-batches-py"), (CIFAR100, "cifar-100-python")],
 )
-def test_missing_copy_says_what_is_expected_where(
+def test_missing_copy_is_refused_with_the_expected_place(
     tmp_path: Path, source: type[FashionMNIST | CIFAR10 | CIFAR100], place: str
 ) -> None:
-    with pytest.raises(UserError, match=rf"no sound copy of {source.__name__}: .*{place}; .*`download: true`"):
+    message = rf"The local copy of {source.__name__} is missing or damaged; .*{place}; .*`download: true`"
+    with pytest.raises(UserError, match=message):
         source(tmp_path).load()
 
 
@@ -91,7 +92,7 @@ def test_truncated_copy_is_refused(tmp_path: Path) -> None:
     _write_fashion_mnist(tmp_path)
     images = tmp_path / "FashionMNIST" / "raw" / "train-images-idx3-ubyte"
     images.write_bytes(images.read_bytes()[:-5])
-    with pytest.raises(UserError, match="no sound copy of FashionMNIST"):
+    with pytest.raises(UserError, match="local copy of FashionMNIST is missing or damaged"):
         FashionMNIST(tmp_path).load()
 
 

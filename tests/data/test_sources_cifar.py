@@ -1,4 +1,4 @@
-"""CIFAR with human labels and CIFAR-80N, and torchvision's other sets, from small local copies."""
+"""CIFAR-10N, CIFAR-100N, CIFAR-80N and torchvision's other sets, from small local copies."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from vri_pyro.utils.errors import UserError
 
 @pytest.fixture(autouse=True)
 def _any_checksum(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The copies are made up, so their checksums are not the real ones."""
+    """Disable the checksums, since the copies are synthetic."""
     for module in (cifar, mnist, svhn):
         monkeypatch.setattr(module, "check_integrity", lambda *_: True)
 
@@ -73,7 +73,7 @@ def test_human_labels_must_belong_to_the_images(tmp_path: Path, clean: np.ndarra
     _cifar10(tmp_path)
     if clean is not None:
         torch.save({"clean_label": clean, "worse_label": clean}, tmp_path / "CIFAR-10_human.pt")
-    expected = "There is no file .*CIFAR-10_human.pt" if clean is None else "was made for other data"
+    expected = "The file .*CIFAR-10_human.pt does not exist" if clean is None else "was made for other data"
     with pytest.raises(UserError, match=expected):
         CIFAR10N(tmp_path).load()
 
@@ -86,7 +86,7 @@ def test_cifar80n_has_the_published_rate(tmp_path: Path, noise: Any) -> None:
     assert len(arrays.y_test) == 160
     assert (arrays.y_test < 80).all()
     split = make_split(arrays, noise, 1, 0, None, seed=0)
-    # Uniform labels of the other twenty classes are wrong with certainty: 0.2 + 0.8ρ, but for the clean set taken out.
+    # Labels of the last 20 classes are always wrong. The rate is thus 0.2 + 0.8ρ, up to the removed clean set.
     outside = 1200 / (6000 - 80)
     assert split.open_set_rate == pytest.approx(outside)
     assert split.nominal_rate == pytest.approx(outside + (1 - outside) * noise.rate)
@@ -132,11 +132,11 @@ def test_svhn_is_read_with_channels_last_and_ten_as_zero(tmp_path: Path) -> None
 @pytest.mark.parametrize(
     ("source", "place"), [(MNIST, "MNIST/raw"), (KMNIST, "KMNIST/raw"), (SVHN, "train_32x32.mat and test_32x32.mat")]
 )
-def test_missing_copies_say_what_is_expected_where(
+def test_missing_copies_are_refused_with_the_expected_place(
     tmp_path: Path, source: Callable[[Path], Any], place: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.undo()
-    with pytest.raises(UserError, match=f"expected are its files at .*{place}; put them there, set `download: true`"):
+    with pytest.raises(UserError, match=f"expected its files at .*{place}; put them there, set `download: true`"):
         source(tmp_path).load()
 
 
@@ -145,5 +145,5 @@ def test_damaged_files_are_no_sound_copy(tmp_path: Path) -> None:
     raw.mkdir(parents=True)
     for name in ("train-images-idx3", "train-labels-idx1", "t10k-images-idx3", "t10k-labels-idx1"):
         (raw / f"{name}-ubyte").write_bytes(gzip.compress(b"no"))
-    with pytest.raises(UserError, match="There is no sound copy of MNIST"):
+    with pytest.raises(UserError, match="The local copy of MNIST is missing or damaged"):
         MNIST(tmp_path).load()

@@ -1,4 +1,4 @@
-"""Sources in their published layouts, built small; sound ones, and damaged ones, which must say what is wrong."""
+"""Sources on disk, in small copies of their published layouts, intact and damaged."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def _lines(path: Path, *lines: str) -> None:
 
 
 def food101n(root: Path) -> Source:
-    """Two dishes with six images each; of either, the first three are verified, one of them found wrong."""
+    """Two dishes with six images each; the first three images of a dish are verified, and one of them is wrong."""
     meta = root / "Food-101N_release" / "meta"
     keys = [f"{dish}/{number}.jpg" for dish in ("apple_pie", "waffles") for number in range(6)]
     for number, key in enumerate(keys):
@@ -62,7 +62,7 @@ def food101n(root: Path) -> Source:
 
 
 def clothing1m(root: Path) -> Source:
-    """Twenty noisy images, the last of which is in the test set too, and fourteen verified ones a part."""
+    """Twenty noisy images and three verified sets of fourteen; the last noisy image is also in the test set."""
     keys = {part: [f"images/{part}/{number}.jpg" for number in range(14)] for part in ("train", "val", "test")}
     noisy = [*(f"images/0/{number}.jpg" for number in range(19)), keys["test"][0]]
     for number, key in enumerate([*noisy, *(key for part in keys.values() for key in part)]):
@@ -78,7 +78,7 @@ def clothing1m(root: Path) -> Source:
 
 
 def animal10n(root: Path) -> Source:
-    """Three training and one test image of each animal; the first of each is trusted."""
+    """Three training images and one test image per animal; the first training image of each is trusted."""
     for label in range(10):
         for number in range(3):
             _image(root / "training" / f"{label}_{number:06d}.jpg", label)
@@ -88,7 +88,7 @@ def animal10n(root: Path) -> Source:
 
 
 def mini_webvision(root: Path) -> Source:
-    """Three classes, of which two are taken."""
+    """Three classes, of which the source uses two."""
     _lines(root / "info" / "synsets.txt", "n01 tench, Tinca tinca", "n02 goldfish", "n03 shark")
     names = [f"google/q000{label}/{number}.jpg" for label in range(3) for number in range(4)]
     _lines(root / "info" / "train_filelist_google.txt", *(f"{name} {i // 4}" for i, name in enumerate(names)))
@@ -102,7 +102,7 @@ def mini_webvision(root: Path) -> Source:
 
 
 def image_folder(root: Path) -> Source:
-    """Cats and dogs; the validation part has no dog, and there are files to be passed over."""
+    """Cats and dogs, with no dog in the validation part, and with some files to ignore."""
     for part, count in (("noisy", 4), ("clean", 2), ("validation", 1), ("test", 2)):
         for label in ("cat", "dog"):
             for number in range(count if (part, label) != ("validation", "dog") else 0):
@@ -137,7 +137,7 @@ def csv_table(root: Path) -> Source:
 
 
 def parquet_table(root: Path) -> Source:
-    """The same in a .parquet file, elsewhere."""
+    """The same images listed in a .parquet file in another folder."""
     csv_table(root / "images")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), root / "table.parquet")
     return Table(root / "table.parquet", root=root / "images", size=8)
@@ -157,7 +157,7 @@ def hugging_face(root: Path) -> Source:
 
 
 class Pairs(torch.utils.data.Dataset):
-    """Images and labels; ``targets`` where asked for."""
+    """Pairs of images and labels, optionally with ``targets``."""
 
     def __init__(self, count: int, targets: bool = False) -> None:
         self.count, self.read = count, 0
@@ -173,7 +173,7 @@ class Pairs(torch.utils.data.Dataset):
 
 
 class Endless(torch.utils.data.IterableDataset):
-    """No map-style data set."""
+    """An iterable data set, which is not map-style."""
 
     def __iter__(self) -> Iterator[tuple[Image.Image, int]]:
         yield from ()
@@ -189,7 +189,7 @@ BUILDERS: list[Callable[[Path], Source]] = [
     *(csv_table, parquet_table, hugging_face, torch_datasets),
 ]
 every = pytest.mark.parametrize("build", BUILDERS, ids=lambda build: build.__name__)
-pytestmark = pytest.mark.filterwarnings("ignore:1 images of the noisy list are in a verified set:UserWarning")
+pytestmark = pytest.mark.filterwarnings("ignore:1 images of the noisy list are also in a verified set:UserWarning")
 
 
 def _load(build: Callable[[Path], Source], root: Path) -> Arrays:
@@ -216,13 +216,13 @@ def test_a_split_of_it_leaks_nothing(build: Callable[[Path], Source], tmp_path: 
     assert set(split.clean_indices) == set(arrays.clean_indices)
     assert isinstance(arrays.x_train, Streamed)
     names = {part: {arrays.x_train.name(i) for i in getattr(split, f"{part}_indices")} for part in ("noisy", "clean")}
-    if build is not torch_datasets and build is not hugging_face:  # whose parts are numbered alike
+    if build is not torch_datasets and build is not hugging_face:  # the names in their parts are the same numbers
         assert not names["noisy"] & names["clean"]
         tests = {arrays.x_test.name(i) for i in range(len(arrays.x_test))}  # type: ignore[union-attr]
         assert not tests & (names["noisy"] | names["clean"])
 
 
-def test_food101n_trusts_what_was_found_right(tmp_path: Path) -> None:
+def test_food101n_trusts_labels_verified_as_correct(tmp_path: Path) -> None:
     arrays = _load(food101n, tmp_path)
     assert arrays.classes == ("apple_pie", "waffles")
     assert arrays.clean_indices is not None
@@ -239,7 +239,7 @@ def test_food101n_trusts_what_was_found_right(tmp_path: Path) -> None:
 @pytest.mark.filterwarnings("default")
 def test_clothing1m_leaves_verified_images_out_of_the_noisy_part(tmp_path: Path) -> None:
     source = clothing1m(tmp_path)
-    with pytest.warns(UserWarning, match="1 images of the noisy list are in a verified set too"):
+    with pytest.warns(UserWarning, match="1 images of the noisy list are also in a verified set; they are excluded"):
         arrays = source.load()
     assert arrays.num_classes == 14
     assert len(arrays.y_train) == 19 + 14 + 14
@@ -263,18 +263,18 @@ def test_animal10n_reads_labels_from_names(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("build", [animal10n, mini_webvision], ids=lambda build: build.__name__)
-def test_sets_without_verified_labels_say_so(build: Callable[[Path], Source], tmp_path: Path) -> None:
+def test_sets_without_verified_labels_warn(build: Callable[[Path], Source], tmp_path: Path) -> None:
     source = type(build(tmp_path))(tmp_path, size=8, **({"num_classes": 2} if build is mini_webvision else {}))
-    with pytest.warns(UserWarning, match="has no verified labels, so that the clean set is drawn from its noisy ones"):
+    with pytest.warns(UserWarning, match="has no verified labels, so the clean set is drawn from its noisy labels"):
         arrays = source.load()
     assert arrays.clean_indices is None
     split = make_split(arrays, NoNoise(), 1, 0, None, seed=0)
-    assert split.true_labels is None  # what was observed is no truth
+    assert split.true_labels is None  # observed labels are not treated as true labels
     assert not split.verified
 
 
 @pytest.mark.parametrize("build", [image_folder, csv_table, hugging_face, torch_datasets], ids=lambda b: b.__name__)
-def test_sets_that_are_right_can_be_said_to_be(build: Callable[[Path], Source], tmp_path: Path) -> None:
+def test_labels_can_be_declared_verified(build: Callable[[Path], Source], tmp_path: Path) -> None:
     assert not _load(build, tmp_path).verified
     assert dataclasses.replace(build(tmp_path / "again"), verified=True).load().verified  # type: ignore[type-var]
 
@@ -293,7 +293,7 @@ def test_mini_webvision_takes_the_first_classes_and_either_test_set(tmp_path: Pa
     assert (other.x_test[0:1] == 50).all()
 
 
-def test_image_folder_has_the_parts_that_are_there(tmp_path: Path) -> None:
+def test_image_folder_reads_the_existing_parts(tmp_path: Path) -> None:
     arrays = _load(image_folder, tmp_path)
     assert arrays.classes == ("cat", "dog")
     assert np.bincount(arrays.y_train).tolist() == [7, 6]
@@ -301,12 +301,12 @@ def test_image_folder_has_the_parts_that_are_there(tmp_path: Path) -> None:
 
 
 @pytest.mark.filterwarnings("default")
-def test_image_folder_without_a_clean_part_says_what_follows(tmp_path: Path) -> None:
+def test_image_folder_without_a_clean_part_warns(tmp_path: Path) -> None:
     source = image_folder(tmp_path)
     (tmp_path / "clean").rename(tmp_path / "elsewhere")
     with (
         pytest.warns(UserWarning, match="put trusted images into clean/"),
-        pytest.warns(UserWarning, match="The validation part is not used without a clean part"),
+        pytest.warns(UserWarning, match="The validation part is ignored because there is no clean part"),
     ):
         arrays = source.load()
     assert len(arrays.y_train) == 8
@@ -345,43 +345,59 @@ DAMAGE: list[tuple[Callable[[Path], Source], Callable[[Path], Any], str]] = [
     (
         food101n,
         lambda r: (r / META / "imagelist.tsv").unlink(),
-        "There is no .*imagelist.tsv; expected",
+        "imagelist.tsv does not exist; expected the list of images",
     ),
     (
         food101n,
         lambda r: (r / "food-101/meta/test.txt").unlink(),
-        "There is no .*test.txt; expected is the test list",
+        "test.txt does not exist; expected the test list",
     ),
-    (food101n, lambda r: _spoil(r / META / "imagelist.tsv", "pizza/1.jpg"), "line 14: 'pizza' is no"),
-    (food101n, lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg"), "has not 2 fields"),
-    (food101n, lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg\t7"), "neither 0 nor 1"),
+    (food101n, lambda r: _spoil(r / META / "imagelist.tsv", "pizza/1.jpg"), "line 14: 'pizza' is not a class"),
+    (
+        food101n,
+        lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg"),
+        "expected 2 fields but got 'waffles/1.jpg'",
+    ),
+    (
+        food101n,
+        lambda r: _spoil(r / META / "verified_val.tsv", "waffles/1.jpg\t7"),
+        "verification label is '7'; expected 0 or 1",
+    ),
     (
         food101n,
         lambda r: _spoil(r / META / "verified_val.tsv", "waffles/9.jpg\t1"),
         "1 verified images",
     ),
-    (clothing1m, lambda r: (r / "clean_label_kv.txt").unlink(), "There is no .*clean_label_kv.txt; expected"),
+    (clothing1m, lambda r: (r / "clean_label_kv.txt").unlink(), "clean_label_kv.txt does not exist; expected"),
     (clothing1m, lambda r: _shorter(r / "noisy_label_kv.txt"), "has no label for images/"),
     (
         clothing1m,
         lambda r: _spoil(r / "noisy_label_kv.txt", "a.jpg 14"),
-        "line 21: '14' is no class; classes",
+        "line 21: '14' is not a class; classes",
     ),
-    (clothing1m, lambda r: _shorter(r / "category_names_eng.txt"), "has 11 lines instead of 14"),
+    (clothing1m, lambda r: _shorter(r / "category_names_eng.txt"), "has 11 lines; expected 14"),
     (animal10n, lambda r: (r / "training" / "cat.jpg").write_text(""), "does not begin with a label from 0 to 9"),
-    (animal10n, lambda r: (r / "testing").rename(r / "tests"), "There is no .*testing; expected is a folder of"),
-    (animal10n, lambda r: _spoil(r / "trusted.txt", "3_9.jpg"), "line 11: there is no 3_9.jpg in training/"),
+    (animal10n, lambda r: (r / "testing").rename(r / "tests"), "testing does not exist; expected a folder of"),
+    (animal10n, lambda r: _spoil(r / "trusted.txt", "3_9.jpg"), "line 11: 3_9.jpg does not exist in training/"),
     (animal10n, lambda r: [path.unlink() for path in (r / "testing").glob("*")], "has no test images"),
-    (mini_webvision, lambda r: _spoil(r / "info/train_filelist_google.txt", "a.jpg"), "'a.jpg' has not 2 fields"),
-    (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is no class"),
-    (mini_webvision, lambda r: _lines(r / "info/synsets.txt", "n01 tench"), "names 1 classes but num_classes is 2"),
-    (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "names google/no.jpg, which is not in"),
-    (image_folder, lambda r: (r / "test").rename(r / "tests"), "There is no .*test; expected is a folder with the"),
+    (
+        mini_webvision,
+        lambda r: _spoil(r / "info/train_filelist_google.txt", "a.jpg"),
+        "expected 2 fields but got 'a.jpg'",
+    ),
+    (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is not a class"),
+    (mini_webvision, lambda r: _lines(r / "info/synsets.txt", "n01 tench"), "has 1 classes but num_classes is 2"),
+    (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "contains google/no.jpg, which is not in"),
+    (image_folder, lambda r: (r / "test").rename(r / "tests"), "test does not exist; expected a folder with one"),
     (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "label": "b"}]), "lacks the columns split"),
     (csv_table, lambda r: _spoil(r / "table.csv", "z.png,,train"), "row 15: label is empty"),
-    (csv_table, lambda r: _spoil(r / "table.csv", "z.png,cat,dev"), "row 15: split is 'dev'; give one of train, noisy"),
-    (parquet_table, lambda r: (r / "table.parquet").write_bytes(b"PAR1 no"), "damaged or no .parquet file"),
-    (hugging_face, lambda r: (r / "saved" / "dataset_dict.json").unlink(), "holds no data set"),
+    (
+        csv_table,
+        lambda r: _spoil(r / "table.csv", "z.png,cat,dev"),
+        "row 15: split is 'dev'; expected one of train, no",
+    ),
+    (parquet_table, lambda r: (r / "table.parquet").write_bytes(b"PAR1 no"), "damaged or not a .parquet file"),
+    (hugging_face, lambda r: (r / "saved" / "dataset_dict.json").unlink(), "does not contain a data set"),
 ]
 
 
@@ -398,11 +414,11 @@ def test_a_damaged_tree_is_named(
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda r: Table(r / "table.xlsx"), "There is no .*table.xlsx"),
-        (lambda r: HuggingFace(r / "nowhere"), "There is no .*nowhere; expected is a folder written by save_to_disk"),
+        (lambda r: Table(r / "table.xlsx"), "table.xlsx does not exist"),
+        (lambda r: HuggingFace(r / "nowhere"), "nowhere does not exist; expected a folder written by save_to_disk"),
         (lambda r: HuggingFace(r / "saved", train="training"), "has no split 'training'"),
         (lambda r: HuggingFace(r / "saved", label="y"), "has no column 'y'"),
-        (lambda r: TorchDatasets(Endless(), Pairs(2)), "without a length or items"),
+        (lambda r: TorchDatasets(Endless(), Pairs(2)), "without __len__ or __getitem__"),
         (lambda r: TorchDatasets(Pairs(0), Pairs(2)), "train part is empty"),
         (lambda r: MiniWebVision(r, num_classes=1), "num_classes is 1"),
     ],
@@ -418,5 +434,5 @@ def test_no_image_is_read_while_loading(tmp_path: Path) -> None:
     for path in tmp_path.rglob("*.PNG"):
         path.write_bytes(b"no image")
     arrays = source.load()
-    with pytest.raises(UserError, match="is damaged or no image"):
+    with pytest.raises(UserError, match="is damaged or not an image"):
         arrays.x_train[:1]

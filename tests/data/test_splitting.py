@@ -1,4 +1,4 @@
-"""Making a split: disjoint, balanced, seeded; the three states of knowledge; every impossible request."""
+"""Splitting: disjoint, balanced and seeded parts; known and unknown true labels; errors for invalid sizes."""
 
 from __future__ import annotations
 
@@ -124,14 +124,14 @@ def test_trusted_examples_are_shared_between_validation_and_clean_set(
     assert split.noise == "observed"
 
 
-def test_trusted_examples_that_are_not_asked_for_do_not_become_noisy(arrays_of: Callable[..., Arrays]) -> None:
+def test_unused_trusted_examples_do_not_become_noisy(arrays_of: Callable[..., Arrays]) -> None:
     split = _split(arrays_of(3, 20, clean_indices=np.arange(30)), clean_per_class=1)
     assert len(split.clean_indices) == 3
     assert split.noisy_indices.min() == 30
 
 
 def test_noise_injected_beside_trusted_examples_makes_the_truth_known(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.warns(UserWarning, match=r"Flip\(rate=1.0\) is injected on top of labels that nobody has verified"):
+    with pytest.warns(UserWarning, match=r"Flip\(rate=1.0\) is injected into unverified labels"):
         split = _split(arrays_of(3, 20, clean_indices=np.arange(30)), noise=Flip(1.0))
     assert split.realised_rate == 1.0
     assert split.noise == "Flip(rate=1.0)"
@@ -147,13 +147,13 @@ def test_class_without_trusted_examples_is_warned_of_by_name(arrays_of: Callable
 @pytest.mark.parametrize(
     ("changes", "message"),
     [
-        ({"clean_per_class": -1}, "clean_per_class is -1; give 0 or more"),
-        ({"clean_per_class": None}, "clean_per_class is not set and the data name no clean_indices"),
-        ({"validation_per_class": -1}, "validation_per_class is -1; give 0 or more"),
-        ({"clean_per_class": 18}, "Class 'class 0' has 20 examples to draw from, but 18 clean and 3 valid"),
-        ({"clean_per_class": 17}, "No examples are left for the noisy part"),
+        ({"clean_per_class": -1}, "clean_per_class is -1; expected a value >= 0"),
+        ({"clean_per_class": None}, "clean_per_class is not set and the data have no clean_indices"),
+        ({"validation_per_class": -1}, "validation_per_class is -1; expected a value >= 0"),
+        ({"clean_per_class": 18}, "Class 'class 0' has only 20 examples, but 18 clean and 3 valid"),
+        ({"clean_per_class": 17}, "No examples are left for the noisy set"),
         ({"noisy_size": 46}, "noisy_size is 46 but only 45 examples are left"),
-        ({"noisy_size": 0}, "noisy_size is 0; give 1 or more"),
+        ({"noisy_size": 0}, "noisy_size is 0; expected a value >= 1"),
         ({"seed": -1}, "The seed is -1"),
     ],
 )
@@ -167,17 +167,17 @@ def test_noise_is_not_injected_into_labels_that_are_noisy_already(
     arrays_of: Callable[..., Arrays], noise: LabelNoise
 ) -> None:
     arrays = arrays_of(3, 20, y_train_clean=np.arange(60) % 3)
-    with pytest.raises(UserError, match="y_train is noisy already"):
+    with pytest.raises(UserError, match="y_train is already noisy"):
         _split(arrays, noise=noise)
 
 
 def test_class_with_too_few_trusted_examples_is_named(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.raises(UserError, match="Class 'class 2' has 1 examples"):
+    with pytest.raises(UserError, match="Class 'class 2' has only 1 examples"):
         _split(arrays_of(3, 20, clean_indices=np.array([0, 3, 6, 1, 4, 7, 2])), clean_per_class=None)
 
 
 def test_validation_set_that_leaves_no_clean_example_is_refused(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.raises(UserError, match="3 validation examples a class leave none of the trusted ones"):
+    with pytest.raises(UserError, match="With 3 validation examples per class, no trusted examples are left"):
         _split(arrays_of(3, 20, clean_indices=np.arange(9)), clean_per_class=None)
 
 

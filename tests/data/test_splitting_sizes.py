@@ -1,4 +1,4 @@
-"""Splits by other sizes: stratified clean sets, validation from the noisy part, given sets, and a saved split again."""
+"""Splits with other sizes: stratified clean sets, validation from the noisy set, given sets, and reused splits."""
 
 from __future__ import annotations
 
@@ -109,7 +109,7 @@ def test_another_datas_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="60 training examples but the data have 50"):
         SplitSizes(file=tmp_path / "split.npz").split(_arrays([30, 20]), NoNoise(), seed=0)
     labels = _arrays([30, 30])
-    with pytest.raises(UserError, match="are not those of the data"):
+    with pytest.raises(UserError, match="differ from the labels of the data"):
         SplitSizes(file=tmp_path / "split.npz").split(replace(labels, y_train=1 - labels.y_train), NoNoise(), seed=0)
 
 
@@ -117,24 +117,24 @@ def test_another_datas_split_is_refused(tmp_path: Path) -> None:
     ("make", "complaint"),
     [
         (lambda: _split(_arrays([30, 30]), clean_size=0), "clean_size is 0"),
-        (lambda: _split(_arrays([30, 30]), clean_size=57), "clean_size is 57 but 56 trusted examples are left"),
+        (lambda: _split(_arrays([30, 30]), clean_size=57), "clean_size is 57 but only 56 trusted examples are left"),
         (
             lambda: _split(_arrays([4, 40]), clean_size=33, validation_per_class=2),
-            "Class 'class 0' has 4 examples to draw from, but 3 clean and 2 validation",
+            "Class 'class 0' has only 4 examples, but 3 clean and 2 validation",
         ),
         (lambda: _split(_arrays([30, 30]), validation_from="test"), "validation_from is 'test'"),
         (
             lambda: _split(_arrays([30, 30]), validation_from="noisy", validation_per_class=29),
-            "Class 'class 0' has 28 examples",
+            "Class 'class 0' has only 28 examples",
         ),
         (
             lambda: _split(_arrays([30, 30]), validation_from="noisy", validation_per_class=28),
-            "leave none for the noisy part",
+            "uses all examples and leaves none for the noisy set",
         ),
         (lambda: _arrays([5, 5], validation_indices=np.array([1])), "without clean_indices"),
         (
             lambda: _arrays([5, 5], clean_indices=np.array([1, 2]), validation_indices=np.array([2])),
-            "share 1 examples, the first of them index 2",
+            "share 1 examples, the first at index 2",
         ),
     ],
 )

@@ -1,4 +1,4 @@
-"""Labels that nobody has verified are not taken for the truth unasked, and a changed list of images is told."""
+"""Unverified labels are not treated as true labels, and a changed list of images is detected."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ def _split(arrays: Arrays, noise: Any = NoNoise(), clean: int | None = 2) -> Spl
     return make_split(arrays, noise, clean, 2, None, seed=0)
 
 
-def test_their_truth_is_unknown(arrays_of: Callable[..., Arrays], tmp_path: Path) -> None:
+def test_true_labels_of_unverified_data_are_unknown(arrays_of: Callable[..., Arrays], tmp_path: Path) -> None:
     split = _split(replace(arrays_of(3, 20), verified=False))
     assert split.true_labels is None
     assert split.noise == "observed"
@@ -48,8 +48,8 @@ def test_trusted_part_and_truth_are_verified_whatever_the_rest(arrays_of: Callab
     assert known.realised_rate == 1
 
 
-def test_noise_on_top_of_them_is_warned_of(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.warns(UserWarning, match="injected on top of labels that nobody has verified; NoNoise leaves"):
+def test_noise_injected_into_unverified_labels_warns(arrays_of: Callable[..., Arrays]) -> None:
+    with pytest.warns(UserWarning, match="injected into unverified labels; use NoNoise"):
         split = _split(replace(arrays_of(3, 20), verified=False), Flip(0.5))
     assert split.true_labels is not None
     assert split.caveat is not None
@@ -74,10 +74,10 @@ def test_split_is_of_the_list_that_it_was_made_from(tmp_path: Path) -> None:
     again = Split.load(tmp_path / "split.npz")
     again.check_fits(_listed(tmp_path / "moved as a whole", names))
     for other in ([*names[2:4], *names[:2], *names[4:]], [*names[:-1], "renamed.png"]):
-        with pytest.raises(UserError, match="another list of training images: one was added, moved, renamed"):
+        with pytest.raises(UserError, match="a different list of training images: an image was added, moved, renamed"):
             again.check_fits(_listed(tmp_path, other))
 
 
-def test_split_of_before_there_were_listings_still_fits(tmp_path: Path) -> None:
+def test_split_saved_without_a_listing_still_fits(tmp_path: Path) -> None:
     arrays = _listed(tmp_path, [f"{number}.png" for number in range(20)])
     replace(_split(arrays), listing=None).check_fits(arrays)

@@ -1,4 +1,4 @@
-"""Diagnostics are tested in double precision."""
+"""Run the diagnostics tests in double precision."""
 
 from __future__ import annotations
 

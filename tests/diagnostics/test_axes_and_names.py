@@ -1,4 +1,4 @@
-"""What sites and their axes are called in ArviZ, and what is refused before any work is done."""
+"""Tests of the names of sites and axes in ArviZ, and of argument checks."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def convert(model: Callable[..., Any], *args: Any, **options: Any) -> Any:
 
 
 @pytest.mark.parametrize("observation", [torch.tensor(1.0), torch.arange(5.0), torch.ones(4, 1)])
-def test_observation_that_a_plate_repeats_is_repeated(observation: Tensor) -> None:
+def test_observation_is_expanded_to_its_plates(observation: Tensor) -> None:
     def model() -> None:
         mean = pyro.sample("mean", dist.Normal(0, 1))
         with pyro.plate("outer", 4, dim=-2), pyro.plate("inner", 5, dim=-1):
@@ -49,7 +49,7 @@ def test_observation_that_a_plate_repeats_is_repeated(observation: Tensor) -> No
 
 @pytest.mark.parametrize("rows", [3, 5])
 @pytest.mark.parametrize("named", [True, False])
-def test_events_of_a_deterministic_value_are_not_taken_for_the_plate(rows: int, named: bool) -> None:
+def test_event_dimensions_of_a_deterministic_site_are_not_mistaken_for_the_plate(rows: int, named: bool) -> None:
     x = torch.randn(rows, 2)
 
     def model(y: Tensor) -> None:
@@ -63,7 +63,7 @@ def test_events_of_a_deterministic_value_are_not_taken_for_the_plate(rows: int, 
     np.testing.assert_allclose(tree.posterior.shares.sum("class" if named else "shares_dim_0"), 1)
 
 
-def test_deterministic_values_of_one_of_two_plates_have_that_one() -> None:
+def test_deterministic_sites_in_one_of_two_plates_have_its_dimension() -> None:
     def model() -> None:
         a = pyro.sample("a", dist.Normal(0, 1))
         with pyro.plate("outer", 4, dim=-2), pyro.plate("inner", 5, dim=-1):
@@ -104,7 +104,7 @@ def test_slashes_of_scoped_names_become_dots() -> None:
         pyro.sample("a/b", dist.Normal(0, 1))
         pyro.sample("a.b", dist.Normal(0, 1))
 
-    with pytest.raises(UserError, match=r"two sites or arrays are called 'a\.b' where '/' becomes '\.'"):
+    with pytest.raises(UserError, match=r"two sites or arrays are named 'a\.b' once '/' becomes '\.'"):
         convert(twins)
 
 
@@ -125,13 +125,13 @@ def _draw_of(name: str) -> Callable[[Tensor], None]:
         ("other", {"constant_data": {"row": [1, 2, 3]}, "dims": {"row": ["row"]}}),
     ],
 )
-def test_variable_of_a_dimensions_name_is_refused(name: str, options: dict[str, Any]) -> None:
-    with pytest.raises(UserError, match="is a dimension and a variable"):
+def test_variable_named_as_a_dimension_raises(name: str, options: dict[str, Any]) -> None:
+    with pytest.raises(UserError, match="names both a dimension and a variable"):
         convert(_draw_of(name), Y, **options)
 
 
 @pytest.mark.parametrize("batch", [torch.randn(3), torch.randn(3, 2)])
-def test_batch_that_stands_for_indices_makes_no_coordinates(batch: Tensor) -> None:
+def test_batch_as_subsample_gives_no_coordinates(batch: Tensor) -> None:
     def model() -> None:
         mean = pyro.sample("mean", dist.Normal(0, 1))
         with pyro.plate("row", 1000, subsample=batch):
@@ -140,14 +140,14 @@ def test_batch_that_stands_for_indices_makes_no_coordinates(batch: Tensor) -> No
     assert convert(model).observed_data["row"].values.tolist() == [0, 1, 2]
 
 
-def test_names_that_do_not_fit_are_refused_before_the_draws() -> None:
+def test_wrong_names_raise_before_the_draws() -> None:
     runs = []
 
     def model(y: Tensor) -> None:
         runs.append(y)
         mean_of(y)
 
-    with pytest.raises(UserError, match="coords has 'rows', which is no dimension"):
+    with pytest.raises(UserError, match="coords has 'rows', which is not a dimension"):
         convert(model, Y, coords={"rows": [1, 2, 3]}, num_draws=1000)
     assert len(runs) < 20
 
@@ -155,34 +155,36 @@ def test_names_that_do_not_fit_are_refused_before_the_draws() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"groups": "posterior"}, "groups is 'posterior'; give a list of names"),
-        ({"num_draws": 10.0}, r"num_draws is 10\.0; give a whole number"),
-        ({"chunk_size": 0}, "chunk_size is 0; give a whole number, at least 1"),
-        ({"coords": {"row": 3}}, "coords of 'row' have 0 dimensions; give a list"),
-        ({"constant_data": {"x": [[1], [2, 3]]}}, "constant_data has 'x', which is no array"),
+        ({"groups": "posterior"}, "groups is 'posterior'; expected a list of group names"),
+        ({"num_draws": 10.0}, r"num_draws is 10\.0; expected an integer >= 1"),
+        ({"chunk_size": 0}, "chunk_size is 0; expected an integer >= 1"),
+        ({"coords": {"row": 3}}, "coords of 'row' have 0 dimensions; expected a list of values"),
+        ({"constant_data": {"x": [[1], [2, 3]]}}, "constant_data contains 'x', which is not an array"),
     ],
 )
-def test_options_of_another_kind_are_refused(options: dict[str, Any], message: str) -> None:
+def test_options_of_wrong_type_raise(options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         convert(mean_of, Y, **options)
 
 
 def test_model_and_guide_must_be_callables_of_pyro() -> None:
-    with pytest.raises(UserError, match="the guide is of type NoneType; give a Pyro guide"):
+    with pytest.raises(UserError, match="the guide is of type NoneType; expected a Pyro guide"):
         from_pyro_svi(mean_of, None, Y)  # type: ignore[arg-type]
     guide = AutoNormal(mean_of)
     svi = pyro.infer.SVI(mean_of, guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
-    with pytest.raises(UserError, match="the model is of type SVI; give a Pyro model, such as the one that SVI"):
+    message = "the model is of type SVI; expected a Pyro model, such as the one passed to SVI"
+    with pytest.raises(UserError, match=message):
         from_pyro_svi(svi, guide, Y)
 
 
-def test_guide_that_draws_once_what_the_model_has_in_a_plate_is_refused() -> None:
+def test_latent_in_a_plate_of_the_model_alone_raises() -> None:
     def model(y: Tensor) -> None:
         with pyro.plate("row", len(y)):
             z = pyro.sample("z", dist.Normal(0, 1))
             pyro.sample("y", dist.Normal(z, 1), obs=y)
 
-    with pytest.raises(UserError, match=r"the guide draws 'z' in shape \(\), the model in \(3,\); use the same plates"):
+    message = r"'z' has shape \(\) in the guide and \(3,\) in the model; use the same plates"
+    with pytest.raises(UserError, match=message):
         from_pyro_svi(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y)
 
 
@@ -191,14 +193,15 @@ def test_observations_in_no_plate_have_a_likelihood_and_no_predictions() -> None
         mean = pyro.sample("mean", dist.Normal(0, 1))
         pyro.sample("y", dist.Normal(mean, 1), obs=y)
 
-    with pytest.raises(UserError, match=r"'y' is observed in shape \(3,\) and predicted in \(\); put it in a plate"):
+    message = r"'y' has shape \(3,\) when observed and \(\) when sampled; put the site in a plate"
+    with pytest.raises(UserError, match=message):
         convert(model, Y)
     tree = convert(model, Y, groups=["posterior", "log_likelihood"])
     by_hand = dist.Normal(torch.as_tensor(tree.posterior["mean"].values)[..., None], 1).log_prob(Y)
     np.testing.assert_allclose(tree.log_likelihood.y, by_hand, rtol=1e-5)
 
 
-def test_plate_asked_for_over_which_the_guide_does_not_factorise_is_refused() -> None:
+def test_data_plate_over_which_the_guide_does_not_factorise_raises() -> None:
     def model(y: Tensor) -> None:
         with pyro.plate("row", len(y)):
             z = pyro.sample("z", dist.Normal(0, 1))
@@ -208,7 +211,7 @@ def test_plate_asked_for_over_which_the_guide_does_not_factorise_is_refused() ->
         from_pyro_svi(model, AutoMultivariateNormal(model), Y, data_plate="row")
 
 
-def test_prior_that_makes_impossible_parameters_is_named() -> None:
+def test_prior_with_invalid_parameters_raises() -> None:
     def model() -> None:
         share = pyro.sample("share", dist.Normal(0.5, 100))
         pyro.sample("y", dist.Bernoulli(share), obs=torch.tensor(1.0))
@@ -216,7 +219,8 @@ def test_prior_that_makes_impossible_parameters_is_named() -> None:
     def guide() -> None:
         pyro.sample("share", dist.Uniform(0.2, 0.8))
 
-    with pytest.raises(UserError, match=r"cannot be drawn from for prior .* groups without prior and prior_predictive"):
+    message = r"cannot be sampled for prior .* leave prior and prior_predictive out of groups"
+    with pytest.raises(UserError, match=message):
         from_pyro_svi(model, guide, num_draws=30)
 
 

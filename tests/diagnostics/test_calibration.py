@@ -1,4 +1,4 @@
-"""Calibration against its definitions, and predictions under the prior."""
+"""Tests of calibration measures against their definitions, and of the prior predictive."""
 
 from __future__ import annotations
 
@@ -18,12 +18,12 @@ from vri_pyro.utils.errors import UserError
 
 
 def drawn(size: int, temperature: float = 1.0) -> tuple[Tensor, Tensor]:
-    """Logits, and labels drawn from softmax(logits / temperature)."""
+    """Return logits, and labels drawn from softmax(logits / temperature)."""
     logits = 3 * torch.randn(size, 5, dtype=torch.float64)
     return logits, torch.multinomial((logits / temperature).softmax(-1), 1).squeeze(-1)
 
 
-def test_scores_are_their_definitions() -> None:
+def test_scores_equal_their_definitions() -> None:
     logits, labels = drawn(200)
     p = logits.softmax(-1)
     found = calibration(p, labels, bins=10)
@@ -34,7 +34,7 @@ def test_scores_are_their_definitions() -> None:
     assert found.confidence == pytest.approx(float(p.max(-1).values.mean()))
 
 
-def test_curve_is_what_the_expected_calibration_error_is_made_of() -> None:
+def test_expected_calibration_error_follows_from_the_reliability_curve() -> None:
     logits, labels = drawn(500, temperature=3.0)
     found = calibration(logits.softmax(-1), labels, bins=7)
     curve = found.reliability
@@ -49,14 +49,14 @@ def test_curve_is_what_the_expected_calibration_error_is_made_of() -> None:
             assert math.isnan(curve.confidence[number])
 
 
-def test_predictions_that_are_quite_sure_are_in_the_last_bin() -> None:
+def test_predictions_with_confidence_one_are_in_the_last_bin() -> None:
     rows = torch.tensor([[1.0, 0.0]] * 20 + [[0.97, 0.03]] * 20, dtype=torch.float64)
     found = calibration(rows, torch.tensor([0] * 19 + [1] + [0] * 20))
     assert found.reliability.counts.tolist() == [0] * 14 + [40]
     assert found.ece == pytest.approx(abs(39 / 40 - (1 + 0.97) / 2))
 
 
-def test_probability_a_rounding_above_one_is_one() -> None:
+def test_probability_above_one_by_rounding_counts_as_one() -> None:
     sure = torch.tensor([[1 + 1e-7, 0.0]] * 10, dtype=torch.float64)
     found = calibration(sure, torch.tensor([0] * 7 + [1] * 3))
     assert found.ece == pytest.approx(0.3, abs=1e-6)
@@ -69,12 +69,12 @@ def test_calibrated_predictions_have_a_small_error_and_overconfident_ones_a_larg
 
 
 @pytest.mark.parametrize("temperature", [0.1, 0.5, 1.0, 4.0])
-def test_temperature_is_the_one_that_the_labels_were_drawn_at(temperature: float) -> None:
+def test_temperature_of_the_labels_is_recovered(temperature: float) -> None:
     logits, labels = drawn(20_000, temperature)
     assert fitted_temperature(logits, labels) == pytest.approx(temperature, rel=0.06)
 
 
-def test_few_examples_that_are_all_right_do_not_make_the_classifier_certain() -> None:
+def test_few_correct_examples_do_not_push_the_temperature_to_its_bound() -> None:
     logits, labels = 5 * torch.eye(4), torch.arange(4)
     assert 0.7 < fitted_temperature(logits, labels) < 1
     assert fitted_temperature(logits.repeat(10_000, 1), labels.repeat(10_000)) < 0.5
@@ -87,10 +87,10 @@ def test_temperature_stays_within_its_bounds() -> None:
     assert fitted_temperature(logits.repeat(1000, 1), wrong) == pytest.approx(20, rel=1e-3)
 
 
-def test_bad_questions_are_refused() -> None:
+def test_invalid_arguments_raise() -> None:
     with pytest.raises(UserError, match=r"probabilities have shape \[0, 3\] and labels \[0\]"):
         calibration(torch.zeros(0, 3), torch.zeros(0, dtype=torch.int64))
-    with pytest.raises(UserError, match="bins is 0"):
+    with pytest.raises(UserError, match="bins is 0; expected an integer >= 1"):
         calibration(torch.ones(2, 1), torch.zeros(2, dtype=torch.int64), bins=0)
 
 
@@ -98,7 +98,7 @@ def output() -> ClassifierOutput:
     return ClassifierOutput(2 * torch.randn(6, 3), torch.randn(6, 4))
 
 
-def test_prediction_under_the_prior_draws_the_vector_without_the_label() -> None:
+def test_prior_predictive_averages_over_draws_from_the_prior() -> None:
     model, seen = Rectification(4, 3), output()
     torch.manual_seed(1)
     found = prior_predictive(model, seen, draws=30)
@@ -106,12 +106,12 @@ def test_prediction_under_the_prior_draws_the_vector_without_the_label() -> None
     total = torch.zeros(6, 3)
     for _ in range(30):
         total += (model.link(model.prior(seen.features).sample()) * seen.logits).softmax(-1) / 30
-        torch.distributions.Categorical(logits=total).sample()  # the model goes on to draw the label
+        torch.distributions.Categorical(logits=total).sample()  # the model also samples the label
     assert found is not None
     torch.testing.assert_close(found, total.detach())
 
 
-def test_priors_that_share_the_guides_network_and_gates_predict_too() -> None:
+def test_prior_predictive_works_for_masked_priors_and_gates() -> None:
     masked = Rectification(4, 3, MaskedGuide)
     masked.bind(DiagonalNormal(4, 3, hidden=(5,)))
     for model in (masked, GatedRectification(4, 3), WeightedCrossEntropy(4, 3)):
@@ -120,5 +120,5 @@ def test_priors_that_share_the_guides_network_and_gates_predict_too() -> None:
         torch.testing.assert_close(found.sum(-1), torch.ones(6))
 
 
-def test_without_a_latent_of_an_example_there_is_no_other_prediction_than_the_classifiers() -> None:
+def test_prior_predictive_is_none_without_per_example_latents() -> None:
     assert prior_predictive(CrossEntropy(4, 3), output()) is None

@@ -1,4 +1,4 @@
-"""The measures of collapse where they are known, and runs that were made to collapse."""
+"""Tests of the collapse measures against known values, and on runs trained to collapse."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ def measured(shift: float, pull: float, scale: float):
     return collapse(model, Fixed(shift, pull, scale), halves)["v"]
 
 
-def test_measures_are_those_by_hand() -> None:
+def test_measures_equal_closed_forms() -> None:
     found = measured(0.5, 0.7, 0.4)
     means = (0.5 * Y + 0.7 * OUTPUT.features[:, 0]).numpy()
     kl = (means**2 + 0.4**2 - 1) / 2 - np.log(0.4)
@@ -69,20 +69,20 @@ def test_measures_are_those_by_hand() -> None:
     [
         ((0.5, 0.5, 0.01), "collapsed to a point: its standard deviation is 0.01, below 0.05"),
         ((0.01, 0.0, 1.0), "collapsed to the prior: the KL is"),
-        ((0.01, 1.0, 0.5), "ignores the label: it explains 0.0"),
+        ((0.01, 1.0, 0.5), "ignores the label: the label explains 0.0"),
     ],
 )
-def test_each_way_has_its_verdict(guide: tuple[float, float, float], verdict: str) -> None:
+def test_each_form_of_collapse_has_its_verdict(guide: tuple[float, float, float], verdict: str) -> None:
     found = measured(*guide)
     assert found.verdict.startswith(verdict)
     assert not found.sound
 
 
-def test_units_that_do_not_vary_are_inactive() -> None:
+def test_constant_units_are_inactive() -> None:
     assert measured(0.0, 0.0, 0.5).active_units == 0
 
 
-def test_guide_without_closed_moments_is_measured_by_draws() -> None:
+def test_moments_without_closed_form_are_estimated_from_draws() -> None:
     model = Rectification(5, CLASSES, StandardNormal)
     found = collapse(model, NormalisingFlow(5, CLASSES, hidden=(4,)), [(OUTPUT, Y)])["v"]
     assert np.isnan(found.kl_per_dimension).all()
@@ -100,7 +100,7 @@ class TwoModes(Guide):
             pyro.sample("v", mixture)
 
 
-def test_mixture_of_each_example_is_measured_by_draws_of_its_own() -> None:
+def test_mixture_moments_are_estimated_separately_for_each_example() -> None:
     size = 15
     output = ClassifierOutput(OUTPUT.logits[:size], OUTPUT.features[:size])
     found = collapse(Rectification(5, CLASSES, StandardNormal), TwoModes(), [(output, Y[:size])])["v"]
@@ -109,7 +109,7 @@ def test_mixture_of_each_example_is_measured_by_draws_of_its_own() -> None:
 
 
 @pytest.mark.parametrize("prior", [VampPrior, MixtureOfNormals])
-def test_prior_without_closed_moments_is_measured_on_any_number_of_examples(prior: type[Prior]) -> None:
+def test_prior_moments_without_closed_form_are_estimated_for_any_batch_size(prior: type[Prior]) -> None:
     model, guide = Rectification(5, CLASSES, prior), DiagonalNormal(5, CLASSES, hidden=(4,))
     model.bind(guide)
     found = collapse(model, guide, [(OUTPUT, Y)])["v"]
@@ -118,8 +118,8 @@ def test_prior_without_closed_moments_is_measured_on_any_number_of_examples(prio
     assert found.prior_std == pytest.approx(drawn.std(0).mean().item(), rel=0.1)
 
 
-def test_nothing_to_look_at_is_refused() -> None:
-    with pytest.raises(UserError, match="there are no latents of examples to look at"):
+def test_no_batches_raise() -> None:
+    with pytest.raises(UserError, match="there are no per-example latents to measure"):
         collapse(Rectification(5, CLASSES), DiagonalNormal(5, CLASSES), [])
 
 
@@ -131,7 +131,7 @@ RUNS = {
         *(*KL, "--method.kl_weight", "100", *RECTIFICATION, "--method.model.prior", "vri_pyro.models.StandardNormal"),
         *PAIR,
     ),
-    "to a point": (  # as the paper has it: prior and posterior narrow together, at no cost in KL
+    "to a point": (  # as described in the paper: prior and posterior shrink together, which costs no KL
         *(*KL, "--method.kl_weight", "1", *RECTIFICATION, "--method.model.prior", "vri_pyro.models.LearnedNormal"),
         *("--method.model.prior.log_variance_bounds", "[-16,-8]", *PAIR),
     ),
@@ -144,7 +144,7 @@ VERDICTS = {"to the prior": "collapsed to the prior", "to a point": "collapsed t
 
 
 @pytest.mark.parametrize("way", RUNS)
-def test_run_made_to_collapse_is_seen_to(way: str, tmp_path: Path) -> None:
+def test_collapse_of_a_trained_run_is_detected(way: str, tmp_path: Path) -> None:
     torch.set_default_dtype(torch.float32)
     shared = ["--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "--optimizer.lr", "0.01"]
     shared += ["--epochs", "40", "--threads", "1", "--quiet", "true", "--output", str(tmp_path / "run")]

@@ -1,4 +1,4 @@
-"""Draws made at once are those made one by one, or are refused."""
+"""Tests that vectorised draws equal single draws, or raise."""
 
 from __future__ import annotations
 
@@ -48,10 +48,10 @@ NO_PREDICTIONS = ("posterior", "log_likelihood", "sample_stats", "prior")
 
 
 @pytest.mark.parametrize("model", MODELS)
-def test_pair_that_does_not_broadcast_is_refused(model: Callable[..., Any]) -> None:
+def test_pair_that_does_not_broadcast_raises(model: Callable[..., Any]) -> None:
     guide = AutoNormal(model, init_scale=1.0)
     from_pyro_svi(model, guide, Y, num_draws=6, groups=NO_PREDICTIONS)
-    with pytest.raises(UserError, match=r"made at once.*use chunk_size=1"):
+    with pytest.raises(UserError, match=r"computed at once.*use chunk_size=1"):
         from_pyro_svi(model, guide, Y, num_draws=6, chunk_size=3, groups=NO_PREDICTIONS)
 
 
@@ -72,7 +72,7 @@ def test_pair_that_broadcasts_passes(guide: Callable[..., Any]) -> None:
     np.testing.assert_allclose(tree.log_likelihood.y.values, by_hand, rtol=1e-6)
 
 
-def test_plate_of_deterministic_values_alone_makes_room_too() -> None:
+def test_plate_with_only_deterministic_sites_is_supported() -> None:
     def model(y: Tensor) -> None:
         mean = pyro.sample("mean", dist.Normal(0, 1))
         with pyro.plate("row", len(y), dim=-1):
@@ -84,7 +84,7 @@ def test_plate_of_deterministic_values_alone_makes_room_too() -> None:
     np.testing.assert_allclose(tree.posterior.double.values.ravel(), 2 * tree.posterior["mean"].values.ravel())
 
 
-def test_network_that_draws_itself_is_named_as_such() -> None:
+def test_network_with_its_own_randomness_raises() -> None:
     network = torch.nn.Dropout(0.5)
 
     def model(y: Tensor) -> None:
@@ -92,18 +92,18 @@ def test_network_that_draws_itself_is_named_as_such() -> None:
         pyro.deterministic("kept", network(z), event_dim=1)
 
     guide = AutoNormal(model)
-    with pytest.raises(UserError, match=r"'kept' is another one each time for the same latents; call eval\(\)"):
+    with pytest.raises(UserError, match=r"'kept' differs between two runs with the same latents; call eval\(\)"):
         from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2)
     network.eval()
     assert from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2).posterior.kept.shape == (1, 4, 20)
 
 
-def test_sites_that_come_and_go_are_named() -> None:
+def test_site_missing_in_some_draws_raises() -> None:
     def model(y: Tensor) -> None:
         pyro.sample("z", dist.Normal(0, 1))
         if torch.rand(()) < 0.5:
             pyro.deterministic("sometimes", torch.tensor(1.0))
 
     for _ in range(10):
-        with pytest.raises(UserError, match="'sometimes' is not there in every draw"):
+        with pytest.raises(UserError, match="'sometimes' is missing or has another shape in some draws"):
             from_pyro_svi(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y, num_draws=40, chunk_size=2)

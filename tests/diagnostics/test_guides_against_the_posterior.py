@@ -1,4 +1,4 @@
-"""A guide trained on the ELBO agrees with NUTS and is calibrated; guides that are wrong are found out."""
+"""Tests of elbo_trained, nuts_agreement and simulation_based_calibration on right and wrong guides."""
 
 from __future__ import annotations
 
@@ -29,7 +29,7 @@ class Conjugate(nn.Module):
 
 
 class Amortised(nn.Module):
-    """The conjugate model's posterior, shifted and stretched; right at 0 and 1."""
+    """The conjugate model's posterior, shifted and scaled; exact for shift 0 and scale 1."""
 
     def __init__(self, shift: float = 0.0, scale: float = 1.0) -> None:
         super().__init__()
@@ -48,7 +48,7 @@ def calibration(guide: nn.Module):
     ]
 
 
-def test_guide_trained_on_the_elbo_finds_the_posterior_and_leaves_the_original() -> None:
+def test_guide_trained_on_the_elbo_finds_the_posterior_and_the_original_is_unchanged() -> None:
     y = torch.randn(6, 2)
     start = Amortised(0.7, 3.0)
     found = elbo_trained(Conjugate(), start, lambda: (6, y), steps=400, lr=0.05)
@@ -57,7 +57,7 @@ def test_guide_trained_on_the_elbo_finds_the_posterior_and_leaves_the_original()
     assert start.shift.item() == pytest.approx(0.7)
 
 
-def test_nothing_but_the_copy_is_trained() -> None:
+def test_only_the_copy_is_trained() -> None:
     output, y = ClassifierOutput(torch.randn(4, 3), torch.randn(4, 5)), torch.tensor([0, 1, 2, 0])
     model, guide = Rectification(5, 3), DiagonalNormal(5, 3, hidden=(4,))
     before = [p.clone() for p in model.parameters()]
@@ -71,10 +71,10 @@ def test_exact_posterior_is_calibrated() -> None:
     assert found.p_value > 0.01
     assert found.coverage == pytest.approx(0.9, abs=0.04)
     assert found.spread == pytest.approx(1, abs=0.06)
-    assert found.verdict.startswith("calibrated, as far as 400 simulations tell")
+    assert found.verdict.startswith("calibrated, according to 400 simulations")
 
 
-def test_prior_is_told_from_the_posterior_by_the_likelihood() -> None:
+def test_likelihood_ranks_distinguish_prior_from_posterior() -> None:
     class Prior(Amortised):
         def forward(self, size: int, y: Tensor) -> None:
             with pyro.plate("data", size):
@@ -89,19 +89,19 @@ def test_prior_is_told_from_the_posterior_by_the_likelihood() -> None:
     assert set(exact) == {"z", "log p(y)"}
     assert exact["log p(y)"].transforms.shape == (400, 1)
     assert exact["log p(y)"].verdict.startswith("calibrated")
-    assert prior["z"].verdict.startswith("calibrated")  # on average over data it is right
+    assert prior["z"].verdict.startswith("calibrated")  # on average over data, the prior is calibrated
     assert prior["log p(y)"].verdict.startswith("not calibrated: misplaced")
     assert prior["log p(y)"].transforms.mean() > 0.6
 
 
-def test_guides_that_lack_what_they_are_compared_on_are_refused() -> None:
-    with pytest.raises(UserError, match="the guide draws no latents"):
+def test_guide_without_the_latents_raises() -> None:
+    with pytest.raises(UserError, match="the guide samples no latents"):
         simulation_based_calibration(Conjugate(), lambda *_: None, 3, given=lambda drawn: (3, drawn["y"]))
-    with pytest.raises(UserError, match="the guide does not draw 'z', which NUTS did"):
+    with pytest.raises(UserError, match="the guide does not sample 'z', which NUTS did"):
         nuts_agreement({"z": torch.zeros(5, 2)}, lambda: pyro.sample("other", dist.Normal(0, 1)))
 
 
-def test_exact_posterior_is_calibrated_however_many_simulations_there_are() -> None:
+def test_exact_posterior_is_calibrated_for_many_simulations_and_discrete_latents() -> None:
     precise = simulation_based_calibration(
         Conjugate(), Amortised(), 2000, given=lambda drawn: (2000, drawn["y"]), simulations=5
     )
@@ -131,21 +131,21 @@ def test_exact_posterior_is_calibrated_however_many_simulations_there_are() -> N
         ((-0.2, 1.0), "not calibrated: misplaced"),
     ],
 )
-def test_wrong_guides_are_found_out(guide: tuple[float, float], verdict: str) -> None:
+def test_wrong_guides_are_detected(guide: tuple[float, float], verdict: str) -> None:
     found = calibration(Amortised(*guide))
     assert found.p_value < 0.01
     assert verdict in found.verdict
 
 
-def test_guide_with_a_latent_of_its_own_is_refused() -> None:
+def test_guide_with_an_extra_latent_raises() -> None:
     def guide(size: int, y: Tensor) -> None:
         pyro.sample("other", dist.Normal(0, 1))
 
-    with pytest.raises(UserError, match="the guide draws 'other', which the model does not"):
+    with pytest.raises(UserError, match="the guide samples 'other', which the model does not"):
         simulation_based_calibration(Conjugate(), guide, 3, given=lambda drawn: (3, drawn["y"]), simulations=1)
 
 
-def test_comparison_of_two_normals_is_the_closed_form() -> None:
+def test_comparison_of_two_normals_equals_the_closed_form() -> None:
     drawn, exact = 0.5 + 0.8 * torch.randn(40_000), torch.randn(40_000)
     found = compare(drawn, exact)
     assert found.shift.item() == pytest.approx(0.5, abs=0.03)
@@ -165,7 +165,7 @@ def test_guide_trained_on_the_elbo_agrees_with_nuts_on_the_rectification_model()
     trained = elbo_trained(model, guide, lambda: (output, y), steps=400, lr=2e-2)
     found = nuts_agreement(exact, trained, output, y)["v"]
     assert found.shift.shape == (2, classes)
-    # 0.1 and 10% are what the two may differ by; the rest is the error of 800 draws, three standard errors of each.
+    # Guide and posterior may differ by 0.1 and 10%; the rest is three standard errors of estimates from 800 draws.
     assert found.shift.abs().max() < 0.1 + 3 * (2 / 800) ** 0.5
     assert (found.scale - 1).abs().max() < 0.1 + 3 * (1 / 800) ** 0.5
     assert (found.coverage - 0.9).abs().max() < 0.03 + 3 * (2 * 0.09 / 800) ** 0.5

@@ -1,4 +1,4 @@
-"""k-hat and the bounds, where they are known."""
+"""Tests of Pareto k-hat and the bounds against known values."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k, r
 from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
-PRECISION = 5.0  # of the posterior of a unit prior and noise 0.5
+PRECISION = 5.0  # posterior precision for a unit prior and noise of scale 0.5
 
 
 def model(y: Tensor) -> None:
@@ -34,8 +34,8 @@ def tree_of(widths: Tensor, num_draws: int = 2000) -> object:
     return from_pyro_svi(model, guide, Y, num_draws=num_draws, chunk_size=500, groups=["sample_stats"])
 
 
-def test_narrow_guide_has_the_tail_that_theory_gives_it() -> None:
-    """Normal weights, target wider by a factor r: the ratio's tail index is k = 1 - 1/r², of either sign."""
+def test_narrow_guide_has_the_theoretical_tail_index() -> None:
+    """For a normal guide and a normal target wider by a factor r, the weights' tail index is k = 1 - 1/r²."""
     tree = tree_of(torch.tensor([0.5, 0.8, 1.0, 1.5]), num_draws=20_000)
     found = pareto_k(tree)  # type: ignore[arg-type]
     assert found.dims == ("data",)
@@ -45,7 +45,7 @@ def test_narrow_guide_has_the_tail_that_theory_gives_it() -> None:
     assert found.values[3] < 0.2
 
 
-def test_bounds_meet_at_the_posterior_and_their_gap_is_the_divergence() -> None:
+def test_bounds_are_equal_at_the_posterior_and_their_gap_is_the_kl() -> None:
     widths = torch.tensor([0.8, 1.0, 1.0, 1.3])
     found = bounds(tree_of(widths, num_draws=20_000))  # type: ignore[arg-type]
     evidence = stats.norm.logpdf(Y.numpy(), 0, math.hypot(1, 0.5))
@@ -56,7 +56,7 @@ def test_bounds_meet_at_the_posterior_and_their_gap_is_the_divergence() -> None:
     assert (found.gap >= -1e-12).all()
 
 
-def test_point_has_no_weights_to_speak_of() -> None:
+def test_point_mass_guide_has_infinite_k_hat_and_gap() -> None:
     tree = from_pyro_svi(model, AutoDelta(model), Y, num_draws=30)
     assert (pareto_k(tree) == np.inf).all()
     assert (bounds(tree).elbo == -np.inf).all()
@@ -64,7 +64,7 @@ def test_point_has_no_weights_to_speak_of() -> None:
     assert rightness(pareto_k(tree), bounds(tree)).startswith("not the model's posterior: k-hat is above 0.7 for 100%")
 
 
-def test_weights_too_far_apart_for_a_tail_are_no_sign_of_a_good_guide() -> None:
+def test_weights_too_spread_out_for_a_tail_have_high_k_hat() -> None:
     def far(y: Tensor) -> None:
         with pyro.plate("data", len(y)):
             pyro.sample("z", dist.Normal(300.0, torch.tensor([2.0, 0.5, 20.0, 1.0])))
@@ -75,7 +75,7 @@ def test_weights_too_far_apart_for_a_tail_are_no_sign_of_a_good_guide() -> None:
 
 
 @pytest.mark.parametrize(("middle", "vanishing"), [(0.0, 0.5), (3.0, 0.07), (-3.0, 0.99)])
-def test_draws_of_no_density_do_not_make_the_others_alike(middle: float, vanishing: float) -> None:
+def test_draws_of_zero_density_do_not_count_as_equal_weights(middle: float, vanishing: float) -> None:
     def positive(y: Tensor) -> None:
         z = pyro.sample("z", dist.Normal(0, 1))
         pyro.factor("positive", torch.where(z > 0, 0.0, -torch.inf))
@@ -91,8 +91,8 @@ def test_draws_of_no_density_do_not_make_the_others_alike(middle: float, vanishi
     assert rightness(pareto_k(tree), bounds(tree)).startswith("not the model's posterior")
 
 
-def test_prior_of_labels_is_not_taken_for_the_posterior() -> None:
-    """A likelihood below 1 bounds the weights of the prior, whatever the posterior."""
+def test_prior_as_guide_is_not_close_to_the_posterior() -> None:
+    """A label's likelihood is below 1, so the importance weights of the prior are bounded."""
     labels = torch.randint(10, (50,))
 
     def classes(prior: Tensor) -> None:
@@ -109,12 +109,12 @@ def test_prior_of_labels_is_not_taken_for_the_posterior() -> None:
     )
     k_hat, two = pareto_k(tree), bounds(tree)
     assert (k_hat < 0.7).all()
-    assert rightness(k_hat, two).startswith("not the model's posterior, but wide enough for weights")
+    assert rightness(k_hat, two).startswith("not the model's posterior, but wide enough for importance weights")
     exact = tree_of(torch.ones(4))
     assert rightness(pareto_k(exact), bounds(exact)).startswith("close to the model's posterior")  # type: ignore[arg-type]
 
 
-def test_globals_enter_the_joint_weights_alone() -> None:
+def test_global_latents_enter_only_the_joint_weights() -> None:
     def shifted(y: Tensor) -> None:
         shift = pyro.sample("shift", dist.Normal(0, 1))
         with pyro.plate("data", len(y)):
@@ -128,7 +128,7 @@ def test_globals_enter_the_joint_weights_alone() -> None:
     assert pareto_k(tree, joint=True).dims == ()
 
 
-def test_joint_weights_of_some_data_are_refused_where_globals_know_all() -> None:
+def test_joint_weights_of_a_subsample_with_global_latents_raise() -> None:
     def shifted(size: int | None) -> None:
         shift = pyro.sample("shift", dist.Normal(0, 1))
         with pyro.plate("data", len(Y), subsample_size=size) as rows:
@@ -144,15 +144,16 @@ def test_joint_weights_of_some_data_are_refused_where_globals_know_all() -> None
     part = from_pyro_svi(shifted, posterior, 2, num_draws=200)
     assert part.sample_stats.attrs["subsample"] == "2 of 4"
     assert part.sample_stats.attrs["global_latents"] == "shift"
+    message = "used a subsample of 2 of 4 positions, but global latents depend on all data"
     for measure in (pareto_k, bounds, log_weights):
-        with pytest.raises(UserError, match="worked on 2 of 4 positions, and globals are inferred from all of them"):
+        with pytest.raises(UserError, match=message):
             measure(part, joint=True)
     assert log_weights(part).dims == ("chain", "draw", "data")
 
 
-def test_what_is_missing_is_named() -> None:
+def test_missing_densities_and_too_few_draws_raise() -> None:
     tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=10, groups=["posterior"])
-    with pytest.raises(UserError, match="no sample_stats with log_p and log_q; ask from_pyro_svi"):
+    with pytest.raises(UserError, match="no sample_stats with log_p and log_q; add that group in from_pyro_svi"):
         pareto_k(tree)
-    with pytest.raises(UserError, match="there are 10 draws, too few for a tail; give at least 25"):
+    with pytest.raises(UserError, match="the number of draws is 10, too few for Pareto k-hat; use at least 25"):
         pareto_k(from_pyro_svi(model, AutoNormal(model), Y, num_draws=10))

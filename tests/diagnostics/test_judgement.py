@@ -1,4 +1,4 @@
-"""A run's posterior is judged by the same measures as anywhere, and judging it leaves no trace."""
+"""Tests of judge_posterior on trained runs."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def trained(folder: Path, config: str) -> Run:
     return Run(folder)
 
 
-def test_judgement_is_of_the_same_draws_as_the_measures(tmp_path: Path) -> None:
+def test_judgement_equals_the_separate_measures_and_keeps_the_random_state(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "vri_vector")
     indices = run.split.noisy_indices[:12]
     before = torch.get_rng_state()
@@ -44,7 +44,7 @@ def test_judgement_is_of_the_same_draws_as_the_measures(tmp_path: Path) -> None:
     assert found.points == []
 
 
-def test_guide_that_is_a_point_is_named(tmp_path: Path) -> None:
+def test_point_mass_guide_is_reported(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "vri_dirac")
     found = judge_posterior(run, run.split.noisy_indices[:5], num_draws=30)
     assert found.points == ["v"]
@@ -52,7 +52,7 @@ def test_guide_that_is_a_point_is_named(tmp_path: Path) -> None:
     assert found.collapse["v"].posterior_std == 0
 
 
-def test_methods_without_a_guide_are_refused(tmp_path: Path) -> None:
+def test_method_without_a_guide_raises(tmp_path: Path) -> None:
     run = trained(tmp_path / "run", "elr")
     with pytest.raises(UserError, match="without model and guide"):
         judge_posterior(run, run.split.noisy_indices[:5])

@@ -1,4 +1,4 @@
-"""The squared norm of the meta loss's gradient, against the definition and over every sample that can be drawn."""
+"""Tests of the meta gradient's squared norm against its definition and over enumerated samples."""
 
 from __future__ import annotations
 
@@ -45,7 +45,7 @@ def posed(guide: type[nn.Module] = DiracVector, outer_kl_weight: float = 0.0) ->
 
 
 def gradient_of_meta_loss(algorithm: BilevelSVI, noisy: list[Batch], clean: Batch) -> Tensor:
-    """∇_φ of the mean over ``noisy`` of G(w - α∇ℓ(w, φ)), as the definition reads, for a guide without noise."""
+    """Gradient ∇_φ of the mean of G(w - α∇ℓ(w, φ)) over ``noisy``, from the definition, for a deterministic guide."""
     classifier, guide = algorithm.classifier, algorithm.guide
     weights = dict(classifier.named_parameters())
     losses = []
@@ -60,26 +60,26 @@ def gradient_of_meta_loss(algorithm: BilevelSVI, noisy: list[Batch], clean: Batc
     return torch.cat([g.flatten() for g in gradients])
 
 
-def test_products_of_different_draws_are_averaged() -> None:
+def test_estimate_is_the_mean_product_of_different_draws() -> None:
     draws = torch.randn(4, 3)
     products = [draws[i] @ draws[j] for i, j in product(range(4), repeat=2) if i != j]
     torch.testing.assert_close(squared_norm_of_mean(draws), torch.stack(products).mean())
 
 
 @pytest.mark.parametrize("count", [2, 3])
-def test_estimate_has_no_bias(count: int) -> None:
-    population = torch.randn(3, 5)  # each as likely as the others, so every sample can be listed
+def test_estimate_is_unbiased(count: int) -> None:
+    population = torch.randn(3, 5)  # uniform over three values, so all samples can be enumerated
     estimates = [squared_norm_of_mean(population[list(chosen)]) for chosen in product(range(3), repeat=count)]
     torch.testing.assert_close(torch.stack(estimates).mean(), population.mean(0).square().sum())
 
 
-def test_without_noise_it_is_the_squared_norm_of_the_definitions_gradient() -> None:
+def test_estimate_without_noise_equals_the_squared_norm_of_the_exact_gradient() -> None:
     algorithm, noisy, clean = posed(), batch(6), batch(7)
     expected = gradient_of_meta_loss(algorithm, [noisy], clean).square().sum()
     torch.testing.assert_close(meta_gradient_squared_norm(algorithm, [noisy, noisy], clean), expected)
 
 
-def test_its_mean_over_batches_is_that_of_the_mean_meta_loss() -> None:
+def test_mean_estimate_over_batches_belongs_to_the_mean_meta_loss() -> None:
     algorithm, clean = posed(), batch(7)
     batches = [batch(4) for _ in range(3)]
     pairs = [meta_gradient_squared_norm(algorithm, pair, clean) for pair in product(batches, repeat=2)]
@@ -87,11 +87,11 @@ def test_its_mean_over_batches_is_that_of_the_mean_meta_loss() -> None:
     torch.testing.assert_close(torch.stack(pairs).mean(), expected)
 
 
-def test_noise_of_the_guide_does_not_inflate_it() -> None:
+def test_guide_noise_does_not_bias_the_estimate() -> None:
     algorithm, noisy, clean = posed(DiagonalNormal), batch(6), batch(7)
     draws = torch.stack([_flat(algorithm.outer_gradients(noisy, clean)) for _ in range(150)])
     estimates = torch.stack([meta_gradient_squared_norm(algorithm, [noisy, noisy], clean) for _ in range(150)])
-    error = 3**0.5 * estimates.std() / 150**0.5  # of the two estimates' difference
+    error = 3**0.5 * estimates.std() / 150**0.5  # standard error of the difference of the two estimates
     assert (estimates.mean() - RATE**2 * squared_norm_of_mean(draws)).abs() < 4 * error
     assert RATE**2 * draws.square().sum(1).mean() > estimates.mean() + 4 * error
 
@@ -100,8 +100,8 @@ def _flat(gradients: list[Tensor | None]) -> Tensor:
     return torch.cat([g.flatten() for g in gradients if g is not None])
 
 
-def test_an_outer_kl_and_a_single_batch_are_refused() -> None:
-    with pytest.raises(UserError, match=r"outer_kl_weight is 0\.5, so the outer gradient is not the meta loss's alone"):
+def test_outer_kl_and_single_batch_raise() -> None:
+    with pytest.raises(UserError, match=r"outer_kl_weight is 0\.5, so the outer gradient includes the KL's gradient"):
         meta_gradient_squared_norm(posed(outer_kl_weight=0.5), [batch(2), batch(2)], batch(2))
-    with pytest.raises(UserError, match="1 independent gradients were given; a mean's squared norm takes at least two"):
+    with pytest.raises(UserError, match="the number of independent gradients is 1; expected at least 2"):
         meta_gradient_squared_norm(posed(), [batch(2)], batch(2))

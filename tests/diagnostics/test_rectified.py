@@ -1,4 +1,4 @@
-"""Rectified predictions and losses, against their closed forms."""
+"""Tests of rectified predictions and losses against closed forms."""
 
 from __future__ import annotations
 
@@ -65,12 +65,12 @@ def test_without_latents_nothing_is_rectified(output: ClassifierOutput, y: torch
     torch.testing.assert_close(found.loss, found.original_loss)
 
 
-def test_model_without_a_label_site_is_refused(output: ClassifierOutput, y: torch.Tensor) -> None:
+def test_model_without_a_label_site_raises(output: ClassifierOutput, y: torch.Tensor) -> None:
     def model(output: ClassifierOutput, y: torch.Tensor) -> None:
         with pyro.plate("data", len(y)):
             pyro.sample("label", dist.Categorical(logits=output.logits), obs=y)
 
-    with pytest.raises(UserError, match="no categorical site 'y'; observe the labels"):
+    with pytest.raises(UserError, match="no categorical site 'y'; observe the labels in"):
         rectified(model, NoLatents(FEATURES, CLASSES), output, y)
 
 

@@ -1,4 +1,4 @@
-"""The wheel: only vri_pyro in it, all of vri_pyro in it, and it runs beside packages of the same names."""
+"""The wheel contains all of vri_pyro and nothing else, and works next to packages called models and guides."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ def test_every_folder_with_modules_is_a_package() -> None:
 
 @pytest.fixture(scope="module")
 def wheel(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The wheel, built from a copy so that nothing is left in the tree."""
+    """The wheel, built from a copy so that the build leaves no files in the source tree."""
     source, out = tmp_path_factory.mktemp("source"), tmp_path_factory.mktemp("wheel")
     wanted = ["pyproject.toml", "README.md", "LICENSE", *FOLDERS, "experiments", "tests"]
     present = [ROOT / name for name in wanted if (ROOT / name).exists()]

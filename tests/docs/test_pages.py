@@ -66,7 +66,11 @@ def test_every_command_is_shown() -> None:
 def test_command_is_understood(command: Command, folder: Path, finished_run: Path) -> None:
     prepare(command.page, folder, finished_run, " ".join(command.arguments))
     parser = cli.module_of(command.name).build_parser()
-    parser.instantiate(parser.parse_args(list(command.arguments)))
+    if any(argument.endswith(".help") for argument in command.arguments):
+        with pytest.raises(SystemExit, match="0"):  # prints the options of a class
+            parser.parse_args(list(command.arguments))
+    else:
+        parser.instantiate(parser.parse_args(list(command.arguments)))
 
 
 @pytest.mark.parametrize("page", WITH_PROGRAMS, ids=name_of)

@@ -1,4 +1,4 @@
-"""What the studies measure, on cases whose answer is known."""
+"""Tests of the studies' measurements on cases with a known answer."""
 
 from __future__ import annotations
 
@@ -168,7 +168,7 @@ def test_digest_changes_with_one_bit_of_classifier_model_or_guide_and_nothing_el
         state = {part: {"w": torch.ones(3)} for part in ("classifier", "model", "guide", "inner_optimizer")}
         for part, value in changed.items():
             state[part]["w"][1] = value
-        save_checkpoint(folder.last, {"phases": [state]}, "")
+        save_checkpoint(folder.last, {"stages": [state]}, "")
         return kl_placement.digest(folder)["digest"]
 
     next_float = float(np.nextafter(np.float32(1), np.float32(2)))

@@ -1,4 +1,4 @@
-"""What would run on a GPU: the paper's nets by noise, and options that vri-pyro fit takes."""
+"""Tests of the paper-scale studies without running them: networks by noise, and valid options of vri-pyro fit."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from pathlib import Path
 
 import compare
 import pytest
-from study import Cell, Run, parser
+from study import Cell, StudyRun, parser
 from study.benches import Bench
 
 from vri_pyro.cli import fit
@@ -32,7 +32,7 @@ def test_studies_are_found() -> None:
 
 
 @pytest.mark.parametrize(("module", "scale"), [*((module, "paper") for module in SCRIPTS), ("compare", "paper100")])
-def test_every_method_of_a_study_at_paper_scale_is_options_of_fit(module: str, scale: str) -> None:
+def test_options_of_every_method_at_paper_scale_are_accepted_by_fit(module: str, scale: str) -> None:
     tried, parsed = {}, fit.build_parser()
     for _, cell in _cells(module, scale):
         tried.setdefault(cell.method, cell)
@@ -42,8 +42,8 @@ def test_every_method_of_a_study_at_paper_scale_is_options_of_fit(module: str, s
         parsed.parse_args([part for option in options if option[0] != "--horizon" for part in option])
 
 
-def test_peers_have_their_papers_options_for_a_hundred_classes() -> None:
-    chosen = {cell.method: Run(**vars(cell), seed=0).given() for _, cell in _cells("compare", "paper100")}
+def test_peers_have_the_options_of_their_papers_for_a_hundred_classes() -> None:
+    chosen = {cell.method: StudyRun(**vars(cell), seed=0).given() for _, cell in _cells("compare", "paper100")}
     for name in ("ELR", "ELR + clean batch"):
         assert (chosen[name]["method.elr_weight"], chosen[name]["method.momentum"]) == (7, 0.9)
     for name in ("WarPI", "WarPI + clean batch"):
@@ -58,7 +58,7 @@ def test_peers_have_their_papers_options_for_a_hundred_classes() -> None:
         ("paper100", {"flip": "ResNet32", "uniform": "PreActResNet18", "instance": "PreActResNet34"}),
     ],
 )
-def test_nets_are_the_papers_by_noise(scale: str, nets: dict[str, str]) -> None:
+def test_networks_by_noise_are_those_of_the_paper(scale: str, nets: dict[str, str]) -> None:
     seen = set()
     for _, cell in _cells("compare", scale):
         options = dict(zip(cell.options[::2], cell.options[1::2], strict=True))
@@ -69,7 +69,7 @@ def test_nets_are_the_papers_by_noise(scale: str, nets: dict[str, str]) -> None:
     assert seen == {*nets} | ({"open"} if scale == "paper" else set())
 
 
-def test_commands_that_were_not_run_name_methods_and_settings_that_there_are() -> None:
+def test_commands_that_were_not_run_name_existing_methods_and_settings() -> None:
     page = (EXPERIMENTS / "results" / "RESULTS.md").read_text()
     (command,) = re.findall(r"^python experiments/compare.py (--scale paper .*)$", page, flags=re.MULTILINE)
     asked = parser(compare.STUDY).parse_args(shlex.split(command))

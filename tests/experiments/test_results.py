@@ -1,4 +1,4 @@
-"""The committed results: every table can be read, and every page is what its table makes."""
+"""Tests of the committed results: every table can be read, and every page equals the page made from its table."""
 
 from __future__ import annotations
 
@@ -42,7 +42,7 @@ def test_table_is_as_a_store_writes_it(study: str) -> None:
     keys = [(record["setting"], record["method"], record["seed"]) for record in records]
     assert keys == sorted(set(keys))
     assert all(list(record)[:4] == ["setting", "method", "seed", "options"] for record in records)
-    # The lines and the header; how the lines are compressed depends on the version of zlib.
+    # Only the lines and the header: the compressed bytes depend on the version of zlib.
     lines = [json.dumps(record, separators=(",", ":")) + "\n" for record in records]
     assert lines_of(study) == "".join(lines).encode()
     assert TABLES[study].read_bytes()[3:8] == bytes(5)  # no file name, no time
@@ -62,13 +62,16 @@ def test_page_is_what_its_table_makes(study: str, tmp_path: Path, monkeypatch: p
     made = {path.name for path in tmp_path.iterdir()} - {"records"}
     assert f"{study}.md" in made
     for name in made:
-        # Of figures, that there is one: their bytes depend on the version of matplotlib.
+        # Figures are only checked to exist: their bytes depend on the version of matplotlib.
         assert (RESULTS / name).exists()
         assert name.endswith(".png") or (tmp_path / name).read_text() == (RESULTS / name).read_text()
 
 
 def files_used_by(study: str) -> set[str]:
-    """The files of images that the options of the study's runs name; they need not be there to make the page."""
+    """Return the names of the image files in the options of the study's runs.
+
+    The page is made from the records, so the files do not need to exist.
+    """
     return {
         value
         for record in records_of(study)
@@ -78,7 +81,7 @@ def files_used_by(study: str) -> set[str]:
 
 
 def prepared_with(used: set[str]) -> Any:
-    """A bench prepared with the files that were used then, in place of those found and pooled now."""
+    """Return a replacement of :meth:`Bench.prepared` that uses these file names without finding or pooling files."""
 
     def prepared(bench: Bench, given: object, cache: object) -> Bench:
         def path(*names: str | None) -> Path:

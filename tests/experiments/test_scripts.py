@@ -1,4 +1,4 @@
-"""Every script of experiments/ runs in its smallest form, and none is forgotten."""
+"""Tests that every script of experiments/ is listed here and runs in its smallest form."""
 
 from __future__ import annotations
 
@@ -35,9 +35,9 @@ SMALLEST = {
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
-# Studies: what of them to run at the tiny scale, besides two seeds, and what their page must show.
-NEED_MORE = ("prepare.py", "noise_rate_intervals.py")  # images; a finished run
+NEED_MORE = ("prepare.py", "noise_rate_intervals.py")  # these require images or a finished run
 
+# Studies: further arguments at the tiny scale with two seeds, and texts that the page must contain.
 STUDIES = {
     "collapse.py": (
         ["--settings", "whole run", "--methods", "no KL"],
@@ -47,10 +47,10 @@ STUDIES = {
     "kl_placement.py": (
         ["--settings", "weight 0", "weight 0.1", "--methods", "released", "variational"],
         [
-            "released: structurally without hypergradient: model (weight 0, weight 0.1)",
-            "variational: structurally without hypergradient: model (weight 0); nothing (weight 0.1)",
-            "released: 2 weights end in 1, 1 different sets of parameters",
-            "variational: 2 weights end in 2, 2 different sets of parameters",
+            "released: hypergradient structurally zero for: model (weight 0, weight 0.1)",
+            "variational: hypergradient structurally zero for: model (weight 0); nothing (weight 0.1)",
+            "released: 2 weights give 1, 1 distinct sets of final parameters",
+            "variational: 2 weights give 2, 2 distinct sets of final parameters",
         ],
     ),
     "label_issues.py": (
@@ -63,14 +63,14 @@ STUDIES = {
         [
             "| VRI, vector, trained on the ELBO | ",
             "| VRI, vector, of low rank, trained on the ELBO | ",
-            "truths in 90% intervals",
+            "true values in 90% intervals",
             "| Dirac twin | ",
             "to a point",
         ],
     ),
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
-    "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds an epoch | ", "2.17"]),
+    "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds per epoch | ", "2.17"]),
     "kl_weight.py": (["--settings", "0", "0.1"], ["| paper's equations, inner λ, flip 40% | ", "KL (nats)"]),
     "clean_size.py": (["--settings", "100 a class", "1 a class"], ["| clean-only | ", "91.07"]),
     "guide_width.py": (["--methods", "32", "128-64"], ["| 128-64 | "]),
@@ -94,7 +94,7 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 def run_here(script: str, arguments: list[str], monkeypatch: pytest.MonkeyPatch) -> int:
-    """Run a script in this process, as if it had been called."""
+    """Run a script in this process, as from the command line."""
     monkeypatch.setattr(sys, "argv", [script, *arguments])
     monkeypatch.setattr(sys, "path", [*sys.path])
     with pytest.raises(SystemExit) as left:
@@ -117,18 +117,18 @@ def run(script: str, arguments: list[str], folder: Path) -> subprocess.Completed
     )
 
 
-def test_intervals_of_finished_runs_are_told_from_those_that_are_warned_of(tmp_path: Path) -> None:
+def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(tmp_path: Path) -> None:
     assert run("fit.py", SMALLEST["fit.py"], tmp_path).returncode == 0
     done = run("noise_rate_intervals.py", SMALLEST["noise_rate_intervals.py"], tmp_path)
     assert done.returncode == 0, done.stderr
     (found,) = json.loads((tmp_path / "intervals.json").read_text())["runs"]
     assert found["run"] == f"{tmp_path.name}/run"
     assert found["covered"] == (found["low"] <= found["true"] <= found["high"])
-    assert found["warned"]  # one epoch teaches next to nothing
-    assert "0 of 0 runs that are not warned of; 1 are" in done.stdout
+    assert found["warned"]  # after one epoch the classifier has hardly learned anything
+    assert "covers in 0 of 0 runs without a warning; 1 runs have a warning" in done.stdout
     missing = run("noise_rate_intervals.py", ["nowhere"], tmp_path)
     assert missing.returncode == 2
-    assert "is no run folder" in missing.stderr
+    assert "is not a run folder" in missing.stderr
 
 
 def test_every_script_is_listed() -> None:
@@ -169,12 +169,12 @@ def test_study_runs_and_reports(script: str, here: Path, monkeypatch: pytest.Mon
     assert (here / "results" / f"{name}.png").stat().st_size > 5_000
     records = records_of(name)
     assert {record["seed"] for record in records} == {0, 1}
-    assert str(here) not in str(records)  # the folders of one machine are nothing to another
+    assert str(here) not in str(records)  # records contain no folders of this machine
     assert [path.name for path in (here / "results").rglob("*.jsonl.gz")] == [f"{name}.jsonl.gz"]
-    assert not list((here / "runs").rglob("*.pt"))  # what is heavy is gone
+    assert not list((here / "runs").rglob("*.pt"))  # checkpoints are deleted
 
 
-def test_regimes_chosen_on_a_seed_of_their_own_are_compared_with(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_comparison_trains_methods_with_the_tuned_regimes(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     regimes = ("SGD 0.1, momentum 0.9, averaged", "SGD 0.1, momentum 0.9, cosine", "SGD 0.2, cosine")
     tuned = [f"cross entropy; {regime}" for regime in regimes]
     place = TINY[5:]
@@ -209,7 +209,7 @@ def test_finished_study_is_not_run_again(tmp_path: Path) -> None:
 
     other = run("demo.py", ["--epochs", "2", "--seeds", "0"], tmp_path)
     assert other.returncode != 0
-    assert "epochs was 1, now it is 2" in other.stderr
+    assert "epochs was 1, is now 2" in other.stderr
 
 
 def test_torchvisions_copy_becomes_an_npz_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,4 +1,4 @@
-"""The studies' framework: runs are done once and kept, whatever happens to the others."""
+"""Tests of the studies' framework: every run is executed once and stored, even if other runs fail."""
 
 from __future__ import annotations
 
@@ -45,7 +45,10 @@ QUICK = (
     *("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[8]", "--epochs", "2"),
     *("--split.noisy_size", "200"),
 )
-TOLD = r"records\.jsonl\.gz: .* \(epochs was 2, now it is 3\); delete its record with the study's --forget"
+TOLD = (
+    r"records\.jsonl\.gz: .* has a record with different options \(epochs was 2, is now 3\); "
+    r"delete the record with the study's --forget"
+)
 EXPERIMENTS_PATH = {"PYTHONPATH": str(Path(__file__).parents[2] / "experiments"), "PYTHONWARNINGS": "ignore"}
 METHODS = {"cross entropy": config("cross_entropy"), "clean-only": config("clean_only")}
 
@@ -83,7 +86,7 @@ def test_record_holds_results_curves_options_and_what_made_them(workshop: Worksh
     assert (record["setting"], record["method"], record["seed"]) == ("digits", "cross entropy", 0)
     assert len(record["curves"]["test_accuracy"]) == len(record["curves"]["loss"]) == 2
     assert record["results"]["last"] == record["curves"]["test_accuracy"][-1]
-    assert record["options"]["method.pool"] == "noisy"  # from the configuration's file
+    assert record["options"]["method.pool"] == "noisy"  # from the configuration file
     assert record["config"]["batch_size"] == 100  # a default
     assert record["seconds"] > 0
     assert {"torch", "python", "device"} <= set(record["made_by"])
@@ -214,7 +217,7 @@ for seed in range(count):
 
 
 def adding(table: Path, method: str, count: int) -> subprocess.Popen[str]:
-    """A process that adds records once it is told to, and prints the seed of each that is added."""
+    """Start a process that waits for a line on stdin, then adds records and prints the seed of each."""
     process = subprocess.Popen(
         [sys.executable, "-c", ADDING, str(table), method, str(count)],
         env=os.environ | EXPERIMENTS_PATH,
@@ -251,7 +254,7 @@ def test_process_that_is_killed_while_it_adds_loses_nothing_that_was_added(tmp_p
     added = [*seen, *map(int, rest.split())]
     kept = [json.loads(line)["seed"] for line in lines_of(store.file)]
     assert kept in (added, [*added, len(added)])  # the last may not have been printed
-    store.write(StudyRun("s", "n", (), 0), {})  # its lock is free
+    store.write(StudyRun("s", "n", (), 0), {})  # the lock of the killed process is free
     assert len(lines_of(store.file)) == len(kept) + 1
 
 
@@ -272,22 +275,22 @@ def test_failing_run_is_named_and_stops_no_other(
 
 
 def _raise(folder: object) -> dict[str, float]:
-    raise ZeroDivisionError("a bug of the study's")
+    raise ZeroDivisionError("a bug in the study")
 
 
 def test_measurement_that_fails_is_a_failed_run(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     runs = quick_runs(range(1))
     failing = Workshop(Store(tmp_path / "records.jsonl.gz"), tmp_path / "scratch", measure=_raise)
     assert run_all(runs, failing) == runs
-    assert "ZeroDivisionError: a bug of the study's" in capsys.readouterr().err
-    # The training is not lost: what failed is the measurement alone.
+    assert "ZeroDivisionError: a bug in the study" in capsys.readouterr().err
+    # Only the measurement failed, so the training is not repeated.
     mended = Workshop(
         failing.store, failing.scratch, measure=lambda folder: {"files": len(list(folder.path.iterdir()))}
     )
     assert run_all(runs, mended) == []
     (record, _) = mended.store.collect(runs)
     assert record["measured"]["files"] >= 5
-    assert record["seconds"] is None  # its seconds would be those of the second half
+    assert record["seconds"] is None  # unknown, because the run was resumed
 
 
 SLOW_STUDY = """
@@ -311,7 +314,7 @@ def test_stopped_study_leaves_runs_that_can_go_on(tmp_path: Path) -> None:
     study.send_signal(signal.SIGTERM)
     _, errors = study.communicate(timeout=60)
     assert study.returncode == 130, errors
-    assert "the same command goes on" in errors
+    assert "stopped; repeat the same command to resume" in errors
     assert (folder / "checkpoints" / "last.pt").exists()
     assert not (tmp_path / "results").exists()
 
@@ -385,7 +388,7 @@ def test_report_is_made_from_the_runs_that_are_done(
     seen: list[int] = []
     arguments = ["--scale", "tiny", "--results", "results"]
     assert main(_study(seen), [*arguments, "--report-only"]) == 2
-    assert "no run of a_study_tiny is done" in capsys.readouterr().err
+    assert "no run of a_study_tiny has finished" in capsys.readouterr().err
     assert main(_study(seen), [*arguments, "--seeds", "0", "--methods", "clean-only"]) == 0
     assert main(_study(seen), [*arguments, "--seeds", "0", "1", "--report-only"]) == 0
     assert seen == [1, 1]
@@ -416,7 +419,7 @@ def test_records_that_are_forgotten_are_made_again(
         main(_study(seen), [*arguments, "--forget", "--report-only"])
 
 
-def test_page_tells_each_data_sets_sizes_and_who_trains_longer_than_configured() -> None:
+def test_page_lists_sizes_of_each_data_set_and_methods_with_longer_training() -> None:
     def record(setting: str, method: str, data: str, noisy: int, length: int) -> Record:
         parts = {name: {"class_path": "some.Part"} for name in ("backbone", "augmentation", "optimizer")}
         settings = parts | {"data": {"class_path": f"sets.{data}"}, "epochs": 3, "batch_size": 10}
@@ -434,7 +437,7 @@ def test_page_tells_each_data_sets_sizes_and_who_trains_longer_than_configured()
     told = what_was_run(Records(record(data, name, data, noisy, length) for data, noisy, length, name in runs))
     one, other = told.split("\n\n")
     assert one.startswith("data: A; noisy labels: 60; clean labels: 5;")
-    assert one.endswith("epochs with all stages: 6 of staged, 7 of longer.")
+    assert one.endswith("epochs including all stages: 6 (staged), 7 (longer).")
     assert other.startswith("data: B; noisy labels: 70;")
     assert "stages" not in other
 
@@ -450,9 +453,9 @@ def test_failed_runs_give_a_report_and_a_status(
     assert "| good |" in Path("results/s_tiny.md").read_text()
 
 
-def test_unknown_method_is_refused_with_those_there_are(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
+def test_unknown_method_is_rejected_with_the_known_methods(capsys: pytest.CaptureFixture[str], tmp_path: Path) -> None:
     assert main(_study([]), ["--scale", "tiny", "--methods", "magic", "--runs", str(tmp_path)]) == 2
-    assert "there is no method magic; choose from: cross entropy, clean-only" in capsys.readouterr().err
+    assert "unknown method magic; choose from: cross entropy, clean-only" in capsys.readouterr().err
 
 
 def test_missing_data_are_named_with_the_remedy(
@@ -536,5 +539,5 @@ def test_data_are_found_in_files_and_folders(tmp_path: Path) -> None:
     (tmp_path / "sub" / "b.npz").touch()
     given = [tmp_path / "a.npz", tmp_path / "sub"]
     assert (find("a", given), find("b", given), find("c", given)) == (given[0], tmp_path / "sub" / "b.npz", None)
-    with pytest.raises(UserError, match="there is no file or folder"):
+    with pytest.raises(UserError, match=r"nowhere does not exist; set --data to \.npz files or folders"):
         find("a", [tmp_path / "nowhere"])

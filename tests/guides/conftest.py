@@ -1,3 +1,3 @@
-"""Tested as the engine is: in double precision, with Pyro's validation on."""
+"""Use the fixtures of the engine's tests: double precision and Pyro's validation."""
 
 from infer.conftest import _double_precision, _validation  # noqa: F401

@@ -1,4 +1,4 @@
-"""Guides: their contracts, and what each promises beyond them."""
+"""Guides: their contracts, and the properties of each guide."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ from vri_pyro.models import (
 )
 from vri_pyro.utils.errors import UserError
 
-# Every exported guide with a model for it. A new one is tested by naming it here.
+# Every exported guide with a model that it fits. To test a new guide, add it here.
 GUIDES: dict[type, type] = {
     DiagonalNormal: Rectification,
     LowRankNormal: Rectification,
@@ -124,7 +124,7 @@ class TestFlowOfThree(GuideContract):
 
 
 @pytest.mark.parametrize("part", EVERY_INPUT)
-def test_inputs_have_their_width_and_no_label_is_zeros(part: type) -> None:
+def test_inputs_have_their_width_and_are_zero_without_a_label(part: type) -> None:
     output, y = _data()
     made = part(6, 4)
     assert made(output, y).shape == (5, made.width)
@@ -135,7 +135,7 @@ def test_inputs_have_their_width_and_no_label_is_zeros(part: type) -> None:
         assert (made(output, y) != 0).any()
 
 
-def test_inputs_are_put_side_by_side_in_their_order() -> None:
+def test_inputs_are_concatenated_in_their_order() -> None:
     output, y = _data()
     guide = DiagonalNormal(6, 4, hidden=(), inputs=[LabelOneHot, Loss, Features])
     seen = guide.inputs(output, y)
@@ -185,9 +185,9 @@ def test_dirac_vector_is_the_same_at_every_draw() -> None:
 @pytest.mark.parametrize(
     ("kind", "options", "complaint"),
     [
-        (LowRankNormal, {"rank": 0}, "rank is 0"),
-        (NormalisingFlow, {"transforms": 0}, "transforms is 0"),
-        (DiagonalNormal, {"inputs": []}, "a guide got no inputs"),
+        (LowRankNormal, {"rank": 0}, "rank is 0; expected a value >= 1"),
+        (NormalisingFlow, {"transforms": 0}, "transforms is 0; expected a value >= 1"),
+        (DiagonalNormal, {"inputs": []}, "the inputs of a guide are empty; expected at least one"),
     ],
 )
 def test_impossible_options_are_named(kind: type, options: dict, complaint: str) -> None:

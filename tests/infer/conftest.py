@@ -8,7 +8,7 @@ import pyro
 import pytest
 import torch
 
-# PyTorch has no shapes for Dirichlet draws yet, which a test on the device "meta" needs.
+# PyTorch does not implement Dirichlet draws on the device "meta", which the device tests need.
 _META = torch.library.Library("aten", "IMPL", "Meta")
 _META.impl("_sample_dirichlet", lambda concentration, generator=None: torch.empty_like(concentration))
 _META.impl("_dirichlet_grad", lambda x, concentration, total: torch.empty_like(x))

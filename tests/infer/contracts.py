@@ -1,6 +1,6 @@
-"""What every strategy, guide and prior must do, as abstract test classes.
+"""Contracts of strategies, models, guides and priors, as abstract test classes.
 
-A class is tested by naming it:
+To test a class, name it in a subclass of its contract:
 
     class TestMyGuide(GuideContract):
         make_guide = MyGuide
@@ -35,7 +35,7 @@ Snapshot = list[Tensor]
 
 
 class Recorder:
-    """A strategy that keeps what another one returned, and what that one did to the state of the step."""
+    """A strategy that runs another one, and records its result and its effect on the state of the step."""
 
     def __init__(self, strategy: Hypergradient) -> None:
         self.strategy = strategy
@@ -67,7 +67,7 @@ def _precision(dtype: torch.dtype) -> Iterator[None]:
 
 
 def record_step(strategy: Hypergradient, case: Case, dtype: torch.dtype = torch.float64) -> tuple[Recorder, list[str]]:
-    """Take one bi-level step of ``case`` with ``strategy``; return its record and the hyper-parameters' names."""
+    """Take one bi-level step of ``case`` with ``strategy``; return its record and the names of the hyperparameters."""
     recorder = Recorder(strategy)
     with _precision(dtype), warnings.catch_warnings():
         algorithm, noisy, clean = seeded(case, recorder)
@@ -78,21 +78,21 @@ def record_step(strategy: Hypergradient, case: Case, dtype: torch.dtype = torch.
 
 
 def assert_same_hypergradients(actual: Recorder, expected: Recorder, names: list[str], tolerance: float) -> None:
-    """The same structural zeros, and for every other hyper-parameter ‖actual - expected‖ ≤ tolerance · ‖expected‖."""
+    """Assert equal structural zeros, and ‖actual - expected‖ ≤ tolerance · ‖expected‖ for every other gradient."""
     for name, a, b in zip(names, actual.gradients, expected.gradients, strict=True):
         assert (a is None) == (b is None), f"{name}: {a} against {b}"
         if a is not None and b is not None:
-            assert b.norm() > 0, f"{name}: the reference is zero, which compares nothing"
+            assert b.norm() > 0, f"{name}: the reference is zero, so the comparison is void"
             assert (a - b).norm() <= tolerance * b.norm(), f"{name}: {(a - b).norm() / b.norm():.1e}"
 
 
 class HypergradientContract:
-    """A strategy returns what the unrolled one returns, and leaves no trace.
+    """A strategy returns the result of :class:`Unrolled` and changes no state.
 
     Attributes:
-        strategy: builds the strategy under test.
-        tolerance: relative error per hyper-parameter in double precision.
-        single_tolerance: the same in single precision.
+        strategy: constructor of the strategy under test.
+        tolerance: relative error per hyperparameter in double precision.
+        single_tolerance: relative error per hyperparameter in single precision.
     """
 
     strategy: ClassVar[Callable[[], Hypergradient]]
@@ -115,7 +115,7 @@ class HypergradientContract:
         assert_same_hypergradients(actual, expected, names, self.single_tolerance)
 
     @pytest.mark.parametrize("name", ["BatchNorm, attached", "dropout, attached", "convolutions, BatchNorm, detached"])
-    def test_leaves_parameters_and_buffers_alone_and_draws_as_one_forward_does(self, name: str) -> None:
+    def test_leaves_parameters_and_buffers_alone_and_draws_as_one_forward_pass_does(self, name: str) -> None:
         actual, _ = record_step(type(self).strategy(), CASES[name])
         expected, _ = record_step(Unrolled(), CASES[name])
         assert not any(actual.moved)
@@ -128,7 +128,7 @@ class PriorContract:
     """A prior maps features to one reparameterised distribution over vectors per example.
 
     Attributes:
-        make_prior: builds the prior from (feature_dim, num_classes).
+        make_prior: constructor of the prior, called with (feature_dim, num_classes).
     """
 
     make_prior: ClassVar[Callable[..., nn.Module]]
@@ -194,10 +194,10 @@ class PriorContract:
 
 
 class PairContract:
-    """A model and a guide agree in sites and shapes, for any number of particles.
+    """A model and a guide have the same sites and shapes, for any number of particles.
 
     Attributes:
-        make_model, make_guide: build the two from (feature_dim, num_classes).
+        make_model, make_guide: constructors of the two, called with (feature_dim, num_classes).
     """
 
     make_model: ClassVar[Callable[..., nn.Module]]
@@ -256,7 +256,7 @@ class PairContract:
     @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
     @pytest.mark.parametrize("particles", [1, 2])
     def test_runs_on_another_device(self, device: str, particles: int) -> None:
-        """On "meta", which has shapes and no numbers, a tensor of the CPU is refused, and so is a look at a value."""
+        """The device "meta" has shapes but no values, so using a CPU tensor or reading a value raises."""
         model, guide = (part.to(device) for part in self.pair())
         output, y = self.data()
         output = ClassifierOutput(*(part.to(device) for part in output[:2]))
@@ -295,7 +295,7 @@ class PairContract:
 
 
 class ModelContract(PairContract):
-    """A model, paired with ``make_guide``; its prior predictive gives labels."""
+    """A model, paired with ``make_guide``; its prior predictive distribution draws labels."""
 
     def test_prior_predictive_draws_labels(self) -> None:
         model, _ = self.pair()
@@ -340,10 +340,10 @@ class GuideContract(PairContract):
 
 
 def assert_mean_within_four_standard_errors(draws: Tensor, expected: Tensor | float) -> None:
-    """The mean of ``draws`` over their first dimension is ``expected``, as far as their number can tell."""
+    """Assert that the mean of ``draws`` over the first dimension is within four standard errors of ``expected``."""
     standard_error = draws.std(0) / math.sqrt(draws.shape[0])
     distance = (draws.mean(0) - expected).abs()
-    rounding = 1e-9 * draws.abs().mean(0)  # draws that hardly vary
+    rounding = 1e-9 * draws.abs().mean(0)  # for draws with almost no variance
     assert (distance <= 4 * standard_error + rounding).all(), f"{(distance / standard_error).max():.1f} standard errors"
 
 
@@ -354,5 +354,5 @@ def _assert_every_parameter_has_a_gradient(module: nn.Module) -> None:
 
 
 def untested(exported: list[str], *lists: Any) -> set[str]:
-    """The exported names that stand in none of the lists of classes under test."""
+    """The exported names that are in none of the lists of classes under test."""
     return set(exported) - {c.__name__ for tested in lists for c in tested}

@@ -1,4 +1,4 @@
-"""The bi-level problems on which every hypergradient strategy is held against the unrolled one."""
+"""Bi-level problems on which every hypergradient strategy is compared with the unrolled one."""
 
 from __future__ import annotations
 
@@ -71,13 +71,13 @@ plain_sgd = partial(SGD, lr=0.1)
 
 @dataclass(frozen=True)
 class Case:
-    """How to build one bi-level problem; two builds from the same seed are the same problem.
+    """How to build one bi-level problem; two builds from the same seed give the same problem.
 
     Attributes:
         classifier, model, guide, inner_optimizer: their constructors.
-        training: the classifier's mode.
-        real_steps: plain steps of the inner optimiser before the problem is posed, which fill its state.
-        shape: of one input.
+        training: whether the classifier is in training mode.
+        real_steps: number of ordinary steps of the inner optimiser before the bi-level step; they fill its state.
+        shape: shape of one input.
         particles: k.
         options: further arguments of :class:`BilevelSVI`.
     """
@@ -93,14 +93,14 @@ class Case:
     options: Mapping[str, Any] = field(default_factory=dict)
 
     def build(self, strategy: Hypergradient) -> tuple[BilevelSVI, Batch, Batch]:
-        """The algorithm with ``strategy``, a noisy and a clean batch."""
+        """Return the algorithm with ``strategy``, a noisy batch and a clean batch."""
         noisy, clean = batch(7, self.shape), batch(5, self.shape)
         classifier = self.classifier()
         model, guide = self.model(classifier.feature_dim), self.guide(classifier.feature_dim)
         if isinstance(model, Model):
             model.bind(guide)
         inner_optimizer = self.inner_optimizer(classifier.parameters())
-        classifier(noisy.x)  # buffers leave their initial values
+        classifier(noisy.x)  # so that the buffers differ from their initial values
         for _ in range(self.real_steps):
             inner_optimizer.zero_grad()
             F.cross_entropy(classifier(noisy.x).logits, noisy.y).backward()
@@ -215,7 +215,7 @@ CASES = _cases()
 
 
 def seeded(case: Case, strategy: Hypergradient, seed: int = 0) -> tuple[BilevelSVI, Batch, Batch]:
-    """Build ``case`` from a seed, and seed again, so that any two builds see the same noise in their next step."""
+    """Build ``case`` from a seed, then seed again, so that any two builds draw the same noise in their next step."""
     torch.manual_seed(seed)
     built = case.build(strategy)
     torch.manual_seed(seed + 1)

@@ -1,4 +1,4 @@
-"""One bi-level step: what it moves, by how much, and what it refuses to move."""
+"""The bi-level step: what it updates, by how much, and what it leaves unchanged."""
 
 from __future__ import annotations
 
@@ -43,7 +43,7 @@ from .contracts import Recorder, record_step
 from .problems import ATTACHED, Case, plain_sgd, seeded
 from .toys import CLASSES, AssignedBuffer, Dense, diagonal_normal, rectification
 
-# PyTorch scripts its forward-mode decompositions on their first use, and warns about its own call.
+# PyTorch calls torch.jit.script on the first use of forward mode, and warns about its own call.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 
 STRATEGIES = [Unrolled, SplitJVP, SplitVJP, SplitFiniteDifference, SplitForwardDifference]
@@ -72,7 +72,7 @@ def _moved(before: dict[str, Tensor], module: nn.Module) -> dict[str, bool]:
     return {name: not torch.equal(p, before[name]) for name, p in module.named_parameters()}
 
 
-# ------------------------------------------------------------------------------------------------- what is reported
+# -------------------------------------------------------------------------------------------------------------- metrics
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -109,7 +109,7 @@ def test_reported_losses_and_norms_are_those_of_their_definitions() -> None:
     torch.testing.assert_close(metrics["gradient_norm"], moved.norm() / 0.1)
 
 
-def test_hypergradient_norm_is_told_apart_by_model_and_guide() -> None:
+def test_hypergradient_norm_is_reported_for_model_and_guide() -> None:
     algorithm, noisy, clean = seeded(Case(), SplitJVP())
     algorithm.hypergradient = recorder = Recorder(SplitJVP())
     metrics = algorithm.step(noisy, clean)
@@ -120,7 +120,7 @@ def test_hypergradient_norm_is_told_apart_by_model_and_guide() -> None:
         torch.testing.assert_close(reported, torch.cat(chosen).norm())
 
 
-def test_hypergradient_norm_of_what_none_can_reach_is_zero() -> None:
+def test_hypergradient_norm_is_zero_for_parameters_without_hypergradient() -> None:
     algorithm, noisy, clean = seeded(Case(options={"inner_kl_weight": 0.5, "outer_kl_weight": 0.0}), SplitJVP())
     with pytest.warns(StructuralZeroWarning):
         metrics = algorithm.step(noisy, clean)
@@ -142,7 +142,7 @@ def test_outer_gradients_are_those_of_the_next_step_and_move_nothing(case: Case,
         assert torch.equal(ours, steps)
 
 
-# ------------------------------------------------------------------------------------------------ what a step moves
+# -------------------------------------------------------------------------------------------------------------- updates
 
 
 @shared_or_not
@@ -155,7 +155,7 @@ def test_batch_norm_statistics_move_once_to_those_of_one_plain_forward(strategy:
         plain(noisy.x)
         algorithm.step(noisy, clean)
         buffers = dict(algorithm.classifier.named_buffers())
-        assert buffers["trunk.1.num_batches_tracked"] == steps + 1  # one before the problem was posed
+        assert buffers["trunk.1.num_batches_tracked"] == steps + 1  # one forward pass ran before the first step
         for name, expected in plain.named_buffers():
             torch.testing.assert_close(buffers[name], expected, rtol=1e-14, atol=1e-14)
 
@@ -179,7 +179,7 @@ def test_real_step_descends_the_rectified_loss_under_the_new_guide_without_its_k
     detach_features: bool, share_forward: bool
 ) -> None:
     options = {"share_forward": share_forward, "detach_features": detach_features, "inner_kl_weight": 0.7}
-    algorithm, noisy, clean = seeded(_with(Case(), **options), SplitJVP())
+    algorithm, noisy, clean = seeded(_with(Case(), clean_weight=0.0, **options), SplitJVP())
     algorithm.outer_optimizer.param_groups[0]["lr"] = 0.1  # old and new guide are clearly different
     old = _parameters(algorithm.classifier)
     plain = copy.deepcopy(algorithm.classifier)
@@ -242,7 +242,7 @@ def test_guide_steps_along_the_hypergradient_with_its_own_optimiser() -> None:
         torch.testing.assert_close(after[name], p - 0.25 * gradient)
 
 
-# ------------------------------------------------------------------------------------------------- structural zeros
+# ----------------------------------------------------------------------------------------------------- structural zeros
 
 
 @pytest.mark.parametrize("strategy", STRATEGIES)
@@ -251,7 +251,7 @@ def test_as_released_the_prior_is_reported_as_untrainable_and_stays(strategy: ty
     before, guide = _parameters(algorithm.model), _parameters(algorithm.guide)
     with pytest.warns(StructuralZeroWarning, match=r"reach model.* \(detach_features=True, inner_kl_weight=0\.5"):
         algorithm.step(noisy, clean)
-    algorithm.step(noisy, clean)  # and says so once: a second warning would be an error
+    algorithm.step(noisy, clean)  # warns only once: pytest turns a second warning into an error
     assert algorithm.structural_zeros == ("model",)
     assert not any(_moved(before, algorithm.model).values())
     assert all(_moved(guide, algorithm.guide).values())
@@ -290,11 +290,11 @@ def test_structural_zero_names_the_largest_module_that_is_zero_throughout() -> N
     assert algorithm.structural_zeros == ("model.idle",)
 
 
-# ------------------------------------------------------------------------------------------- the weight of the KL
+# ---------------------------------------------------------------------------------------------------- weights of the KL
 
 
 def _clean_and_kl_parts(strategy: Hypergradient, rate: float) -> tuple[Tensor, Tensor]:
-    """The two summands of the outer gradient, told apart by doubling the weight of one."""
+    """The two summands of the outer gradient, separated by doubling the weight of the KL."""
 
     def gradient(outer_kl_weight: float) -> Tensor:
         case = Case(inner_optimizer=partial(SGD, lr=rate), options={"outer_kl_weight": outer_kl_weight})
@@ -326,7 +326,7 @@ def test_outer_kl_weight_adds_that_many_gradients_of_the_mean_kl() -> None:
         torch.testing.assert_close(a - b, 0.2 * expected)
 
 
-# ----------------------------------------------------------------------------------------------------- not finite
+# ---------------------------------------------------------------------------------------------------- non-finite values
 
 
 def _poisoned(batch: Batch, value: float) -> Batch:
@@ -341,11 +341,11 @@ def _poisoned(batch: Batch, value: float) -> Batch:
 @pytest.mark.parametrize("strategy", STRATEGIES)
 def test_batch_that_is_not_finite_changes_nothing(strategy: type, which: str, poison: float) -> None:
     algorithm, noisy, clean = seeded(replace(BATCH_NORM, inner_optimizer=partial(Adam, lr=0.01)), strategy())
-    algorithm.step(noisy, clean)  # both optimisers have state
+    algorithm.step(noisy, clean)  # so that both optimisers have state
     before = _state(algorithm)
     batches = {"noisy": noisy, "clean": clean}
     batches[which] = _poisoned(batches[which], poison)
-    with pyro.validation_enabled(False):  # with validation on, Pyro refuses NaN logits itself
+    with pyro.validation_enabled(False):  # with validation on, Pyro itself raises on NaN logits
         metrics = algorithm.step(**batches)
     after = _state(algorithm)
     assert after.pop("guard") == {"skipped": 1, "in_a_row": 1}
@@ -356,19 +356,19 @@ def test_batch_that_is_not_finite_changes_nothing(strategy: type, which: str, po
     assert _moved(dict(before["classifier"]), algorithm.classifier)["top.weight"]
 
 
-def test_too_many_steps_in_a_row_that_are_not_finite_end_the_run_and_name_the_quantity() -> None:
+def test_too_many_consecutive_non_finite_steps_raise_and_name_the_quantity() -> None:
     algorithm, noisy, clean = seeded(_with(BATCH_NORM, max_skipped=3), SplitJVP())
     broken = _poisoned(clean, float("nan"))
     for _ in range(2):
         algorithm.step(noisy, broken)
     assert algorithm.guard.skipped == 2
     before = _parameters(algorithm.classifier)
-    with pytest.raises(NonFiniteError, match=r"^meta_loss, hypergradient_norm: not finite in 3 steps in a row"):
+    with pytest.raises(NonFiniteError, match=r"^meta_loss, hypergradient_norm: non-finite for 3 consecutive steps"):
         algorithm.step(noisy, broken)
     assert not any(_moved(before, algorithm.classifier).values())
 
 
-def test_a_finite_step_starts_the_count_anew() -> None:
+def test_finite_step_resets_the_count() -> None:
     algorithm, noisy, clean = seeded(_with(BATCH_NORM, max_skipped=2), SplitJVP())
     broken = _poisoned(clean, float("nan"))
     for _ in range(3):
@@ -378,7 +378,7 @@ def test_a_finite_step_starts_the_count_anew() -> None:
 
 
 class _BrokenOnceInTwo(RectificationELBO):
-    """An estimator whose every second evaluation, that of the real step, is not a number."""
+    """An estimator that returns NaN in every second evaluation, which is that of the real step."""
 
     evaluations = 0
 
@@ -399,16 +399,16 @@ def test_real_step_that_is_not_finite_leaves_the_classifier_alone() -> None:
     _assert_same_state(dict(algorithm.classifier.state_dict()), dict(before))
 
 
-def test_real_steps_that_are_never_finite_end_the_run_as_well() -> None:
+def test_too_many_consecutive_non_finite_real_steps_raise() -> None:
     algorithm, noisy, clean = seeded(_with(BATCH_NORM, max_skipped=3), SplitJVP())
     algorithm.elbo = _BrokenOnceInTwo()
     for _ in range(2):
         algorithm.step(noisy, clean)
-    with pytest.raises(NonFiniteError, match=r"^loss, gradient_norm: not finite in 3 steps in a row"):
+    with pytest.raises(NonFiniteError, match=r"^loss, gradient_norm: non-finite for 3 consecutive steps"):
         algorithm.step(noisy, clean)
 
 
-# ------------------------------------------------------------------------------------------------------------ state
+# ---------------------------------------------------------------------------------------------------------------- state
 
 
 @pytest.mark.parametrize("inner_optimizer", [partial(SGD, lr=0.1, momentum=0.9), partial(Adam, lr=0.01)])
@@ -465,11 +465,11 @@ def test_buffers_that_are_not_finite_are_not_committed() -> None:
     _assert_same_state(algorithm.classifier.state_dict(), before)
 
 
-# ----------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------------------- errors
 
 
 class Stored(Guide):
-    """Keeps its location in Pyro's store; ``picky`` of inputs, it fails where they are all the same."""
+    """A guide that uses ``pyro.param``; with ``picky`` it raises if all logits are zero."""
 
     def __init__(self, *_: int, picky: bool = False) -> None:
         super().__init__()
@@ -478,16 +478,16 @@ class Stored(Guide):
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
         location = pyro.param("location", torch.zeros(CLASSES))
         if self.picky and not output.logits.any():
-            raise ValueError("all the same")
+            raise ValueError("all logits are zero")
         with pyro.plate("data", len(y)):
             pyro.sample("v", pyro.distributions.Normal(location, 1.0).to_event(1))
 
 
 @pytest.mark.parametrize("picky", [False, True])
 def test_pyro_param_is_refused_because_nothing_would_train_it(picky: bool) -> None:
-    complaint = pytest.raises(UserError, match=r"pyro\.param for 'location'")
+    refusal = pytest.raises(UserError, match=r"pyro\.param for 'location'")
     algorithm, noisy, clean = seeded(Case(guide=lambda _: Stored(picky=picky)), SplitJVP())
-    with complaint:
+    with refusal:
         algorithm.step(noisy, clean)
     guide = partial(Stored, picky=picky)
 
@@ -495,12 +495,12 @@ def test_pyro_param_is_refused_because_nothing_would_train_it(picky: bool) -> No
         return rectification(width)
 
     for method in (Bilevel(rectified, guide, partial(Adam, lr=0.01)), SingleLevel(rectified, guide)):
-        with complaint:
+        with refusal:
             method.build(algorithm.classifier, plain_sgd).step(noisy, clean)
     assert "location" not in pyro.get_param_store()
 
 
-def test_pyro_module_with_parameters_needs_them_kept_in_itself() -> None:
+def test_pyro_module_with_parameters_needs_module_local_params() -> None:
     class Location(PyroModule):
         def __init__(self) -> None:
             super().__init__()
@@ -533,13 +533,13 @@ def test_module_shared_by_classifier_and_guide_is_refused() -> None:
         guide.stolen = parts["classifier"].trunk
         return guide
 
-    with pytest.raises(UserError, match="share 4 parameters"):
+    with pytest.raises(UserError, match="the classifier shares 4 parameters"):
         _build(guide=with_the_classifiers_trunk)
 
 
 @pytest.mark.parametrize("weight", ["inner_kl_weight", "outer_kl_weight", "clean_weight"])
 def test_negative_weight_is_refused_by_name(weight: str) -> None:
-    with pytest.raises(UserError, match=f"{weight} is -1"):
+    with pytest.raises(UserError, match=f"{weight} is -1; expected a value >= 0"):
         _build(**{weight: lambda _: -1})
 
 
@@ -547,10 +547,13 @@ def test_negative_weight_is_refused_by_name(weight: str) -> None:
     ("returned", "message"),
     [
         (lambda output: output.logits, "forward returned a Tensor; return ClassifierOutput"),
-        (lambda output: output._replace(logits=output.logits[:, None]), r"logits of shape \[7, 1, 3\]"),
+        (
+            lambda output: output._replace(logits=output.logits[:, None]),
+            r"logits of shape \[7, 1, 3\] .*; expected \[batch, classes\]",
+        ),
     ],
 )
-def test_classifier_that_returns_something_else_is_refused(returned: Callable[..., Any], message: str) -> None:
+def test_classifier_that_returns_another_type_or_rank_is_refused(returned: Callable[..., Any], message: str) -> None:
     class Odd(Dense):
         def forward(self, x: Tensor) -> Any:
             return returned(super().forward(x))
@@ -574,12 +577,12 @@ def _build(**changes: Any) -> BilevelSVI:
 
 
 def test_outer_optimiser_that_misses_a_parameter_is_refused_by_its_name() -> None:
-    with pytest.raises(UserError, match=r"does not hold 'model\.prior\.network\.body\.0\.weight' \(6 parameters"):
+    with pytest.raises(UserError, match=r"does not contain 'model\.prior\.network\.body\.0\.weight' \(6 parameters"):
         _build(outer_optimizer=lambda parts: Adam(parts["guide"].parameters()))
 
 
 def test_inner_optimiser_that_misses_a_parameter_is_refused() -> None:
-    with pytest.raises(UserError, match="inner optimiser does not hold every trainable parameter"):
+    with pytest.raises(UserError, match="inner optimiser does not contain every trainable parameter"):
         _build(inner_optimizer=lambda parts: SGD(parts["classifier"].top.parameters(), lr=0.1))
 
 
@@ -588,8 +591,8 @@ def test_inner_optimiser_without_a_virtual_step_is_refused() -> None:
         _build(inner_optimizer=lambda parts: RMSprop(parts["classifier"].parameters()))
 
 
-def test_pair_without_parameters_is_sent_to_single_level_training() -> None:
-    with pytest.raises(UserError, match=r"no parameters.*SingleLevelSVI"):
+def test_pair_without_parameters_is_referred_to_single_level_training() -> None:
+    with pytest.raises(UserError, match=r"no trainable parameters.*SingleLevelSVI"):
         _build(model=lambda parts: CrossEntropy(6, CLASSES), guide=lambda parts: NoLatents(6, CLASSES))
 
 
@@ -600,11 +603,11 @@ def test_guide_for_another_number_of_classes_is_refused_with_both_shapes(strateg
         algorithm.step(noisy, clean)
 
 
-# ------------------------------------------------------------------------------------------------- the whole thing
+# ----------------------------------------------------------------------------------------------------------- end to end
 
 
 def _blobs(size: int, flipped: float) -> Batch:
-    """Three round clusters; a share of the labels is moved on to the next class."""
+    """Three Gaussian clusters; a share ``flipped`` of the labels is changed to the next class."""
     y = torch.arange(size) % CLASSES
     angle = 2 * torch.pi * y / CLASSES
     x = 2.0 * torch.stack([angle.cos(), angle.sin()], dim=-1) + 0.7 * torch.randn(size, 2)
@@ -622,10 +625,11 @@ def test_rescues_a_classifier_whose_labels_are_mostly_flipped(seed: int) -> None
     noisy, clean, test = _blobs(300, flipped=0.6), _blobs(30, flipped=0.0), _blobs(500, flipped=0.0)
     plain = Dense(inputs=2, width=16)
     rescued = copy.deepcopy(plain)
-    ordinary = SingleLevelSVI(plain, CrossEntropy(16, CLASSES), NoLatents(16, CLASSES), plain_sgd(plain.parameters()))
+    pair = CrossEntropy(16, CLASSES), NoLatents(16, CLASSES)
+    ordinary = SingleLevelSVI(plain, *pair, plain_sgd(plain.parameters()), clean_weight=0.0)
     model, guide = rectification(16, hidden=(16,)), diagonal_normal(16, hidden=(16,))
     outer_optimizer = Adam([*model.parameters(), *guide.parameters()], lr=1e-2)
-    bilevel = BilevelSVI(rescued, model, guide, plain_sgd(rescued.parameters()), outer_optimizer)
+    bilevel = BilevelSVI(rescued, model, guide, plain_sgd(rescued.parameters()), outer_optimizer, clean_weight=0.0)
     with pyro.validation_enabled(False):
         for _ in range(200):
             chosen = torch.randint(300, (50,))

@@ -1,4 +1,4 @@
-"""A step of every method that ships runs on another device, and waits for it only to ask whether all is finite."""
+"""Steps of every method run on another device and synchronise with it only to check for non-finite values."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 
 
 @contextmanager
-def _no_waiting(device: str) -> Iterator[None]:
-    """On "meta", which has shapes and no numbers, a look at a value raises anyway."""
+def _no_synchronisation(device: str) -> Iterator[None]:
+    """Raise on any synchronisation with the device; on "meta", which has no values, reading one raises anyway."""
     if device == "cuda":
         torch.cuda.set_sync_debug_mode("error")
     try:
@@ -43,7 +43,7 @@ def _batch(device: str, count: int) -> Batch:
     return Batch(images.to(device), labels.to(device), torch.arange(count).to(device), (images + 1).to(device))
 
 
-@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")  # as some papers have it
+@pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")  # as in some papers' configurations
 @pytest.mark.parametrize("name", NAMES)
 @pytest.mark.parametrize("device", ["meta", pytest.param("cuda", marks=pytest.mark.gpu)])
 def test_step_on_another_device(name: str, device: str, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -60,8 +60,8 @@ def test_step_on_another_device(name: str, device: str, monkeypatch: pytest.Monk
     noisy, clean = _batch(device, 12), _batch(device, 10)
     with pyro.validation_enabled(False):
         for algorithm in algorithms:
-            algorithm.step(noisy, clean)  # which makes what is made once
-            with _no_waiting(device):
+            algorithm.step(noisy, clean)  # creates the state that is created only once
+            with _no_synchronisation(device):
                 metrics = algorithm.step(noisy, clean)
             assert {value.device.type for value in metrics.values()} == {device}
             assert device == "meta" or all(value.isfinite() for value in metrics.values())

@@ -1,4 +1,4 @@
-"""The bound against Pyro's own estimators, its terms per datum, and its errors."""
+"""The ELBO against Pyro's own estimators, its terms per example, and its errors."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ BATCH, VIEWS, GROUPS, FULL = 5, 2, 3, 20
 
 @dataclass
 class Pair:
-    """A model and a guide without arguments, the leaves that they depend on, and their plates' depth."""
+    """A model and a guide without arguments, the leaf tensors that they use, and the depth of their plates."""
 
     model: Callable[[], Any]
     guide: Callable[[], Any]
@@ -96,7 +96,7 @@ def mask_on_the_likelihood_only() -> Pair:
 
 
 def nested_plates(data_dim: int) -> Pair:
-    """Several labels per datum (data outside) or per group (data inside), each with a latent of its own."""
+    """Several labels per example (data outside) or per group (data inside), each with its own latent."""
     sizes = {-1: VIEWS, -2: VIEWS}
     sizes[data_dim] = BATCH
     shape = (sizes[-2], sizes[-1], CLASSES)
@@ -227,7 +227,7 @@ DIFFERENT_SCALES: dict[str, Callable[[], Pair]] = {
 MONTE_CARLO = NO_CLOSED_FORM | DIFFERENT_SCALES
 AUXILIARY = {"auxiliary site in the guide": auxiliary_in_the_guide}
 EVERY = ANALYTIC | MONTE_CARLO | AUXILIARY
-# TraceMeanField_ELBO gives a closed-form KL the guide's scale, whatever the model's: it is no reference for those.
+# TraceMeanField_ELBO scales an analytic KL by the guide's scale alone, so it is no reference for different scales.
 COMPARABLE = ANALYTIC | NO_CLOSED_FORM | AUXILIARY
 
 
@@ -278,7 +278,9 @@ def test_analytic_loss_agrees_with_trace_elbo_in_expectation(make: Callable[[], 
 
 @pytest.mark.parametrize("particles", [1, 2, 5])
 @pytest.mark.parametrize("make", EVERY.values(), ids=EVERY.keys())
-def test_terms_have_one_number_per_datum_for_any_particles_and_plates(make: Callable[[], Pair], particles: int) -> None:
+def test_terms_have_one_value_per_example_for_any_particles_and_plates(
+    make: Callable[[], Pair], particles: int
+) -> None:
     pair = make()
     terms = RectificationELBO(num_particles=particles).terms(pair.model, pair.guide)
     assert terms.log_likelihood.shape == (BATCH,)
@@ -355,7 +357,7 @@ def test_zero_kl_weight_leaves_no_graph_to_the_prior() -> None:
     assert [g is None for g in gradients] == [True, True, False, False, False]
 
 
-def test_loss_of_a_subsample_is_an_unbiased_estimate_of_the_full_datas() -> None:
+def test_loss_of_a_subsample_is_an_unbiased_estimate_of_the_full_loss() -> None:
     means, errors = [], []
     for size in (BATCH, FULL):
         torch.manual_seed(7)
@@ -369,7 +371,7 @@ def test_loss_of_a_subsample_is_an_unbiased_estimate_of_the_full_datas() -> None
 
 
 def _conjugate(y: Tensor, noise: float) -> tuple[Callable[[], Any], Callable[[], Any], Tensor]:
-    """y ~ Normal(v, noise²), v ~ Normal(0, 1), with a free normal per datum as guide, and the log evidence."""
+    """The model v ~ Normal(0, 1), y ~ Normal(v, noise²), a guide with a free normal per example, the log evidence."""
 
     def model() -> None:
         with pyro.plate("data", len(y)):
@@ -410,7 +412,7 @@ def test_drives_pyros_svi_to_the_posterior_of_a_conjugate_model() -> None:
     assert bound == pytest.approx(float(evidence), abs=0.15)
 
 
-def test_called_on_a_pair_it_is_a_module_with_their_parameters() -> None:
+def test_elbo_called_on_a_pair_is_a_module_with_their_parameters() -> None:
     model, guide = rectification(4), diagonal_normal(4)
     module = RectificationELBO()(model, guide)
     output = ClassifierOutput(torch.randn(BATCH, CLASSES), torch.randn(BATCH, 4))
@@ -420,7 +422,7 @@ def test_called_on_a_pair_it_is_a_module_with_their_parameters() -> None:
 
 
 class Synchronised(Exception):
-    """Somebody asked a tensor for its value."""
+    """The value of a tensor was read, which synchronises host and device."""
 
 
 @pytest.fixture
@@ -434,7 +436,7 @@ def no_synchronisation(monkeypatch: pytest.MonkeyPatch) -> None:
 
 @pytest.mark.usefixtures("no_synchronisation")
 @pytest.mark.parametrize("particles", [1, 3])
-def test_nothing_waits_for_the_device(particles: int) -> None:
+def test_evaluation_does_not_synchronise_with_the_device(particles: int) -> None:
     output = ClassifierOutput(torch.randn(BATCH, CLASSES), torch.randn(BATCH, 4))
     y = torch.arange(BATCH) % CLASSES
     elbo = RectificationELBO(num_particles=particles)
@@ -445,17 +447,17 @@ def test_nothing_waits_for_the_device(particles: int) -> None:
             terms.loss()
             elbo.loss(*pair, output, y)
             elbo.loss_and_grads(*pair, output, y)
-        with pytest.raises(Synchronised):  # what the trap is for
+        with pytest.raises(Synchronised):  # the fixture detects that Pyro's estimator synchronises
             TraceMeanField_ELBO().loss_and_grads(rectification(4), diagonal_normal(4), output, y)
 
 
 @pytest.mark.usefixtures("no_synchronisation")
 @pytest.mark.parametrize("reserved", [True, False])
-def test_memory_with_a_place_for_each_example_waits_for_no_device(reserved: bool) -> None:
+def test_memory_of_reserved_size_does_not_synchronise_with_the_device(reserved: bool) -> None:
     memory, index = PredictionMemory(CLASSES, momentum=0.9), torch.arange(BATCH)
     logits = torch.randn(BATCH, CLASSES)
     if not reserved:
-        with pytest.raises(Synchronised):  # it has to look how large it must be
+        with pytest.raises(Synchronised):  # it reads the largest position
             memory.moved(logits, index)
         return
     memory.reserve(BATCH)
@@ -466,7 +468,7 @@ def test_memory_with_a_place_for_each_example_waits_for_no_device(reserved: bool
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("particles", [1, 3])
-def test_nothing_waits_for_a_gpu(particles: int) -> None:
+def test_evaluation_does_not_synchronise_with_a_gpu(particles: int) -> None:
     output = ClassifierOutput(torch.randn(BATCH, CLASSES).cuda(), torch.randn(BATCH, 4).cuda())
     y = (torch.arange(BATCH) % CLASSES).cuda()
     model, guide = rectification(4).cuda(), diagonal_normal(4).cuda()
@@ -501,12 +503,12 @@ def test_posterior_and_prior_are_the_distributions_of_the_sites() -> None:
     torch.testing.assert_close(terms.prior["v"].mean, pair.leaves[0])
 
 
-# ---------------------------------------------------------------------------------------------------------- errors
+# --------------------------------------------------------------------------------------------------------------- errors
 
 
 @pytest.mark.parametrize("particles", [0, -1])
 def test_no_particles_are_refused(particles: int) -> None:
-    with pytest.raises(UserError, match=rf"num_particles is {particles}"):
+    with pytest.raises(UserError, match=rf"num_particles is {particles}; expected a value >= 1"):
         RectificationELBO(num_particles=particles)
 
 
@@ -520,7 +522,7 @@ def test_guide_without_reparameterisation_is_refused() -> None:
         RectificationELBO().terms(pair.model, pair.guide)
 
 
-def test_vector_not_marked_as_an_event_is_explained() -> None:
+def test_vector_not_declared_as_an_event_is_explained() -> None:
     pair = one_plate()
 
     def guide() -> None:
@@ -562,7 +564,7 @@ def test_guessing_the_plate_nesting_leaves_buffers_alone() -> None:
 @pytest.mark.parametrize("nesting", [1, float("inf")])
 def test_latent_without_a_site_in_the_guide_is_refused(nesting: float) -> None:
     pair = one_plate()
-    with pytest.raises(UserError, match=r"latent sites \['v'\] are not the guide's \[\]"):
+    with pytest.raises(UserError, match=r"latent sites \['v'\] differ from the guide's \[\]"):
         RectificationELBO(max_plate_nesting=nesting).terms(pair.model, lambda: None)
 
 
@@ -574,7 +576,7 @@ def test_site_of_the_guide_that_the_model_lacks_is_refused(nesting: float) -> No
         pair.guide()
         pyro.sample("u", dist.Normal(0.0, 1.0))
 
-    with pytest.raises(UserError, match=r"latent sites \['v'\] are not the guide's \['u', 'v'\]"):
+    with pytest.raises(UserError, match=r"latent sites \['v'\] differ from the guide's \['u', 'v'\]"):
         RectificationELBO(max_plate_nesting=nesting).terms(pair.model, guide)
 
 
@@ -614,7 +616,7 @@ def test_same_shape_split_differently_into_batch_and_event_is_refused(size: int)
         RectificationELBO().terms(model, guide)
 
 
-def test_crash_of_the_model_that_has_nothing_to_do_with_shapes_is_its_own() -> None:
+def test_unrelated_error_of_the_model_is_raised_unchanged() -> None:
     def model() -> None:
         raise RuntimeError("the model's own mistake")
 

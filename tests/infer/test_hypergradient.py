@@ -1,4 +1,4 @@
-"""Every strategy against the unrolled one, and that one against a numerical derivative of plain PyTorch code."""
+"""Every strategy against the unrolled one, and the unrolled one against a numerical derivative in plain PyTorch."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from .contracts import HypergradientContract, record_step
 from .problems import ATTACHED, Case, seeded
 from .toys import Dense
 
-# PyTorch scripts its forward-mode decompositions on their first use, and warns about its own call.
+# PyTorch calls torch.jit.script on the first use of forward mode, and warns about its own call.
 pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated:FutureWarning")
 
 

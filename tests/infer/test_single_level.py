@@ -1,4 +1,4 @@
-"""Ordinary training by one batch's ELBO, of which training by cross entropy is the case without latents."""
+"""Single-level training on the ELBO, which without latents is training by cross entropy."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ from .toys import CLASSES, IMAGE, Convolutional, Dense, batch, diagonal_normal, 
 
 WIDTH = 6
 sgd = partial(SGD, lr=0.1, momentum=0.9, weight_decay=0.01)
-adam = partial(Adam, lr=0.01, eps=1e-3)  # the default ε would blow up the rounding in a gradient that is zero
+adam = partial(Adam, lr=0.01, eps=1e-3)  # the default ε would amplify rounding errors in a zero gradient
 
 
 def _cross_entropy(classifier: nn.Module, optimizer: Any = sgd, **options: Any) -> SingleLevelSVI:
@@ -43,7 +43,7 @@ def _rectified(classifier: nn.Module, optimizer: Any = adam, **options: Any) -> 
 def test_loss_without_latents_is_the_cross_entropy() -> None:
     classifier, noisy = Dense(), batch()
     expected = F.cross_entropy(classifier(noisy.x).logits, noisy.y)
-    metrics = _cross_entropy(classifier).step(noisy, noisy)
+    metrics = _cross_entropy(classifier, clean_weight=0.0).step(noisy, noisy)
     torch.testing.assert_close(metrics["loss"], expected.detach())
     assert metrics["kl"] == 0
     assert set(metrics) == {"loss", "kl", "gradient_norm"}
@@ -61,7 +61,7 @@ def test_steps_without_latents_are_those_of_a_plain_training_loop(
     ours = make()
     plain = copy.deepcopy(ours)
     batches = [batch(shape=shape) for _ in range(4)]
-    algorithm = _cross_entropy(ours, optimizer)
+    algorithm = _cross_entropy(ours, optimizer, clean_weight=0.0)
     torch.manual_seed(3)
     for noisy in batches:
         algorithm.step(noisy, noisy)
@@ -99,10 +99,10 @@ def test_clean_weight_adds_the_clean_cross_entropy() -> None:
         torch.testing.assert_close(p.detach(), before.detach() - 0.1 * gradient)
 
 
-def test_clean_batch_is_not_looked_at_without_a_clean_weight() -> None:
+def test_clean_batch_is_not_used_without_a_clean_weight() -> None:
     noisy = batch()
     nowhere = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
-    assert _cross_entropy(Dense()).step(noisy, nowhere)["gradient_norm"].isfinite()
+    assert _cross_entropy(Dense(), clean_weight=0.0).step(noisy, nowhere)["gradient_norm"].isfinite()
 
 
 def test_rectification_with_a_normal_guide_decreases_the_negative_bound() -> None:
@@ -114,7 +114,8 @@ def test_rectification_with_a_normal_guide_decreases_the_negative_bound() -> Non
 
 @pytest.mark.parametrize("kl_weight", [0.0, 0.5])
 def test_kl_weight_is_that_of_the_estimator(kl_weight: float) -> None:
-    algorithm, noisy = _rectified(Dense(), elbo=RectificationELBO(kl_weight=kl_weight)), batch()
+    elbo = RectificationELBO(kl_weight=kl_weight)
+    algorithm, noisy = _rectified(Dense(), elbo=elbo, clean_weight=0.0), batch()
     before = copy.deepcopy(algorithm)
     torch.manual_seed(4)
     metrics = algorithm.step(noisy, noisy)
@@ -126,7 +127,7 @@ def test_kl_weight_is_that_of_the_estimator(kl_weight: float) -> None:
 
 
 def test_step_follows_the_gradient_of_the_bound_through_logits_and_features() -> None:
-    algorithm, noisy = _rectified(Dense(), partial(SGD, lr=0.1)), batch()
+    algorithm, noisy = _rectified(Dense(), partial(SGD, lr=0.1), clean_weight=0.0), batch()
     reference = copy.deepcopy(algorithm)
     torch.manual_seed(4)
     algorithm.step(noisy, noisy)
@@ -142,13 +143,13 @@ def test_step_follows_the_gradient_of_the_bound_through_logits_and_features() ->
 
 def test_optimiser_without_the_guides_parameters_is_refused() -> None:
     classifier, model, guide = Dense(), rectification(6), diagonal_normal(6)
-    with pytest.raises(UserError, match=r"optimiser does not hold 'model\."):
+    with pytest.raises(UserError, match=r"optimiser does not contain 'model\."):
         SingleLevelSVI(classifier, model, guide, SGD(classifier.parameters(), lr=0.1))
 
 
 @pytest.mark.parametrize("poison", [float("nan"), float("inf")])
 @pytest.mark.parametrize("make", [_cross_entropy, _rectified])
-def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(make: Any, poison: float) -> None:
+def test_non_finite_batch_changes_nothing_and_too_many_of_them_raise(make: Any, poison: float) -> None:
     algorithm, noisy = make(Dense(nn.BatchNorm1d), max_skipped=3), batch()
     algorithm.step(noisy, noisy)
     before = copy.deepcopy(algorithm.state_dict())
@@ -160,7 +161,9 @@ def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(make:
         assert after.pop("guard") == {"skipped": 2, "in_a_row": 2}
         before.pop("guard")
         torch.testing.assert_close(after, before, rtol=0, atol=0)
-        with pytest.raises(NonFiniteError, match=r"^loss, gradient_norm(, buffers)?: not finite in 3 steps in a row"):
+        with pytest.raises(
+            NonFiniteError, match=r"^loss, gradient_norm(, buffers)?: non-finite for 3 consecutive steps"
+        ):
             algorithm.step(broken, noisy)
 
 

@@ -54,9 +54,9 @@ def _after(steps: int, make: Callable[..., Optimizer]) -> tuple[list[nn.Paramete
 def test_virtual_step_is_where_the_optimiser_steps(make: Callable[..., Optimizer], steps: int) -> None:
     parameters, optimizer = _after(steps, make)
     gradients = _gradients(parameters)
-    imagined = virtual_step(optimizer, parameters)(gradients)
+    moved = virtual_step(optimizer, parameters)(gradients)
     apply_gradients(optimizer, parameters, gradients)
-    for p, w in zip(parameters, imagined, strict=True):
+    for p, w in zip(parameters, moved, strict=True):
         torch.testing.assert_close(w, p.detach(), rtol=1e-12, atol=1e-12)
 
 
@@ -76,8 +76,8 @@ def test_virtual_step_follows_the_learning_rate_of_a_schedule(make: Callable[...
     gradients, step = _gradients(parameters), virtual_step(optimizer, parameters)
     for group in optimizer.param_groups:
         group["lr"] *= 0.1
-    for imagined, p in zip(step(gradients), parameters, strict=True):
-        assert not torch.equal(imagined, p)
+    for moved, p in zip(step(gradients), parameters, strict=True):
+        assert not torch.equal(moved, p)
     expected = step(gradients)
     apply_gradients(optimizer, parameters, gradients)
     for p, w in zip(parameters, expected, strict=True):
@@ -144,19 +144,21 @@ def test_learning_rate_is_the_largest_of_the_groups() -> None:
 
 
 class OwnSGD(SGD):
-    """A subclass may step otherwise, so nothing is known about it."""
+    """A subclass may override the step, so it is not supported."""
 
 
 @pytest.mark.parametrize("kind", [RMSprop, NAdam, OwnSGD])
 def test_unknown_optimiser_is_refused_by_name(kind: type[Optimizer]) -> None:
     parameters = _parameters()
-    with pytest.raises(UserError, match=rf"{kind.__name__}; use one of SGD, Adam, AdamW"):
+    with pytest.raises(
+        UserError, match=rf"no virtual step is implemented .* {kind.__name__}; use one of SGD, Adam, AdamW"
+    ):
         virtual_step(kind(parameters, lr=0.1), parameters)
 
 
 def test_parameter_that_the_optimiser_does_not_hold_is_refused() -> None:
     parameters = _parameters()
-    with pytest.raises(UserError, match="does not hold every trainable parameter"):
+    with pytest.raises(UserError, match="does not contain every trainable parameter"):
         virtual_step(SGD(parameters[:2], lr=0.1), parameters)
 
 

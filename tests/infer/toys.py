@@ -1,4 +1,4 @@
-"""Small classifiers, pairs and batches: large enough to have every feature that a strategy can stumble over."""
+"""Small classifiers, models, guides and batches with every feature that a strategy has to handle."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ class Dense(Classifier):
 
 
 class Convolutional(Classifier):
-    """Two convolutions with a normalisation behind each, average pooling, and a linear layer."""
+    """Two convolutions, each followed by a normalisation, average pooling, and a linear layer."""
 
     def __init__(self, normalisation: Callable[[int], nn.Module] = nn.BatchNorm2d) -> None:
         super().__init__()
@@ -78,7 +78,7 @@ class Linear(Classifier):
 
 
 class TiedWeights(Classifier):
-    """One matrix, used in both hidden layers."""
+    """Two hidden layers that share one weight matrix."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -94,7 +94,7 @@ class TiedWeights(Classifier):
 
 
 class SummedBiases(Dense):
-    """Two parameters that enter as a sum, and so share one gradient tensor."""
+    """Two parameters that enter only as their sum, so that they share one gradient tensor."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -107,7 +107,7 @@ class SummedBiases(Dense):
 
 
 class ScaledBySum(Dense):
-    """A parameter whose gradient is one number seen everywhere."""
+    """A parameter that enters only as its sum, so that its gradient is one expanded number."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -133,7 +133,7 @@ class AssignedBuffer(Dense):
 
 
 def with_frozen_trunk() -> Classifier:
-    """A classifier of which the last layer alone is trained, as in fine-tuning."""
+    """A classifier of which only the last layer is trained, as in fine-tuning."""
     classifier = Dense()
     classifier.trunk.requires_grad_(False)
     return classifier
@@ -167,7 +167,7 @@ class GatedRectification(Model):
 
 
 class GatedGuide(Guide):
-    """A diagonal normal for the vector, and a normal for the gate; each computed from the features and the label."""
+    """A diagonal normal for the vector and a normal for the gate, both computed from features and label."""
 
     def __init__(self, feature_dim: int, num_classes: int = CLASSES) -> None:
         super().__init__()
@@ -209,5 +209,5 @@ class TemperedGuide(Guide):
 
 
 def batch(size: int = 7, shape: tuple[int, ...] = (INPUTS,)) -> Batch:
-    """A random batch, whose labels hold every class."""
+    """A random batch whose labels include every class."""
     return Batch(torch.randn(size, *shape), torch.arange(size) % CLASSES)

@@ -1,4 +1,4 @@
-"""What the classifier said before: running means by position, and the pull towards them."""
+"""Prediction memory: running means by position, and the early-learning regulariser."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ def test_targets_are_running_means_of_the_predictions_by_position() -> None:
     assert (memory.table[[0, 2, 4]] == 0).all()
 
 
-def test_looking_changes_nothing_and_gives_a_constant() -> None:
+def test_updated_targets_are_detached_and_not_stored() -> None:
     memory, index = PredictionMemory(CLASSES, momentum=0.5), torch.tensor([2, 0])
     logits = torch.randn(2, CLASSES, requires_grad=True)
     memory.keep(index, memory.moved(logits, index))
@@ -31,7 +31,7 @@ def test_looking_changes_nothing_and_gives_a_constant() -> None:
     assert not once.requires_grad
 
 
-def test_reserved_table_has_a_row_an_example_and_takes_part_in_the_state() -> None:
+def test_reserved_table_has_one_row_per_example_and_is_part_of_the_state() -> None:
     memory, index = PredictionMemory(CLASSES, momentum=0.5), torch.tensor([2, 0])
     memory.reserve(9)
     memory.keep(index, memory.moved(torch.randn(2, CLASSES), index))
@@ -44,7 +44,7 @@ def test_reserved_table_has_a_row_an_example_and_takes_part_in_the_state() -> No
     assert (other.table[index] > 0).all()
 
 
-def test_regularisers_gradient_raises_what_the_target_favours() -> None:
+def test_gradient_of_the_regulariser_raises_the_classes_that_the_target_favours() -> None:
     logits = torch.randn(5, CLASSES, dtype=torch.float64, requires_grad=True)
     targets = 0.9 * torch.rand(5, CLASSES, dtype=torch.float64).softmax(-1)
     (gradient,) = torch.autograd.grad(early_learning_regulariser(logits, targets).sum(), logits)
@@ -54,5 +54,5 @@ def test_regularisers_gradient_raises_what_the_target_favours() -> None:
 
 
 def test_momentum_of_one_is_refused() -> None:
-    with pytest.raises(UserError, match="momentum is 1"):
+    with pytest.raises(UserError, match=r"momentum is 1\.0; expected a value in \[0, 1\)"):
         PredictionMemory(CLASSES, momentum=1.0)

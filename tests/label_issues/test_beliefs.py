@@ -1,4 +1,4 @@
-"""What is believed of an example: by itself, by its neighbours, and by how much of each."""
+"""Tests of the class probabilities: own prediction, neighbours' predictions, and their weights."""
 
 from __future__ import annotations
 
@@ -15,9 +15,10 @@ CLASSES = 4
 
 
 def evidence(right: int = 100, count: int = 100) -> Evidence:
-    """Classes that lie apart, of which 40% of the labels are flipped, and a classifier that follows eight of the flips.
+    """Well-separated classes with 40% flipped labels, and a classifier that has memorised eight wrong labels.
 
-    Of the trusted examples held out it is sure of those that it has right, and in doubt about the others.
+    It predicts ``right`` of ``count`` held-out trusted examples correctly with high confidence, and the others wrongly
+    with low confidence.
     """
     true, held_out = torch.arange(400) % CLASSES, torch.arange(count) % CLASSES
     given = torch.where(torch.arange(400) % 5 < 2, (true + 1) % CLASSES, true)
@@ -33,7 +34,7 @@ def by_heart(given: Tensor) -> Tensor:
     return torch.nonzero(given != torch.arange(400) % CLASSES).squeeze(-1)[:8]
 
 
-def test_half_is_the_examples_own_prediction_and_half_its_neighbours() -> None:
+def test_own_and_neighbours_predictions_have_equal_weights_by_default() -> None:
     known = evidence()
     found = beliefs(known, 20, None, 0)
     alone = (known.logits.double() / found.temperature).softmax(-1)
@@ -48,15 +49,13 @@ def test_half_is_the_examples_own_prediction_and_half_its_neighbours() -> None:
     ("right", "count", "learned"),
     [
         (100, 100, False),
-        (60, 100, False),  # agrees with 62%
+        (60, 100, False),  # the agreement is 62%
         (45, 100, True),
-        (11, 20, False),  # too few to tell
+        (11, 20, False),  # too few examples for a significant difference
         (0, 1, False),
     ],
 )
-def test_a_classifier_that_agrees_with_labels_oftener_than_it_is_right_has_learned_them_by_heart(
-    right: int, count: int, learned: bool
-) -> None:
+def test_agreement_above_accuracy_indicates_memorised_labels(right: int, count: int, learned: bool) -> None:
     known = evidence(right, count)
     found = beliefs(known, 20, None, 0)
     assert found.agreement == pytest.approx(0.62)
@@ -65,7 +64,7 @@ def test_a_classifier_that_agrees_with_labels_oftener_than_it_is_right_has_learn
     torch.testing.assert_close(found.consulted, beliefs(known, 20, 0.0 if learned else 0.5, 0).consulted)
 
 
-def test_neighbours_stand_alone_where_nothing_tells_what_was_learned() -> None:
+def test_neighbours_are_used_alone_without_held_out_examples() -> None:
     known = evidence()
     assert known.trusted is not None
     neighbours_alone = beliefs(replace(known, trusted=None), 20, 0.0, 0).consulted
@@ -76,12 +75,12 @@ def test_neighbours_stand_alone_where_nothing_tells_what_was_learned() -> None:
     assert not beliefs(replace(evidence(45), trained_on=False), 20, None, 0).learned_by_heart
 
 
-def test_trusted_examples_are_decided_on_likewise() -> None:
+def test_trusted_examples_are_classified_in_the_same_way() -> None:
     known = evidence()
     assert known.trusted is not None
     logits = known.trusted.logits.clone()
-    logits[0] = torch.tensor([0.0, 0.1, 0.0, 0.0])  # a class 0, where the neighbours are sure
-    logits[1] = torch.tensor([0.0, 0.0, 9.0, 0.0])  # a class 1, where the example itself is surer
+    logits[0] = torch.tensor([0.0, 0.1, 0.0, 0.0])  # class 0, where the neighbours are confident
+    logits[1] = torch.tensor([0.0, 0.0, 9.0, 0.0])  # class 1, where the example itself is more confident
 
     def decided(own: float) -> list[int]:
         found = beliefs(replace(known, trusted=replace(known.trusted, logits=logits)), 20, own, 0)  # type: ignore[type-var]
@@ -94,7 +93,7 @@ def test_trusted_examples_are_decided_on_likewise() -> None:
     assert decided(1.0) == [1, 2]
 
 
-def test_label_learned_by_heart_does_not_excuse_itself_to_neighbours() -> None:
+def test_neighbours_detect_memorised_labels() -> None:
     known = evidence()
     some = by_heart(known.given)
     scores = {own: rank(known, draws=20, own=own).score[some] for own in (0.0, None, 1.0)}
@@ -103,7 +102,7 @@ def test_label_learned_by_heart_does_not_excuse_itself_to_neighbours() -> None:
     assert scores[0.0].min() > 0.95
 
 
-def test_interval_allows_for_labels_learned_by_heart_only_where_training_has_seen_them() -> None:
+def test_interval_allows_for_memorised_labels_only_after_training_on_them() -> None:
     widths = []
     for trained_on in (True, False):
         low, high = rank(replace(evidence(), trained_on=trained_on)).transition.noise_rate_interval()

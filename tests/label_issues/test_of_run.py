@@ -1,4 +1,4 @@
-"""``vri-pyro issues`` on a run that was trained a moment ago."""
+"""Tests of ``vri-pyro issues`` on trained runs."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def test_table_ranks_every_noisy_example(folder: Path, capsys: pytest.CaptureFix
     assert np.mean([row["suggested"] == row["true"] for row in top]) > 0.7
 
 
-def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
+def test_combined_score_is_better_than_self_confidence(folder: Path) -> None:
     run = Run(folder)
     torch.manual_seed(9)
     before = torch.get_rng_state()
@@ -75,14 +75,14 @@ def test_combined_score_is_ahead_of_self_confidence(folder: Path) -> None:
     assert aurocs["combined"] > 0.9
 
 
-def test_matrix_that_the_guide_has_learned_is_taken(folder: Path) -> None:
+def test_learned_transition_matrix_of_the_guide_is_used(folder: Path) -> None:
     run = Run(folder)
     found = evidence_of(run, run.split.noisy_indices[:10], draws=1).transition
     assert found is not None
     assert torch.equal(found, run.guide.transition)  # type: ignore[arg-type]
 
 
-def test_labels_that_training_has_not_seen_are_known_as_such(folder: Path, tmp_path: Path) -> None:
+def test_trained_on_is_false_for_labels_not_used_in_training(folder: Path, tmp_path: Path) -> None:
     run = Run(folder)
     assert evidence_of(run, run.split.noisy_indices[:10], draws=1).trained_on
     options = ["--split.clean_per_class", "10", "--epochs", "1"]
@@ -95,8 +95,8 @@ def test_labels_that_training_has_not_seen_are_known_as_such(folder: Path, tmp_p
     assert evidence_of(both, both.split.noisy_indices[:10]).trained_on
 
 
-@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
-def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+@pytest.mark.filterwarnings("default::UserWarning")  # printed by the command
+def test_table_lists_the_paths_of_image_files(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     digits = Digits().load()
     for part, images, labels in (
         ("noisy", digits.x_train[:120], digits.y_train[:120]),
@@ -114,7 +114,7 @@ def test_labels_of_image_files_are_named_by_their_paths(tmp_path: Path, capsys: 
         "null",
     ]
     folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise.rate", "0.3")
-    assert "Flip(rate=0.3) is injected on top of labels that nobody has verified" in capsys.readouterr().err
+    assert "Flip(rate=0.3) is injected into unverified labels" in capsys.readouterr().err
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert "noisy/digit " in (folder / "report.html").read_text()
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
@@ -129,7 +129,7 @@ OWN = ("--epochs", "2", "--split.clean_per_class", "4", "--workers", "0", "--ema
 
 
 def table_of_images(folder: Path) -> list[str]:
-    """Digits in files of two classes, and the lines of a table that names them; one name is no UTF-8."""
+    """Write digits of two classes to image files, one with an invalid UTF-8 name; return a table's lines."""
     digits = Digits().load()
     lines = ["path,label,split"]
     for number, (image, label) in enumerate(zip(digits.x_train[:80, ..., 0], digits.y_train, strict=False)):
@@ -141,10 +141,8 @@ def table_of_images(folder: Path) -> list[str]:
     return lines
 
 
-@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
-def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
-    tmp_path: Path, capsys: pytest.CaptureFixture[str]
-) -> None:
+@pytest.mark.filterwarnings("default::UserWarning")  # printed by the command
+def test_unverified_labels_give_no_true_labels(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     lines = table_of_images(tmp_path)
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines))
@@ -152,26 +150,26 @@ def test_table_of_labels_that_nobody_has_verified_knows_no_truth(
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN)
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
-    assert "in truth" not in shown
-    assert "labels that nobody has verified, and some of them may be wrong too" in shown
+    assert "true rate" not in shown
+    assert "The clean labels were drawn from unverified labels, so some of them may be wrong" in shown
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     text = (folder / "report.html").read_text()
-    assert "in truth" not in text
-    assert "labels that nobody has verified" in text
+    assert "true rate" not in text
+    assert "drawn from unverified labels" in text
     with (folder / "label_issues.csv").open(newline="") as table:
         rows = list(csv.DictReader(table))
     assert "true" not in rows[0]
     listed = {line.split(",")[0]: line.split(",")[1] for line in lines[1:]}
     assert all(listed[row["path"]] == row["given"] for row in rows)
 
-    for changed in ([lines[0], *reversed(lines[1:])], lines[:-1]):  # another order, a row less
+    for changed in ([lines[0], *reversed(lines[1:])], lines[:-1]):  # another order; one row less
         file.write_text("\n".join(changed))
         assert main(["issues", str(folder), "--device", "cpu"]) == 2
-        assert "split is " in capsys.readouterr().err
+        assert "split is for " in capsys.readouterr().err
 
 
-@pytest.mark.filterwarnings("default::UserWarning")  # which the command prints
-def test_names_that_are_no_utf8_are_written_nevertheless(tmp_path: Path) -> None:
+@pytest.mark.filterwarnings("default::UserWarning")  # printed by the command
+def test_names_that_are_invalid_utf8_are_escaped(tmp_path: Path) -> None:
     for part, number in (("noisy", 40), ("clean", 4), ("test", 4)):
         for label in ("even", os.fsdecode(b"\xfcodd")):
             (tmp_path / part / label).mkdir(parents=True)
@@ -187,7 +185,7 @@ def test_names_that_are_no_utf8_are_written_nevertheless(tmp_path: Path) -> None
     assert r"\udcfcodd" in (folder / "label_issues_transition.csv").read_text(encoding="utf-8")
 
 
-def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_path: Path) -> None:
+def test_scores_without_latents_and_trusted_labels_use_the_prediction_alone(tmp_path: Path) -> None:
     method = ["--method", "vri_pyro.methods.SingleLevel", "--method.model", "vri_pyro.models.CrossEntropy"]
     method += ["--method.guide", "vri_pyro.guides.NoLatents", "--method.pool", "noisy", "--method.clean_weight", "0"]
     sizes = ["--split.clean_per_class", "0", "--split.validation_per_class", "0"]
@@ -196,19 +194,19 @@ def test_without_latents_and_trusted_labels_the_prediction_is_what_ranks(tmp_pat
     header = (tmp_path / "own.csv").read_text().splitlines()[0]
     assert "open_set" not in header
     assert "combined" not in header
-    assert "rectification" not in header  # there is none
+    assert "rectification" not in header
 
 
-def test_place_that_is_no_file_is_refused_before_the_work(
+def test_output_that_is_a_folder_raises_before_the_ranking(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "own_transition.csv").mkdir()
     for place, named in ((".", "."), (tmp_path / "own.csv", "own_transition.csv")):
         assert main(["issues", str(folder), "--output", str(place), "--device", "cpu"]) == 2
-        assert f"{named}: it is a folder; name a file in it" in capsys.readouterr().err
+        assert f"{named}: it is a folder; use the path of a file" in capsys.readouterr().err
     assert not (tmp_path / "own.csv").exists()
 
 
-def test_folder_without_a_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_folder_without_a_run_raises(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["issues", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err

@@ -1,4 +1,4 @@
-"""Scores of labels against their definitions, and against what other implementations make of them."""
+"""Tests of label scores against their definitions and other implementations."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ def given() -> Tensor:
     return torch.arange(SIZE) % CLASSES
 
 
-def test_scores_of_predictions_are_cleanlabs_qualities_turned_round(output: ClassifierOutput, given: Tensor) -> None:
+def test_prediction_scores_are_one_minus_cleanlabs_quality_scores(output: ClassifierOutput, given: Tensor) -> None:
     rank = pytest.importorskip("cleanlab.rank")
     p = output.logits.double().softmax(-1)
     for score, method in ((self_confidence, "self_confidence"), (margin, "normalized_margin")):
@@ -69,15 +69,13 @@ def test_clean_posterior_is_bayes_rule(output: ClassifierOutput, given: Tensor) 
     torch.testing.assert_close(clean_posterior(p.log(), certain, given), certain[given])
 
 
-def test_where_no_class_is_possible_the_prediction_stays() -> None:
+def test_clean_posterior_is_the_prediction_if_no_class_is_possible() -> None:
     p = torch.tensor([[1.0, 0.0], [0.4, 0.6]])
     found = clean_posterior(p.log(), torch.eye(2), torch.tensor([1, 1]))
     torch.testing.assert_close(found, torch.tensor([[1.0, 0.0], [0.0, 1.0]]))
 
 
-def test_surprise_is_the_closed_form_and_what_all_examples_share_is_no_part_of_it(
-    output: ClassifierOutput, given: Tensor
-) -> None:
+def test_surprise_equals_the_closed_form_and_excludes_global_latents(output: ClassifierOutput, given: Tensor) -> None:
     model, guide = Rectification(FEATURES, CLASSES), DiagonalNormal(FEATURES, CLASSES, hidden=(6,))
     expected = kl_divergence(guide.posterior(output, given), model.prior(output.features)).detach()
     torch.testing.assert_close(surprise(model, guide, output, given, draws=3), expected)
@@ -95,7 +93,7 @@ def test_surprise_is_the_closed_form_and_what_all_examples_share_is_no_part_of_i
     assert torch.equal(nothing, torch.zeros(SIZE))
 
 
-def test_surprise_is_an_examples_own_whatever_the_batch_stands_for(output: ClassifierOutput, given: Tensor) -> None:
+def test_surprise_is_not_scaled_by_subsampling(output: ClassifierOutput, given: Tensor) -> None:
     def model(output: ClassifierOutput, y: Tensor) -> None:
         with pyro.plate("data", 10 * SIZE, subsample=range(SIZE)):
             pyro.sample("v", dist.Normal(0.0, 1.0))
@@ -108,13 +106,13 @@ def test_surprise_is_an_examples_own_whatever_the_batch_stands_for(output: Class
     torch.testing.assert_close(surprise(model, guide, output, given), output.logits[:, 0] ** 2 / 2)
 
 
-def test_effect_of_rectification_is_the_loss_that_it_takes_away(output: ClassifierOutput, given: Tensor) -> None:
+def test_rectification_effect_is_the_reduction_of_the_loss(output: ClassifierOutput, given: Tensor) -> None:
     seen = rectified(Rectification(FEATURES, CLASSES), DiagonalNormal(FEATURES, CLASSES, hidden=(6,)), output, given)
     torch.testing.assert_close(rectification_effect(seen), loss(output.logits, given) - seen.loss)
 
 
 @pytest.mark.parametrize("most", [SIZE, 12])
-def test_neighbours_leave_the_example_out(output: ClassifierOutput, most: int) -> None:
+def test_neighbours_exclude_the_example_itself(output: ClassifierOutput, most: int) -> None:
     marks = torch.eye(SIZE)
     weights = smoothed(marks, output.features, neighbours=3, most=most)
     torch.testing.assert_close(weights.sum(-1), torch.ones(SIZE))
@@ -138,7 +136,7 @@ def test_few_examples_have_few_neighbours(output: ClassifierOutput) -> None:
     )
 
 
-def test_distance_leaves_the_example_out_where_it_is_among_the_others() -> None:
+def test_distance_excludes_the_example_itself() -> None:
     features = torch.randn(8, FEATURES, dtype=torch.float64)
     own = distance_to_nearest(features[:3], features, neighbours=1)
     torch.testing.assert_close(own, torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
@@ -149,7 +147,7 @@ def test_distance_leaves_the_example_out_where_it_is_among_the_others() -> None:
         torch.testing.assert_close(others[row], expected)
 
 
-def test_p_values_of_exchangeable_examples_are_uniform_and_no_class_is_found_among_them() -> None:
+def test_p_values_of_exchangeable_examples_are_uniform_and_none_is_open_set() -> None:
     trusted, alike = torch.randn(300), torch.randn(3000)
     p = conformal_p_values(alike, trusted)
     assert (p > 0).all()
@@ -162,7 +160,7 @@ def test_p_values_of_exchangeable_examples_are_uniform_and_no_class_is_found_amo
     )
 
 
-def test_a_group_far_from_everything_is_of_no_class() -> None:
+def test_group_far_from_the_trusted_examples_is_open_set() -> None:
     distances = torch.cat([torch.randn(1200), 8 + torch.randn(800)])
     none = probability_of_no_class(conformal_p_values(distances, torch.randn(200)))
     assert float(none[1200:].mean()) > 0.9
@@ -170,7 +168,7 @@ def test_a_group_far_from_everything_is_of_no_class() -> None:
 
 
 @pytest.mark.parametrize("clean", [True, False])
-def test_class_that_is_not_among_the_held_out_is_a_class_all_the_same(clean: bool) -> None:
+def test_class_without_held_out_examples_is_not_open_set(clean: bool) -> None:
     classes, directions = 4, 20 * torch.eye(4, 8)
 
     def drawn(count: int, some: int) -> tuple[Tensor, Tensor]:
@@ -186,7 +184,7 @@ def test_class_that_is_not_among_the_held_out_is_a_class_all_the_same(clean: boo
     assert (found.suggested == labels).double().mean() > 0.98
 
 
-def test_classifier_that_has_learned_its_labels_by_heart_is_told() -> None:
+def test_warning_for_memorised_labels() -> None:
     true, held_out = torch.arange(400) % CLASSES, torch.arange(100) % CLASSES
     given = torch.where(torch.arange(400) % 5 < 2, (true + 1) % CLASSES, true)
     decided = torch.where(torch.arange(100) < 70, held_out, (held_out + 1) % CLASSES)
@@ -197,8 +195,9 @@ def test_classifier_that_has_learned_its_labels_by_heart_is_told() -> None:
 
     warning = ranked(given).warning
     assert warning is not None
-    assert "agrees with 100% of the labels that it was trained on and is right on 70% of the examples" in warning
-    assert ranked(true).warning is None  # it agrees with 60%
+    assert "agrees with 100% of the labels that it was trained on but is correct on 70% of" in warning
+    assert "it has memorised labels" in warning
+    assert ranked(true).warning is None  # the agreement is 60%
     assert "No trusted examples were held out of training" in ranked(given, None).warning
     elsewhere = Evidence(given, 5.0 * torch.eye(CLASSES)[given], torch.randn(400, 6), known, trained_on=False)
     assert rank(elsewhere, draws=2).warning is None
@@ -207,20 +206,20 @@ def test_classifier_that_has_learned_its_labels_by_heart_is_told() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"neighbours": -1}, "neighbours is -1; give at least 0"),
-        ({"own": 1.5}, "own is 1.5; give a share"),
-        ({"own": -0.1}, "own is -0.1; give a share"),
-        ({"draws": 0}, "draws is 0; give at least 1"),
+        ({"neighbours": -1}, "neighbours is -1; expected an integer >= 0"),
+        ({"own": 1.5}, "own is 1.5; expected a weight"),
+        ({"own": -0.1}, "own is -0.1; expected a weight"),
+        ({"draws": 0}, "draws is 0; expected an integer >= 1"),
     ],
 )
-def test_impossible_options_are_refused(options: dict[str, Any], message: str) -> None:
+def test_invalid_options_raise(options: dict[str, Any], message: str) -> None:
     labels = torch.zeros(4, dtype=torch.int64)
     with pytest.raises(UserError, match=message):
         rank(Evidence(labels, torch.randn(4, 3), torch.randn(4, 2)), **options)
 
 
 @pytest.mark.parametrize(("right", "told"), [(30, True), (40, True), (60, False), (100, False)])
-def test_classifier_that_is_right_hardly_more_often_than_by_chance_is_told(right: int, told: bool) -> None:
+def test_warning_for_a_classifier_near_chance(right: int, told: bool) -> None:
     classes, held_out = torch.arange(400) % CLASSES, torch.arange(100) % CLASSES
     decided = torch.where(torch.arange(100) < right, held_out, (held_out + 1) % CLASSES)
     known = Trusted(5.0 * torch.eye(CLASSES)[decided], torch.randn(100, 6), held_out, held_out=100)
@@ -228,15 +227,15 @@ def test_classifier_that_is_right_hardly_more_often_than_by_chance_is_told(right
     warning = rank(Evidence(classes, logits, torch.randn(400, 6), known), draws=2).warning
     assert (warning is not None) == told
     if warning is not None:
-        assert warning.startswith(f"The classifier is right on {right}% of the examples held out, not much more than")
+        assert warning.startswith(f"The classifier is correct on {right}% of the held-out examples, hardly more than")
 
 
-def test_no_example_is_refused() -> None:
-    with pytest.raises(UserError, match="there is no example whose label could be judged"):
+def test_no_examples_raise() -> None:
+    with pytest.raises(UserError, match="there are no examples to score"):
         rank(Evidence(torch.zeros(0, dtype=torch.int64), torch.randn(0, 3), torch.randn(0, 2)))
 
 
-def test_detection_is_that_of_scikit_learn_for_scores_of_any_size() -> None:
+def test_detection_equals_scikit_learn_for_scores_of_any_scale() -> None:
     score, wrong = 1e3 * torch.randn(200).double(), torch.rand(200) < 0.3
     score[wrong] += 800
     score[::7] = score[0]  # ties
@@ -249,10 +248,10 @@ def test_detection_is_that_of_scikit_learn_for_scores_of_any_size() -> None:
     assert found.precision_at[5] == pytest.approx(float(wrong[top].float().mean()))
 
 
-def test_nothing_to_detect_is_none_and_bad_questions_are_refused() -> None:
+def test_detection_without_wrong_or_correct_labels_is_none_and_invalid_arguments_raise() -> None:
     assert detection(torch.randn(5), torch.zeros(5, dtype=torch.bool)) is None
     assert detection(torch.randn(5), torch.ones(5, dtype=torch.bool)) is None
     with pytest.raises(UserError, match=r"score has shape \[5\] and wrong \[4\]"):
         detection(torch.randn(5), torch.zeros(4, dtype=torch.bool))
-    with pytest.raises(UserError, match="precision at 0 is asked for"):
+    with pytest.raises(UserError, match="at contains 0; expected values of k >= 1"):
         detection(torch.randn(4), torch.tensor([True, False, True, False]), at=(0,))

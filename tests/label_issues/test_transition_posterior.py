@@ -1,4 +1,4 @@
-"""The posterior of the transition matrix on data drawn from the model, where the truth is known."""
+"""Tests of the transition matrix posterior and the ranking on simulated data with known true labels."""
 
 from __future__ import annotations
 
@@ -14,19 +14,19 @@ CLASSES = 4
 
 
 def flip(rate: float) -> Tensor:
-    """Every class becomes the next one."""
+    """Return pair-flip noise: each class is flipped to the next one."""
     kept = (1 - rate) * torch.eye(CLASSES, dtype=torch.float64)
     return kept + rate * torch.eye(CLASSES, dtype=torch.float64).roll(1, dims=1)
 
 
 def uniform(rate: float) -> Tensor:
-    """Every class becomes any other."""
+    """Return symmetric noise: each class is flipped to any other class."""
     eye = torch.eye(CLASSES, dtype=torch.float64)
     return (1 - rate) * eye + rate / (CLASSES - 1) * (1 - eye)
 
 
 def drawn(transition: Tensor, size: int, sharpness: float) -> tuple[Tensor, Tensor, Tensor]:
-    """Probabilities that are right on average, the classes drawn from them, and the labels given."""
+    """Return calibrated probabilities, true classes drawn from them, and given labels."""
     p = (sharpness * torch.randn(size, CLASSES, dtype=torch.float64)).softmax(-1)
     classes = torch.multinomial(p, 1).squeeze(-1)
     return p, classes, torch.multinomial(transition[classes], 1).squeeze(-1)
@@ -51,7 +51,7 @@ def test_matrix_and_noise_rate_are_found(rate: float) -> None:
 
 
 @pytest.mark.parametrize("matrix", ["flip", "uniform", "none"])
-def test_intervals_cover_the_truth_about_as_often_as_they_say(matrix: str) -> None:
+def test_intervals_have_about_their_nominal_coverage(matrix: str) -> None:
     transition = {"flip": flip(0.3), "uniform": uniform(0.3), "none": flip(0.0)}[matrix]
     covered, errors = [], []
     for trial in range(12):
@@ -67,7 +67,7 @@ def test_intervals_cover_the_truth_about_as_often_as_they_say(matrix: str) -> No
     assert abs(sum(errors)) / 12 < 0.03
 
 
-def test_a_classifier_that_means_too_much_of_itself_is_not_believed() -> None:
+def test_overconfident_classifier_is_corrected_by_held_out_examples() -> None:
     p, classes, given = drawn(uniform(0.3), 3000, sharpness=2.0)
     held, truth, _ = drawn(uniform(0.3), 500, sharpness=2.0)
     sure = p.square() / p.square().sum(-1, keepdim=True)
@@ -78,7 +78,7 @@ def test_a_classifier_that_means_too_much_of_itself_is_not_believed() -> None:
     assert abs(float(blind.mean()) - true) > 0.05
 
 
-def test_intervals_cover_the_truth_when_labels_were_learned_by_heart() -> None:
+def test_intervals_cover_the_true_noise_rate_with_memorised_labels() -> None:
     confusion = 0.7 * torch.eye(CLASSES) + 0.1 * (1 - torch.eye(CLASSES))
     covered, widths, naive = [], [], []
     for trial in range(20):
@@ -101,7 +101,7 @@ def test_intervals_cover_the_truth_when_labels_were_learned_by_heart() -> None:
     assert sum(widths[::2]) / 20 < 0.3
 
 
-def test_less_trusted_data_make_wider_intervals() -> None:
+def test_fewer_trusted_examples_give_wider_intervals() -> None:
     p, _, given = drawn(uniform(0.3), 3000, sharpness=3.0)
     held, truth, _ = drawn(uniform(0.3), 2000, sharpness=3.0)
 
@@ -113,7 +113,7 @@ def test_less_trusted_data_make_wider_intervals() -> None:
     assert width(0) > 1.5 * width(2000)
 
 
-def test_same_seed_same_draws_and_examples_of_no_class_are_wrongly_labelled() -> None:
+def test_draws_depend_on_the_seed_and_examples_of_no_class_count_as_wrong() -> None:
     p, _, given = drawn(flip(0.0), 1000, sharpness=6.0)
     first, second = (transition_posterior(p, given, draws=10, seed=3) for _ in range(2))
     assert torch.equal(first.transition, second.transition)
@@ -123,7 +123,7 @@ def test_same_seed_same_draws_and_examples_of_no_class_are_wrongly_labelled() ->
 
 
 def evidence(trusted: int = 60, foreign: int = 0, own: Tensor | None = None) -> tuple[Evidence, Tensor]:
-    """Classes in directions of their own, labels of which 40% are flipped, and images far from every class."""
+    """Classes in orthogonal directions, 40% flipped labels, and ``foreign`` examples far from every class."""
     centres = torch.eye(CLASSES, CLASSES + 1)
     classes = torch.arange(400) % CLASSES
     given = torch.multinomial(flip(0.4)[classes], 1).squeeze(-1)
@@ -143,7 +143,7 @@ def aurocs(issues: LabelIssues, wrong: Tensor) -> dict[str, float]:
     return {name: one.auroc for name, one in found.items() if one is not None}
 
 
-def test_combination_finds_flips_and_images_of_no_class_alike() -> None:
+def test_combined_score_detects_flips_and_examples_of_no_class() -> None:
     known, wrong = evidence(foreign=150)
     issues = rank(known, draws=20)
     found = aurocs(issues, wrong)
@@ -166,7 +166,7 @@ def test_without_trusted_examples_there_is_no_open_set_score_and_no_temperature(
     assert aurocs(issues, wrong)["combined"] > 0.95
 
 
-def test_clean_class_takes_the_matrix_that_the_method_has_learned() -> None:
+def test_clean_class_uses_the_learned_transition_matrix() -> None:
     torch.manual_seed(0)
     known, _ = evidence(own=torch.eye(CLASSES))
     believing = rank(known, draws=20)
@@ -177,14 +177,14 @@ def test_clean_class_takes_the_matrix_that_the_method_has_learned() -> None:
     assert estimated.scores["clean_class"].max() > 0.9
 
 
-def test_noise_rate_is_found_where_classes_are_many_and_their_examples_few() -> None:
-    """Of most cells of decision and label there is an example or none."""
+def test_noise_rate_is_found_with_many_classes_and_few_examples() -> None:
+    """Most cells of decision and label have at most one example."""
     classes, generator = 40, np.random.default_rng(0)
     errors = generator.dirichlet(np.full(classes, 0.05), classes) * (1 - np.eye(classes))
     errors /= errors.sum(1, keepdims=True)
 
     def decided(truth: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Probabilities that tell how often a decision is right, and not what else it might be; the decisions."""
+        """Return probabilities with calibrated confidence and uniform errors, and the decisions."""
         sure = generator.beta(3, 1, len(truth))
         wrong = [generator.choice(classes, p=errors[one]) for one in truth]
         decision = np.where(generator.random(len(truth)) < sure, truth, wrong)
@@ -200,7 +200,7 @@ def test_noise_rate_is_found_where_classes_are_many_and_their_examples_few() -> 
     assert float(found.noise_rate.mean()) == pytest.approx((given != truth).mean(), abs=0.02)
 
 
-def test_doubt_about_belonging_to_any_class_widens_the_interval_of_the_noise_rate() -> None:
+def test_uncertainty_about_open_set_examples_widens_the_noise_rate_interval() -> None:
     p, classes, given = drawn(flip(0.0), 400, sharpness=100.0)
     decisions = p.argmax(-1), classes
     sure, doubtful = (
@@ -213,6 +213,6 @@ def test_doubt_about_belonging_to_any_class_widens_the_interval_of_the_noise_rat
 
 
 @pytest.mark.parametrize("shape", [(0, 3), (5, 1)])
-def test_nothing_to_learn_a_matrix_from_is_refused(shape: tuple[int, int]) -> None:
-    with pytest.raises(UserError, match="needs an example and two classes"):
+def test_no_examples_or_a_single_class_raise(shape: tuple[int, int]) -> None:
+    with pytest.raises(UserError, match="expected at least one example and two classes"):
         transition_posterior(torch.ones(shape), torch.zeros(shape[0], dtype=torch.int64))

@@ -1,4 +1,4 @@
-"""The sampler against simulation: truths drawn from its own priors."""
+"""Tests of the Gibbs sampler on data simulated from its own priors."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from vri_pyro.label_issues.two_observers import TwoObservers, _log_evidence
 
 
 class Truth(NamedTuple):
-    """What the priors and the model drew, and what is observed of it."""
+    """Parameters drawn from the priors, and data simulated with them."""
 
     share: np.ndarray
     confusion: np.ndarray
@@ -25,7 +25,7 @@ class Truth(NamedTuple):
     observers: TwoObservers
 
     def state(self) -> two_observers._Chains:
-        """The truth as the state of a chain."""
+        """Return the true values as the state of a chain."""
         matrices = [
             two_observers._Matrix(entries[None] + 1e-60, self.observers._wrong(entries[None]), np.array([spread]))
             for entries, spread in ((self.confusion, self.trust), (self.transition, self.spread))
@@ -34,7 +34,7 @@ class Truth(NamedTuple):
 
 
 def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes: np.ndarray) -> np.ndarray:
-    """A matrix whose rows err at some rates, [K], in some shapes, [K, K - 1]."""
+    """Draw a matrix with mean error rates [K] and Dirichlet concentrations of the errors [K, K - 1]."""
     classes = len(rates)
     drawn = np.zeros((classes, classes))
     for c in range(classes):
@@ -47,7 +47,7 @@ def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes
 def observed(
     generator: np.random.Generator, size: int, classes: int, follows: tuple[float, float] = (0.0, 0.0)
 ) -> Truth:
-    """Data drawn from the priors, where some right and some wrong labels are followed."""
+    """Simulate data from the priors; ``follows`` has the shares of correct and of wrong labels that are followed."""
     own = generator.dirichlet(np.ones(classes), classes) + 4 * np.eye(classes)
     own /= own.sum(1, keepdims=True)
     off = own[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
@@ -77,12 +77,12 @@ def observed(
 
 
 def of(generator: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
-    """A class by each row."""
+    """Draw one class per row of probabilities."""
     drawn = (generator.random((len(probabilities), 1)) > probabilities.cumsum(1)).sum(1)
     return np.minimum(drawn, probabilities.shape[1] - 1)
 
 
-def test_ranks_of_truths_drawn_from_the_priors_are_uniform() -> None:
+def test_ranks_of_true_values_drawn_from_the_priors_are_uniform() -> None:
     ranks, entries = [], []
     for trial in range(40):
         generator = np.random.default_rng(trial)
@@ -95,7 +95,7 @@ def test_ranks_of_truths_drawn_from_the_priors_are_uniform() -> None:
 
 
 @pytest.mark.parametrize("follows", [None, (0.8, 0.4)])
-def test_sweeps_leave_the_posterior_as_it_is(follows: tuple[float, float] | None) -> None:
+def test_sweeps_leave_the_posterior_invariant(follows: tuple[float, float] | None) -> None:
     def statistics(share: np.ndarray, m: np.ndarray, t: np.ndarray, right: float) -> list[float]:
         products = [m[0, 0] * m[1, 1], m[0, 1] * m[0, 2], t[0, 0] * t[1, 1], t[0, 1] * t[0, 2], t[0, 0] * m[0, 0]]
         return [share[0], share[0] ** 2, m[0, 0], m[0, 1], t[0, 0], t[0, 1], right, right**2, *products]
@@ -117,7 +117,7 @@ def test_sweeps_leave_the_posterior_as_it_is(follows: tuple[float, float] | None
 
 
 @pytest.mark.parametrize("distance", [1, 2, 3])
-def test_cells_are_read_anew_by_their_probability_given_everything_else(distance: int) -> None:
+def test_blocks_are_resampled_from_their_conditional_distribution(distance: int) -> None:
     classes, chains, generator = 4, 40_000, np.random.default_rng(distance)
     decided, given = generator.choice(classes, (2, 90))
     trusted = generator.integers(0, 4, (classes, classes)).astype(float)
@@ -140,7 +140,7 @@ def test_cells_are_read_anew_by_their_probability_given_everything_else(distance
         return next(summed), next(summed) + trusted
 
     def log_p(counts: np.ndarray, number: int, both: int) -> float:
-        """Of everything, as far as the cells' readings change it."""
+        """Log joint density, up to terms that do not depend on the class counts of the cells."""
         found = gammaln(both + 1) - gammaln(number + 1) - gammaln(both - number + 1)
         found += (counts.sum(0) * np.log(share[0])).sum()
         off = ~np.eye(classes, dtype=bool)
@@ -174,8 +174,8 @@ def test_cells_are_read_anew_by_their_probability_given_everything_else(distance
         np.testing.assert_allclose(found, expected, atol=5 * 0.5 / chains**0.5)
 
 
-def test_classes_that_are_hardly_ever_decided_on_make_no_trouble() -> None:
-    """The first matrix may then be certain of an error; a warning would be an error here."""
+def test_classes_with_very_few_decisions_give_finite_matrices() -> None:
+    """An initial error rate may then be 1. Warnings raise in tests, so numerical warnings would fail the test."""
     for seed in range(8):
         generator = np.random.default_rng(seed)
         decided = np.r_[np.zeros(10_000, int), 1, 2]
@@ -189,7 +189,7 @@ def test_classes_that_are_hardly_ever_decided_on_make_no_trouble() -> None:
 
 
 @pytest.mark.parametrize("width", [2, 9])
-def test_shapes_of_tiny_concentration_are_as_sharp_as_they_should_be(width: int) -> None:
+def test_dirichlet_draws_of_small_concentration_have_the_right_distribution(width: int) -> None:
     generator = np.random.default_rng(0)
     observers = observed(generator, 5, 3).observers
     found, expected = observers._dirichlet(np.full((5000, width), 0.01)), generator.dirichlet([0.01] * width, 5000)
@@ -197,7 +197,7 @@ def test_shapes_of_tiny_concentration_are_as_sharp_as_they_should_be(width: int)
     assert blunt[0] == pytest.approx(blunt[1], abs=0.02)
 
 
-def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one() -> None:
+def test_likelihood_with_followed_labels_sums_to_one_over_decisions() -> None:
     cells = np.indices((4, 4)).reshape(2, -1)
     generator = np.random.default_rng(0)
     observers = TwoObservers(*cells, np.ones((4, 4)), np.zeros((4, 4)), generator)
@@ -212,7 +212,7 @@ def test_decisions_that_follow_labels_still_have_probabilities_that_sum_to_one()
     assert found[1, 2, 1] == pytest.approx(0.8 * kept)
 
 
-def test_of_wrong_labels_fewer_are_followed_than_of_right_ones(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_followed_shares_of_correct_and_wrong_labels_are_u_and_ub(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(two_observers, "_FOLLOWED", (6e8, 4e8))
     monkeypatch.setattr(two_observers, "_OF_WRONG", (1e8, 9e8))
     observers = observed(np.random.default_rng(0), 50, 3).observers
@@ -222,7 +222,7 @@ def test_of_wrong_labels_fewer_are_followed_than_of_right_ones(monkeypatch: pyte
     np.testing.assert_allclose(followed, np.stack([expected, expected]), rtol=1e-3)
 
 
-def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:
+def test_log_evidence_equals_a_polya_urn() -> None:
     concentration = np.array([0.5, 1.5, 2.0])
     draws = [0, 1, 0, 2, 2, 2]
     urn, log_p = concentration.copy(), 0.0
@@ -234,11 +234,11 @@ def test_evidence_of_counts_is_that_of_a_polya_urn() -> None:
     found = _log_evidence(chains, np.stack([concentration[None], 7 * concentration[None]]))
     np.testing.assert_allclose(found[:, 0], [log_p, 0, log_p])
     np.testing.assert_allclose(found[0, 1], _log_evidence(chains[:1], 7 * concentration[None, None])[0, 0])
-    assert found[0, 1] > found[0, 0]  # of a prior nearer to equal shares
+    assert found[0, 1] > found[0, 0]  # this prior is closer to equal shares
 
 
 @pytest.mark.parametrize("draws", [2, 45])
-def test_as_many_draws_as_asked_for_and_every_one_a_matrix(draws: int) -> None:
+def test_number_of_draws_is_as_requested_and_rows_sum_to_one(draws: int) -> None:
     observers = observed(np.random.default_rng(0), 50, 3).observers
     matrices, right = observers.sample(draws, 20, follows=True)
     assert matrices.shape == (draws, 3, 3)

@@ -1,4 +1,4 @@
-"""Confident learning: folds part the noisy examples, and what cleanlab says of their probabilities is pruned."""
+"""Confident learning: cross-validation folds, and pruning with cleanlab."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from infer.toys import INPUTS, Dense
 from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
-from vri_pyro.interfaces.training_context import Pools, TrainingContext
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods import ConfidentLearning
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.confident_learning import FoldDescent, PrunedDescent, fold_of, label_issues
@@ -24,7 +24,7 @@ WRONG = np.array([3, 10, 44, 71])
 GIVEN = np.where(np.isin(np.arange(90), WRONG), (TRUE + 1) % 3, TRUE)
 
 
-def test_every_example_is_in_one_fold_and_every_class_in_proportion() -> None:
+def test_folds_are_stratified_and_depend_on_the_seed() -> None:
     folds = fold_of(GIVEN, 5, seed=0)
     sizes = np.array([[((folds == fold) & (label == GIVEN)).sum() for label in range(3)] for fold in range(5)])
     assert sizes.sum() == 90
@@ -34,7 +34,7 @@ def test_every_example_is_in_one_fold_and_every_class_in_proportion() -> None:
     assert not np.array_equal(folds, fold_of(GIVEN, 5, seed=1))
 
 
-def test_labels_that_sure_probabilities_contradict_are_issues() -> None:
+def test_labels_that_confident_probabilities_contradict_are_issues() -> None:
     probabilities = np.full((90, 3), 0.05) + 0.85 * np.eye(3)[TRUE]
     assert np.flatnonzero(label_issues(GIVEN, probabilities, "prune_by_noise_rate")).tolist() == WRONG.tolist()
 
@@ -48,68 +48,74 @@ def _stages(folds: int, classifier: Dense) -> tuple[list[FoldDescent], PrunedDes
     return [fold for fold in first if isinstance(fold, FoldDescent)], last
 
 
-def _view(noisy: np.ndarray, predictor: Dense, epoch: int = 0) -> TrainingContext:
+def _examples(noisy: np.ndarray) -> DeviceData:
     x = np.zeros((100, INPUTS))
     y = np.zeros(100, dtype=np.int64)
     x[noisy, TRUE], y[noisy] = 5.0, GIVEN
-    examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    return TrainingContext(examples, Pools(noisy, np.arange(3)), epoch, 2, 10, 3, seed=0, predictor=predictor)
+    return DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
 
 
-def test_stages_hold_out_each_fold_once_and_prune_the_labels_that_the_others_contradict() -> None:
+def _context(noisy: np.ndarray, classifier: Dense) -> TrainingContext:
+    examples = _examples(noisy)
+    return TrainingContext(
+        classifier,
+        lambda positions: [examples.batch(positions).x],
+        examples.y,
+        noisy=torch.from_numpy(noisy),
+        clean=torch.arange(3),
+        seed=0,
+    )
+
+
+def test_stages_hold_out_each_fold_once_and_prune_the_contradicted_labels() -> None:
     classifier = Dense()
-    noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions that are not in order
+    noisy = np.random.default_rng(1).permutation(np.arange(5, 100))[:90]  # positions in random order
     folds, last = _stages(3, classifier)
+    examples = _examples(noisy)
     initial = {name: value.clone() for name, value in classifier.state_dict().items()}
     left_out = []
     for fold in folds:
-        view = _view(noisy, classifier)
-        pools = fold.begin_epoch(view)
-        assert pools is not None
+        chosen = fold.begin_training(_context(noisy, classifier))
         torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
-        left_out.append(np.setdiff1d(noisy, pools.noisy))
+        left_out.append(np.setdiff1d(noisy, chosen.numpy()))
         assert len(left_out[-1]) == 30
         for _ in range(60):
-            fold.step(view.examples.batch(pools.noisy), view.examples.batch(pools.clean))
-        assert fold.begin_epoch(_view(noisy, classifier, epoch=1)) is None
+            fold.step(examples.batch(chosen), examples.batch(torch.arange(3)))
     assert sorted(np.concatenate(left_out)) == sorted(noisy)
 
-    view = _view(noisy, classifier)
-    pools = last.begin_epoch(view)
-    assert pools is not None
+    chosen = last.begin_training(_context(noisy, classifier))
     torch.testing.assert_close(classifier.state_dict(), initial, rtol=0, atol=0)
-    assert np.setdiff1d(noisy, pools.noisy).tolist() == sorted(noisy[WRONG])
-    batch = view.examples.batch(pools.noisy)
+    assert np.setdiff1d(noisy, chosen.numpy()).tolist() == sorted(noisy[WRONG])
+    batch = examples.batch(chosen)
     assert last.step(batch, batch)["kept"] == pytest.approx(86 / 90)
-    assert last.begin_epoch(_view(noisy, classifier, epoch=1)) is None
 
 
-def test_probabilities_are_those_of_what_the_run_predicts_with() -> None:
+def test_probabilities_are_those_of_the_classifier_in_the_context() -> None:
     noisy, classifier, average = np.arange(5, 95), Dense(), Dense()
     (fold, _), _ = _stages(2, classifier)
-    view = _view(noisy, average)
-    fold.predict_held_out(view)
-    batch = view.examples.batch(noisy[fold.held_out(view)])
+    context = _context(noisy, average)
+    fold.predict_held_out(context)
+    batch = _examples(noisy).batch(noisy[fold.held_out(context)])
     with torch.no_grad():
         expected, other = (network(batch.x).logits.softmax(-1) for network in (average, classifier))
     torch.testing.assert_close(fold.probabilities, expected)
     assert not torch.allclose(expected, other)
 
 
-def test_state_keeps_what_the_folds_have_said() -> None:
+def test_state_dict_has_the_probabilities_of_the_folds() -> None:
     noisy = np.arange(5, 95)
     folds, _ = _stages(2, Dense())
     assert folds[0].state_dict()["probabilities"] is None
-    folds[0].predict_held_out(_view(noisy, Dense()))
+    folds[0].predict_held_out(_context(noisy, Dense()))
     others, _ = _stages(2, Dense())
     others[0].load_state_dict(folds[0].state_dict())
     torch.testing.assert_close(others[0].probabilities, folds[0].probabilities, rtol=0, atol=0)
 
 
-def test_too_few_folds_folds_that_are_not_built_and_no_cleanlab_are_said(monkeypatch: pytest.MonkeyPatch) -> None:
-    with pytest.raises(UserError, match="folds is 1; give at least 2"):
+def test_too_few_folds_unbuilt_folds_and_missing_cleanlab_raise(monkeypatch: pytest.MonkeyPatch) -> None:
+    with pytest.raises(UserError, match="folds is 1; expected a value >= 2"):
         ConfidentLearning(folds=1)
-    with pytest.raises(UserError, match="build those of its stages"):
+    with pytest.raises(UserError, match="build the methods of its stages"):
         ConfidentLearning().build(Dense(), sgd)
     monkeypatch.setitem(sys.modules, "cleanlab.filter", None)
     with pytest.raises(UserError, match=r"pip install 'vri-pyro\[cleanlab\]'"):

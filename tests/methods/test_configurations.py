@@ -1,4 +1,4 @@
-"""The configurations of peers that are made of models and guides say what their papers say."""
+"""The configurations of methods made of models and guides agree with their papers."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def _algorithm(name: str) -> BilevelSVI:
 
 
 @pytest.mark.parametrize("name", ["mlc", "mw_net", "warpi"])
-def test_there_is_no_kl_no_clean_batch_in_the_real_step_and_no_gradient_through_the_features(name: str) -> None:
+def test_kl_weights_and_clean_weight_are_zero_and_features_are_detached(name: str) -> None:
     algorithm = _algorithm(name)
     assert (algorithm.inner_kl_weight, algorithm.outer_kl_weight, algorithm.clean_weight) == (0, 0, 0)
     assert algorithm.detach_features
@@ -43,10 +43,10 @@ def test_warpi_rectifies_from_logits_and_label_by_monte_carlo() -> None:
     def location(output: ClassifierOutput, y: torch.Tensor) -> torch.Tensor:
         return algorithm.guide.posterior(output, y).mean
 
-    there = location(output, y)
-    assert torch.equal(location(output._replace(features=output.features + 1), y), there)
-    assert ((location(output._replace(logits=output.logits + 1), y) - there).abs().amax(-1) > 0).all()
-    assert ((location(output, (y + 1) % CLASSES) - there).abs().amax(-1) > 0).all()
+    original = location(output, y)
+    assert torch.equal(location(output._replace(features=output.features + 1), y), original)
+    assert ((location(output._replace(logits=output.logits + 1), y) - original).abs().amax(-1) > 0).all()
+    assert ((location(output, (y + 1) % CLASSES) - original).abs().amax(-1) > 0).all()
     linear = [m for m in algorithm.guide.modules() if isinstance(m, nn.Linear)]
     assert [m.out_features for m in linear] == [100, 100, CLASSES, CLASSES]
     assert linear[0].in_features == 2 * CLASSES

@@ -1,4 +1,4 @@
-"""What every peer that moves the classifier alone owes: its state, its guard, and the clean batch as an option."""
+"""Common behaviour of the methods that train only the classifier: state, guard and clean weight."""
 
 from __future__ import annotations
 
@@ -55,21 +55,21 @@ def test_clean_weight_adds_the_clean_cross_entropy_to_the_real_step(method: Call
 
 
 @pytest.mark.parametrize("method", [Mixup, ELR])
-def test_clean_batch_is_not_looked_at_without_a_clean_weight(method: Callable[..., Method]) -> None:
+def test_clean_batch_is_ignored_without_a_clean_weight(method: Callable[..., Method]) -> None:
     noisy, _ = batches()
-    nowhere = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
-    assert build(method, Dense()).step(noisy, nowhere)["gradient_norm"].isfinite()
+    broken = Batch(torch.full_like(noisy.x, float("nan")), noisy.y)
+    assert build(method, Dense(), clean_weight=0.0).step(noisy, broken)["gradient_norm"].isfinite()
 
 
 @each_method
-def test_batch_norm_statistics_move_once_a_step(method: Callable[..., Method]) -> None:
+def test_batch_norm_statistics_are_updated_once_per_step(method: Callable[..., Method]) -> None:
     classifier, (noisy, clean) = Dense(nn.BatchNorm1d), batches()
     build(method, classifier, clean_weight=0.5).step(noisy, clean)
     assert classifier.trunk[1].num_batches_tracked == 1
 
 
 @each_method
-def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(method: Callable[..., Method]) -> None:
+def test_non_finite_batch_is_skipped_and_too_many_raise(method: Callable[..., Method]) -> None:
     algorithm, (noisy, clean) = build(method, Dense(nn.BatchNorm1d), max_skipped=3), batches()
     algorithm.step(noisy, clean)
     before = copy.deepcopy(algorithm.state_dict())
@@ -81,7 +81,7 @@ def test_batch_that_is_not_finite_changes_nothing_and_too_many_end_the_run(metho
         assert after.pop("guard") == {"skipped": 2, "in_a_row": 2}
         before.pop("guard")
         torch.testing.assert_close(after, before, rtol=0, atol=0)
-        with pytest.raises(NonFiniteError, match="not finite in 3 steps in a row"):
+        with pytest.raises(NonFiniteError, match="non-finite for 3 consecutive steps"):
             algorithm.step(broken, clean)
 
 
@@ -103,12 +103,12 @@ def test_restored_state_takes_the_same_next_steps(method: Callable[..., Method])
 
 
 @each_method
-def test_negative_clean_weight_is_refused(method: Callable[..., Method]) -> None:
+def test_negative_clean_weight_raises(method: Callable[..., Method]) -> None:
     with pytest.raises(UserError, match="clean_weight is -1"):
         build(method, Dense(), clean_weight=-1.0)
 
 
 @each_method
-def test_optimiser_without_all_parameters_is_refused(method: Callable[..., Method]) -> None:
-    with pytest.raises(UserError, match="optimiser does not hold"):
+def test_optimiser_without_all_parameters_raises(method: Callable[..., Method]) -> None:
+    with pytest.raises(UserError, match="optimiser does not contain"):
         method().build(Dense(), lambda parameters: SGD(list(parameters)[:1], lr=0.1))

@@ -1,4 +1,4 @@
-"""ELR: targets are running means of the classifier's own words, and its regulariser pulls towards them."""
+"""ELR: targets are running means of predictions, and the regulariser pulls predictions towards them."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ def _elr(classifier: Dense, rate: float = 0.1, **options: float) -> ELRDescent:
     return ELR(**options).build(classifier, partial(SGD, lr=rate))
 
 
-def test_step_follows_cross_entropy_and_regulariser_by_their_formulas() -> None:
+def test_step_minimises_cross_entropy_plus_regulariser() -> None:
     classifier, noisy = Dense(), batch(7)._replace(index=INDEX)
-    algorithm = _elr(classifier)
+    algorithm = _elr(classifier, clean_weight=0.0)
     algorithm.step(noisy, noisy)
     reference = copy.deepcopy(classifier)
     before = algorithm.memory.table[INDEX]
@@ -46,7 +46,7 @@ def test_step_follows_cross_entropy_and_regulariser_by_their_formulas() -> None:
         torch.testing.assert_close(now.detach(), then.detach() - 0.1 * g)
 
 
-def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
+def test_targets_are_stored_by_position_of_the_example() -> None:
     classifier = Dense()
     algorithm = _elr(classifier, rate=0.0, momentum=0.5)
     noisy = batch(7)._replace(index=INDEX)
@@ -64,21 +64,21 @@ def test_targets_are_kept_by_the_examples_position_whatever_the_batch() -> None:
     assert algorithm.memory.table.shape == (13, CLASSES)
 
 
-@pytest.mark.parametrize(("strength", "learns_the_label"), [(0.0, True), (3.0, False)])
-def test_regulariser_outweighs_a_label_that_the_early_classifier_disagrees_with(
-    strength: float, learns_the_label: bool
+@pytest.mark.parametrize(("elr_weight", "learns_the_label"), [(0.0, True), (3.0, False)])
+def test_regulariser_prevents_learning_a_label_that_the_target_contradicts(
+    elr_weight: float, learns_the_label: bool
 ) -> None:
     classifier, wrong = Dense(), Batch(torch.randn(1, 5), torch.tensor([1]), torch.tensor([0]))
     with torch.no_grad():
-        classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # it says class 0, and said so before
-    algorithm = _elr(classifier, strength=strength)
+        classifier.top.bias.copy_(torch.tensor([3.0, 0.0, 0.0]))  # predicts class 0, like the target
+    algorithm = _elr(classifier, elr_weight=elr_weight)
     algorithm.memory.table = torch.tensor([[0.95, 0.03, 0.02]])
     p = classifier(wrong.x).logits.softmax(-1)[0, 0].item()
     algorithm.step(wrong, wrong)
     assert (classifier(wrong.x).logits.softmax(-1)[0, 0].item() < p) == learns_the_label
 
 
-def test_examples_that_the_classifier_is_certain_of_leave_the_loss_finite() -> None:
+def test_loss_is_finite_for_certain_predictions() -> None:
     classifier, noisy = Dense(), batch(7)._replace(index=INDEX)
     with torch.no_grad():
         classifier.top.weight.mul_(1e4)
@@ -88,10 +88,12 @@ def test_examples_that_the_classifier_is_certain_of_leave_the_loss_finite() -> N
     assert metrics["gradient_norm"].isfinite()
 
 
-def test_batch_without_an_index_and_bad_options_are_refused() -> None:
-    with pytest.raises(UserError, match="its index"):
+def test_batch_without_an_index_and_invalid_options_raise() -> None:
+    with pytest.raises(
+        UserError, match="the noisy batch has no index, but ELR stores a target per example; set its index"
+    ):
         _elr(Dense()).step(batch(7), batch(5))
     with pytest.raises(UserError, match="momentum is 1"):
         _elr(Dense(), momentum=1.0)
-    with pytest.raises(UserError, match="strength is -3"):
-        _elr(Dense(), strength=-3.0)
+    with pytest.raises(UserError, match="elr_weight is -3"):
+        _elr(Dense(), elr_weight=-3.0)

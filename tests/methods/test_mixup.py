@@ -1,4 +1,4 @@
-"""mixup: inputs and losses are mixed with the same share."""
+"""mixup: inputs and losses are mixed with the same weight."""
 
 from __future__ import annotations
 
@@ -17,11 +17,12 @@ from vri_pyro.methods.mixup import MixupDescent
 from vri_pyro.utils.errors import UserError
 
 
-def test_step_follows_the_cross_entropy_of_mixed_inputs_against_mixed_labels() -> None:
+def test_step_minimises_the_cross_entropy_of_mixed_inputs_and_labels() -> None:
     classifier, noisy = Dense(), batch(7)
     reference = copy.deepcopy(classifier)
     torch.manual_seed(3)
-    metrics = MixupDescent(classifier, SGD(classifier.parameters(), lr=0.1), alpha=0.7).step(noisy, noisy)
+    algorithm = MixupDescent(classifier, SGD(classifier.parameters(), lr=0.1), alpha=0.7, clean_weight=0.0)
+    metrics = algorithm.step(noisy, noisy)
 
     torch.manual_seed(3)
     share, partner = Beta(0.7, 0.7).sample(), torch.randperm(7)
@@ -36,19 +37,19 @@ def test_step_follows_the_cross_entropy_of_mixed_inputs_against_mixed_labels() -
         torch.testing.assert_close(p.detach(), before.detach() - 0.1 * g)
 
 
-def test_share_is_drawn_for_every_batch() -> None:
+def test_mixing_weight_is_drawn_for_every_batch() -> None:
     classifier, noisy = Dense(), batch(7)
     algorithm = MixupDescent(classifier, SGD(classifier.parameters(), lr=0.0), alpha=1.0)
     losses = torch.stack([algorithm.step(noisy, noisy)["loss"] for _ in range(5)])
     assert losses.unique().numel() == 5
 
 
-def test_images_are_mixed_as_vectors_are() -> None:
+def test_images_are_mixed() -> None:
     classifier, noisy = Convolutional(), batch(7, IMAGE)
     assert MixupDescent(classifier, SGD(classifier.parameters(), lr=0.1)).step(noisy, noisy)["loss"].isfinite()
 
 
-def test_default_is_the_papers_and_no_mixing_is_refused() -> None:
+def test_default_alpha_is_one_and_zero_raises() -> None:
     optimizer = partial(SGD, lr=0.1)
     assert Mixup().build(Dense(), optimizer).alpha == 1.0
     with pytest.raises(UserError, match="alpha is 0"):

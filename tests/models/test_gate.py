@@ -1,4 +1,4 @@
-"""What a gate is for: weights learned on the clean few tell wrong labels from right ones."""
+"""Gates: weights learned from a small clean set separate wrong labels from right ones."""
 
 from __future__ import annotations
 
@@ -68,6 +68,6 @@ def test_right_labels_weigh_more_than_wrong_ones(name: str, clean_weight: float)
     model, guide = PAIRS[name]
     feature_dim = Dense().feature_dim
     weights, right = _after_training(model(feature_dim, CLASSES), guide(feature_dim, CLASSES), clean_weight)
-    # The share of pairs, one of each kind, in which the right label weighs more.
+    # AUROC: the share of (right, wrong) pairs in which the right label has the larger weight.
     area = (weights[right][:, None] > weights[~right]).double().mean()
     assert area > 0.85

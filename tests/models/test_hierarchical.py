@@ -1,4 +1,4 @@
-"""The hierarchical pair: what it infers of the transition, what it makes of a label, and how training begins."""
+"""The hierarchical pair: inference of the transition matrix, likelihood of a label, and start of training."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.interfaces.training_context import Pools, TrainingContext
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import clean_posterior, glc_estimate, noisy_log_probabilities
 from vri_pyro.methods import GLC
 from vri_pyro.methods.base import Stage
@@ -42,13 +42,22 @@ def _pair(features: int = 4, **options: Any) -> tuple[HierarchicalRectification,
     return HierarchicalRectification(features, CLASSES, **options), guide
 
 
-def _view(classifier: Dense, epoch: int = 0) -> TrainingContext:
+def _examples() -> DeviceData:
     generator = np.random.default_rng(0)
     x, y = generator.normal(size=(COUNT + CLEAN, INPUTS)), generator.integers(CLASSES, size=COUNT + CLEAN)
     y[COUNT:] = np.minimum(np.arange(CLEAN) % (CLASSES + 1), CLASSES - 1)  # twice as many of the last class
-    examples = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
-    pools = Pools(np.arange(COUNT), np.arange(COUNT, COUNT + CLEAN))
-    return TrainingContext(examples, pools, epoch, 2, 10, CLASSES, 0, classifier)
+    return DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+
+
+def _context(classifier: Dense) -> TrainingContext:
+    examples = _examples()
+    return TrainingContext(
+        classifier,
+        lambda positions: [examples.batch(positions).x],
+        examples.y,
+        noisy=torch.arange(COUNT),
+        clean=torch.arange(COUNT, COUNT + CLEAN),
+    )
 
 
 def _algorithm(classifier: Dense, restart: bool = False, **options: Any) -> BilevelSVI:
@@ -64,18 +73,20 @@ def _single_level(classifier: Dense) -> SingleLevelSVI:
     return SingleLevelSVI(classifier, model, guide, torch.optim.SGD(everything, lr=0.1))
 
 
-def test_classifier_that_nothing_has_trained_is_refused_as_an_estimate() -> None:
+def test_untrained_classifier_is_refused_for_the_estimate() -> None:
     model, _ = _pair()
     before = model.concentration.clone()
-    with pytest.raises(UserError, match="one was not trained yet; give the method EstimatedBilevel"):
-        model.begin_training(replace(_view(Dense()), untrained=True))
+    with pytest.raises(UserError, match="this classifier is untrained; use the method EstimatedBilevel"):
+        model.begin_training(replace(_context(Dense()), trained=False))
     assert torch.equal(model.concentration, before)
 
 
 def test_estimation_by_a_method_of_several_stages_is_refused() -> None:
     sgd = partial(torch.optim.SGD, lr=0.1)
     method = EstimatedBilevel(HierarchicalRectification, NoLatents, sgd, estimation=GLC())
-    with pytest.raises(UserError, match="estimation is GLC, which has stages of its own; give a method of one stage"):
+    with pytest.raises(
+        UserError, match="estimation is GLC, which has several stages; use a method with a single stage"
+    ):
         method.stages("training", Stage(method, sgd, epochs=3))
 
 
@@ -116,7 +127,7 @@ def test_bound_counts_the_transition_once_in_all_data() -> None:
 
 @pytest.mark.parametrize("share", [0.3, 0.5])
 def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float) -> None:
-    model, guide = _pair(share=share)
+    model, guide = _pair(transition_weight=share)
     output, y = ClassifierOutput(torch.randn(8, CLASSES), torch.randn(8, 4)), torch.arange(8) % CLASSES
     drawn = poutine.trace(guide).get_trace(output, y)
     trace = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(output, y)
@@ -131,8 +142,8 @@ def test_likelihood_is_shared_out_between_rectifier_and_transition(share: float)
     torch.testing.assert_close(trace.nodes["y_by_transition"]["log_prob"], share * weight / weight.mean() * corrected)
 
 
-def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> None:
-    model, guide = _pair(early_learning=2.0, momentum=0.8)
+def test_weight_of_an_example_with_known_position_uses_its_earlier_predictions() -> None:
+    model, guide = _pair(elr_weight=2.0, momentum=0.8)
     y, index = torch.tensor([0, 1, 2, 0, 2]), torch.tensor([7, 0, 3, 9, 4])
     before, now = torch.randn(2, 5, CLASSES)
     model.end_step(ClassifierOutput(before, torch.randn(5, 4), index), y)
@@ -151,34 +162,34 @@ def test_known_examples_are_believed_by_what_was_predicted_of_them_before() -> N
 
 
 @pytest.mark.parametrize("single_level", [False, True])
-def test_training_remembers_each_example_of_a_step_that_was_taken(single_level: bool) -> None:
+def test_completed_step_stores_the_predictions_of_its_examples(single_level: bool) -> None:
     classifier = Dense()
     algorithm = _single_level(classifier) if single_level else _algorithm(classifier)
-    view = _view(classifier)
-    algorithm.begin_epoch(view)
+    examples, context = _examples(), _context(classifier)
+    algorithm.begin_training(context)
     some = np.array([4, 0, 11])
-    noisy = view.examples.batch(some)
+    noisy = examples.batch(some)
     expected = 0.1 * classifier(noisy.x).logits.detach().softmax(-1)
-    algorithm.step(noisy, view.examples.batch(view.pools.clean))
+    algorithm.step(noisy, examples.batch(context.clean))
     table = algorithm.model.memory.table
     torch.testing.assert_close(table[some], expected)
     assert table.shape == (COUNT + CLEAN, CLASSES)
     assert table.count_nonzero() == 3 * CLASSES
-    with pyro.validation_enabled(False):  # as a run has it
-        algorithm.step(noisy._replace(x=noisy.x * torch.nan), view.examples.batch(view.pools.clean))
+    with pyro.validation_enabled(False):  # as in a training run
+        algorithm.step(noisy._replace(x=noisy.x * torch.nan), examples.batch(context.clean))
     torch.testing.assert_close(algorithm.model.memory.table[some], expected)
 
 
-def test_pull_to_earlier_predictions_moves_the_classifier_by_its_formula() -> None:
-    """The same step with and without it differs by the regulariser's gradient, and not in guide and prior's noise."""
+def test_early_learning_regulariser_moves_the_classifier_by_its_gradient() -> None:
+    """Steps with and without the regulariser differ by its gradient; guide and prior draw the same noise in both."""
     moved = []
-    for strength in (0.0, 1.5):
+    for elr_weight in (0.0, 1.5):
         torch.manual_seed(3)
         classifier = Dense()
-        algorithm = _algorithm(classifier, early_learning=strength)
-        view = _view(classifier)
-        algorithm.begin_epoch(view)
-        noisy = view.examples.batch(np.arange(10))
+        algorithm = _algorithm(classifier, elr_weight=elr_weight)
+        examples, context = _examples(), _context(classifier)
+        algorithm.begin_training(context)
+        noisy = examples.batch(np.arange(10))
         algorithm.model.end_step(classifier(noisy.x)._replace(index=noisy.index), noisy.y)
         logits = classifier(noisy.x).logits
         targets = algorithm.model.memory.moved(logits, noisy.index)
@@ -186,10 +197,10 @@ def test_pull_to_earlier_predictions_moves_the_classifier_by_its_formula() -> No
         pull = torch.autograd.grad(
             regulariser, list(classifier.parameters()), allow_unused=True, materialize_grads=True
         )
-        algorithm.outer_optimizer.param_groups[0]["lr"] = 0.0  # the virtual step's part of it is not looked at
+        algorithm.outer_optimizer.param_groups[0]["lr"] = 0.0  # excludes the effect through the virtual step
         before = [p.detach().clone() for p in classifier.parameters()]
         torch.manual_seed(4)
-        algorithm.step(noisy, view.examples.batch(view.pools.clean))
+        algorithm.step(noisy, examples.batch(context.clean))
         moved.append([now.detach() - then for now, then in zip(classifier.parameters(), before, strict=True)])
     for without, with_it, gradient in zip(*moved, pull, strict=True):
         torch.testing.assert_close(with_it - without, -0.1 * 1.5 * gradient)
@@ -208,7 +219,7 @@ def _given(true: Tensor) -> Tensor:
 
 def test_transition_is_recovered_with_the_uncertainty_of_its_counts() -> None:
     torch.manual_seed(0)
-    model, guide = _pair(rate=0.1, strength=1e-3, share=0.999)
+    model, guide = _pair(rate=0.1, prior_strength=1e-3, transition_weight=0.999)
     true = torch.arange(3000) % CLASSES
     given = _given(true)
     sure = ClassifierOutput(50.0 * torch.eye(CLASSES)[true], torch.zeros(len(true), 4))
@@ -222,13 +233,13 @@ def test_transition_is_recovered_with_the_uncertainty_of_its_counts() -> None:
 
 def test_step_of_the_transition_ascends_the_bound_to_its_optimum() -> None:
     torch.manual_seed(1)
-    model, guide = _pair(rate=0.3, strength=5.0, share=0.5)
+    model, guide = _pair(rate=0.3, prior_strength=5.0, transition_weight=0.5)
     y = torch.randint(CLASSES, (60,))
     output = ClassifierOutput(2 * torch.randn(60, CLASSES), torch.zeros(60, 4))
     log_p = output.logits.log_softmax(-1)
 
     def bound(concentration: Tensor) -> Tensor:
-        """Of the transition's part, each true class at its best posterior."""
+        """The part of the ELBO that depends on q(T), at the optimal posteriors of the true classes."""
         q = dist.Dirichlet(concentration)
         expected = concentration.digamma() - concentration.sum(-1, keepdim=True).digamma()
         fit = torch.logsumexp(log_p + expected[:, y].mT, -1).sum()
@@ -253,43 +264,41 @@ def test_batch_stands_for_all_data_in_the_step_of_the_transition() -> None:
 
 
 def _prior_of_the_transition(classifier: Dense, strength: float = 10.0) -> Tensor:
-    examples, clean = _view(classifier).examples, _view(classifier).pools.clean
-    counts = torch.tensor([(examples.y[clean] == c).sum() for c in range(CLASSES)])
+    context = _context(classifier)
+    y = context.labels_at(context.clean)
+    counts = torch.tensor([(y == c).sum() for c in range(CLASSES)])
     assert counts.min() < 10 < counts.max()
-    return counts.clamp(max=strength)[:, None] * glc_estimate(classifier, examples, clean) + 1 / CLASSES
+    return counts.clamp(max=strength)[:, None] * glc_estimate(context.predict(context.clean), y) + 1 / CLASSES
 
 
 def test_class_without_clean_examples_counts_as_one_example_whose_label_is_right() -> None:
-    classifier, view = Dense(), _view(Dense())
+    classifier, context = Dense(), _context(Dense())
     model = _algorithm(classifier).model
-    some = view.pools.clean[view.examples.y[view.pools.clean].numpy() != 1]
-    model.begin_training(replace(view, pools=Pools(view.pools.noisy, some)))
+    some = context.clean[context.labels_at(context.clean) != 1]
+    model.begin_training(replace(context, clean=some))
     torch.testing.assert_close(model.concentration[1], torch.eye(CLASSES)[1] + 1 / CLASSES)
 
 
 def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() -> None:
     classifier = Dense()
-    algorithm = _algorithm(classifier, strength=7.0)
+    algorithm = _algorithm(classifier, prior_strength=7.0)
     for parameter in classifier.parameters():
         parameter.data.add_(0.1)
     expected = _prior_of_the_transition(classifier, 7.0)
-    algorithm.begin_epoch(_view(algorithm.classifier))
+    algorithm.begin_training(_context(algorithm.classifier))
     torch.testing.assert_close(algorithm.model.concentration, expected)
     assert torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
     assert algorithm.model.data.size == algorithm.guide.data.size == COUNT
-    algorithm.guide.concentration += 1
-    algorithm.begin_epoch(_view(classifier, epoch=1))  # only the first epoch begins training
-    assert not torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
 
 
-def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
+def test_restart_resets_the_classifier_after_the_hook_of_the_model() -> None:
     classifier = Dense()
     built = [p.detach().clone() for p in classifier.parameters()]
     algorithm = _algorithm(classifier, restart=True)
     for parameter in classifier.parameters():
         parameter.data.add_(torch.randn_like(parameter))
     expected = _prior_of_the_transition(classifier)
-    algorithm.begin_epoch(_view(algorithm.classifier))
+    algorithm.begin_training(_context(algorithm.classifier))
     for parameter, initial in zip(classifier.parameters(), built, strict=True):
         assert torch.equal(parameter, initial)
     torch.testing.assert_close(algorithm.model.concentration, expected)
@@ -299,35 +308,35 @@ def test_restart_puts_the_classifier_back_after_the_model_has_looked() -> None:
 def test_steps_move_the_transition(single_level: bool) -> None:
     classifier = Dense()
     algorithm = _single_level(classifier) if single_level else _algorithm(classifier)
-    view = _view(classifier)
-    algorithm.begin_epoch(view)
+    examples, context = _examples(), _context(classifier)
+    algorithm.begin_training(context)
     before = algorithm.guide.concentration.clone()
-    algorithm.step(view.examples.batch(np.arange(10)), view.examples.batch(view.pools.clean))
+    algorithm.step(examples.batch(np.arange(10)), examples.batch(context.clean))
     expected = before.lerp(algorithm.model.concentration, 0.02)
     assert (algorithm.guide.concentration - expected).sum() == pytest.approx(0.02 * 0.5 * COUNT)
 
 
 def test_refused_step_leaves_the_transition() -> None:
     algorithm = _algorithm(Dense())
-    view = _view(algorithm.classifier)
-    algorithm.begin_epoch(view)
+    examples, context = _examples(), _context(algorithm.classifier)
+    algorithm.begin_training(context)
     before = algorithm.guide.concentration.clone()
     x = torch.full((4, INPUTS), torch.nan)
-    with pyro.validation_enabled(False):  # as a run has it
-        algorithm.step(Batch(x, torch.zeros(4, dtype=torch.int64)), view.examples.batch(view.pools.clean))
+    with pyro.validation_enabled(False):  # as in a training run
+        algorithm.step(Batch(x, torch.zeros(4, dtype=torch.int64)), examples.batch(context.clean))
     assert torch.equal(algorithm.guide.concentration, before)
 
 
 def test_state_keeps_the_size_and_the_initial_parameters() -> None:
     algorithm = _algorithm(Dense(), restart=True)
-    algorithm.begin_epoch(_view(algorithm.classifier))
+    algorithm.begin_training(_context(algorithm.classifier))
     torch.manual_seed(5)
     other = _algorithm(Dense(), restart=True)
     other.load_state_dict(algorithm.state_dict())
     assert other.model.data.size == other.guide.data.size == COUNT
     for parameter in other.classifier.parameters():
         parameter.data.zero_()
-    other.begin_epoch(_view(other.classifier))
+    other.begin_training(_context(other.classifier))
     for one, two in zip(other.classifier.parameters(), algorithm.classifier.parameters(), strict=True):
         assert torch.equal(one, two)
 
@@ -335,12 +344,12 @@ def test_state_keeps_the_size_and_the_initial_parameters() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"strength": 0.0}, "strength is 0.0; give a number of labels above 0"),
-        ({"strength": float("nan")}, "strength is nan"),
-        ({"share": 1.0}, "share is 1.0; give one between 0 and 1"),
-        ({"early_learning": -1.0}, "early_learning is -1.0; give 0 or more"),
-        ({"momentum": 1.0}, "momentum is 1.0; give a number from 0 to below 1"),
-        ({"rate": 0.0}, "rate is 0.0; give one above 0 and up to 1"),
+        ({"prior_strength": 0.0}, "prior_strength is 0.0; expected a value > 0"),
+        ({"prior_strength": float("nan")}, "prior_strength is nan"),
+        ({"transition_weight": 1.0}, r"transition_weight is 1\.0; expected a value in \(0, 1\)"),
+        ({"elr_weight": -1.0}, "elr_weight is -1.0; expected a value >= 0"),
+        ({"momentum": 1.0}, r"momentum is 1\.0; expected a value in \[0, 1\)"),
+        ({"rate": 0.0}, r"rate is 0\.0; expected a value in \(0, 1\]"),
         ({"rate": 1.5}, "rate is 1.5"),
     ],
 )

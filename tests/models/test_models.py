@@ -1,4 +1,4 @@
-"""Models and priors: their contracts, and what each promises beyond them."""
+"""Models and priors: their contracts, and the properties of each class."""
 
 from __future__ import annotations
 
@@ -49,7 +49,7 @@ from vri_pyro.models import (
 )
 from vri_pyro.utils.errors import UserError
 
-# Every exported model with a guide for it, and every exported prior. A new one is tested by naming it here.
+# Every exported model with a guide that fits it, and every exported prior. To test a new one, add it here.
 MODELS: dict[type, type] = {
     CrossEntropy: NoLatents,
     Rectification: DiagonalNormal,
@@ -59,9 +59,9 @@ MODELS: dict[type, type] = {
     CorrectedCrossEntropy: LabelCorrection,
 }
 PRIORS: list[type] = [PriorNetwork, StandardNormal, LearnedNormal, MixtureOfNormals]
-# Models that have an option without a default; each has a contract of its own below.
+# Models with required options; each has its own contract below.
 WITH_OPTIONS: list[type] = [ForwardCorrection]
-# Priors made of the guide they are paired with.
+# Priors that use the paired guide.
 BOUND: list[type] = [VampPrior, MaskedGuide]
 
 for _model, _guide in MODELS.items():
@@ -73,7 +73,7 @@ for _prior in PRIORS:
 
 
 class BoundPriorContract(PriorContract):
-    """A prior made of a guide's parts, whose parameters stay the guide's."""
+    """A prior that uses a guide but does not own its parameters."""
 
     def prior(self) -> nn.Module:
         if not hasattr(self, "guide"):
@@ -168,7 +168,7 @@ def test_rectification_has_a_vector_a_rectifier_and_a_label_per_example() -> Non
     assert sites["v"]["fn"].event_shape == (4,)
 
 
-def test_prior_of_the_vector_is_the_one_that_was_asked_for() -> None:
+def test_prior_of_the_vector_is_the_given_one() -> None:
     class Wide(PriorNetwork):
         def forward(self, features: Tensor) -> dist.Distribution:
             return dist.Normal(features[:, :4], 9.0).to_event(1)
@@ -203,7 +203,7 @@ def test_bounded_log_variance_stays_in_its_interval_whatever_the_features(bounds
     assert log_variance.max() > high - 0.01 * (high - low)
 
 
-def test_log_variance_of_the_prior_is_bounded_unless_asked_otherwise() -> None:
+def test_log_variance_of_the_prior_is_bounded_by_default() -> None:
     features = torch.randn(50, 6)
     bounded, unbounded = PriorNetwork(6, 4, hidden=(8,)), PriorNetwork(6, 4, hidden=(8,), log_variance_bounds=None)
     for prior in (bounded, unbounded):
@@ -219,7 +219,7 @@ def _blow_up(network: DiagonalNormalNetwork) -> None:
 
 @pytest.mark.parametrize("bounds", [(1.0, 1.0), (2.0, -2.0), (0.0, float("nan"))])
 def test_empty_bounds_are_refused(bounds: tuple[float, float]) -> None:
-    with pytest.raises(UserError, match=r"log_variance_bounds .* are empty"):
+    with pytest.raises(UserError, match=r"log_variance_bounds is \(.*\); expected \(low, high\) with low < high"):
         PriorNetwork(6, 4, log_variance_bounds=bounds)
 
 
@@ -274,7 +274,7 @@ def test_vamp_prior_is_the_mean_of_the_posteriors_at_its_inputs() -> None:
     torch.testing.assert_close(prior(torch.randn(5, 6)).log_prob(v), expected)
 
 
-def test_vamp_prior_takes_another_guide() -> None:
+def test_vamp_prior_accepts_another_guide() -> None:
     prior = _bound_vamp(_small_guide(6, 4))
     narrow = DiagonalNormal(6, 4, hidden=(5,), inputs=[Logits])
     prior.bind(narrow)
@@ -297,8 +297,8 @@ def test_masked_guide_is_the_guide_with_zeros_for_the_label() -> None:
         (lambda: VampPrior(6, 4, components=1), "components is 1"),
         (lambda: VampPrior(6, 4)(torch.randn(5, 6)), "VampPrior has no guide yet; call"),
         (lambda: MaskedGuide(6, 4)(torch.randn(5, 6)), "MaskedGuide has no guide yet; call"),
-        (lambda: VampPrior(6, 4).bind(NoLatents(6, 4)), "NoLatents does not say what it sees"),
-        (lambda: MaskedGuide(6, 4).bind(NoLatents(6, 4)), "NoLatents has no posterior"),
+        (lambda: VampPrior(6, 4).bind(NoLatents(6, 4)), "NoLatents has no attributes distribution and inputs"),
+        (lambda: MaskedGuide(6, 4).bind(NoLatents(6, 4)), "NoLatents has no method posterior"),
         (lambda: _bound_vamp(DiracVector(6, 4, hidden=()))(torch.randn(5, 6)), "needs a guide with a diagonal normal"),
         (
             lambda: _bound_vamp(LowRankNormal(6, 4, hidden=()))(torch.randn(5, 6)),
@@ -306,7 +306,7 @@ def test_masked_guide_is_the_guide_with_zeros_for_the_label() -> None:
         ),
     ],
 )
-def test_what_a_prior_cannot_be_made_of_is_said(make: Callable[[], object], complaint: str) -> None:
+def test_invalid_options_and_guides_of_a_prior_are_refused(make: Callable[[], object], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         make()
 
@@ -330,7 +330,7 @@ def test_gate_scales_the_likelihood_by_normalised_weights() -> None:
 
 
 class _OpenGate(Guide):
-    """Gates that are all as open, so that the normalised weights are 1."""
+    """Equal gates, so that all normalised weights are 1."""
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
         with pyro.plate("data", len(y)):
@@ -381,7 +381,7 @@ def test_forward_correction_gives_labels_by_the_matrix_rows_of_the_true_class() 
     assert "transition" in model.state_dict()
 
 
-def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_what_is_none(tmp_path: Path) -> None:
+def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_an_invalid_matrix(tmp_path: Path) -> None:
     np.save(tmp_path / "matrix.npy", np.array(MATRIX))
     torch.testing.assert_close(ForwardCorrection(6, 4, tmp_path / "matrix.npy").transition, torch.tensor(MATRIX))
     with pytest.raises(UserError):

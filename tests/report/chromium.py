@@ -1,6 +1,8 @@
-"""A tab of headless Chromium, spoken to in its DevTools protocol over two pipes, so that nothing has to be installed.
+"""A minimal client of headless Chromium: the DevTools protocol over two pipes, without a browser driver.
 
-Reference: https://chromedevtools.github.io/devtools-protocol; messages are JSON, a zero byte after each.
+Messages are JSON, each followed by a zero byte.
+
+Reference: https://chromedevtools.github.io/devtools-protocol
 """
 
 from __future__ import annotations
@@ -23,25 +25,25 @@ _FLAGS = (
     *("--headless", "--no-sandbox", "--disable-gpu", "--disable-quic", "--no-first-run", "--disable-sync"),
     *("--disable-background-networking", "--disable-component-update", "--remote-debugging-pipe"),
 )
-_PATIENCE = 60.0  # seconds to wait for an answer
+_PATIENCE = 60.0  # seconds to wait for a response
 _COMPLAINTS = ("Runtime.exceptionThrown", "Runtime.consoleAPICalled", "Log.entryAdded", "Network.loadingFailed")
 
 
 class Event(NamedTuple):
-    """Something that the browser reported by itself."""
+    """An event of the browser."""
 
     method: str
     params: dict[str, Any]
 
 
 class Tab:
-    """One tab.
+    """A browser tab.
 
     Args:
-        read, write: descriptors of the pipes from and to the browser.
+        read, write: file descriptors of the pipes from and to the browser.
 
     Attributes:
-        events: what happened since :meth:`open`.
+        events: events since the last call of :meth:`open`.
     """
 
     def __init__(self, read: int, write: int) -> None:
@@ -64,7 +66,7 @@ class Tab:
         return answer["result"]
 
     def open(self, page: Path, width: int, dark: bool = False, media: str = "screen") -> None:
-        """Load a file in a window of some width, in pixels, and wait until it is there."""
+        """Load a file in a window of the given width, in pixels, and wait for the load event."""
         self.events.clear()
         size = {"width": width, "height": 900, "deviceScaleFactor": 1, "mobile": width < 600}
         self.call("Emulation.setDeviceMetricsOverride", **size)
@@ -75,37 +77,37 @@ class Tab:
             self._next()
 
     def evaluate(self, expression: str) -> Any:
-        """The value of a JavaScript expression, or of the promise that it is."""
+        """Evaluate a JavaScript expression; await it if it is a promise."""
         found = self.call("Runtime.evaluate", expression=expression, awaitPromise=True, returnByValue=True)
         assert "exceptionDetails" not in found, found["exceptionDetails"]
         return found["result"].get("value")
 
     def complaints(self) -> list[Event]:
-        """Console messages, exceptions and failed requests."""
+        """Return console messages, exceptions and failed requests."""
         return [event for event in self.events if event.method in _COMPLAINTS]
 
     def requests(self) -> list[str]:
-        """What was asked for, but for what the page itself holds."""
+        """Return the requested URLs, without data URIs."""
         urls = [event.params["request"]["url"] for event in self.events if event.method == "Network.requestWillBeSent"]
         return [url for url in urls if not url.startswith("data:")]
 
     def printed(self) -> bytes:
-        """The page as a PDF."""
+        """Print the page to PDF."""
         return base64.b64decode(self.call("Page.printToPDF")["data"])
 
     def screenshot(self) -> bytes:
-        """The whole page as a PNG."""
+        """Take a screenshot of the whole page, as PNG."""
         size = self.call("Page.getLayoutMetrics")["cssContentSize"]
         clip = {"x": 0, "y": 0, "width": size["width"], "height": size["height"], "scale": 1}
         return base64.b64decode(self.call("Page.captureScreenshot", captureBeyondViewport=True, clip=clip)["data"])
 
     def _next(self) -> dict[str, Any]:
-        """The next message; an event is kept as well."""
+        """Return the next message; record it if it is an event."""
         end = time.monotonic() + _PATIENCE
         while b"\0" not in self._received:
             ready, _, _ = select.select([self._read], [], [], max(0.0, end - time.monotonic()))
             data = os.read(self._read, 1 << 20) if ready else b""
-            assert data, "Chromium has ended or does not answer"
+            assert data, "Chromium has exited or does not respond"
             self._received += data
         text, _, self._received = self._received.partition(b"\0")
         message = json.loads(text)
@@ -116,11 +118,11 @@ class Tab:
 
 @contextmanager
 def tab() -> Iterator[Tab]:
-    """A tab of a browser with a fresh profile, which ends with it."""
+    """Start a browser with a fresh profile, yield a tab, and terminate the browser."""
     theirs_read, write = os.pipe()
     read, theirs_write = os.pipe()
     with tempfile.TemporaryDirectory(ignore_cleanup_errors=True) as profile:
-        # The protocol has its descriptors 3 and 4.
+        # The protocol uses file descriptors 3 and 4.
         start = f'exec "$0" "$@" 3<&{theirs_read} 4>&{theirs_write}'
         command = ["bash", "-c", start, str(PROGRAM), *_FLAGS, f"--user-data-dir={profile}"]
         silent = {"stdout": subprocess.DEVNULL, "stderr": subprocess.DEVNULL}

@@ -1,4 +1,4 @@
-"""Runs that pages are about, trained a moment ago on the digits."""
+"""Runs on the digits for the reports."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ SMALL = ("--backbone", "vri_pyro.backbones.MLP", "--backbone.hidden", "[16]", "-
 
 
 def fit(folder: Path, *options: str) -> Path:
-    """A short run in a folder."""
+    """Train a small network in a run folder and return the folder."""
     assert main(["fit", *SMALL, "--quiet", "true", "--output", str(folder), *options]) == 0
     return folder
 
 
 @pytest.fixture(scope="session")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of VRI."""
+    """The folder of a run of VRI."""
     return fit(tmp_path_factory.mktemp("pages") / "first & <second>", "--epochs", "12")
 
 
 @pytest.fixture(scope="session")
 def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A run of a method in two stages, without a pair and with a matrix of its own."""
+    """The folder of a run of GLC: two stages, no model and guide, and a learned transition matrix."""
     options = ("--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "2", "--epochs", "3")
     return fit(tmp_path_factory.mktemp("pages") / "peer", *options)

@@ -1,4 +1,4 @@
-"""The page in a real browser: complete, without network, and readable at any width, in light, dark and print."""
+"""The report in a browser: complete, without network access, and readable at any width, in dark mode and in print."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium or Chrom
 STYLE = Path(vri_pyro.report.__file__).with_name("page.css")
 WIDTHS = (360, 768, 1280)
 DRAWINGS = "[...document.querySelectorAll('figure > svg')]"
-# Every picture's width once it is decoded, those within drawings as well.
+# Widths of all decoded images, including those within SVG.
 DECODED = """\
 Promise.all([...document.querySelectorAll("img, svg image")].map(async picture => {
   const image = new Image();
@@ -27,14 +27,14 @@ Promise.all([...document.querySelectorAll("img, svg image")].map(async picture =
   await image.decode();
   return image.naturalWidth;
 }))"""
-# Elements that reach beyond the window and are not meant to be scrolled.
+# Elements that extend beyond the window and are not scrollable.
 TOO_WIDE = """\
 [...document.querySelectorAll("body *")]
   .filter(e => !e.closest("pre, svg, .scroll") && e.getBoundingClientRect().right > innerWidth + 1)
   .map(e => e.outerHTML.slice(0, 80))"""
-# Brightness of an element's colour, from 0 to 1.
+# Brightness of the colour of an element, from 0 to 1.
 LIGHTNESS = "(c => (c[0] * 0.2126 + c[1] * 0.7152 + c[2] * 0.0722) / 255)(getComputedStyle({}).{}.match(/[\\d.]+/g))"
-# Texts of drawings that lie on one another or beyond their drawing; letters fill two thirds of their height.
+# Texts in drawings that overlap each other or extend beyond the drawing; glyphs fill two thirds of the line height.
 OVERPRINTED = """\
 [...document.querySelectorAll("figure > svg")].flatMap(drawing => {
   const whole = drawing.getBoundingClientRect();
@@ -74,7 +74,7 @@ NAMES = {
 WORDS = (
     "test accuracy",
     "of the noisy labels are wrong",
-    "in truth",
+    "true rate",
     "Posterior",
     "The classifier is ",
     "calibration error",

@@ -1,4 +1,4 @@
-"""Names in figures are short, drawable, and still those of different things."""
+"""Names in figures are short, drawable and unique."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ from vri_pyro.report.names import drawable
         (["two\nlines"], ["two lines"]),
     ],
 )
-def test_names_are_short_and_told_apart(names: list[str], short: list[str]) -> None:
+def test_names_are_short_and_unique(names: list[str], short: list[str]) -> None:
     assert drawable(names, "class", 10) == short
 
 
-def test_letters_that_cannot_be_drawn_are_in_the_caption_and_no_warning() -> None:
+def test_characters_that_cannot_be_drawn_are_in_the_caption_and_no_warning() -> None:
     drawn = matrix(np.eye(2), ["日本語 🐱", "cat"], "class", "predicted", "Shares.")
     assert "class 0" in drawn.svg
     assert drawn.caption == (
-        "Shares. Letters of some names cannot be drawn, so numbers stand for them: class 0 is 日本語 🐱."
+        "Shares. Names with characters that cannot be drawn are replaced by numbers: class 0 is 日本語 🐱."
     )
     several = curves({"运行": ([1.0], [0.0]), "run": ([1.0], [1.0])}, "accuracy", "Accuracy.")
     assert "run 0 is 运行" in several.caption
@@ -41,13 +41,13 @@ def test_letters_that_cannot_be_drawn_are_in_the_caption_and_no_warning() -> Non
 @pytest.mark.parametrize(
     ("classes", "named"), [([f"class of dogs {n}" for n in range(20)], True), (["dog"] * 30, False)]
 )
-def test_classes_without_room_have_numbers_and_their_confusions_are_told(classes: list[str], named: bool) -> None:
+def test_classes_without_room_are_numbered_and_their_confusions_listed(classes: list[str], named: bool) -> None:
     count = len(classes)
     shares = np.eye(count) * 0.7 + np.roll(np.eye(count), 1, axis=1) * 0.3
     drawn = matrix(shares, classes, "class", "predicted", "Shares.")
     texts = {*ElementTree.fromstring(drawn.svg).itertext()}
     assert (classes[3] in texts) is named
-    assert ("from 0 to 29" in drawn.caption) is not named
+    assert ("Classes are numbered from 0 to 29." in drawn.caption) is not named
     assert likeliest(shares, classes) == [(row, row + 1) for row in range(3 if named else 10)]
     assert called(classes, 3) == ("class of dogs 3" if named else "dog (3)")
 

@@ -1,4 +1,4 @@
-"""What a page says is what the run's files say, it needs nothing but itself, and it is made when a run ends."""
+"""The report agrees with the files of the run, is self-contained, and is written at the end of a run."""
 
 from __future__ import annotations
 
@@ -33,11 +33,11 @@ from vri_pyro.utils.errors import UserError
 
 from .conftest import CONFIGS, SMALL, fit
 
-REAL_LEAVE_PAGE = fit_command.leave_page  # before the session's fixture replaces it
+REAL_LEAVE_PAGE = fit_command.leave_page  # before a session fixture in tests/conftest.py replaces it
 
 
 class Outline(HTMLParser):
-    """The page's elements and its text."""
+    """The elements and the text of a page."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -74,16 +74,16 @@ def page(folder: Path) -> str:
 def test_page_is_well_formed_and_names_every_part(page: str) -> None:
     outline = Outline(page)
     assert outline.open == []
-    for title in ("Training", "Wrong labels", "Transition matrices", "Posterior", "Predictions", "Configuration"):
+    for title in ("Training", "Label errors", "Transition matrices", "Posterior", "Predictions", "Configuration"):
         assert title in outline.text
-    assert "first & <second>" in outline.text  # escaped, not swallowed
+    assert "first & <second>" in outline.text  # escaped
     assert len(PARTS) == 6
 
 
 def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
     text, seen = Outline(page).text, SeenRun(Run(folder))
     assert f"test accuracy, last epoch {seen.summary['results']['last']:.1f}%" in text
-    assert f"in truth {100 * seen.run.split.realised_rate:.1f}%" in text
+    assert f"true rate {100 * seen.run.split.realised_rate:.1f}%" in text
     assert f"{seen.detections['combined'].auroc:.3f}" in text
     assert "expected calibration error" in text
     assert "EstimatedBilevel: HierarchicalRectification, Hierarchical" in text
@@ -96,7 +96,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
     for site, found in seen.posterior.collapse.items():
         assert f"The posterior of {site} {found.verdict} (mean of 200 examples)." in text
     assert f"The guide is {rightness(seen.posterior.k_hat, seen.posterior.bounds)}." in text
-    assert f"ELBO {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
+    assert f"ELBO per example {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
 
 
 def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path) -> None:
@@ -117,12 +117,12 @@ def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder:
 def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
     dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
     text = Outline(render([SeenRun(Run(dirac))])).text
-    assert "The guide makes v a point, so there is no spread that could collapse." in text
+    assert "The guide is a point mass in v, so there is no spread that could collapse." in text
     assert "collapsed to a point" not in text
     assert "importance-weighted bound" not in text
     record(SeenRun(Run(dirac)))
     posterior = json.loads((dirac / "summary.json").read_text())["posterior"]
-    assert posterior["v"] == "The guide makes v a point, so there is no spread that could collapse."
+    assert posterior["v"] == "The guide is a point mass in v, so there is no spread that could collapse."
     assert "k_hat_above_0.7" not in posterior
 
 
@@ -170,16 +170,16 @@ def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> 
     assert shown.shape == load_digits().images[0].shape
 
 
-def test_several_runs_stand_side_by_side_and_lacking_parts_are_named(folder: Path, peer: Path) -> None:
+def test_several_runs_are_compared_and_missing_parts_are_named(folder: Path, peer: Path) -> None:
     text = Outline(render([SeenRun(Run(folder)), SeenRun(Run(peer))])).text
-    assert "2 runs" in text
-    assert "Side by side" in text
-    assert "This method has none." in text  # no posterior
+    assert "comparison of 2 runs" in text
+    assert "Comparison" in text
+    assert "Not available for this method." in text  # no posterior
     assert "Learned by the method." in text
     assert "estimation" in text
 
 
-def test_runs_of_the_same_name_are_told_apart(folder: Path, tmp_path: Path) -> None:
+def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) -> None:
     seen, other = SeenRun(Run(folder)), SeenRun(Run(folder))
     other.run.folder = RunFolder(tmp_path / folder.name)
     text = Outline(render([seen])).text
@@ -214,13 +214,13 @@ def test_page_elsewhere_needs_no_run_folder_to_write_into(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     shutil.copytree(folder, tmp_path / "run")
-    (tmp_path / "run" / ".summary.json.partial").mkdir()  # where a new summary would be written first
+    (tmp_path / "run" / ".summary.json.partial").mkdir()  # the temporary file of the summary cannot be created
     before = (tmp_path / "run" / "summary.json").read_bytes()
     assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html"), "--device", "cpu"]) == 0
     assert "</html>" in (tmp_path / "page.html").read_text()
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
     out = capsys.readouterr().out
-    assert f"the run's summary is left as it was: cannot write {tmp_path / 'run' / 'summary.json'}" in out
+    assert f"the run's summary was not updated: cannot write {tmp_path / 'run' / 'summary.json'}" in out
     assert "page:" in out
 
 
@@ -228,7 +228,7 @@ def test_same_run_twice_is_refused(folder: Path, tmp_path: Path, capsys: pytest.
     (tmp_path / "latest").symlink_to(folder)
     page = tmp_path / "page.html"
     assert main(["report", str(folder), str(tmp_path / "latest"), "--output", str(page)]) == 2
-    assert f"{folder} and {tmp_path / 'latest'} are the same run; name each run once" in capsys.readouterr().err
+    assert f"{folder} and {tmp_path / 'latest'} are the same run; name each run only once" in capsys.readouterr().err
     with pytest.raises(UserError, match="are the same run"):
         write_page([SeenRun(Run(folder)), SeenRun(Run(folder))], page)
     assert not page.exists()
@@ -238,7 +238,7 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").mkdir()
-    (tmp_path / "link").symlink_to("x")  # the folder's name is x, as that of another; a third's is link
+    (tmp_path / "link").symlink_to("x")  # the resolved names are x, x and link
     monkeypatch.chdir(tmp_path)
     seen = SeenRun(Run(folder))
     render([seen])
@@ -272,7 +272,7 @@ def test_status_is_for_terminals_alone(
     assert capsys.readouterr().out.count("\n") == 1
     monkeypatch.setenv("FORCE_COLOR", "1")
     assert main(command) == 0
-    assert "looking into first & <second>, 1 of 1" in capsys.readouterr().out
+    assert "analysing first & <second>, 1 of 1" in capsys.readouterr().out
 
 
 def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(
@@ -293,18 +293,18 @@ def test_a_page_that_cannot_be_made_is_a_warning(folder: Path, tmp_path: Path, m
         raise UserError("the disk is full")
 
     monkeypatch.setattr("vri_pyro.report.SeenRun", refuse)
-    gone = RunFolder(tmp_path)
+    gone, trained = RunFolder(tmp_path), Run(folder)
     with pytest.warns(UserWarning, match="the run is complete, but there is no page about it: the disk is full"):
-        assert REAL_LEAVE_PAGE(gone, "cpu") is False
+        assert REAL_LEAVE_PAGE(gone, trained, "cpu") is False
 
 
-def test_page_that_breaks_down_is_a_warning_too(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_page_that_breaks_down_is_a_warning_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def break_down(*_: object, **__: object) -> None:
         raise ValueError("a bug")
 
     monkeypatch.setattr("vri_pyro.report.SeenRun", break_down)
     with pytest.warns(UserWarning, match="there is no page about it: ValueError: a bug"):
-        assert REAL_LEAVE_PAGE(RunFolder(tmp_path), "cpu") is False
+        assert REAL_LEAVE_PAGE(RunFolder(tmp_path), Run(folder), "cpu") is False
 
 
 def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
@@ -319,33 +319,33 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     text = Outline(render([SeenRun(Run(odd))])).text
     assert all(name in text for name in names)
     assert main(["issues", str(odd), "--device", "cpu"]) == 0
-    assert capsys.readouterr().out.count("[") >= 20  # a name given and one suggested in each of ten rows
+    assert capsys.readouterr().out.count("[") >= 20  # the given and the suggested class in each of ten rows
 
 
 def test_run_that_has_not_ended_says_of_which_epoch_an_accuracy_is(folder: Path) -> None:
     seen = SeenRun(Run(folder))
-    assert "After the last epoch" in Outline(render([seen])).text
+    assert "The test accuracy after the last epoch is " in Outline(render([seen])).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
     part = PARTS[0](seen)
     assert part is not None
     assert part.headline[0].name == f"test accuracy, epoch {len(seen.rows) - 1}"
-    assert f"After epoch {len(seen.rows) - 1} " in part.verdicts[0].words
+    assert f"The test accuracy after epoch {len(seen.rows) - 1} is " in part.verdicts[0].words
 
 
-def test_lines_of_many_runs_are_told_apart_and_all_named() -> None:
+def test_lines_of_many_runs_are_distinguishable_and_all_named() -> None:
     shown = {f"{'_' * (number == 7)}run {number}": ([1.0, 2.0], [0.0, float(number)]) for number in range(8)}
     svg = curves(shown, "accuracy", "Many.").svg
     text = " ".join(ElementTree.fromstring(svg).itertext())
     assert all(name in text for name in shown)
-    lines = set(re.findall(r'style="(fill: none;[^"]*--series-1[^"]*)"', svg))  # of the first and the seventh
+    lines = set(re.findall(r'style="(fill: none;[^"]*--series-1[^"]*)"', svg))  # the first and the seventh line
     assert sorted("stroke-dasharray" in line for line in lines) == [False, True]
 
 
 def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
-    with pytest.raises(UserError, match="no run is named"):
+    with pytest.raises(UserError, match="a report needs at least one run"):
         write_page([], tmp_path / "page.html")
     assert main(["report", str(tmp_path)]) == 2
-    assert "is no run folder" in capsys.readouterr().err
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> None:
@@ -353,7 +353,7 @@ def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> 
     assert len(seen.issues.score) == 300
     labels = PARTS[1](seen)
     assert labels is not None
-    assert ("of these judged, drawn at random", "300") in labels.facts
+    assert ("scored noisy examples (random sample)", "300") in labels.facts
 
 
 @pytest.mark.parametrize("channels", [1, 3, 4])
@@ -379,8 +379,8 @@ def test_confusions_of_labels_have_their_estimates_intervals_and_truth(folder: P
     given, true = seen.run.split.given_labels, seen.run.split.true_labels
     assert true is not None
     share = np.mean(given[true == row] == column)
-    assert told[0].value == f"{estimated:.2f}, 95% interval {low:.2f} to {high:.2f}, in truth {share:.2f}"
+    assert told[0].value == f"{estimated:.2f} (95% interval {low:.2f} to {high:.2f}; true share {share:.2f})"
     seen.run.split = replace(seen.run.split, true_labels=None)
     part = PARTS[2](seen)
     assert part is not None
-    assert "in truth" not in part.facts[0].value
+    assert "true" not in part.facts[0].value

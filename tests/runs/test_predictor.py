@@ -1,4 +1,4 @@
-"""A run's classifier is what the run says it is."""
+"""The predictor of a run reproduces the accuracies of the run."""
 
 from __future__ import annotations
 
@@ -38,12 +38,12 @@ def test_last_classifier_has_the_last_epochs_accuracy(run: Path) -> None:
 
 
 def test_best_classifier_has_the_accuracy_of_the_epoch_chosen_on_validation(run: Path) -> None:
-    own = [row for row in rows(run) if row["stage"] == "training"]  # and not of the stage of estimation before it
-    best = max(reversed(own), key=lambda row: float(row["validation_accuracy"]))  # the last of several
+    own = [row for row in rows(run) if row["stage"] == "training"]  # without the estimation stage
+    best = max(reversed(own), key=lambda row: float(row["validation_accuracy"]))  # ties go to the last epoch
     assert accuracy(run, "best") == pytest.approx(float(best["test_accuracy"]))
 
 
-def test_images_are_given_whole_to_a_run_that_crops(tmp_path: Path) -> None:
+def test_predictor_crops_images_as_the_run_does(tmp_path: Path) -> None:
     crop = ("--augmentation", "RandomCrop", "--augmentation.size", "6", "--clean_augmentation", "RandomCrop")
     options = (*crop, "--clean_augmentation.size", "6", "--backbone", "MLP", "--epochs", "2", "--threads", "1")
     assert main(["fit", *options, "--quiet", "true", "--output", str(tmp_path / "run")]) == 0
@@ -59,25 +59,25 @@ def averaged(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.mark.parametrize("which", ["last", "best"])
-def test_averaged_weights_of_an_ensemble_predict_as_they_were_tested(averaged: Path, which: str) -> None:
+def test_averaged_ensemble_has_the_accuracy_of_the_run(averaged: Path, which: str) -> None:
     found = rows(averaged)
     row = found[-1] if which == "last" else max(found, key=lambda row: float(row["validation_accuracy"]))
     assert accuracy(averaged, which) == pytest.approx(float(row["test_accuracy"]))
 
 
-def test_grey_images_need_no_channel(run: Path) -> None:
+def test_grey_images_need_no_channel_dimension(run: Path) -> None:
     images = Digits().load().x_test[:3]
     trained = Predictor(run)
     assert trained.classes[7] == "7"
     np.testing.assert_array_equal(trained.predict(images[..., 0]), trained.predict(images))
 
 
-def test_other_shapes_and_folders_are_refused(run: Path, tmp_path: Path) -> None:
+def test_other_shapes_and_other_folders_raise(run: Path, tmp_path: Path) -> None:
     with pytest.raises(UserError, match=r"trained on uint8 inputs of shape \[1, 8, 8\]"):
         Predictor(run).predict(np.zeros((2, 9, 9, 1), np.uint8))
     with pytest.raises(UserError, match="float32 inputs of shape"):
         Predictor(run).predict(np.zeros((2, 8, 8), np.float32))
-    with pytest.raises(UserError, match="choose 'last' or 'best'"):
+    with pytest.raises(UserError, match="expected 'last' or 'best'"):
         Predictor(run, "worst")  # type: ignore[arg-type]
-    with pytest.raises(UserError, match="is no run folder"):
+    with pytest.raises(UserError, match="is not a run folder"):
         Predictor(tmp_path)

@@ -1,4 +1,4 @@
-"""The accuracies that are reported, and how their epochs are chosen."""
+"""The reported accuracies, the choice of their epochs, and evaluation."""
 
 from __future__ import annotations
 
@@ -34,11 +34,11 @@ def test_last_is_the_last_epochs_and_last_10_the_mean_of_ten() -> None:
     assert found["last_10"] == pytest.approx(54.5)
 
 
-def test_mean_of_a_short_run_is_over_what_there_is() -> None:
+def test_mean_of_a_short_run_is_over_all_epochs() -> None:
     assert results(_rows([10.0, 20.0]))["last_10"] == 15.0
 
 
-def test_chosen_epoch_is_the_best_on_validation_even_where_the_test_set_is_worst() -> None:
+def test_chosen_epoch_is_the_best_on_validation_even_if_worst_on_test() -> None:
     found = results(_rows([90.0, 10.0, 80.0], validation=[50.0, 70.0, 60.0]))
     assert (found["chosen"], found["chosen_epoch"]) == (10.0, 1)
 
@@ -53,16 +53,16 @@ def test_nothing_is_chosen_without_validation() -> None:
     assert found["chosen_epoch"] is None
 
 
-def test_epochs_of_phases_that_only_prepare_another_do_not_count_while_there_are_others() -> None:
+def test_epochs_of_preparatory_stages_are_ignored_once_another_stage_has_begun() -> None:
     rows = _rows([90.0, 10.0, 80.0], validation=[99.0, 70.0, 60.0])
-    for row, phase in zip(rows, ("fold 1", "training", "training"), strict=True):
-        row["stage"] = phase
+    for row, stage in zip(rows, ("fold 1", "training", "training"), strict=True):
+        row["stage"] = stage
     found = results(rows, ["fold 1"])
     assert (found["chosen"], found["chosen_epoch"], found["last_10"]) == (10.0, 1, 45.0)
     assert results(rows[:1], ["fold 1"])["chosen_epoch"] == 0
 
 
-def test_epochs_that_were_not_evaluated_count_for_nothing() -> None:
+def test_epochs_without_an_evaluation_are_ignored() -> None:
     rows = [{"loss": 1.0} for _ in range(12)]
     for epoch, test, validation in ((1, 90.0, 99.0), (6, 50.0, 40.0), (11, 60.0, 30.0)):
         rows[epoch] |= {"test_accuracy": test, "validation_accuracy": validation}
@@ -77,7 +77,7 @@ def test_every_other_epoch_and_the_last_are_evaluated(run: Callable[..., dict[st
     assert [row["epoch"] for row in rows if "test_accuracy" in row] == [1, 3, 4]
     assert [row["epoch"] for row in rows if "validation_accuracy" in row] == [1, 3, 4]
     assert len([row for row in rows if "loss" in row]) == 5
-    assert some["results"]["last"] == every["results"]["last"]  # looking changes nothing
+    assert some["results"]["last"] == every["results"]["last"]  # evaluation does not change training
     best = load_checkpoint(folder / "some" / "checkpoints" / "best.pt")
     assert best["epoch"] == some["results"]["chosen_epoch"]
 
@@ -120,7 +120,7 @@ def test_evaluation_equals_a_plain_computation(digits: DeviceData, classifier: M
     assert found["nll"] == pytest.approx(-log_p.gather(1, y[:, None]).mean().item(), rel=1e-6)
 
 
-def test_evaluation_of_some_examples_looks_at_no_other(digits: DeviceData, classifier: MLP) -> None:
+def test_evaluation_of_some_examples_ignores_the_others(digits: DeviceData, classifier: MLP) -> None:
     one = torch.tensor([3])
     classifier.eval()
     x, y, *_ = digits.batch(one)
@@ -129,7 +129,7 @@ def test_evaluation_of_some_examples_looks_at_no_other(digits: DeviceData, class
 
 
 @pytest.mark.parametrize("training", [True, False])
-def test_evaluation_leaves_the_mode_the_gradients_and_the_random_state_alone(
+def test_evaluation_preserves_mode_gradients_and_random_state(
     digits: DeviceData, classifier: MLP, training: bool
 ) -> None:
     classifier.train(training)
@@ -147,5 +147,5 @@ class _Overflowing(Classifier):
         return ClassifierOutput(torch.full((len(x), 10), torch.nan), x.flatten(1))
 
 
-def test_evaluation_of_a_broken_classifier_is_reported_not_raised(digits: DeviceData) -> None:
+def test_evaluation_of_nan_logits_returns_nan(digits: DeviceData) -> None:
     assert math.isnan(evaluate(_Overflowing(), digits)["nll"])

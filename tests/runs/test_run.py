@@ -1,4 +1,4 @@
-"""A restored run is the run that was trained: the same classifier, model, guide, examples and split."""
+"""A restored run has the classifier, model, guide, examples and split of the trained run."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ def metrics(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(rows))
 
 
-def test_every_state_is_the_checkpoints(run: Run, folder: Path) -> None:
+def test_restored_state_equals_the_checkpoint(run: Run, folder: Path) -> None:
     (saved,) = load_checkpoint(folder / "checkpoints" / "last.pt")["stages"]
     torch.testing.assert_close(run.algorithm.state_dict(), saved, rtol=0, atol=0)
     assert run.epochs == 2
@@ -59,7 +59,9 @@ def test_every_state_is_the_checkpoints(run: Run, folder: Path) -> None:
 
 
 @pytest.mark.parametrize("stage", ["warm_up", "fine_tuning"])
-def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_path: Path, stage: str) -> None:
+def test_algorithm_is_that_of_the_main_stage_with_multi_stage_warm_up_or_fine_tuning(
+    tmp_path: Path, stage: str
+) -> None:
     of_stage = [f"--{stage}.method", "vri_pyro.methods.GLC", f"--{stage}.epochs", "1"]
     of_stage += [f"--{stage}.optimizer", "torch.optim.SGD", f"--{stage}.optimizer.lr", "0.1"]
     run = Run(fit(tmp_path / "run", "--config", str(VECTOR), *of_stage))
@@ -68,7 +70,7 @@ def test_stages_of_a_warm_up_or_fine_tuning_are_not_taken_for_the_method(tmp_pat
     assert list(run.algorithms) == ([*before, "training"] if stage == "warm_up" else ["training", *before])
     assert isinstance(run.guide, DiagonalNormal)
     assert run.has_pair
-    assert f"{name}: estimation" in run.preparing
+    assert f"{name}: estimation" in run.preparatory
 
 
 def test_classifier_has_the_last_epochs_test_accuracy(run: Run, folder: Path) -> None:
@@ -78,7 +80,7 @@ def test_classifier_has_the_last_epochs_test_accuracy(run: Run, folder: Path) ->
     assert found["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
 
 
-def test_model_and_guide_look_at_the_average_that_was_tested(tmp_path: Path) -> None:
+def test_classifier_of_model_and_guide_is_the_evaluated_average(tmp_path: Path) -> None:
     folder = fit(tmp_path / "run", "--config", str(VECTOR), "--ema", "0.9")
     run = Run(folder)
     assert run.classifier is run.predictor
@@ -88,7 +90,7 @@ def test_model_and_guide_look_at_the_average_that_was_tested(tmp_path: Path) -> 
     assert evaluate(run.classifier, run.test)["nll"] == pytest.approx(float(metrics(folder)[-1]["test_nll"]))
 
 
-def test_examples_carry_the_labels_that_training_saw(run: Run, folder: Path) -> None:
+def test_examples_have_the_labels_used_in_training(run: Run, folder: Path) -> None:
     split = Split.load(folder / "split.npz")
     np.testing.assert_array_equal(run.split.noisy_indices, split.noisy_indices)
     np.testing.assert_array_equal(run.examples.y[split.noisy_indices].numpy(), split.given_labels)
@@ -97,7 +99,7 @@ def test_examples_carry_the_labels_that_training_saw(run: Run, folder: Path) -> 
     assert run.classes == Digits().load().classes
 
 
-def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: Run) -> None:
+def test_outputs_are_in_the_given_order_and_are_inputs_of_model_and_guide(run: Run) -> None:
     chosen = run.split.noisy_indices[[7, 3, 150, 4, 0]]
     batches = list(run.outputs(chosen, batch_size=2))
     assert [len(batch.y) for _, batch in batches] == [2, 2, 1]
@@ -110,14 +112,14 @@ def test_outputs_come_in_the_order_asked_for_and_feed_the_pair(run: Run) -> None
     assert terms.log_likelihood.shape == (2,)
 
 
-def test_outputs_say_which_examples_they_are_of(run: Run) -> None:
+def test_outputs_have_the_positions_of_their_examples(run: Run) -> None:
     indices = run.split.noisy_indices[[5, 2, 9]]
     ((output, batch),) = run.outputs(indices)
     assert output.index.tolist() == indices.tolist() == batch.index.tolist()
 
 
-def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path: Path) -> None:
-    folder = fit(tmp_path / "run")  # two epochs, after one of estimation
+def test_run_before_its_main_stage_has_no_trained_pair(tmp_path: Path) -> None:
+    folder = fit(tmp_path / "run")  # two epochs, after one epoch of the estimation stage
     assert Run(folder).state is None
     last = folder / "checkpoints" / "last.pt"
     for done, begun in ((1, False), (2, True)):
@@ -125,16 +127,16 @@ def test_run_that_has_not_reached_its_method_says_so_and_is_not_judged(tmp_path:
         saved["state"]["progress"] |= {"epoch": done, "step": 0}
         torch.save(saved, last)
         run = Run(folder)
-        assert run.state == f"The run has not ended; this is how it stood after {done} of 3 epochs."
+        assert run.state == f"The run is not finished: {done} of 3 epochs are complete."
         assert (run.begun, run.has_pair) == (begun, begun)
         if not begun:
-            with pytest.raises(UserError, match="have learned nothing yet: after 1 of 3 epochs"):
+            with pytest.raises(UserError, match="are untrained: after 1 of 3 epochs"):
                 outputs_of(run, run.split.noisy_indices[:3])
         assert (evidence_of(run, run.split.noisy_indices[:3]).transition is not None) == begun
     assert main(["issues", str(folder)]) == 0
 
 
-def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(folder: Path, tmp_path: Path) -> None:
+def test_restoring_a_moved_folder_works_and_draws_no_random_numbers(folder: Path, tmp_path: Path) -> None:
     elsewhere = Path(shutil.copytree(folder, tmp_path / "elsewhere"))
     torch.manual_seed(5)
     before = torch.get_rng_state()
@@ -144,7 +146,7 @@ def test_restoring_draws_no_random_numbers_and_moving_the_folder_does_no_harm(fo
     assert metrics(elsewhere) == metrics(folder)
 
 
-def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_path: Path) -> None:
+def test_algorithm_is_that_of_the_main_stage_between_warm_up_and_fine_tuning(tmp_path: Path) -> None:
     plain = "{class_path: vri_pyro.methods.SingleLevel, init_args: {model: vri_pyro.models.CrossEntropy, "
     plain += "guide: vri_pyro.guides.NoLatents}}"
     stage = f"{{method: {plain}, optimizer: {{class_path: torch.optim.SGD, init_args: {{lr: 0.01}}}}, epochs: 1}}"
@@ -159,15 +161,15 @@ def test_the_methods_own_algorithm_is_found_between_warm_up_and_fine_tuning(tmp_
     assert found["accuracy"] == pytest.approx(float(metrics(folder)[-1]["test_accuracy"]))
 
 
-def test_peer_without_latents_has_no_pair(tmp_path: Path, run: Run) -> None:
-    peer = Run(fit(tmp_path / "run", "--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "1"))
+def test_method_without_latents_has_no_pair(tmp_path: Path, run: Run) -> None:
+    without = Run(fit(tmp_path / "run", "--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "1"))
     assert run.has_pair
-    assert not peer.has_pair
-    assert list(peer.algorithms) == ["estimation", "training"]
-    assert not peer.algorithm.transition.equal(torch.eye(10))  # type: ignore[attr-defined]
+    assert not without.has_pair
+    assert list(without.algorithms) == ["estimation", "training"]
+    assert not without.algorithm.transition.equal(torch.eye(10))  # type: ignore[attr-defined]
 
 
-def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_own_pair(tmp_path: Path) -> None:
+def test_predictor_is_the_averaged_ensemble_and_each_network_has_its_own_pair(tmp_path: Path) -> None:
     folder = fit(tmp_path / "run", "--networks", "2", "--ema", "0.9")
     first, second = (Run(folder, network) for network in range(2))
     found = evaluate(first.predictor, first.test)
@@ -176,17 +178,17 @@ def test_ensemble_and_moving_average_are_the_predictor_and_each_network_has_its_
     assert not torch.equal(torch.cat(weights[0]), torch.cat(weights[1]))
     for number, run in enumerate((first, second)):
         assert isinstance(run.predictor, Ensemble)
-        assert run.classifier is run.predictor.members[number]  # averaged, as the predictor is
+        assert run.classifier is run.predictor.members[number]  # averaged, like the predictor
         output, batch = next(run.outputs(run.split.noisy_indices[:5]))
         assert RectificationELBO().terms(run.model, run.guide, output, batch.y).log_likelihood.shape == (5,)
-    with pytest.raises(UserError, match="network is 2 but the run has 2"):
+    with pytest.raises(UserError, match="network is 2 but the run has 2 networks"):
         Run(folder, 2)
 
 
-def test_folders_that_hold_no_run_are_refused(folder: Path, tmp_path: Path) -> None:
-    with pytest.raises(UserError, match="is no run folder; give the --output"):
+def test_folders_without_a_run_raise(folder: Path, tmp_path: Path) -> None:
+    with pytest.raises(UserError, match="is not a run folder; use the --output"):
         Run(tmp_path)
     unfinished = Path(shutil.copytree(folder, tmp_path / "unfinished"))
     (unfinished / "checkpoints" / "last.pt").unlink()
-    with pytest.raises(UserError, match="there is no checkpoint"):
+    with pytest.raises(UserError, match=r"checkpoint .* does not exist"):
         Run(unfinished)

@@ -1,4 +1,4 @@
-"""Runs on the digits that take a fraction of a second."""
+"""Fixtures for runs on the digits that take a fraction of a second."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ import pytest
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Digits, Flip
 from vri_pyro.infer.schedules import Constant
-from vri_pyro.runs.configuration import SplitSizes
+from vri_pyro.runs.configuration import Configuration, SplitSizes
 from vri_pyro.runs.experiment import Experiment
 
 from .spies import cross_entropy, sgd
@@ -25,7 +25,7 @@ def folder(tmp_path: Path) -> Path:
 
 @pytest.fixture
 def experiment(folder: Path) -> Iterator[Callable[..., Experiment]]:
-    """Builds a tiny experiment on the digits: 200 noisy labels in batches of 50, and 20 clean ones."""
+    """Build a tiny experiment on the digits: 200 noisy labels in batches of 50, and 20 clean labels."""
 
     def build(**changes: Any) -> Experiment:
         options: dict[str, Any] = {
@@ -42,13 +42,13 @@ def experiment(folder: Path) -> Iterator[Callable[..., Experiment]]:
             "output": folder,
             "quiet": True,
         }
-        return Experiment(**(options | changes))
+        return Experiment(Configuration(**(options | changes)))
 
     yield build
-    pyro.enable_validation(True)  # a run switches it off
+    pyro.enable_validation(True)  # a run disables it
 
 
 @pytest.fixture
 def run(experiment: Callable[..., Experiment]) -> Callable[..., dict[str, Any]]:
-    """Builds a tiny experiment and runs it."""
+    """Build a tiny experiment and run it."""
     return lambda identity="seed: 0", **changes: experiment(**changes).run("epochs: 3\n", identity)

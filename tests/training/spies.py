@@ -1,4 +1,4 @@
-"""An algorithm that only watches what it is given, and the parts of tiny runs."""
+"""Algorithms that record their inputs, and parts of tiny runs."""
 
 from __future__ import annotations
 
@@ -15,14 +15,14 @@ from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.interfaces.training_context import Pools, TrainingContext
+from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.single_level import SingleLevel
 from vri_pyro.models import CrossEntropy
 
 
 class SeenStep(NamedTuple):
-    """What one step was given."""
+    """The inputs of one step, the learning rates and the mode of the classifier."""
 
     noisy: Batch
     clean: Batch
@@ -31,7 +31,7 @@ class SeenStep(NamedTuple):
 
 
 class Spy(Algorithm):
-    """Trains nothing, and remembers every step; its loss is the step's number."""
+    """Trains nothing and records every step; its loss is the number of the step."""
 
     def __init__(self, classifier: Classifier, optimizer: Optimizer) -> None:
         super().__init__(classifier, nn.Module(), nn.Module(), max_skipped=1)
@@ -49,7 +49,7 @@ class Spy(Algorithm):
 
 
 class Spying(Method):
-    """Builds a :class:`Spy` and keeps it."""
+    """Builds a :class:`Spy` and keeps a reference to it."""
 
     def __init__(self, pool: Pool = "noisy") -> None:
         self.pool = pool
@@ -61,7 +61,7 @@ class Spying(Method):
 
 
 class Choosing(SingleLevel):
-    """Cross entropy that restarts the classifier in its second epoch, and draws every other epoch's pools at random."""
+    """Cross entropy on 100 random noisy examples, from the classifier's initial parameters."""
 
     def __init__(self) -> None:
         super().__init__(CrossEntropy, NoLatents, clean_weight=1.0)
@@ -80,17 +80,13 @@ class ChoosingSVI(SingleLevelSVI):
     def __init__(self, *parts: Any) -> None:
         super().__init__(*parts, clean_weight=1.0)
         self.initial = InitialState(self.classifier)
-        self.views: list[TrainingContext] = []
+        self.contexts: list[TrainingContext] = []
         self.seen: list[tuple[set[int], set[int]]] = []
 
-    def begin_epoch(self, view: TrainingContext) -> Pools | None:
-        self.views.append(view)
-        if view.epoch == 1:
-            self.initial.restore(self.optimizer)
-        if view.epoch % 2:
-            return None
-        noisy = view.pools.noisy[torch.randperm(len(view.pools.noisy)).numpy()[:100]]
-        return Pools(noisy, view.pools.clean[: 5 + view.epoch])
+    def begin_training(self, context: TrainingContext) -> Tensor:
+        self.contexts.append(context)
+        self.initial.restore(self.optimizer)
+        return context.noisy[torch.randperm(len(context.noisy))[:100]]
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
         self.seen.append((set(_positions(noisy)), set(_positions(clean))))
@@ -107,4 +103,4 @@ def sgd(rate: float) -> OptimizerFactory:
 
 
 def cross_entropy(pool: Pool = "noisy") -> SingleLevel:
-    return SingleLevel(CrossEntropy, NoLatents, pool)
+    return SingleLevel(CrossEntropy, NoLatents, pool, clean_weight=0.0)

@@ -1,4 +1,4 @@
-"""Checkpoints hold plain data, survive what goes wrong, and say which they are when they are refused."""
+"""Checkpoints contain plain data, survive failed writes, and raise precise errors when they cannot be used."""
 
 from __future__ import annotations
 
@@ -32,14 +32,14 @@ def path(tmp_path: Path) -> Path:
     return path
 
 
-def test_state_comes_back_as_it_was_saved(path: Path) -> None:
+def test_loaded_state_equals_the_saved_state(path: Path) -> None:
     state = load_checkpoint(path, CONFIG)
     assert torch.equal(state["weights"], torch.arange(1000.0))
     assert state["epoch"] == 3
 
 
 def _kinds(value: Any) -> set[type]:
-    """The types in a nested value."""
+    """Return the types in a nested value."""
     inside: Iterable[Any] = ()
     if isinstance(value, dict):
         inside = [*value.keys(), *value.values()]
@@ -57,25 +57,25 @@ def test_checkpoints_of_a_run_hold_tensors_and_plain_values_only(
         assert _kinds(torch.load(folder / "checkpoints" / name, weights_only=True)) <= plain
 
 
-def test_missing_checkpoint_is_named(tmp_path: Path) -> None:
+def test_missing_checkpoint_raises_by_name(tmp_path: Path) -> None:
     with pytest.raises(
-        UserError, match=r"there is no checkpoint .*last\.pt; train with vri-pyro fit, without --resume"
+        UserError, match=r"checkpoint .*last\.pt does not exist; train with vri-pyro fit, without --resume"
     ):
         load_checkpoint(tmp_path / "last.pt")
 
 
 @pytest.mark.parametrize("kept", [0, 1, 100, 0.5, 0.99])
-def test_truncated_checkpoint_is_called_damaged(path: Path, kept: float) -> None:
+def test_truncated_checkpoint_raises_as_damaged(path: Path, kept: float) -> None:
     content = path.read_bytes()
     path.write_bytes(content[: kept if isinstance(kept, int) else int(len(content) * kept)])
-    with pytest.raises(UserError, match=r"last\.pt is damaged or no checkpoint; delete it and start the run again"):
+    with pytest.raises(UserError, match=r"last\.pt is damaged or not a checkpoint; delete it and restart the run"):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize("content", [b"\x80\x02garbage", b"PK\x03\x04garbage", b"plain text\n", bytes(4096)])
-def test_garbage_is_called_damaged(path: Path, content: bytes) -> None:
+def test_garbage_raises_as_damaged(path: Path, content: bytes) -> None:
     path.write_bytes(content)
-    with pytest.raises(UserError, match="is damaged or no checkpoint"):
+    with pytest.raises(UserError, match="is damaged or not a checkpoint"):
         load_checkpoint(path)
 
 
@@ -84,10 +84,10 @@ class _Code:
         return os.mkdir, ("executed",)
 
 
-def test_code_in_a_checkpoint_is_not_run(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_code_in_a_checkpoint_is_not_executed(path: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.chdir(tmp_path)
     torch.save({"format": FORMAT, "config": CONFIG, "state": _Code()}, path)
-    with pytest.raises(UserError, match="is damaged or no checkpoint"):
+    with pytest.raises(UserError, match="is damaged or not a checkpoint"):
         load_checkpoint(path)
     assert not (tmp_path / "executed").exists()
 
@@ -95,16 +95,16 @@ def test_code_in_a_checkpoint_is_not_run(path: Path, tmp_path: Path, monkeypatch
 @pytest.mark.parametrize(
     ("content", "found"), [({"format": 99, "config": "", "state": {}}, "99"), ({"a": 1}, "None"), ([1], "None")]
 )
-def test_other_format_is_named_with_both_numbers(path: Path, content: Any, found: str) -> None:
+def test_other_format_raises_with_both_numbers(path: Path, content: Any, found: str) -> None:
     torch.save(content, path)
     with pytest.raises(
-        UserError, match=f"has format {found}, this version of vri_pyro reads {FORMAT}; use the version"
+        UserError, match=f"has format {found} but this version of vri_pyro reads format {FORMAT}; use the version"
     ):
         load_checkpoint(path)
 
 
 @pytest.mark.parametrize(
-    ("asked", "difference"),
+    ("config", "difference"),
     [
         (CONFIG.replace("60", "61"), "epochs was 60, now it is 61"),
         (CONFIG.replace("Flow", "Dirac"), r"method\.guide was Flow, now it is Dirac"),
@@ -112,9 +112,9 @@ def test_other_format_is_named_with_both_numbers(path: Path, content: Any, found
         (CONFIG.replace("epochs: 60\n", ""), "epochs was 60, now it is not set"),
     ],
 )
-def test_other_configuration_is_refused_by_the_option_that_differs(path: Path, asked: str, difference: str) -> None:
+def test_other_configuration_raises_with_the_option_that_differs(path: Path, config: str, difference: str) -> None:
     with pytest.raises(UserError, match=difference):
-        load_checkpoint(path, asked)
+        load_checkpoint(path, config)
 
 
 def test_resuming_with_another_configuration_changes_nothing(run: Callable[..., Any], folder: Path) -> None:
@@ -125,16 +125,16 @@ def test_resuming_with_another_configuration_changes_nothing(run: Callable[..., 
     assert (folder / "checkpoints" / "last.pt").read_bytes() == before
 
 
-def test_a_run_is_not_overwritten_without_being_asked(run: Callable[..., Any]) -> None:
+def test_existing_run_is_not_overwritten(run: Callable[..., Any]) -> None:
     run()
-    with pytest.raises(UserError, match="already holds a run; add --resume true to continue it"):
+    with pytest.raises(UserError, match="already contains a run; add --resume true to continue it"):
         run()
 
 
-def test_unwritable_run_folder_is_named(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
+def test_unwritable_run_folder_raises_by_name(experiment: Callable[..., Experiment], tmp_path: Path) -> None:
     (tmp_path / "file").touch()
     blocked = tmp_path / "file" / "run"
-    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*choose another place"):
+    with pytest.raises(UserError, match=f"cannot write {blocked}: Not a directory .*use another path"):
         experiment(output=blocked).run("", "seed: 0")
 
 
@@ -143,7 +143,7 @@ def test_writing_leaves_no_partial_file_behind(tmp_path: Path) -> None:
     assert [path.name for path in tmp_path.iterdir()] == ["file"]
 
 
-# The limit is the process's own, so that the disk is full for nobody else.
+# The file-size limit applies only to the subprocess.
 _SAVE_ON_A_FULL_DISK = """
 import resource, sys
 from pathlib import Path
@@ -159,12 +159,12 @@ except ValueError as error:
 """
 
 
-def test_full_disk_leaves_the_previous_checkpoint_and_no_rubbish(tmp_path: Path) -> None:
+def test_full_disk_keeps_the_previous_checkpoint_and_no_partial_file(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     done = subprocess.run(
         [sys.executable, "-c", _SAVE_ON_A_FULL_DISK, path], capture_output=True, text=True, check=True
     )
-    assert done.stdout.startswith(f"cannot write {path}: File too large (the previous one is intact); free some space")
+    assert done.stdout.startswith(f"cannot write {path}: File too large (the previous file is intact); free disk space")
     assert done.stdout.count("\n") == 1
     assert load_checkpoint(path) == {"epoch": 1}
     assert [file.name for file in tmp_path.iterdir()] == ["last.pt"]
@@ -181,7 +181,7 @@ save_checkpoint(path, {"epoch": 2}, "")
 """
 
 
-def test_kill_just_before_the_rename_leaves_the_previous_checkpoint(tmp_path: Path) -> None:
+def test_kill_before_the_rename_keeps_the_previous_checkpoint(tmp_path: Path) -> None:
     path = tmp_path / "last.pt"
     done = subprocess.run([sys.executable, "-c", _KILLED_WHILE_SAVING, path], check=False)
     assert done.returncode == -signal.SIGKILL

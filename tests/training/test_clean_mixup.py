@@ -1,4 +1,4 @@
-"""Passes of mixup over the clean set: when they come, what they train on, and by which optimiser."""
+"""Mixup passes over the clean set: their schedule, their inputs and their optimiser."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ Run = Callable[..., dict[str, Any]]
 
 
 class Watching(Spying):
-    """Notes what its supervised steps are asked to do, between its other steps."""
+    """Records its supervised steps: the number of steps before, the inputs and the loss."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -49,7 +49,7 @@ class Watching(Spying):
 
 
 class Prepared(Watching):
-    """A stage before its own."""
+    """Has a stage before the main one."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -59,7 +59,7 @@ class Prepared(Watching):
         return {"estimation": Stage(self.before, stage.optimizer, epochs=2), name: stage}
 
 
-def test_pass_over_the_clean_set_follows_every_so_many_epochs(run: Run, folder: Path) -> None:
+def test_pass_over_the_clean_set_follows_every_second_epoch(run: Run, folder: Path) -> None:
     method = Watching()
     run(method=method, epochs=5, clean_batch_size=8, clean_mixup=CleanMixup(every=2, epochs=3))
     # 20 clean examples make 2 full batches of 8; an epoch has 4 steps.
@@ -68,10 +68,10 @@ def test_pass_over_the_clean_set_follows_every_so_many_epochs(run: Run, folder: 
     with open(folder / "metrics.csv", newline="") as file:
         reported = [row["clean_mixup_loss"] for row in csv.DictReader(file)]
     assert [bool(loss) for loss in reported] == [False, True, False, True, False]
-    assert float(reported[1]) == pytest.approx(math.log(10), rel=1e-5)  # all logits equal
+    assert float(reported[1]) == pytest.approx(math.log(10), rel=1e-5)  # all logits are equal
 
 
-def test_passes_differ_and_the_seed_decides_them(run: Run, tmp_path: Path) -> None:
+def test_passes_differ_from_each_other_and_depend_on_the_seed(run: Run, tmp_path: Path) -> None:
     methods = Watching(), Watching()
     for number, method in enumerate(methods):
         run(method=method, epochs=4, clean_mixup=CleanMixup(every=2), output=tmp_path / str(number))
@@ -80,20 +80,20 @@ def test_passes_differ_and_the_seed_decides_them(run: Run, tmp_path: Path) -> No
     assert not torch.equal(one[0], one[1])
 
 
-def test_passes_belong_to_the_method_alone(run: Run) -> None:
+def test_passes_run_in_the_main_stage_only(run: Run) -> None:
     first, second, third = Watching(), Watching(), Watching()
     warm_up, fine_tuning = Stage(first, sgd(0.1), epochs=2), FineTuning(third, sgd(0.1), epochs=2)
     run(method=second, epochs=2, clean_mixup=CleanMixup(every=1), warm_up=warm_up, fine_tuning=fine_tuning)
     assert (len(first.mixed), len(second.mixed), len(third.mixed)) == (0, 2, 0)
 
 
-def test_passes_spare_the_stages_that_a_method_has_before_its_own(run: Run) -> None:
+def test_preparatory_stages_of_a_method_have_no_passes(run: Run) -> None:
     method = Prepared()
     run(method=method, epochs=2, clean_mixup=CleanMixup(every=1))
     assert (len(method.before.mixed), len(method.mixed)) == (0, 2)
 
 
-def test_supervised_step_is_one_of_the_classifiers_optimiser_and_of_nothing_else() -> None:
+def test_supervised_step_moves_only_the_classifier_with_its_own_optimiser() -> None:
     classifier = MLP((4,), 3, hidden=(5,)).double()
     twin = MLP((4,), 3, hidden=(5,)).double()
     twin.load_state_dict(classifier.state_dict())
@@ -120,7 +120,7 @@ def test_supervised_step_is_one_of_the_classifiers_optimiser_and_of_nothing_else
     assert model.scale.item() == 1
 
 
-def test_supervised_step_that_is_not_finite_moves_nothing_and_counts() -> None:
+def test_non_finite_supervised_step_is_skipped_and_counted() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
     method = SingleLevel(CrossEntropy, NoLatents)
     algorithm = method.build(classifier, sgd(0.1))
@@ -133,16 +133,16 @@ def test_supervised_step_that_is_not_finite_moves_nothing_and_counts() -> None:
 def test_mixtures_lie_between_clean_examples(run: Run) -> None:
     method = Watching()
     run(method=method, epochs=1, clean_mixup=CleanMixup(every=1, alpha=5.0))
-    clean = method.spy.seen[0].clean.x  # the whole clean set: it is smaller than a batch
+    clean = method.spy.seen[0].clean.x  # the whole clean set, which is smaller than a batch
     for _, x, _ in method.mixed:
         assert len(x) == len(clean) == 20
         assert (x <= clean.amax(0) + 1e-6).all()
         assert (x >= clean.amin(0) - 1e-6).all()
-        torch.testing.assert_close(x.mean(0), clean.mean(0))  # a permutation's mixture keeps the mean
+        torch.testing.assert_close(x.mean(0), clean.mean(0))  # mixing with a permutation preserves the mean
         assert not torch.isclose(torch.cdist(x.flatten(1), clean.flatten(1)).amin(), torch.zeros(()))
 
 
-def test_passes_teach_the_clean_set(run: Run, folder: Path) -> None:
+def test_passes_fit_the_clean_set(run: Run, folder: Path) -> None:
     run(optimizer=sgd(0.3), epochs=6, clean_mixup=CleanMixup(every=1, epochs=20))
     with open(folder / "metrics.csv", newline="") as file:
         losses = [float(row["clean_mixup_loss"]) for row in csv.DictReader(file)]
@@ -152,19 +152,21 @@ def test_passes_teach_the_clean_set(run: Run, folder: Path) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"every": 0}, "clean_mixup.every is 0; give at least 1"),
-        ({"epochs": 0}, "clean_mixup.epochs is 0; give at least 1"),
-        ({"alpha": 0.0}, "clean_mixup.alpha is 0.0; give more than 0"),
-        ({"alpha": math.nan}, "clean_mixup.alpha is nan; give more than 0"),
+        ({"every": 0}, "clean_mixup.every is 0; expected a value >= 1"),
+        ({"epochs": 0}, "clean_mixup.epochs is 0; expected a value >= 1"),
+        ({"alpha": 0.0}, "clean_mixup.alpha is 0.0; expected a finite value > 0"),
+        ({"alpha": math.nan}, "clean_mixup.alpha is nan; expected a finite value > 0"),
     ],
 )
-def test_impossible_numbers_are_refused(changes: dict[str, Any], complaint: str) -> None:
+def test_values_out_of_range_raise(changes: dict[str, Any], complaint: str) -> None:
     with pytest.raises(UserError, match=complaint):
         CleanMixup(**changes)
 
 
-def test_without_a_clean_set_there_is_nothing_to_mix(run: Run, folder: Path) -> None:
+def test_clean_mixup_without_a_clean_set_raises(run: Run, folder: Path) -> None:
     split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
-    with pytest.raises(UserError, match="training learns from clean examples and the split has none; give it some"):
+    with pytest.raises(
+        UserError, match=r"training needs clean examples but the split has none; set split\.clean_per_class"
+    ):
         run(method=cross_entropy(), split=split, clean_mixup=CleanMixup())
     assert not folder.exists()

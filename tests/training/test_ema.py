@@ -1,4 +1,4 @@
-"""The moving average of the classifier: what it is, and that a run is judged, saved and resumed by it."""
+"""The moving average of the classifier: its definition, and that it is evaluated, saved and resumed."""
 
 from __future__ import annotations
 
@@ -39,45 +39,47 @@ def _state(module: nn.Module) -> dict[str, torch.Tensor]:
     return {n: v.clone() for n, v in module.state_dict().items() if v.is_floating_point()}
 
 
-def test_average_is_exponential_over_the_steps_in_weights_and_buffers() -> None:
+def test_average_of_weights_and_buffers_is_exponential() -> None:
     classifier = SmallCNN((1, 8, 8), 3).double()
     assert any(name.endswith("running_mean") for name in classifier.state_dict())
-    predictor, history = EMA(classifier, 0.7), []
+    average, history = EMA(classifier, 0.7), []
     for _ in range(4):
         _moved(classifier)
-        predictor.update()
+        average.update()
         history.append(_state(classifier))
-    for name, found in _state(predictor.network).items():
+    for name, found in _state(average.network).items():
         expected = history[0][name]
         for later in history[1:]:
             expected = 0.7 * expected + 0.3 * later[name]
         torch.testing.assert_close(found, expected, rtol=1e-12, atol=1e-12)
 
 
-def test_average_starts_anew_with_a_phase_and_is_kept_until_its_first_step() -> None:
+def test_restarted_average_keeps_its_value_until_the_next_step() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = EMA(classifier, 0.9)
+    average = EMA(classifier, 0.9)
     for _ in range(3):
         _moved(classifier)
-        predictor.update()
-    before = _state(predictor.network)
-    predictor.begin_phase()
-    assert all(torch.equal(before[name], value) for name, value in _state(predictor.network).items())
+        average.update()
+    before = _state(average.network)
+    average.restart()
+    assert all(torch.equal(before[name], value) for name, value in _state(average.network).items())
     _moved(classifier)
-    predictor.update()
-    assert all(torch.equal(value, classifier.state_dict()[n]) for n, value in _state(predictor.network).items())
+    average.update()
+    assert all(torch.equal(value, classifier.state_dict()[n]) for n, value in _state(average.network).items())
 
 
-def test_without_a_decay_the_classifier_itself_predicts() -> None:
+def test_without_a_decay_the_network_is_the_classifier() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
-    predictor = EMA(classifier)
-    assert predictor.network is classifier
-    assert predictor.state_dict() is None
+    average = EMA(classifier)
+    assert average.network is classifier
+    assert average.state_dict() is None
 
 
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, float("nan")])
-def test_decay_out_of_range_is_refused(run: Run, folder: Path, decay: float) -> None:
-    with pytest.raises(UserError, match=r"ema is .*; give a decay between 0 and 1, such as 0\.999, or leave it out"):
+def test_decay_out_of_range_raises(run: Run, folder: Path, decay: float) -> None:
+    with pytest.raises(
+        UserError, match=r"ema is .*; expected a decay in \(0, 1\), such as 0\.999, or null for no average"
+    ):
         run(ema=decay)
     assert not folder.exists()
 
@@ -90,7 +92,7 @@ def _accuracy(state: dict[str, torch.Tensor]) -> float:
     return evaluate(classifier, data)["accuracy"]
 
 
-def test_run_is_judged_and_saved_by_the_average(run: Run, folder: Path) -> None:
+def test_average_is_evaluated_and_saved(run: Run, folder: Path) -> None:
     summary = run(ema=0.95, optimizer=sgd(0.5), epochs=6)
     with open(folder / "metrics.csv", newline="") as file:
         rows = list(csv.DictReader(file))
@@ -102,7 +104,7 @@ def test_run_is_judged_and_saved_by_the_average(run: Run, folder: Path) -> None:
     assert best["epoch"] == summary["results"]["chosen_epoch"]
 
 
-def test_training_does_not_notice_the_average(run: Run, folder: Path, tmp_path: Path) -> None:
+def test_average_does_not_change_training(run: Run, folder: Path, tmp_path: Path) -> None:
     run(epochs=2)
     run(epochs=2, ema=0.9, output=tmp_path / "averaged")
     plain, averaged = (load_checkpoint(f / "checkpoints/last.pt") for f in (folder, tmp_path / "averaged"))
@@ -110,7 +112,7 @@ def test_training_does_not_notice_the_average(run: Run, folder: Path, tmp_path: 
         assert torch.equal(averaged["stages"][0]["classifier"][name], value)
 
 
-def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_step_of_a_mixup_pass_updates_the_average(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: list[torch.Tensor] = []
 
     def update(self: EMA) -> None:
@@ -118,18 +120,18 @@ def test_every_step_of_a_mixup_pass_is_in_the_average(run: Run, monkeypatch: pyt
 
     monkeypatch.setattr(EMA, "update", update)
     run(epochs=1, ema=0.9, clean_batch_size=5, clean_mixup=CleanMixup(every=1, epochs=2))
-    assert len(seen) == 4 + 2 * 4  # batches of the noisy labels, and twice those of the clean ones
+    assert len(seen) == 4 + 2 * 4  # noisy batches, and two epochs of clean batches
     assert not any(torch.equal(one, other) for one, other in pairwise(seen))
 
 
-def test_each_phase_has_an_average_of_its_own(run: Run, folder: Path) -> None:
-    last = Spying("clean")  # trains nothing, so that its phase's average is where the classifier stands
+def test_each_stage_has_an_average_of_its_own(run: Run, folder: Path) -> None:
+    last = Spying("clean")  # trains nothing, so the average of its stage equals the classifier
     run(epochs=2, ema=0.999, fine_tuning=FineTuning(last, sgd(0.1), epochs=1))
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert torch.equal(state["classifier"]["head.weight"], state["stages"][0]["classifier"]["head.weight"])
 
 
-def test_average_comes_back_from_its_state() -> None:
+def test_state_dict_restores_the_average() -> None:
     classifier = MLP((4,), 3, hidden=(5,))
     one, other = EMA(classifier, 0.5), EMA(copy.deepcopy(classifier), 0.5)
     _moved(classifier)

@@ -1,4 +1,4 @@
-"""Several networks: different from the start, on the same batches, tested by the average of their logits."""
+"""Ensembles: different initial parameters, the same batches, and averaged logits."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ Run = Callable[..., dict[str, Any]]
 
 
 class SpyingOnAll(Spying):
-    """Keeps the spies of all networks."""
+    """Records the spies of all networks."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -36,7 +36,7 @@ class SpyingOnAll(Spying):
         return self.spies[-1]
 
 
-def test_logits_are_averaged_and_features_stand_side_by_side() -> None:
+def test_logits_are_averaged_and_features_are_concatenated() -> None:
     members = [MLP((4,), 3, hidden=(5,)), MLP((4,), 3, hidden=(5,))]
     ensemble, x = Ensemble(members), torch.randn(6, 4)
     outputs = [member(x) for member in members]
@@ -46,11 +46,11 @@ def test_logits_are_averaged_and_features_stand_side_by_side() -> None:
     assert ensemble.num_classes == 3
 
 
-def test_one_network_is_no_ensemble() -> None:
+def test_one_network_is_not_an_ensemble() -> None:
     assert isinstance(build_classifier(lambda shape, classes: MLP(shape, classes), (4,), 3, networks=1), MLP)
 
 
-def test_networks_start_apart_and_see_the_same_batches_at_the_same_rates(run: Run) -> None:
+def test_networks_differ_initially_and_get_the_same_batches_and_learning_rates(run: Run) -> None:
     method = SpyingOnAll()
     run(method=method, networks=2, epochs=2, schedule=Cosine())
     first, second = method.spies
@@ -69,11 +69,11 @@ def test_each_network_is_trained_as_it_would_be_alone() -> None:
     method = cross_entropy()
     together = [MLP((4,), 3, hidden=(5,)) for _ in range(2)]
     alone = copy.deepcopy(together)
-    learner = build_algorithm(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
+    algorithm = build_algorithm(Ensemble(together), lambda network: method.build(network, sgd(0.3)))
     single = [method.build(network, sgd(0.3)) for network in alone]
     for _ in range(4):
         noisy = Batch(torch.randn(6, 4), torch.arange(6) % 3)
-        loss = learner.step(noisy, noisy)["loss"]
+        loss = algorithm.step(noisy, noisy)["loss"]
         torch.testing.assert_close(loss, torch.stack([one.step(noisy, noisy)["loss"] for one in single]).mean())
     for one, other in zip(together, alone, strict=True):
         torch.testing.assert_close(one.state_dict(), other.state_dict(), rtol=0, atol=0)
@@ -90,12 +90,13 @@ def test_metrics_are_means_over_the_networks() -> None:
             super().__init__(classifier, torch.optim.SGD(classifier.parameters(), lr=0.1))
             self.loss = loss
 
-    learners = [Reporting(1.0), Reporting(3.0)]
-    found = EnsembleAlgorithm(Ensemble([one.classifier for one in learners]), learners).step(None, None)  # type: ignore[arg-type]
+    members = [Reporting(1.0), Reporting(3.0)]
+    algorithm = EnsembleAlgorithm(Ensemble([one.classifier for one in members]), members)
+    found = algorithm.step(None, None)  # type: ignore[arg-type]
     assert {name: value.item() for name, value in found.items()} == {"loss": 2.0, "only/1.0": 1.0, "only/3.0": 3.0}
 
 
-def test_run_is_judged_and_saved_by_the_averaged_logits(run: Run, folder: Path) -> None:
+def test_averaged_logits_are_evaluated_and_saved(run: Run, folder: Path) -> None:
     run(networks=2, epochs=3)
     saved = load_checkpoint(folder / "checkpoints" / "last.pt")
     arrays = Digits().load()
@@ -116,7 +117,7 @@ def test_run_is_judged_and_saved_by_the_averaged_logits(run: Run, folder: Path) 
 
 
 class ChoosingApart(Choosing):
-    """Every network chooses at random, and so another pool than the others."""
+    """Records the algorithms of all networks; each chooses its own random examples."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -127,14 +128,14 @@ class ChoosingApart(Choosing):
         return self.algorithms[-1]
 
 
-def test_networks_that_choose_pools_all_draw_from_the_firsts_choice(run: Run) -> None:
+def test_all_networks_draw_from_the_examples_that_the_first_one_chose(run: Run) -> None:
     method = ChoosingApart()
     run(method=method, networks=2, epochs=2)
     first, second = method.algorithms
     assert first.seen == second.seen
-    assert [view.epoch for view in first.views] == [view.epoch for view in second.views] == [0, 1]
+    assert len(first.contexts) == len(second.contexts) == 1
 
 
-def test_networks_of_bad_number_are_refused(run: Run) -> None:
-    with pytest.raises(ValueError, match="networks is 0; give at least 1"):
+def test_zero_networks_raise(run: Run) -> None:
+    with pytest.raises(ValueError, match="networks is 0; expected a value >= 1"):
         run(networks=0, optimizer=sgd(0.1))

@@ -1,4 +1,4 @@
-"""Which batches an algorithm is given, at which learning rates, in which phase, and what ends the training."""
+"""The training loop: batches, learning rates, stages, interruption, resuming and errors."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ Run = Callable[..., dict[str, Any]]
 
 
 class _Overflowing(MLP):
-    """Its logits are never finite."""
+    """Classifier whose logits are never finite."""
 
     def forward(self, x: Tensor) -> ClassifierOutput:
         output = super().forward(x)
@@ -51,7 +51,7 @@ def test_every_pool_gets_the_same_number_of_steps(run: Run, pool: Pool) -> None:
 
 @dataclass(frozen=True)
 class Numbered(Source):
-    """Examples whose only feature is their position."""
+    """Data set whose only feature is the position of the example."""
 
     def load(self) -> Arrays:
         return Arrays(
@@ -63,7 +63,7 @@ class Numbered(Source):
         )
 
     def pairs(self, batches: Iterable[Batch]) -> set[tuple[int, int]]:
-        """The (position, label) pairs in standardised batches."""
+        """Return the (position, label) pairs in standardised batches."""
         mean, std = mean_and_std(self.load().x_train)
         return {
             (round(x * float(std[0]) + float(mean[0])), y)
@@ -73,9 +73,7 @@ class Numbered(Source):
 
 
 @pytest.mark.parametrize("pool", ["noisy", "clean", "noisy_and_clean"])
-def test_batches_come_from_their_pools_with_the_labels_that_training_may_see(
-    run: Run, folder: Path, pool: Pool
-) -> None:
+def test_batches_have_the_examples_and_the_labels_of_their_pools(run: Run, folder: Path, pool: Pool) -> None:
     method, data = Spying(pool), Numbered()
     run(method=method, data=data, split=SplitSizes(2, 2), batch_size=10, epochs=10)
     split = Split.load(folder / "split.npz")
@@ -94,13 +92,13 @@ def test_clean_batch_is_the_whole_clean_set_when_that_is_smaller_than_a_batch(ru
         assert sorted(step.clean.y.tolist()) == sorted(split.clean_labels.tolist())
 
 
-def test_steps_happen_in_training_mode_although_evaluation_comes_in_between(run: Run) -> None:
+def test_steps_run_in_training_mode_also_after_an_evaluation(run: Run) -> None:
     method = Spying()
     run(method=method, epochs=2)
     assert all(step.training_mode for step in method.spy.seen)
 
 
-def test_cosine_schedule_runs_over_each_phase_from_the_phases_own_rate(run: Run) -> None:
+def test_cosine_schedule_spans_each_stage_from_the_learning_rate_of_the_stage(run: Run) -> None:
     first, second = Spying(), Spying("clean")
     fine_tuning = FineTuning(second, sgd(0.003), epochs=1)
     run(method=first, epochs=2, optimizer=sgd(0.1), schedule=Cosine(), fine_tuning=fine_tuning)
@@ -133,7 +131,7 @@ def test_epoch_metrics_are_means_over_its_steps(run: Run, folder: Path) -> None:
 
 
 class SometimesInfinite(Spying):
-    """Every other step reports an infinite loss."""
+    """Reports an infinite loss in every other step."""
 
     def build(self, *arguments: Any) -> Spy:
         spy = super().build(*arguments)
@@ -147,14 +145,14 @@ class SometimesInfinite(Spying):
         return spy
 
 
-def test_skipped_steps_do_not_count_in_the_means(run: Run, folder: Path) -> None:
+def test_skipped_steps_are_left_out_of_the_means(run: Run, folder: Path) -> None:
     run(method=SometimesInfinite(), epochs=1)
     with open(folder / "metrics.csv", newline="") as file:
-        assert [float(row["loss"]) for row in csv.DictReader(file)] == [2.0]  # of 1 and 3
+        assert [float(row["loss"]) for row in csv.DictReader(file)] == [2.0]  # mean of 1 and 3
 
 
 class Signalled(Spying):
-    """Sends the process a signal in its third step."""
+    """Sends a signal to the process in the third step."""
 
     def __init__(self, number: signal.Signals) -> None:
         super().__init__()
@@ -175,7 +173,7 @@ class Signalled(Spying):
 
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
-def test_signal_saves_in_mid_epoch_and_leaves_the_handlers_as_they_were(
+def test_signal_saves_in_mid_epoch_and_restores_the_signal_handlers(
     run: Run, folder: Path, number: signal.Signals
 ) -> None:
     handlers = [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)]
@@ -186,7 +184,7 @@ def test_signal_saves_in_mid_epoch_and_leaves_the_handlers_as_they_were(
     assert [signal.getsignal(n) for n in (signal.SIGINT, signal.SIGTERM)] == handlers
 
 
-def test_interrupted_run_goes_on_with_the_very_next_step(run: Run, tmp_path: Path) -> None:
+def test_interrupted_run_resumes_with_the_next_step(run: Run, tmp_path: Path) -> None:
     whole, rest = Spying(), Spying()
     with pytest.raises(Interrupted):
         run(method=Signalled(signal.SIGINT))
@@ -198,22 +196,22 @@ def test_interrupted_run_goes_on_with_the_very_next_step(run: Run, tmp_path: Pat
         assert torch.equal(resumed.clean.x, undisturbed.clean.x)
 
 
-def test_training_that_breaks_down_says_so_and_leaves_the_last_good_checkpoint(run: Run, folder: Path) -> None:
+def test_non_finite_training_raises_and_keeps_the_last_good_checkpoint(run: Run, folder: Path) -> None:
     exploding = FineTuning(cross_entropy("clean"), sgd(1e30), epochs=1)
-    with pytest.raises(NonFiniteError, match=r"not finite in 10 steps in a row; .*: lower the learning rates"):
+    with pytest.raises(NonFiniteError, match=r"non-finite for 10 consecutive steps; .*: lower the learning rates"):
         run(epochs=2, batch_size=10, fine_tuning=exploding)
     state = load_checkpoint(folder / "checkpoints" / "last.pt")
     assert state["progress"]["epoch"] == 2
     assert all(value.isfinite().all() for value in state["stages"][0]["classifier"].values())
 
 
-def test_run_in_which_no_step_was_finite_is_no_result(run: Run, folder: Path) -> None:
-    with pytest.raises(NonFiniteError, match="no step of this run was finite"):
+def test_run_without_a_finite_step_raises_and_has_no_summary(run: Run, folder: Path) -> None:
+    with pytest.raises(NonFiniteError, match="all steps of this run were non-finite"):
         run(epochs=1, batch_size=1340, method=cross_entropy("noisy"), optimizer=sgd(0.1), backbone=_Overflowing)
     assert not (folder / "summary.json").exists()
 
 
-def test_finished_run_is_not_touched_by_resuming_it(run: Run, folder: Path) -> None:
+def test_resuming_a_finished_run_changes_no_file(run: Run, folder: Path) -> None:
     first = run()
     before = {path: (path.read_bytes(), path.stat().st_mtime_ns) for path in folder.rglob("*") if path.is_file()}
     assert run(resume=True) == first
@@ -221,7 +219,7 @@ def test_finished_run_is_not_touched_by_resuming_it(run: Run, folder: Path) -> N
     assert after == before
 
 
-def test_run_killed_before_its_summary_was_written_gets_it_by_resuming(run: Run, folder: Path) -> None:
+def test_resuming_writes_the_summary_of_a_run_killed_before_it(run: Run, folder: Path) -> None:
     first = run()
     (folder / "summary.json").unlink()
     assert run(resume=True) == first
@@ -232,19 +230,19 @@ def test_resuming_before_the_first_checkpoint_starts_the_run(run: Run, tmp_path:
     assert run(resume=True)["results"] == run(output=tmp_path / "other")["results"]
 
 
-def test_resuming_refuses_data_that_changed_meanwhile(run: Run) -> None:
+def test_resuming_with_other_data_raises(run: Run) -> None:
     run(data=Numbered(), split=SplitSizes(2, 2), batch_size=10)
     with pytest.raises(UserError, match="The split is for 90 training examples but the data have 1400"):
         run(data=Digits(), resume=True)
 
 
 @pytest.mark.parametrize("option", ["epochs", "batch_size", "clean_batch_size"])
-def test_numbers_below_one_are_refused_by_name(experiment: Callable[..., Experiment], option: str) -> None:
-    with pytest.raises(UserError, match=f"{option} is 0; give at least 1"):
+def test_numbers_below_one_raise_by_name(experiment: Callable[..., Experiment], option: str) -> None:
+    with pytest.raises(UserError, match=f"{option} is 0; expected a value >= 1"):
         experiment(**{option: 0})
 
 
-def test_what_pytorch_refuses_is_the_users_to_mend(run: Run, folder: Path) -> None:
-    with pytest.raises(UserError, match=r"method of training cannot be built, .*Invalid learning rate: -1"):
+def test_errors_of_pytorch_become_user_errors(run: Run, folder: Path) -> None:
+    with pytest.raises(UserError, match=r"method of training cannot be built; .*Invalid learning rate: -1"):
         run(optimizer=sgd(-1))
     assert not folder.exists()

@@ -1,4 +1,4 @@
-"""Whatever the options, a run stopped at any step goes on to the same checkpoint, bit for bit."""
+"""A run stopped at any step resumes to the same checkpoint, bit for bit, with any options."""
 
 from __future__ import annotations
 
@@ -89,7 +89,7 @@ def _assert_same(one: Any, other: Any) -> None:
 
 
 @pytest.mark.parametrize("options", OPTIONS.values(), ids=OPTIONS)
-def test_stopped_run_goes_on_bit_for_bit(
+def test_stopped_run_resumes_bit_for_bit(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
 ) -> None:
     changes = {
@@ -105,7 +105,7 @@ def test_stopped_run_goes_on_bit_for_bit(
     def stopping(self: Trainer, *arguments: Any) -> None:
         step(self, *arguments)
         taken.append(1)
-        if len(taken) in (2, 5, 8, 9):  # in mid-epoch, at the end of one, and in the next
+        if len(taken) in (2, 5, 8, 9):  # within an epoch, at its end, and in the next epoch
             signal.raise_signal(signal.SIGINT)
 
     monkeypatch.setattr(Trainer, "_step", stopping)

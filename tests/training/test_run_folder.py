@@ -1,4 +1,4 @@
-"""What a run leaves behind."""
+"""The files in the run folder."""
 
 from __future__ import annotations
 
@@ -16,6 +16,7 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import vri_pyro
 from vri_pyro.data import Digits, Split
 from vri_pyro.runs.configuration import FineTuning, SplitSizes
+from vri_pyro.training.loggers import TensorBoardLogger
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
@@ -40,7 +41,7 @@ def test_metrics_have_a_row_an_epoch_with_losses_rates_and_accuracies(run: Run, 
     assert float(rows[-1]["loss"]) < float(rows[0]["loss"])
 
 
-def test_columns_of_a_later_phase_are_empty_before_it(folder: Path) -> None:
+def test_columns_of_a_later_stage_are_empty_before_it(folder: Path) -> None:
     folder.mkdir()
     RunFolder(folder).write_metrics([{"epoch": 0, "meta_loss": 0.5}, {"epoch": 1, "loss": 0.25}])
     assert _metrics(folder) == [
@@ -56,7 +57,7 @@ def test_run_without_validation_set_has_no_validation_columns_and_chooses_no_epo
     assert not (folder / "checkpoints" / "best.pt").exists()
 
 
-def test_summary_is_what_the_metrics_say_and_what_made_them(run: Run, folder: Path) -> None:
+def test_summary_agrees_with_the_metrics_and_has_the_provenance(run: Run, folder: Path) -> None:
     returned = run()
     summary = json.loads((folder / "summary.json").read_text())
     assert summary == returned
@@ -70,15 +71,15 @@ def test_summary_is_what_the_metrics_say_and_what_made_them(run: Run, folder: Pa
     assert re.fullmatch(r"[0-9a-f]{7,}(-dirty)?", summary["made_by"].get("commit", "0000000"))
 
 
-def test_split_is_saved_and_is_the_one_reported(run: Run, folder: Path) -> None:
+def test_saved_split_is_the_reported_one(run: Run, folder: Path) -> None:
     summary = run()
     split = Split.load(folder / "split.npz")
     split.check_fits(Digits().load())
     assert summary["split"]["realised_rate"] == split.realised_rate > 0
 
 
-def test_tensorboard_holds_every_epoch(run: Run, folder: Path) -> None:
-    run(fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.01), epochs=2))
+def test_tensorboard_has_every_epoch(run: Run, folder: Path) -> None:
+    run(fine_tuning=FineTuning(cross_entropy("clean"), sgd(0.01), epochs=2), loggers=[TensorBoardLogger()])
     events = EventAccumulator(str(folder / "tensorboard")).Reload()
     logged = events.Scalars("test_accuracy")
     assert [event.step for event in logged] == [0, 1, 2, 3, 4]
@@ -100,20 +101,20 @@ def test_config_is_written_as_given(run: Run, folder: Path) -> None:
         ("metrics.csv", "epoch,loss\n0,1,2\n", RunFolder.read_metrics),
     ],
 )
-def test_damaged_files_are_named(tmp_path: Path, name: str, content: str, read: Callable[[RunFolder], Any]) -> None:
+def test_damaged_files_raise_by_name(tmp_path: Path, name: str, content: str, read: Callable[[RunFolder], Any]) -> None:
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=f"{name} is damaged .*copy the whole run folder, or train again"):
         read(RunFolder(tmp_path))
 
 
-def test_what_is_no_file_is_not_replaced_by_one(tmp_path: Path) -> None:
+def test_writing_does_not_replace_a_path_that_is_not_a_regular_file(tmp_path: Path) -> None:
     os.mkfifo(tmp_path / "pipe")
-    with pytest.raises(UserError, match="pipe: it is no regular file; name another one"):
+    with pytest.raises(UserError, match="pipe: it is not a regular file; use another path"):
         write_atomically(tmp_path / "pipe", b"text")
     assert (tmp_path / "pipe").is_fifo()
 
 
-def test_link_stays_and_what_it_leads_to_is_written(tmp_path: Path) -> None:
+def test_writing_to_a_link_keeps_the_link_and_writes_its_target(tmp_path: Path) -> None:
     (tmp_path / "there").mkdir()
     (tmp_path / "link").symlink_to(tmp_path / "there" / "file")
     for content in (b"first", b"second"):

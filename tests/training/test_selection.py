@@ -1,4 +1,4 @@
-"""Learning without clean labels: what is chosen, from what, by whom, and that it is cleaner than the rest."""
+"""Selections: which examples they choose, with which classifier, and that these are cleaner than the noisy set."""
 
 from __future__ import annotations
 
@@ -36,8 +36,8 @@ def test_small_loss_takes_the_smallest() -> None:
 def test_balanced_small_loss_takes_the_smallest_of_every_class_as_given() -> None:
     losses = np.array([0.1, 0.2, 0.3, 0.4, 5.0, 6.0, 7.0, 8.0])
     labels = np.array([0, 0, 0, 0, 1, 1, 1, 2])
-    assert sorted(SmallLoss(6, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 5, 7]  # class 2 has one
-    assert sorted(SmallLoss(4, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 7]  # one left over
+    assert sorted(SmallLoss(6, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 5, 7]  # class 2 has one example
+    assert sorted(SmallLoss(4, balanced=True).choose(losses, labels, 3)) == [0, 1, 4, 7]  # remainder: class 0
 
 
 def test_mixture_takes_the_lower_of_two_groups_whatever_their_scale() -> None:
@@ -56,12 +56,12 @@ def test_stricter_threshold_chooses_fewer_and_never_none() -> None:
     assert sizes[-1] >= 1
 
 
-def test_equal_losses_are_all_chosen_by_the_mixture() -> None:
+def test_mixture_chooses_all_of_equal_losses() -> None:
     assert len(GaussianMixture().choose(np.full(7, 0.5), np.zeros(7, dtype=np.int64), 2)) == 7
 
 
-class Sure(Classifier):
-    """Its loss is the input, where the label is 0."""
+class InputAsLoss(Classifier):
+    """Classifier whose loss for the label 0 equals its input."""
 
     num_classes = 2
 
@@ -75,17 +75,17 @@ def _examples(losses: list[float]) -> DeviceData:
     return DeviceData(x, np.zeros(len(x), dtype=np.int64), "cpu", np.zeros(1, np.float32), np.ones(1, np.float32))
 
 
-def test_choice_is_made_from_the_noisy_part_alone_and_in_its_positions() -> None:
+def test_selection_returns_positions_of_noisy_examples_only() -> None:
     examples = _examples([0.1, 5.0, 0.2, 4.0, 0.3, 3.0])
-    np.testing.assert_array_equal(SmallLoss(2)(Sure(), examples, np.array([1, 3, 4, 5])), [4, 5])
+    np.testing.assert_array_equal(SmallLoss(2)(InputAsLoss(), examples, np.array([1, 3, 4, 5])), [4, 5])
 
 
-def test_losses_that_are_not_finite_are_never_chosen() -> None:
+def test_non_finite_losses_are_never_chosen() -> None:
     examples = _examples([np.nan, 5.0, 0.2, np.nan])
     for selection in (SmallLoss(4), GaussianMixture(0.0)):
-        assert set(selection(Sure(), examples, np.arange(4))) <= {1, 2}
-    with pytest.raises(NonFiniteError, match="no loss is finite, so none can tell clean labels"):
-        SmallLoss(1)(Sure(), examples, np.array([0, 3]))
+        assert set(selection(InputAsLoss(), examples, np.arange(4))) <= {1, 2}
+    with pytest.raises(NonFiniteError, match="no loss is finite, so no examples can be selected"):
+        SmallLoss(1)(InputAsLoss(), examples, np.array([0, 3]))
 
 
 @pytest.mark.parametrize("selection", [SmallLoss(150), SmallLoss(150, balanced=True), GaussianMixture()])
@@ -112,7 +112,7 @@ def test_chosen_examples_are_cleaner_than_the_noisy_part_at_every_epoch(
         assert share > 0.9 > 1 - summary["split"]["realised_rate"] + 0.2
 
 
-def test_selection_is_made_anew_before_each_epoch_of_the_method_only(run: Run, folder: Path) -> None:
+def test_selection_runs_before_each_epoch_of_the_main_stage_only(run: Run, folder: Path) -> None:
     first = Spying()
     first.needs_clean = False
     stages = {"warm_up": Stage(first, sgd(0.1), epochs=1), "fine_tuning": FineTuning(cross_entropy(), sgd(0.1))}
@@ -123,7 +123,7 @@ def test_selection_is_made_anew_before_each_epoch_of_the_method_only(run: Run, f
     assert selected == [("warm-up", ""), *[("training", "100")] * 3, *[("fine-tuning", "")] * 10]
 
 
-def test_what_is_selected_follows_the_classifier(run: Run, tmp_path: Path) -> None:
+def test_selected_examples_depend_on_the_classifier(run: Run, tmp_path: Path) -> None:
     chosen = []
     for epochs in (1, 4):
         folder = tmp_path / str(epochs)
@@ -134,17 +134,17 @@ def test_what_is_selected_follows_the_classifier(run: Run, tmp_path: Path) -> No
     assert chosen[0] <= noisy
 
 
-def test_average_selects_where_there_is_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
-    asked: list[Classifier] = []
+def test_selection_uses_the_moving_average_if_there_is_one(run: Run, monkeypatch: pytest.MonkeyPatch) -> None:
+    classifiers: list[Classifier] = []
 
     def choosing(self: SmallLoss, classifier: Classifier, *rest: Any) -> np.ndarray:
-        asked.append(classifier)
+        classifiers.append(classifier)
         return Selection.__call__(self, classifier, *rest)
 
     monkeypatch.setattr(SmallLoss, "__call__", choosing, raising=False)
     method = Spying()
     run(method=method, split=UNTRUSTED, selection=SmallLoss(100), warm_up=WARM_UP, epochs=1, ema=0.9)
-    assert asked[0] is not method.spy.classifier
+    assert classifiers[0] is not method.spy.classifier
 
 
 def test_cross_entropy_needs_no_clean_set(run: Run) -> None:
@@ -156,20 +156,23 @@ def test_cross_entropy_needs_no_clean_set(run: Run) -> None:
 @pytest.mark.parametrize(
     ("changes", "complaint"),
     [
-        ({"method": Spying()}, "training learns from clean examples and the split has none; give it some"),
-        ({"method": cross_entropy("clean")}, "training learns from clean examples and the split has none"),
+        ({"method": Spying()}, "training needs clean examples but the split has none; set split.clean_per_class"),
+        ({"method": cross_entropy("clean")}, "training needs clean examples but the split has none"),
         (
             {"fine_tuning": FineTuning(cross_entropy("clean"), sgd(0.1))},
-            "fine-tuning learns from clean examples and the split has none",
+            "fine-tuning needs clean examples but the split has none",
         ),
         (
             {"selection": SmallLoss(100), "split": SplitSizes(2, 0, 200)},
-            "selection is set but the split has 20 clean examples; set split.clean_per_class to 0, or leave",
+            "selection is set but the split has 20 clean examples; set split.clean_per_class to 0, or remove",
         ),
-        ({"selection": SmallLoss(601)}, "selection.size is 601 but there are 600 noisy examples; choose fewer"),
+        (
+            {"selection": SmallLoss(601)},
+            "selection.size is 601 but there are 600 noisy examples; expected a value <= 600",
+        ),
         (
             {"selection": SmallLoss(9, balanced=True)},
-            "selection.size is 9 but there are 10 classes to balance; give as many",
+            "selection.size is 9 but a balanced selection has 10 classes; expected a value >= 10",
         ),
         (
             {"selection": SmallLoss(100), "method": cross_entropy("clean")},
@@ -188,9 +191,9 @@ def test_impossible_combinations_are_refused_before_a_folder_is_made(
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: SmallLoss(0), "selection.size is 0; give at least 1"),
-        (lambda: GaussianMixture(1.0), "selection.threshold is 1.0; give a probability from 0 to below 1"),
-        (lambda: GaussianMixture(-0.1), "selection.threshold is -0.1; give a probability"),
+        (lambda: SmallLoss(0), "selection.size is 0; expected a value >= 1"),
+        (lambda: GaussianMixture(1.0), r"selection.threshold is 1.0; expected a value in \[0, 1\)"),
+        (lambda: GaussianMixture(-0.1), r"selection.threshold is -0.1; expected a value in \[0, 1\)"),
     ],
 )
 def test_impossible_selections_are_refused(make: Callable[[], Selection], complaint: str) -> None:

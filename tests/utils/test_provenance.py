@@ -1,4 +1,4 @@
-"""What a result says of its making."""
+"""The recorded provenance of a result."""
 
 from __future__ import annotations
 
@@ -30,7 +30,7 @@ def test_commit_of_a_checkout_is_named_and_changes_are_marked(tmp_path: Path, mo
     commit = _repository(tmp_path)
     monkeypatch.setattr(provenance, "_TREE", tmp_path.resolve())
     assert provenance.provenance(torch.device("cpu"))["commit"] == commit
-    (tmp_path / "experiments" / "results" / "page.md").write_text("what a study writes while its runs go on")
+    (tmp_path / "experiments" / "results" / "page.md").write_text("output that a study writes during its runs")
     assert provenance.provenance(torch.device("cpu"))["commit"] == commit
     (tmp_path / "a").write_text("2")
     assert provenance.provenance(torch.device("cpu"))["commit"] == f"{commit}-dirty"

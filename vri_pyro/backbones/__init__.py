@@ -1,4 +1,4 @@
-"""Classifiers: every one is built from ``(input_shape, num_classes)`` and returns logits and features."""
+"""Backbones: classifiers built from ``(input_shape, num_classes)`` that return logits and features."""
 
 from vri_pyro.backbones.cifar_resnet import CIFARResNet, ResNet32
 from vri_pyro.backbones.mlp import MLP

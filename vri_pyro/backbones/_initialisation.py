@@ -6,7 +6,7 @@ from torch import nn
 
 
 def kaiming_convolutions_(network: nn.Module) -> None:
-    """Draw every convolution's weights from N(0, 2 / fan_out), in place.
+    """Initialise the weights of every convolution from N(0, 2 / fan_out), in place.
 
     Reference: He et al., Delving deep into rectifiers, ICCV 2015, eq. 14.
     """

@@ -8,45 +8,45 @@ from vri_pyro.utils.errors import UserError
 
 
 def check_num_classes(num_classes: int) -> int:
-    """The number of classes, at least two."""
+    """Return the number of classes; raise if it is below two."""
     if num_classes < 2:
         raise UserError(f"num_classes is {num_classes}; a classifier needs at least two classes.")
     return num_classes
 
 
 def check_shape(backbone: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
-    """The shape of one input, with every size positive."""
+    """Return the shape of one input; raise unless every size is positive."""
     shape = tuple(int(size) for size in input_shape)
     if not shape or min(shape) < 1:
         raise UserError(
-            f"{backbone} got input_shape {shape}; give (channels, height, width) or (dimensions,), all positive."
+            f"{backbone} got input_shape {shape}; expected (channels, height, width) or (dimensions,), all positive."
         )
     return shape
 
 
 def check_image_shape(backbone: str, input_shape: tuple[int, ...], smallest_side: int) -> tuple[int, int, int]:
-    """The shape (C, H, W) of one image whose sides survive the backbone's downsampling.
+    """Return the shape (C, H, W) of one image; raise if the backbone's downsampling needs a larger image.
 
     Raises:
-        UserError: the shape is not an image's, or a side is below ``smallest_side`` pixels.
+        UserError: the shape is not that of an image, or a side is below ``smallest_side`` pixels.
     """
     shape = check_shape(backbone, input_shape)
     if len(shape) != 3:
         raise UserError(
-            f"{backbone} needs images of shape (channels, height, width), not {shape}; "
-            "for feature vectors take the MLP backbone."
+            f"{backbone} needs images of shape (channels, height, width) but got input_shape {shape}; "
+            "use the MLP backbone for feature vectors."
         )
     channels, height, width = shape
     if min(height, width) < smallest_side:
         raise UserError(
-            f"{backbone} halves images until less than a pixel of {height}x{width} is left; "
-            f"give it images of at least {smallest_side}x{smallest_side} pixels or a smaller backbone."
+            f"{backbone} downsamples images of {height}x{width} pixels to less than one pixel; "
+            f"use images of at least {smallest_side}x{smallest_side} pixels or a smaller backbone."
         )
     return channels, height, width
 
 
 def check_batch(backbone: str, x: Tensor, input_shape: tuple[int, ...]) -> None:
-    """Refuse a batch whose examples do not have the shape that the backbone was built for."""
+    """Raise if the examples of a batch do not have the shape that the backbone was built for."""
     if x.dim() == 0 or tuple(x.shape[1:]) != input_shape:
         raise UserError(
             f"{backbone} was built for inputs [batch, {', '.join(map(str, input_shape))}] but got "

@@ -1,4 +1,4 @@
-"""The residual networks for small images of He et al. 2016, ResNet-32 among them."""
+"""Residual networks for small images (He et al., CVPR 2016), including ResNet-32."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ SMALLEST_SIDE = 8
 
 
 class CIFARResNet(Classifier):
-    """Residual network of 6n + 2 layers: a 3x3 stem and three stages of n blocks with 16, 32, 64 channels.
+    """Residual network of 6n + 2 layers: a 3x3 stem and three stages of n blocks with 16, 32 and 64 channels.
 
-    Shortcuts are the paper's option A, free of parameters: where a stage halves the image, every second
-    pixel is kept and the new channels are zero. Features are the 64 channel means.
+    Shortcuts have no parameters (option A of the paper): where a stage halves the image, the shortcut keeps every
+    second pixel and fills the new channels with zeros. Features are the means of the 64 channels.
 
     Args:
         input_shape: shape of one image, (C, H, W), sides of at least 8 pixels.
@@ -26,7 +26,7 @@ class CIFARResNet(Classifier):
         depth: number of weighted layers, 6n + 2: 20, 32, 44, 56, 110.
 
     Raises:
-        UserError: the depth is not 6n + 2, or the input is no image or too small.
+        UserError: the depth is not 6n + 2, or the input is not an image or is too small.
 
     Reference: He et al., Deep residual learning for image recognition, CVPR 2016, section 4.2.
     """
@@ -34,7 +34,7 @@ class CIFARResNet(Classifier):
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, depth: int = 32) -> None:
         super().__init__()
         if depth < 8 or (depth - 2) % 6 != 0:
-            raise UserError(f"CIFARResNet got depth {depth}; give 6n + 2, such as 20, 32, 44 or 56.")
+            raise UserError(f"CIFARResNet got depth {depth}; expected 6n + 2, such as 20, 32, 44 or 56.")
         self.input_shape = check_image_shape(type(self).__name__, input_shape, SMALLEST_SIDE)
         self.num_classes = check_num_classes(num_classes)
         self.feature_dim = STAGE_CHANNELS[-1]
@@ -61,7 +61,7 @@ class CIFARResNet(Classifier):
 
 
 class ResNet32(CIFARResNet):
-    """:class:`CIFARResNet` of depth 32: 0.46 million parameters at ten classes."""
+    """:class:`CIFARResNet` of depth 32, with 0.46 million parameters for ten classes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, depth=32)

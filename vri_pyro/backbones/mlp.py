@@ -1,4 +1,4 @@
-"""A multilayer perceptron, for feature vectors and for images small enough to be treated as such."""
+"""Multilayer perceptron for feature vectors and very small images."""
 
 from __future__ import annotations
 
@@ -13,16 +13,16 @@ from vri_pyro.utils.errors import UserError
 
 
 class MLP(Classifier):
-    """Fully connected layers with ReLU; inputs of any shape are flattened.
+    """Multilayer perceptron with ReLU activations; inputs of any shape are flattened.
 
     Args:
         input_shape: shape of one input, (D,) or (C, H, W).
         num_classes: number of classes K.
-        hidden: widths of the hidden layers; the last is ``feature_dim``.
-        dropout: probability with which a hidden unit is dropped in training mode.
+        hidden: widths of the hidden layers; the last width is ``feature_dim``.
+        dropout: dropout probability of the hidden units in training mode, in [0, 1).
 
     Raises:
-        UserError: no hidden layer, a width below one, a dropout outside [0, 1), or a bad shape.
+        UserError: there is no hidden layer, a width is below one, or ``dropout`` or the shape is invalid.
     """
 
     def __init__(
@@ -34,9 +34,9 @@ class MLP(Classifier):
     ) -> None:
         super().__init__()
         if not hidden or min(hidden) < 1:
-            raise UserError(f"MLP got hidden widths {tuple(hidden)}; give at least one, all positive.")
+            raise UserError(f"MLP got hidden widths {tuple(hidden)}; expected at least one, all positive.")
         if not 0.0 <= dropout < 1.0:
-            raise UserError(f"MLP got dropout {dropout}; give a probability in [0, 1).")
+            raise UserError(f"MLP got dropout {dropout}; expected a probability in [0, 1).")
         self.input_shape = check_shape("MLP", input_shape)
         self.num_classes = check_num_classes(num_classes)
         self.feature_dim = hidden[-1]

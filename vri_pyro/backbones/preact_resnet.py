@@ -1,4 +1,4 @@
-"""Pre-activation residual networks with a stem for small images, after He et al. 2016b."""
+"""Pre-activation residual networks for small images (He et al., ECCV 2016)."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ SMALLEST_SIDE = 8
 
 
 class PreActResNet(Classifier):
-    """Four stages of pre-activation basic blocks with 64, 128, 256 and 512 channels after a 3x3 stem.
+    """Pre-activation residual network: a 3x3 stem and four stages of basic blocks with 64, 128, 256 and 512 channels.
 
-    A block whose shape changes has a 1x1 projection of its activated input as its shortcut; the others
-    have the identity. The last block is followed by batch normalisation and ReLU, as in the paper.
-    Features are the 512 channel means.
+    The shortcut of a block that changes the shape is a 1x1 projection of its activated input; all other shortcuts are
+    the identity. Batch normalisation and ReLU follow the last block, as in the paper. Features are the means of the
+    512 channels.
 
     Args:
         input_shape: shape of one image, (C, H, W), sides of at least 8 pixels.
@@ -27,7 +27,7 @@ class PreActResNet(Classifier):
         blocks: number of blocks in each of the four stages.
 
     Raises:
-        UserError: not four positive numbers of blocks, or the input is no image or too small.
+        UserError: ``blocks`` is not four positive numbers, or the input is not an image or is too small.
 
     Reference: He et al., Identity mappings in deep residual networks, ECCV 2016.
     """
@@ -40,7 +40,7 @@ class PreActResNet(Classifier):
     ) -> None:
         super().__init__()
         if len(blocks) != len(STAGE_CHANNELS) or min(blocks) < 1:
-            raise UserError(f"PreActResNet got blocks {tuple(blocks)}; give four positive numbers.")
+            raise UserError(f"PreActResNet got blocks {tuple(blocks)}; expected four positive numbers.")
         self.input_shape = check_image_shape(type(self).__name__, input_shape, SMALLEST_SIDE)
         self.num_classes = check_num_classes(num_classes)
         self.feature_dim = STAGE_CHANNELS[-1]
@@ -67,14 +67,14 @@ class PreActResNet(Classifier):
 
 
 class PreActResNet18(PreActResNet):
-    """:class:`PreActResNet` of 18 layers: 11.17 million parameters at 3x32x32 and ten classes."""
+    """:class:`PreActResNet` of 18 layers, with 11.17 million parameters for 3x32x32 images and ten classes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, blocks=(2, 2, 2, 2))
 
 
 class PreActResNet34(PreActResNet):
-    """:class:`PreActResNet` of 34 layers: 21.28 million parameters at 3x32x32 and ten classes."""
+    """:class:`PreActResNet` of 34 layers, with 21.28 million parameters for 3x32x32 images and ten classes."""
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, blocks=(3, 4, 6, 3))

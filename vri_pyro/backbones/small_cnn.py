@@ -1,4 +1,4 @@
-"""A small convolutional network that trains in seconds on a CPU."""
+"""Small convolutional network that trains in seconds on a CPU."""
 
 from __future__ import annotations
 
@@ -12,23 +12,23 @@ from vri_pyro.utils.errors import UserError
 
 
 class SmallCNN(Classifier):
-    """Blocks of 3x3 convolution, 2x2 max-pooling, batch normalisation and ReLU, then one hidden layer.
+    """Small CNN: blocks of 3x3 convolution, 2x2 max-pooling, batch normalisation and ReLU, then one hidden layer.
 
-    Pooling comes first, so that normalisation and ReLU work on a quarter of the pixels.
+    Pooling precedes normalisation and ReLU, so that these process only a quarter of the pixels.
 
-    Meant for images from 8x8 (digits) to 32x32. Every block halves the image, so sides must be at
-    least ``2 ** len(channels)`` pixels.
+    The network is meant for images from 8x8 (digits) to 32x32 pixels. Every block halves the image, so each side must
+    have at least ``2 ** len(channels)`` pixels.
 
     Args:
         input_shape: shape of one image, (C, H, W).
         num_classes: number of classes K.
         channels: output channels of each block.
-        feature_dim: width of the hidden layer, the features.
-        batch_norm: whether the convolutions are batch-normalised; without it they have a bias, and the
-            classifier has no buffers.
+        feature_dim: width of the hidden layer, whose output is the features.
+        batch_norm: whether to use batch normalisation. Without it, the convolutions have biases and the classifier has
+            no buffers.
 
     Raises:
-        UserError: the input is no image or too small for the blocks, or a width is below one.
+        UserError: the input is not an image or is too small for the blocks, or a width is below one.
     """
 
     def __init__(
@@ -43,7 +43,7 @@ class SmallCNN(Classifier):
         if not channels or min(channels) < 1 or feature_dim < 1:
             raise UserError(
                 f"SmallCNN got channels {tuple(channels)} and feature_dim {feature_dim}; "
-                "give at least one block, all widths positive."
+                "expected at least one block, all widths positive."
             )
         self.input_shape = check_image_shape("SmallCNN", input_shape, 2 ** len(channels))
         self.num_classes = check_num_classes(num_classes)

@@ -1,4 +1,4 @@
-"""``vri-pyro data``: show what a run would see, without training."""
+"""``vri-pyro data``: preview the data of a run, without training."""
 
 from __future__ import annotations
 
@@ -13,27 +13,27 @@ from vri_pyro.runs.building import load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.errors import UserError
 
-HELP = "show what a run would see: sizes, classes, realised noise, and a picture"
+HELP = "preview the data of a run: sizes, classes, realised noise and a picture"
 _OWN = ("picture", "check")
 
 
 def build_parser() -> ArgumentParser:
-    """The command's parser: the options of ``fit``, and its own."""
+    """Build the parser: the options of ``fit``, and those of this command."""
     parser = configuration_parser(
-        "Show what `vri-pyro fit` with the same options would see: sizes, class counts, the realised noise, and a "
-        "picture of examples with given and true labels and of the transition matrix.",
+        "Preview the data that `vri-pyro fit` uses with the same options: sizes, class counts, the realised noise, and "
+        "a picture of examples with given and true labels and of the transition matrix.",
         catalogue(),
     )
-    parser.add_argument("--picture", type=Path, default=Path("data.png"), help="where the picture goes")
+    parser.add_argument("--picture", type=Path, default=Path("data.png"), help="file for the picture")
     parser.add_argument(
-        "--check", type=bool, default=False, help="read every image of a streamed set, name the damaged"
+        "--check", type=bool, default=False, help="read every image of a streamed data set and report damaged ones"
     )
     return parser
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Prepare the data as a run does, and describe them."""
-    from vri_pyro.cli.preview import draw, tables  # imports matplotlib, which no other command should wait for
+    """Prepare the data as ``fit`` does, print tables and write the picture."""
+    from vri_pyro.cli.preview import draw, tables  # lazy, because importing matplotlib is slow
 
     configuration = build_configuration(parser, without(options, _OWN))
     arrays, split = load_data(configuration)

@@ -1,4 +1,4 @@
-"""``vri-pyro diagnose``: whether a run's posterior is to be trusted, and the posterior itself for ArviZ."""
+"""``vri-pyro diagnose``: diagnose the posterior of a run and write it for ArviZ."""
 
 from __future__ import annotations
 
@@ -19,35 +19,39 @@ if TYPE_CHECKING:
 
     from vri_pyro.diagnostics import Bounds, Collapse
 
-HELP = "say whether a run's posterior is right and whether it collapsed, and write it for ArviZ"
+HELP = "diagnose the posterior of a run (accuracy, collapse) and write it for ArviZ"
 
 
 def build_parser() -> ArgumentParser:
-    """The command's parser."""
+    """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Draw from the posterior of some noisy training examples of a finished run, write posterior.nc, "
-        "which arviz.from_netcdf opens, and print verdicts: how far the guide is from the posterior of its model, and "
+        description="Draw from the posterior of noisy training examples of a finished run, write the draws to "
+        "posterior.nc for arviz.from_netcdf, and report how well the guide approximates the posterior of its model and "
         "whether it collapsed.",
         exit_on_error=False,
     )
-    parser.add_argument("run", type=Path, help="the run folder, --output of a vri-pyro fit")
-    parser.add_argument("--examples", type=int, default=500, help="noisy training examples to draw for")
-    parser.add_argument("--draws", type=int, default=1000, help="from the posterior and from the prior of each")
-    parser.add_argument("--output", type=Path | None, default=None, help="the file; the run's posterior.nc by default")
-    parser.add_argument("--network", type=int, default=0, help="which of an ensemble's networks")
-    parser.add_argument("--seed", type=int, default=0, help="of the choice of examples and of the draws")
-    parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="where to compute")
+    parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
+    parser.add_argument("--examples", type=int, default=500, help="number of noisy training examples")
+    parser.add_argument(
+        "--draws", type=int, default=1000, help="number of draws from the posterior and from the prior of each example"
+    )
+    parser.add_argument(
+        "--output", type=Path | None, default=None, help="output file; null writes posterior.nc to the run folder"
+    )
+    parser.add_argument("--network", type=int, default=0, help="index of the network in an ensemble")
+    parser.add_argument("--seed", type=int, default=0, help="seed of the choice of examples and of the draws")
+    parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="device to compute on")
     return parser
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Draw, write and judge."""
-    # ArviZ takes seconds to import, which no other command should wait for.
+    """Draw from the posterior, write the draws and print the diagnostics."""
+    # Lazy, because importing ArviZ takes seconds.
     from vri_pyro import diagnostics
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run
 
-    check_draws(options.draws)  # before the work
+    check_draws(options.draws)  # before the expensive computation
     trained = Run(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
@@ -59,7 +63,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     console = Console()
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
-    console.print(f"{len(chosen)} noisy examples, {options.draws} draws of each", highlight=False)
+    console.print(f"{len(chosen)} noisy examples, {options.draws} draws per example", highlight=False)
     if not judged.points:
         console.print(_rightness(judged.k_hat, judged.bounds))
     console.print(f"{judged.of_the_guide}\n", highlight=False)
@@ -71,26 +75,29 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
-    table = Table("Is the posterior right?", Column(justify="right"))
+    table = Table("Accuracy of the guide", Column(justify="right"))
     quantiles = np.quantile(k_hat, (0.1, 0.5, 0.9), method="nearest")
-    table.add_row("k-hat an example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
+    table.add_row("k-hat per example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
     for threshold in (0.5, 0.7, 1.0):
         table.add_row(f"share of k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
-    table.add_row("ELBO, nats an example", f"{float(bounds.elbo.mean()):.3f}")
-    table.add_row("importance-weighted bound", f"{float(bounds.importance_weighted.mean()):.3f}")
+    table.add_row("ELBO (nats per example)", f"{float(bounds.elbo.mean()):.3f}")
+    table.add_row("importance-weighted bound (nats per example)", f"{float(bounds.importance_weighted.mean()):.3f}")
     return table
 
 
 def _collapse(found: Collapse, curves: Mapping[str, np.ndarray]) -> Table:
-    table = Table(f"Did {found.site} collapse?", Column(justify="right"))
-    for name, label in (("posterior_std", "std, first epoch → last"), ("posterior_variance_norm", "‖σ²‖, likewise")):
+    table = Table(f"Collapse of {found.site}", Column(justify="right"))
+    for name, label in (
+        ("posterior_std", "std, first epoch → last"),
+        ("posterior_variance_norm", "‖σ²‖, first epoch → last"),
+    ):
         if name in curves:
             table.add_row(label, f"{curves[name][0]:.3g} → {curves[name][-1]:.3g}")
-    table.add_row("std of posterior, of prior", f"{found.posterior_std:.3g}, {found.prior_std:.3g}")
+    table.add_row("std of the posterior, of the prior", f"{found.posterior_std:.3g}, {found.prior_std:.3g}")
     table.add_row("‖σ²‖", f"{found.variance_norm:.3g}")
-    table.add_row("KL to the prior, nats an example", f"{found.kl:.3g}")
-    table.add_row("KL a dimension", ", ".join(f"{value:.2g}" for value in found.kl_per_dimension))
-    table.add_row("distance of the means, in std of the prior", f"{found.shift:.3g}")
+    table.add_row("KL to the prior (nats per example)", f"{found.kl:.3g}")
+    table.add_row("KL per dimension", ", ".join(f"{value:.2g}" for value in found.kl_per_dimension))
+    table.add_row("distance of the means (in std of the prior)", f"{found.shift:.3g}")
     table.add_row("active units", f"{found.active_units} of {len(found.kl_per_dimension)}")
     table.add_row("variance explained by the label", f"{found.label_share:.1%}")
     return table

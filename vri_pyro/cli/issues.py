@@ -1,4 +1,4 @@
-"""``vri-pyro issues``: which labels of a run are probably wrong."""
+"""``vri-pyro issues``: rank the noisy labels of a run by their probability of being wrong."""
 
 from __future__ import annotations
 
@@ -12,33 +12,33 @@ from rich.table import Column, Table
 
 from vri_pyro.utils.files import check_place
 
-HELP = "rank a run's labels by how probably they are wrong"
+HELP = "rank the noisy labels of a run by their probability of being wrong"
 _SHOWN = 10
 
 
 def build_parser() -> ArgumentParser:
-    """The command's parser."""
+    """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Rank the noisy labels of a finished run, the most suspicious first, and write them to "
-        "label_issues.csv: index, path, given and suggested class, the probability that the label is wrong, the "
-        "suggestion's uncertainty, and the scores behind it; beside it the estimated transition matrix, in "
-        "label_issues_transition.csv.",
+        description="Rank the noisy labels of a finished run, the most suspicious first. label_issues.csv has the "
+        "index, path, given and suggested class of each example, the probability that its label is wrong, the "
+        "uncertainty of the suggestion, and further scores. label_issues_transition.csv has the estimated transition "
+        "matrix.",
         exit_on_error=False,
     )
-    parser.add_argument("run", type=Path, help="the run folder")
+    parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument(
         "--output",
         type=Path | None,
         default=None,
-        help="the table, with the matrix beside it as NAME_transition.csv; in the run folder when null",
+        help="file for the table; the matrix is written to NAME_transition.csv; null writes to the run folder",
     )
-    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
     return parser
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Rank, write and show."""
-    # What takes seconds to import, no other command should wait for.
+    """Rank the labels, write both tables and print a summary."""
+    # Lazy, because these imports take seconds.
     from vri_pyro.label_issues import (
         BEST,
         class_name,
@@ -52,24 +52,24 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     trained = Run(options.run, device=options.device)
     split, path = trained.split, options.output or trained.folder.label_issues
-    check_place(path)  # before the work
+    check_place(path)  # before the expensive computation
     check_place(matrix := path.with_stem(f"{path.stem}_transition"))
     console = Console()
-    with console.status("ranking: minutes where classes are many"):  # shows nothing unless on a terminal
+    with console.status("ranking labels (takes minutes with many classes)"):  # visible only on a terminal
         issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
     write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
-    shown = Table("index", "given", "suggested", Column("wrong with probability", justify="right"))
+    shown = Table("index", "given", "suggested", Column("P(label is wrong)", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
         names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
         shown.add_row(str(split.noisy_indices[row]), *names, f"{issues.score[row]:.3f}")
     console.print(shown)
     low, high = issues.transition.noise_rate_interval()
-    truth = "" if split.true_labels is None else f"; in truth {split.realised_rate:.1%}"
+    truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(
-        f"wrong labels: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
+        f"estimated noise rate: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         highlight=False,
         soft_wrap=True,
     )

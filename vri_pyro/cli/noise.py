@@ -1,4 +1,4 @@
-"""``vri-pyro noise``: corrupt a data set's labels and write them down, for use in any program."""
+"""``vri-pyro noise``: inject label noise into a data set and write the labels to files."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-HELP = "inject named noise into a data set's labels and write them to a file"
+HELP = "inject label noise into a data set and write the labels to a file"
 
 
 @dataclass(frozen=True)
 class Injection:
-    """What to corrupt, and where the result goes.
+    """Options of ``vri-pyro noise``.
 
     Attributes:
-        data: the data set; its training labels are taken for the truth.
-        noise: the recipe.
-        seed: of everything random.
-        output: the .npz file; a .csv of the same name is written beside it.
+        data: the data set; its training labels are treated as the true labels.
+        noise: the label noise.
+        seed: random seed.
+        output: the .npz file; a .csv file of the same name is written next to it.
     """
 
     data: Source
@@ -37,27 +37,32 @@ class Injection:
 
 
 def build_parser() -> ArgumentParser:
-    """The command's parser."""
+    """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Inject named noise into the training labels of a data set and write an .npz file with the given "
-        "and the true labels, the examples' indices and the transition matrix, and a .csv with a line an example.",
+        description="Inject label noise into the training labels of a data set. Write an .npz file with the given and "
+        "the true labels, the indices of the examples and the transition matrix, and a .csv file with one line per "
+        "example.",
         epilog=catalogue(),
         exit_on_error=False,
     )
-    parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
+    parser.add_argument(
+        "--config", action="config", help="a YAML file; of several files, later ones override earlier ones"
+    )
     parser.add_class_arguments(Injection)
     parser.set_defaults({name: DEFAULTS[name] for name in ("data", "noise")})
     return parser
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Corrupt the labels and write both files."""
+    """Inject the noise and write both files."""
     chosen = parser.instantiate(options)
     if chosen.output.suffix != ".npz":
-        raise UserError(f"output is {chosen.output}; give the name of an .npz file")
+        raise UserError(f"output is {chosen.output}; expected the name of an .npz file")
     arrays = chosen.data.load()
     if arrays.y_train_clean is not None or arrays.clean_indices is not None:
-        raise UserError("these data come with noisy labels of their own; give data whose labels are the truth")
+        raise UserError(
+            "the data set has noisy labels of its own; use a data set whose training labels are the true ones"
+        )
     made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
     write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
@@ -87,7 +92,7 @@ def _record(made: NoisyLabels, classes: tuple[str, ...], noise: str, seed: int) 
 
 
 def _lines(made: NoisyLabels) -> str:
-    """Comma-separated values: index, given and true label, whether they differ; -1 is none of the classes."""
+    """Format index, given label, true label and whether they differ as CSV; label -1 is none of the classes."""
     rows = zip(made.labels.tolist(), made.true_labels.tolist(), made.flipped.tolist(), strict=True)
     lines = [f"{index},{given},{true},{int(wrong)}" for index, (given, true, wrong) in enumerate(rows)]
     return "\n".join(["index,given,true,wrong", *lines, ""])

@@ -1,10 +1,10 @@
-"""Turning jsonargparse's nested report of a bad option into one sentence with the option's name and the remedy."""
+"""Conversion of jsonargparse's nested error messages into one sentence with the option and the remedy."""
 
 from __future__ import annotations
 
 import re
 
-# What stands around the reason: where it was found, what else was tried, and the whole configuration.
+# Text to remove around the reason: its location, the alternatives tried, and the whole configuration.
 _WRAPPING = (
     r"\n\s*Given value type: .*",
     r"\.*\s*Got value: Namespace\(.*",
@@ -14,35 +14,63 @@ _WRAPPING = (
     r"Does not validate against any of the Union subtypes\s+Subtypes: [^\n]*\n\s*Errors:",
     r"- Expected a <class 'NoneType'>",
 )
-_HELP = "vri-pyro COMMAND --help lists the options"
 _SENTENCES = (
-    (r"Expected a <class 'int'>", "expected is a whole number"),
-    (r"Expected a <class 'float'>", "expected is a number"),
-    (r"Expected a <class 'bool'>", "expected is true or false"),
-    (r"Expected a <class '[\w.]*(?:Sequence|tuple|list)'>", "expected is a list such as [16, 8]"),
-    (r"Expected a <class '(?:\w+\.)*(\w+)'>", r"expected is a \1"),
-    (r"Expected a typing\.Literal\[(.*?)\]", r"expected is one of \1"),
-    (r"Expected a dot import path string: (\S+)", r"'\1' is no class path; give one such as my_file.MyClass"),
-    (r"Expected '(\S+)' to be a subclass of <class '(\w+)'>\.*", r"\1 is no \2; name a subclass of \2"),
-    (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"\1 is no \2; name a subclass of \2"),
-    (r"No module named ('\S+')", r"there is no module \1 here or installed; check the class path"),
+    (r"Expected a <class 'int'>", "expected an integer"),
+    (r"Expected a <class 'float'>", "expected a number"),
+    (r"Expected a <class 'bool'>", "expected true or false"),
+    (r"Expected a <class '[\w.]*(?:Sequence|tuple|list)'>", "expected a list such as [16, 8]"),
+    (r"Expected a <class '(?:\w+\.)*(\w+)'>", r"expected a value of type \1"),
+    (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"Expected a dot import path string: (\S+)", r"'\1' is not a class path; expected one such as my_file.MyClass"),
+    (r"Expected '(\S+)' to be a subclass of <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
+    (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"expected a subclass of \2, not \1"),
+    (
+        r"No module named ('\S+')",
+        r"module \1 is neither in the working directory nor installed; check the class path",
+    ),
     (r"module ('\S+') has no attribute ('\w+')", r"module \1 has no class \2; check the class path"),
-    (r"With fail_untyped=True, .*'(\w+)' from '(\S+)' does not .*", r"\1 of \2 has no type; annotate it, as \1: int"),
-    (r"the following arguments are required: (\w+)\.runs?", r"name a run folder: vri-pyro \1 FOLDER"),
-    (r"the following arguments are required: (.*)", r"set its options too that have no default: \1"),
-    (r"(?:Subcommand '\w+' does not accept option|Option) ('\w+').*", rf"there is no option \1; {_HELP}"),
-    (r"unrecognized arguments: (.*)", rf"unrecognised: \1; {_HELP}"),
-    (r"argument (--\S+): expected one argument", r"\1 needs a value, such as \1 VALUE (true or false for a switch)"),
+    (
+        r"With fail_untyped=True, .*'(\w+)' from '(\S+)' does not .*",
+        r"parameter \1 of \2 has no type annotation; annotate it, for example as \1: int",
+    ),
+    (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
+    (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
+    (
+        r"(?:Subcommand '\w+' does not accept option|Option) ('\w+').*",
+        r"there is no option \1; `vri-pyro COMMAND --help` lists the options",
+    ),
+    (r"unrecognized arguments: (.*)", r"unrecognised arguments: \1; `vri-pyro COMMAND --help` lists the options"),
+    (
+        r"argument (--\S+): expected one argument",
+        r"\1 needs a value; use \1 VALUE (true or false for a Boolean option)",
+    ),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
-    (r"Problems parsing config: (.*?)\s+in \"<unicode string>\",", r"--config: this is no valid YAML, mend it: \1,"),
-    (r"Unexpected config: .*", "--config: the file must map options to values, as config.yaml of a run folder does"),
-    (r"argument subcommand: invalid choice: ('\S+') \(choose from (.*)\)", r"there is no command \1; choose from \2"),
-    (r"expected \"subcommand\" to be one of .*", "name a command; vri-pyro --help lists them"),
+    (
+        r"Problems parsing config: (.*?)\s+in \"<unicode string>\",",
+        r"--config: the file is not valid YAML; correct it: \1,",
+    ),
+    (
+        r"Unexpected config: .*",
+        "--config: the file does not map options to values; use the format of config.yaml in a run folder",
+    ),
+    (
+        r"argument subcommand: invalid choice: ('\S+') \(choose from (.*)\)",
+        r"there is no command \1; expected one of \2",
+    ),
+    (r"expected \"subcommand\" to be one of .*", "the command is missing; `vri-pyro --help` lists the commands"),
 )
 
 
 def one_sentence(message: str, command: str = "fit") -> str:
-    """Condense ``message`` to the option's full name, the innermost reason, and what to do with ``command``."""
+    """Condense a parser's error message to one sentence.
+
+    Args:
+        message: the error message of jsonargparse.
+        command: the command whose help the sentence refers to.
+
+    Returns:
+        the full name of the option, the innermost reason and, if known, the remedy.
+    """
     option = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     reason = _innermost_reason(message)
     for pattern, sentence in _SENTENCES:
@@ -55,7 +83,7 @@ def _innermost_reason(message: str) -> str:
     for pattern in _WRAPPING:
         message = re.sub(pattern, "", message, flags=re.DOTALL)
     alternatives = [" ".join(part.split()) for part in re.split(r"\n\s+- ", message) if part.strip()]
-    # Values that are no class are tried as class paths too.
+    # jsonargparse tries every value as a class path, so this alternative matters only if there is no other.
     plain = [part for part in alternatives if "dot import path" not in part]
     reason = " or ".join(plain or alternatives)
     reason = re.sub(r"^(Expected a .*)\. Got value: (\S+)$", r"\1, not '\2'", reason)

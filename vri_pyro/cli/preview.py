@@ -1,4 +1,4 @@
-"""What a run is about to see, in numbers and in a picture."""
+"""Preview of the data of a run: tables and a picture."""
 
 from __future__ import annotations
 
@@ -19,15 +19,23 @@ from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors
 
-# Class tables and labelled matrices stay readable up to here.
+# Largest number of classes with a table of class counts and class names at the matrices.
 _MOST_CLASSES = 30
-_GRID = (6, 12)
-_AUGMENTED = 12
+_GRID = (6, 12)  # rows and columns of examples
+_AUGMENTED = 12  # examples in the row of augmented images
 _RIGHT, _WRONG, _OUTSIDE, _UNKNOWN = "#3a7d44", "#c1292e", "#e09f3e", "#777777"
 
 
 def tables(arrays: Arrays, split: Split) -> list[Table]:
-    """The sizes of a split's parts with the noise in it, and the classes' counts in each part."""
+    """Tabulate the sizes and the noise of a split, and the class counts of its parts.
+
+    Args:
+        arrays: the data.
+        split: the split of the training set.
+
+    Returns:
+        the table of sizes and, for at most 30 classes, the table of class counts.
+    """
     return [_sizes(arrays, split), *([_class_counts(arrays, split)] if arrays.num_classes <= _MOST_CLASSES else [])]
 
 
@@ -40,9 +48,9 @@ def _sizes(arrays: Arrays, split: Split) -> Table:
     table.add_row("test examples", str(len(arrays.y_test)))
     table.add_row("classes", str(arrays.num_classes))
     table.add_row("noise", split.noise)
-    table.add_row("wrong labels, expected", _percent(found["nominal_rate"]))
-    table.add_row("wrong labels, realised", _percent(found["realised_rate"]))
-    table.add_row("of no class (open-set)", _percent(found["open_set_rate"]))
+    table.add_row("noise rate, expected", _percent(found["nominal_rate"]))
+    table.add_row("noise rate, realised", _percent(found["realised_rate"]))
+    table.add_row("open-set rate", _percent(found["open_set_rate"]))
     return table
 
 
@@ -70,19 +78,19 @@ def _class_counts(arrays: Arrays, split: Split) -> Table:
 
 
 def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
-    """Write one picture: examples of the noisy part, some of them augmented, and the transition matrices.
+    """Write a picture of examples of the noisy set and of the transition matrices.
 
-    Above each image stands the given label, and the true one where it differs. Vectors have no picture; of them the
-    matrices are drawn alone. Of streamed images only those shown are read.
+    The title of an image is the given label and, if it differs, the true label. For inputs that are not images, the
+    picture shows the matrices only. Of streamed images, only those shown are read.
 
     Args:
         arrays: the data.
-        split: what a run makes of them.
-        augmentation: of the noisy part; its effect on the first examples is shown below them.
-        path: of the picture, in a format by its suffix.
+        split: the split of the training set.
+        augmentation: augmentation of the noisy set; a last row shows the first examples augmented.
+        path: path of the picture; its suffix determines the format.
 
     Raises:
-        UserError: the suffix names no format, or the picture cannot be written.
+        UserError: the suffix is not a known format, or the picture cannot be written.
     """
     images = len(arrays.input_shape) == 3
     matrices = _matrices(split)
@@ -93,7 +101,7 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
     if matrices:
         _draw_matrices(parts[1], matrices, arrays.classes)
     if path.suffix[1:] not in (formats := figure.canvas.get_supported_filetypes()):
-        raise UserError(f"picture is {path}; give it one of the suffixes {', '.join(formats)}")
+        raise UserError(f"picture is {path}; expected one of the suffixes {', '.join(formats)}")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=100)
@@ -121,7 +129,7 @@ def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: A
             _draw_image(axis, image)
             axis.set_title("augmented", fontsize=8, color=_UNKNOWN)
     noise = textwrap.shorten(split.noise, 100, placeholder=" …")
-    figure.suptitle(f"noisy part, {noise}: given label, and the true one where it differs")
+    figure.suptitle(f"noisy set, {noise}: given label, and true label if it differs")
 
 
 def _draw_image(axis: Axes, image: np.ndarray) -> None:
@@ -138,10 +146,10 @@ def _caption(classes: tuple[str, ...], split: Split, position: int) -> tuple[str
         return given, _UNKNOWN
     true = int(split.true_labels[position])
     if true == NO_CLASS:
-        return f"{given}\n(of no class)", _OUTSIDE
+        return f"{given}\n(true: no class)", _OUTSIDE
     if true == split.given_labels[position]:
         return given, _RIGHT
-    return f"{given}\n(is {classes[true]})", _WRONG
+    return f"{given}\n(true: {classes[true]})", _WRONG
 
 
 def _matrices(split: Split) -> dict[str, np.ndarray]:

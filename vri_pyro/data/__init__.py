@@ -1,4 +1,4 @@
-"""Data: sources, label noise, splits, and batches on the device."""
+"""Data sources, label noise, augmentation, train splits, and batches on the device."""
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.augmentation import (

@@ -1,4 +1,4 @@
-"""A labelled data set: its labels in memory, its inputs there too or streamed."""
+"""A labelled data set, with labels in memory and inputs in memory or streamed."""
 
 from __future__ import annotations
 
@@ -22,26 +22,27 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Arrays:
-    """Training and test examples with labels, checked and converted when built.
+    """Training and test examples with labels, validated and converted on construction.
 
     Attributes:
-        x_train: training inputs, images [N, H, W, C] or vectors [N, D], uint8 (0 to 255) or float32. Grey
-            images [N, H, W] get their channel, other floating dtypes become float32. Or streamed images.
+        x_train: training inputs: images [N, H, W, C] or vectors [N, D], uint8 (0 to 255) or float32, or streamed
+            images. Grey images [N, H, W] get a channel axis; other floating dtypes are converted to float32.
         y_train: training labels, int64 [N] in 0..K-1; any integer dtype is accepted.
-        x_test: test inputs, shaped like the training inputs.
+        x_test: test inputs, with the same example shape and dtype as the training inputs.
         y_test: test labels.
         classes: the K class names.
-        y_train_clean: the true training labels [N], when ``y_train`` holds observed, possibly wrong ones.
-        clean_indices: the training examples whose ``y_train`` can be trusted [M], when the others' cannot.
-        validation_indices: further trusted examples, held out for validation [V]; only with ``clean_indices``.
-        open_set: whether the true labels may be -1 (:data:`NO_CLASS`), for examples that belong to none of the
-            classes; elsewhere a label of -1 is refused, because it is more often a mistake.
-        verified: whether ``y_train`` alone, with neither ``y_train_clean`` nor ``clean_indices``, is known to be right,
-            as in a benchmark into which noise is injected, and not as in data that somebody has labelled once.
+        y_train_clean: the true training labels [N], if ``y_train`` holds observed labels that may be wrong.
+        clean_indices: the training examples with trusted labels in ``y_train`` [M], if the other labels are not
+            trusted.
+        validation_indices: further trusted examples, held out for validation [V]; requires ``clean_indices``.
+        open_set: whether true labels may be -1 (:data:`~vri_pyro.data.validation.NO_CLASS`), which marks examples that
+            belong to none of the classes. If False, a label of -1 is an error.
+        verified: whether ``y_train`` is known to be correct when neither ``y_train_clean`` nor ``clean_indices`` is
+            given. True for a benchmark into which noise is injected later; False for labels that were never checked.
 
     Raises:
-        UserError: any array is unusable, both ``y_train_clean`` and ``clean_indices`` are given,
-            ``validation_indices`` without ``clean_indices``, or the two share an example.
+        UserError: an array is unusable; both ``y_train_clean`` and ``clean_indices`` are given;
+            ``validation_indices`` is given without ``clean_indices``; or the two share an example.
     """
 
     x_train: Inputs
@@ -56,14 +57,14 @@ class Arrays:
     verified: bool = True
 
     def __post_init__(self) -> None:
-        """Check every array, and keep it in canonical form."""
+        """Validate every array and store it in canonical form."""
         if self.y_train_clean is not None and self.clean_indices is not None:
             raise UserError(
-                "Both y_train_clean and clean_indices are given; keep y_train_clean where every true label "
-                "is known, clean_indices where only some labels are trusted."
+                "Both y_train_clean and clean_indices are given; use y_train_clean if every true label is known, "
+                "or clean_indices if only some labels are trusted."
             )
         if self.validation_indices is not None and self.clean_indices is None:
-            raise UserError("validation_indices are given without clean_indices; name the trusted examples too.")
+            raise UserError("validation_indices is given without clean_indices; add clean_indices.")
         self._keep("classes", check_classes(self.classes))
         self._keep("x_train", check_inputs("x_train", self.x_train))
         self._keep("x_test", check_inputs("x_test", self.x_test))
@@ -85,17 +86,17 @@ class Arrays:
 
     @property
     def observed(self) -> bool:
-        """Whether ``y_train`` are labels as somebody gave them, of which some may be wrong."""
+        """Whether ``y_train`` holds observed labels, some of which may be wrong."""
         return not self.verified or self.y_train_clean is not None or self.clean_indices is not None
 
     @property
     def truth_known(self) -> bool:
-        """Whether there are labels that are known to be right, for clean ones to be drawn from."""
+        """Whether some labels are known to be correct, so that a clean set can be drawn from them."""
         return self.verified or self.y_train_clean is not None or self.clean_indices is not None
 
     @property
     def listing(self) -> str | None:
-        """SHA-256 of the list of training images, in its order; None for inputs in memory, which have no names."""
+        """SHA-256 hash of the ordered list of training images; None for inputs in memory, which have no names."""
         if not isinstance(self.x_train, Streamed):
             return None
         names = "\n".join(map(self.x_train.listed, range(len(self.x_train))))
@@ -111,6 +112,6 @@ class Arrays:
 
     @property
     def input_shape(self) -> tuple[int, ...]:
-        """The shape of one input as a classifier sees it: (C, H, W) for images, (D,) for vectors."""
+        """The shape of one classifier input: (C, H, W) for images, (D,) for vectors."""
         shape = self.x_train.shape[1:]
         return (shape[2], shape[0], shape[1]) if len(shape) == 3 else shape

@@ -1,4 +1,4 @@
-"""What every step of training gets: a batch of inputs with labels."""
+"""A batch of inputs with labels."""
 
 from __future__ import annotations
 
@@ -8,16 +8,16 @@ from torch import Tensor
 
 
 class Batch(NamedTuple):
-    """A batch.
+    """A batch of inputs with labels.
 
     Attributes:
         x: inputs [B, ...].
         y: labels, int64 [B].
-        index: positions of the examples in their data set, int64 [B], for methods that remember something of each.
-        second_view: the same inputs under another draw of the augmentation, for methods that compare two views.
+        index: positions of the examples in their data set, int64 [B], for methods with per-example state.
+        second_view: the same inputs under a second draw of the augmentation, for methods that compare two views.
     """
 
     x: Tensor
     y: Tensor
-    index: Tensor | None = None  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: Tensor | None = None  # type: ignore[assignment]  # shadows tuple.index, which is not used
     second_view: Tensor | None = None

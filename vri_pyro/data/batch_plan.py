@@ -1,4 +1,4 @@
-"""Which examples, under which augmentation, make up the batch of each step."""
+"""The examples and the augmentation of the batch at each step."""
 
 from __future__ import annotations
 
@@ -15,15 +15,17 @@ from vri_pyro.data.randomness import generator_for
 
 @dataclass(frozen=True, eq=False)
 class BatchPlan:
-    """A sequence of batches as a pure function of the step's number, so that it can be resumed and shared out anywhere.
+    """A sequence of batches, as a pure function of the step.
+
+    The sequence can therefore be resumed at any step and divided among worker processes.
 
     Attributes:
         pool: positions of the examples to draw from, int64 [n].
-        size: examples a batch; a pool that is no larger is used whole.
+        size: examples per batch; if it is at least n, every batch contains the whole pool.
         seed: the run's seed.
-        purpose: tells sequences with the same seed apart, such as ``"clean batches"``.
-        augmentation: what is done to the images of a batch.
-        views: how often each image is augmented, 1 or 2.
+        purpose: distinguishes sequences with the same seed, such as ``"clean batches"``.
+        augmentation: the augmentation of the batch's images.
+        views: number of augmented views of each image, 1 or 2.
     """
 
     pool: np.ndarray
@@ -34,10 +36,13 @@ class BatchPlan:
     views: Literal[1, 2] = 1
 
     def indices(self, step: int) -> np.ndarray:
-        """Positions of the examples of one step, int64 [min(size, n)]; see :func:`batch_indices`."""
+        """Return the positions of one step's examples, int64 [min(size, n)].
+
+        See :func:`~vri_pyro.data.batch_order.batch_indices`.
+        """
         return self.pool[batch_indices(len(self.pool), self.size, self.seed, self.purpose, step)]
 
     def augmented(self, images: Tensor, step: int) -> list[Tensor]:
-        """The views of a step's images [B, C, H, W], or, without an augmentation, of its vectors [B, D]."""
+        """Return the augmented views of a step's images [B, C, H, W], or of its vectors [B, D]."""
         generators = (generator_for(self.seed, self.purpose, "view", view, step) for view in range(self.views))
         return [self.augmentation(images, generator) for generator in generators]

@@ -1,4 +1,4 @@
-"""Batch inputs, wherever they are held, as what training and evaluation ask of them."""
+"""The interface that makes batches of resident and streamed data sets."""
 
 from __future__ import annotations
 
@@ -15,23 +15,24 @@ from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.utils.errors import UserError
 
-# The batches of a plan by the step's number; steps may be asked for in any order, best in theirs.
+# Maps a step to its batch. Any order of steps works; consecutive steps are fastest.
 BatchSequence = Callable[[int], Batch]
 
 
 class Examples(ABC):
-    """Batch inputs of which batches are made on a device.
+    """Base class of labelled examples that are served as standardised batches on a device.
 
     Args:
-        inputs: images [N, H, W, C] or vectors [N, D], of which only the shape is looked at here.
+        inputs: images [N, H, W, C] or vectors [N, D]; this class only uses their shape.
         y: labels, int64 [N].
-        device: where batches are wanted.
-        mean: subtracted from the inputs, per channel [C] or dimension [D]; in units of [0, 1] for uint8.
-        std: what the difference is divided by, of the same shape; 0 is treated as 1.
-        crop: what is done to images that are not augmented, such as a central crop; it draws nothing.
+        device: the device of the batches.
+        mean: the mean to subtract, per channel [C] or dimension [D]; for uint8 inputs in units of [0, 1].
+        std: the standard deviation to divide by, of the same shape and units; 0 is replaced by 1.
+        crop: deterministic transform of images that are not augmented, such as a central crop.
 
     Raises:
-        UserError: there is not one label an input, or mean or std have another length than the inputs have channels.
+        UserError: the numbers of inputs and labels differ, or the length of mean or std differs from the number of
+            channels or dimensions.
     """
 
     def __init__(
@@ -44,7 +45,7 @@ class Examples(ABC):
         crop: Augmentation = NoAugmentation(),
     ) -> None:
         if len(inputs) != len(y):
-            raise UserError(f"There are {len(inputs)} inputs but {len(y)} labels; give one label an example.")
+            raise UserError(f"There are {len(inputs)} inputs but {len(y)} labels; expected one label per example.")
         channels = inputs.shape[-1]
         if mean.shape != (channels,) or std.shape != mean.shape:
             raise UserError(
@@ -63,22 +64,25 @@ class Examples(ABC):
 
     @abstractmethod
     def sequence(self, plan: BatchPlan) -> BatchSequence:
-        """The batches of a plan, on the device, standardised."""
+        """Return a function from steps to the plan's batches, standardised and on the device."""
 
     @abstractmethod
     def in_order(self, indices: np.ndarray, batch_size: int) -> Iterator[Batch]:
-        """The examples at some positions, int64 [n], in that order, cropped but not augmented."""
+        """Yield batches of the examples at the given positions, int64 [n], in order, cropped but not augmented."""
 
     def listed(self, index: int) -> str | None:
-        """What the list that an input is on calls it, such as its path; None for inputs in memory."""
+        """Return the name of an input in its list, such as its relative path; None for inputs in memory."""
         return None
 
     def original(self, x: Tensor) -> Tensor:
-        """A batch's inputs [B, ...] as they were before they were standardised; in units of [0, 1] for uint8."""
+        """Undo the standardisation of a batch's inputs [B, ...]; uint8 inputs are returned in units of [0, 1]."""
         return x * self._std + self._mean
 
     def _labelled(self, views: Sequence[Tensor], index: Tensor) -> Batch:
-        """A batch of one or two views of inputs that lie on the device as they are held, like their positions."""
+        """Build a batch from one or two views of the inputs and their positions, all on the device.
+
+        The views have the dtype of the stored inputs and are standardised here.
+        """
         standardised = [self._standardised(view) for view in views]
         return Batch(standardised[0], self.y[index], index, standardised[1] if len(views) > 1 else None)
 

@@ -1,4 +1,4 @@
-"""Images in files, and in data sets of other libraries, read one by one."""
+"""Streamed images from files and from data sets of other libraries."""
 
 from __future__ import annotations
 
@@ -14,23 +14,25 @@ from PIL import Image, ImageOps
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.errors import UserError
 
-# What Pillow raises, by format and kind of damage.
+# Pillow's exceptions for damaged files, which depend on the format and the damage.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 
 
 class ImageFiles(Streamed):
-    """Image files, as RGB squares: scaled until the shorter side fits, the middle of the longer side kept.
+    """Image files, read as RGB squares.
+
+    Images are scaled until their shorter side has the given size; the longer side is cropped to its centre.
 
     Args:
-        root: the folder that the paths start from.
-        paths: of the files.
+        root: the folder to which the paths are relative.
+        paths: paths of the files.
         size: side of the square in pixels.
     """
 
     def __init__(self, root: Path | str, paths: Sequence[str], size: int) -> None:
         super().__init__(len(paths), _square(size))
         self._root = str(root)
-        # Bytes of one length, because a worker gets a copy and a million Python strings are slow to copy.
+        # Every worker gets a copy. An array of fixed-length bytes is much faster to copy than a million strings.
         self._paths = np.array([os.fsencode(path) for path in paths])
 
     def read(self, index: int) -> np.ndarray:
@@ -40,27 +42,29 @@ class ImageFiles(Streamed):
             with Image.open(name) as image:
                 return _fitted(ImageOps.exif_transpose(image), self.shape[1])
         except FileNotFoundError as error:
-            raise UserError(f"There is no image {name}; put it there or take it off the list.") from error
+            raise UserError(f"The image {name} does not exist; restore it or remove it from the list.") from error
         except _UNREADABLE as error:
-            raise UserError(f"{name} is damaged or no image ({error}); replace it or take it off the list.") from error
+            raise UserError(
+                f"{name} is damaged or not an image ({error}); replace it or remove it from the list."
+            ) from error
 
     def name(self, index: int) -> str:
-        """The file's path."""
+        """Return the path of a file."""
         return os.path.join(self._root, self.listed(index))
 
     def listed(self, index: int) -> str:
-        """The file's path as it was given, from the root."""
+        """Return the path of a file relative to the root."""
         return os.fsdecode(self._paths[index])
 
 
 class DatasetImages(Streamed):
-    """The images of a map-style data set, PyTorch's or Hugging Face's, as RGB squares.
+    """The images of a PyTorch or Hugging Face map-style data set, read as RGB squares.
 
     Args:
-        dataset: its items are pairs (image, label), or dicts. An image is a PIL image, an array [H, W] or [H, W, C], or
-            a tensor [C, H, W], of 8 bits.
+        dataset: a data set with pairs (image, label) or dicts as items. An image is a PIL image, a uint8 array [H, W]
+            or [H, W, C], or a uint8 tensor [C, H, W].
         size: side of the square in pixels.
-        key: of the image in an item: its place in a pair, its name in a dict.
+        key: position of the image in a pair, or its key in a dict.
     """
 
     def __init__(self, dataset: Any, size: int, key: int | str = 0) -> None:
@@ -72,19 +76,19 @@ class DatasetImages(Streamed):
         try:
             image = self._dataset[index][self._key]
         except _UNREADABLE as error:
-            raise UserError(f"{self.name(index)} cannot be read ({error}); mend the data set.") from error
+            raise UserError(f"{self.name(index)} cannot be read ({error}); repair the data set.") from error
         return _fitted(_as_pil(image, self.name(index)), self.shape[1])
 
     def name(self, index: int) -> str:
-        """The data set's class and the item's number."""
+        """Return the class name of the data set with the index of the item."""
         return f"{type(self._dataset).__name__}[{index}]"
 
 
 class Joined(Streamed):
-    """Several sets of streamed images, one after the other.
+    """The concatenation of several sets of streamed images.
 
     Args:
-        parts: at least one; their images have the same shape.
+        parts: at least one set; all images have the same shape.
     """
 
     def __init__(self, parts: Sequence[Streamed]) -> None:
@@ -98,12 +102,12 @@ class Joined(Streamed):
         return part.read(position)
 
     def name(self, index: int) -> str:
-        """Its name in its own set."""
+        """Return the name of an image in its own set."""
         part, position = self._place(index)
         return part.name(position)
 
     def listed(self, index: int) -> str:
-        """As in its own set."""
+        """Return the listed name of an image in its own set."""
         part, position = self._place(index)
         return part.listed(position)
 
@@ -114,7 +118,7 @@ class Joined(Streamed):
 
 
 def damaged(images: Streamed) -> list[tuple[int, str]]:
-    """Read every image, and return the positions of those that cannot be read, with what is wrong with them."""
+    """Read every image and return the position and the error message of each unreadable one."""
     found = []
     for index in range(len(images)):
         try:
@@ -126,12 +130,12 @@ def damaged(images: Streamed) -> list[tuple[int, str]]:
 
 def _square(size: int) -> tuple[int, int, int]:
     if size < 1:
-        raise UserError(f"The images' size is {size}; give at least 1 pixel.")
+        raise UserError(f"The image size is {size}; expected at least 1 pixel.")
     return size, size, 3
 
 
 def _fitted(image: Image.Image, size: int) -> np.ndarray:
-    if image.mode == "P":  # a palette's transparency is only understood on the way to RGBA
+    if image.mode == "P":  # Pillow handles the transparency of a palette only when it converts to RGBA
         image = image.convert("RGBA")
     return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))
 
@@ -143,7 +147,7 @@ def _as_pil(image: Any, name: str) -> Image.Image:
     values = np.asarray(values)
     if values.dtype != np.uint8 or values.ndim not in (2, 3) or (values.ndim == 3 and values.shape[2] not in (1, 3, 4)):
         raise UserError(
-            f"{name} is {values.dtype} of shape {list(values.shape)}; give a PIL image, or 8-bit numbers [H, W], "
-            "[H, W, C] or, as a tensor, [C, H, W], without transforms."
+            f"{name} has dtype {values.dtype} and shape {list(values.shape)}; expected a PIL image, a uint8 array "
+            "[H, W] or [H, W, C], or a uint8 tensor [C, H, W]; remove the data set's transforms."
         )
     return Image.fromarray(values[..., 0] if values.ndim == 3 and values.shape[2] == 1 else values)

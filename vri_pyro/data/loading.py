@@ -1,4 +1,4 @@
-"""A data set that stays on disk, and the worker processes that read and augment its batches ahead of time."""
+"""A data set streamed from disk, with worker processes that prefetch and augment its batches."""
 
 from __future__ import annotations
 
@@ -21,17 +21,19 @@ from vri_pyro.data.randomness import generator_for
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.errors import UserError
 
-# Batches that each worker keeps ready.
+# Batches that each worker prefetches.
 _AHEAD = 2
 
 
 class StreamedData(Examples):
-    """Inputs on disk with labels in memory; a worker makes whole batches, so that their number changes nothing.
+    """Inputs streamed from disk, with labels in memory.
+
+    Each worker process makes whole batches, so the number of workers does not affect the batches.
 
     Args:
-        images: what is read.
-        y, device, mean, std, crop: see :class:`Examples`.
-        workers: processes that read; with 0, reading happens when a batch is asked for.
+        images: the images to read.
+        y, device, mean, std, crop: see :class:`~vri_pyro.data.examples.Examples`.
+        workers: number of worker processes; with 0, images are read in the main process when a batch is requested.
     """
 
     def __init__(
@@ -47,7 +49,7 @@ class StreamedData(Examples):
         super().__init__(images, y, device, mean, std, crop)
         self._images, self._workers = images, workers
         if workers:
-            # Workers are forked from a small server process; what it has imported, they need not import again.
+            # Workers are forked from a small server process and inherit the modules that it has preloaded.
             multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
 
     def sequence(self, plan: BatchPlan) -> BatchSequence:
@@ -70,11 +72,12 @@ class StreamedData(Examples):
             sampler=steps,
             num_workers=self._workers,
             prefetch_factor=_AHEAD if self._workers else None,
-            # A forked copy of a process that has threads can hang, and training has threads.
+            # Forking a process with threads can deadlock, and training has threads.
             multiprocessing_context="forkserver" if self._workers else None,
             pin_memory=on_gpu,
             worker_init_fn=_one_thread,
-            # Otherwise it seeds its workers from the run's own random stream, which a resumed run would see moved.
+            # By default the loader seeds its workers from the global random stream, and so advances it; a resumed run
+            # would then see different random numbers.
             generator=torch.Generator(),
         )
         for made in loader:
@@ -85,7 +88,7 @@ class StreamedData(Examples):
 
 
 class _Prefetched:
-    """Batches that come in order from a step on; a step out of order starts the workers anew."""
+    """Batches prefetched in order; a request for any other step restarts the workers there."""
 
     def __init__(self, starting_at: Callable[[int], Iterator[Batch]]) -> None:
         self._starting_at = starting_at
@@ -101,7 +104,7 @@ class _Prefetched:
 
 
 class _Order(Protocol):
-    """What :class:`BatchPlan` and :class:`_InOrder` have in common."""
+    """The common interface of :class:`~vri_pyro.data.batch_plan.BatchPlan` and :class:`_InOrder`."""
 
     def indices(self, step: int) -> np.ndarray: ...
 
@@ -110,7 +113,7 @@ class _Order(Protocol):
 
 @dataclass(frozen=True, eq=False)
 class _InOrder:
-    """The examples at some positions in chunks, each named by where it starts."""
+    """Chunks of the examples at given positions; the start of a chunk serves as its step."""
 
     positions: np.ndarray
     size: int
@@ -124,7 +127,7 @@ class _InOrder:
 
 
 class _Batches(Dataset):
-    """Whole batches by step, made where this object is unpickled."""
+    """Whole batches by step, made in the process that unpickles this object."""
 
     def __init__(self, images: Streamed, order: _Order) -> None:
         self._images, self._order = images, order
@@ -135,7 +138,7 @@ class _Batches(Dataset):
             images = torch.from_numpy(self._images[indices]).permute(0, 3, 1, 2).contiguous()
             return self._order.augmented(images, step), torch.from_numpy(indices)
         except UserError as error:
-            return error  # raised in a worker, it would arrive wrapped in a traceback
+            return error  # an error raised in a worker would reach the main process wrapped in a traceback
 
 
 def _one_thread(worker: int) -> None:

@@ -1,4 +1,4 @@
-"""Reading .npz files that somebody else wrote, and writing them whole or not at all."""
+"""Reading untrusted .npz files, and writing .npz files atomically."""
 
 from __future__ import annotations
 
@@ -13,30 +13,31 @@ import numpy as np
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-# What NumPy and zipfile raise, by version and kind of damage, for bytes that are no sound archive or array.
+# Exceptions of NumPy and zipfile for damaged archives and arrays, which depend on the version and the damage.
 _UNREADABLE = (OSError, ValueError, EOFError, RuntimeError, zipfile.BadZipFile, zlib.error)
 
 
 def read_npz(path: Path, required: Collection[str], optional: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The named arrays of an .npz file, read without unpickling anything.
+    """Read named arrays of an .npz file, without unpickling anything.
 
     Args:
         path: the file.
-        required: keys that must be there.
-        optional: keys that are read where they are there; all others are ignored.
+        required: keys that must exist.
+        optional: keys that are read if they exist; all other keys are ignored.
 
     Raises:
-        UserError: the file is missing, is no .npz, is damaged, lacks a key or holds a pickled object.
+        UserError: the file is missing, damaged or not an .npz file, or it lacks a required key or contains a pickled
+            object.
     """
-    expected = f"expected is an .npz file, written by numpy.savez, with the arrays {', '.join(required)}"
+    expected = f"expected an .npz file, written by numpy.savez, with the arrays {', '.join(required)}"
     if not path.is_file():
-        raise UserError(f"There is no file {path}; {expected}.")
+        raise UserError(f"The file {path} does not exist; {expected}.")
     try:
         file = path.open("rb")
     except OSError as error:
-        raise UserError(f"{path} cannot be opened ({error.strerror}); make it readable.") from error
+        raise UserError(f"{path} cannot be opened ({error.strerror}); fix its permissions.") from error
     with file:
-        # Asked first, because numpy.load takes any other bytes for a pickle and says so.
+        # numpy.load treats any other bytes as a pickle, and its error message would mislead.
         if file.read(2) != b"PK":
             raise UserError(f"{path} is not an .npz file; {expected}.")
         file.seek(0)
@@ -48,25 +49,25 @@ def read_npz(path: Path, required: Collection[str], optional: Collection[str] = 
             missing = [key for key in required if key not in pack.files]
             if missing:
                 found = ", ".join(pack.files) or "nothing"
-                raise UserError(f"{path} lacks {', '.join(missing)} (it holds {found}); {expected}.")
+                raise UserError(f"{path} lacks {', '.join(missing)} (it contains {found}); {expected}.")
             wanted = [*required, *(key for key in optional if key in pack.files)]
             return {key: _read_array(path, pack, key) for key in wanted}
 
 
 def names_in(path: Path) -> list[str]:
-    """Names of the arrays of a sound .npz file."""
+    """Return the names of the arrays of a valid .npz file."""
     with np.load(path, allow_pickle=False) as pack:
         return list(pack.files)
 
 
 def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
-    """Write arrays to an .npz file, or leave an older file as it was.
+    """Write arrays to an .npz file atomically; on failure an existing file stays unchanged.
 
     Raises:
         UserError: the file cannot be written.
     """
     buffer = io.BytesIO()
-    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # taken for savez's own keywords
+    np.savez(buffer, **arrays)  # type: ignore[arg-type]  # mypy takes them for savez's own keywords
     write_atomically(path, buffer.getvalue())
 
 
@@ -76,8 +77,8 @@ def _read_array(path: Path, pack: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
     except _UNREADABLE as error:
         if "allow_pickle" in str(error):
             raise UserError(
-                f"{key} in {path} is an array of Python objects, which is not read because unpickling can "
-                "run code; save it with a numeric dtype and equal lengths."
+                f"{key} in {path} is an array of Python objects, and unpickling could run arbitrary code; "
+                "save it with a numeric dtype and rows of equal length."
             ) from error
         raise UserError(f"{key} in {path} is truncated or damaged; write or copy the file again.") from error
     if not isinstance(array, np.ndarray):

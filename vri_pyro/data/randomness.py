@@ -1,7 +1,7 @@
-"""Seeded random numbers that stay the same over NumPy's versions.
+"""Seeded random numbers that are reproducible across NumPy versions.
 
-Everything is derived from ``Generator.random``, the plain doubles of the bit stream: NumPy keeps the stream
-of PCG64 fixed, but not how ``choice``, ``shuffle`` and the like use it.
+All draws use ``Generator.random``. NumPy guarantees a stable bit stream for PCG64, but not a stable implementation of
+``choice``, ``shuffle`` and similar methods.
 """
 
 from __future__ import annotations
@@ -14,38 +14,37 @@ from vri_pyro.utils.errors import UserError
 
 
 def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:
-    """A generator whose stream depends on the seed and the purpose alone.
+    """Return a random generator that is determined by a seed and a purpose.
 
-    Streams of different purposes are independent, so drawing more for one never moves another.
+    Generators with different purposes are independent, so additional draws from one do not affect another.
 
     Args:
         seed: the run's seed, at least 0.
-        purpose: what the numbers are for, such as ``"noise"`` or ``"noisy batches", epoch``; integers
-            are at least 0.
+        purpose: the use of the numbers, such as ``"noise"`` or ``"noisy batches", epoch``; integers are at least 0.
 
     Raises:
         UserError: the seed is negative.
     """
     if seed < 0:
-        raise UserError(f"The seed is {seed}; give an integer of at least 0.")
+        raise UserError(f"The seed is {seed}; expected an integer >= 0.")
     words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
 
 
 def permutation(generator: np.random.Generator, n: int) -> np.ndarray:
-    """A random order of 0..n-1, int64 [n]."""
+    """Draw a random permutation of 0..n-1, int64 [n]."""
     return np.argsort(generator.random(n), kind="stable").astype(np.int64)
 
 
 def categorical(generator: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
-    """One draw from each row's categorical distribution, by inversion.
+    """Draw one outcome from the categorical distribution of each row, by inversion.
 
     Args:
-        generator: the source of one double a row.
+        generator: the random generator; one double is drawn per row.
         probabilities: [N, K], each row non-negative with a positive sum; rows are normalised.
 
     Returns:
-        int64 [N]; an outcome of probability zero is never drawn.
+        outcomes, int64 [N]; an outcome of probability zero is never drawn.
     """
     cumulative = np.cumsum(probabilities, axis=1, dtype=np.float64)
     cumulative /= cumulative[:, -1:]
@@ -53,13 +52,13 @@ def categorical(generator: np.random.Generator, probabilities: np.ndarray) -> np
 
 
 def beta(generator: np.random.Generator, a: float, b: float, count: int) -> np.ndarray:
-    """Draws from the beta distribution, by inversion: float64 [count].
+    """Draw from the beta distribution by inversion, float64 [count].
 
     Args:
-        generator: the source of one double a draw.
+        generator: the random generator; one double is used per draw.
         a, b: the distribution's parameters, above 0.
-        count: how many.
+        count: number of draws.
     """
-    from scipy.special import betaincinv  # slow to import, and few runs need it
+    from scipy.special import betaincinv  # slow to import, and rarely needed
 
     return betaincinv(a, b, generator.random(count))

@@ -1,4 +1,4 @@
-"""A data set that lives on the device, and the batches gathered and augmented there."""
+"""A data set held on the device, with batches gathered and augmented there."""
 
 from __future__ import annotations
 
@@ -17,11 +17,13 @@ from vri_pyro.data.randomness import generator_for
 
 
 class DeviceData(Examples):
-    """Inputs and labels held whole on one device, in their compact dtype; batches are converted on the fly.
+    """Inputs and labels held entirely on one device.
+
+    Inputs keep their compact dtype; each batch is converted to float32 when it is made.
 
     Args:
         x: inputs, uint8 or float32, images [N, H, W, C] or vectors [N, D].
-        y, device, mean, std, crop: see :class:`Examples`.
+        y, device, mean, std, crop: see :class:`~vri_pyro.data.examples.Examples`.
     """
 
     def __init__(
@@ -34,12 +36,12 @@ class DeviceData(Examples):
         crop: Augmentation = NoAugmentation(),
     ) -> None:
         super().__init__(x, y, device, mean, std, crop)
-        # A copy: later changes of the arrays must not reach the data, and read-only ones do no harm.
+        # torch.tensor copies: later changes of the array must not affect the data, and the array may be read-only.
         inputs = torch.tensor(np.ascontiguousarray(x), device=self.device)
         self._x = inputs.permute(0, 3, 1, 2).contiguous() if inputs.dim() == 4 else inputs
 
     def batch(self, indices: np.ndarray | Tensor) -> Batch:
-        """The examples at some positions, integers [B], on the device, cropped and standardised."""
+        """Return the batch of examples at the given positions, integers [B], cropped and standardised."""
         index = self._on_device(indices)
         return self._labelled([self._crop(self._x[index], generator_for(0))], index)
 

@@ -1,4 +1,4 @@
-"""Which training examples are noisy, clean and held out, as one saved and verified record."""
+"""The split of a training set into noisy, clean and validation examples, with saving and loading."""
 
 from __future__ import annotations
 
@@ -48,34 +48,35 @@ _LABELS_OF = {
 class Split:
     """Disjoint noisy, clean and validation parts of a training set, with their labels.
 
-    Indices are positions in the training set, int64; labels are int64, aligned with the indices.
+    Indices are positions in the training set, int64. Labels are int64, aligned with the indices.
 
     Attributes:
-        noisy_indices: examples whose labels are not trusted [N].
+        noisy_indices: the noisy set, examples with untrusted labels [N].
         clean_indices: the clean set (the meta-data) [M]; may be empty.
-        validation_indices: clean examples held out to choose an epoch [V]; may be empty.
-        given_labels: the possibly wrong labels of the noisy part [N].
-        true_labels: the true labels of the noisy part [N], where they are known; -1 for examples of no class.
+        validation_indices: the validation set, for the choice of the best epoch [V]; may be empty.
+        given_labels: the possibly wrong labels of the noisy set [N].
+        true_labels: the true labels of the noisy set [N], -1 for examples of no class; None if unknown.
         clean_labels: the true labels of the clean set [M].
-        validation_labels: the labels of the validation set [V], true ones unless it was held out of the noisy part.
-        noise: the recipe of the noise, or ``"observed"`` where the data came with it.
-        nominal_rate: the expected share of wrong labels among the noisy part, before validation examples were held
-            out of it; nan when unknown.
-        transition: the noise's nominal matrix, float64 [K, K], where there is one.
-        num_train: size of the training set that the indices refer to.
+        validation_labels: the labels of the validation set [V]: true labels, or given labels if the validation set was
+            held out of the noisy set.
+        noise: the noise recipe, or ``"observed"`` if the labels of the data were used as given.
+        nominal_rate: the expected share of wrong labels in the noisy set, before validation examples were held out of
+            it; nan if unknown.
+        transition: the noise's nominal transition matrix, float64 [K, K]; None if unknown.
+        num_train: size of the training set to which the indices refer.
         num_classes: number of classes K.
-        seed: the seed that everything was drawn from.
-        replaced_indices: examples of the noisy part, or of a validation set held out of it, whose image was replaced
-            by one of another data set [R], if any.
-        replaced_images: what they show now [R, H, W, C].
-        validation_from: the part that the validation set was held out of, ``"clean"`` or ``"noisy"``.
-        verified: whether the labels that clean ones are drawn from are known to be right; see
+        seed: the seed of the split and the noise.
+        replaced_indices: examples whose image was replaced by an image of another data set [R], in the noisy set or in
+            a validation set held out of it; None if the noise replaces no images.
+        replaced_images: the replacement images [R, H, W, C].
+        validation_from: the part from which the validation set was held out, ``"clean"`` or ``"noisy"``.
+        verified: whether the labels from which the clean set was drawn are known to be correct; see
             :attr:`~vri_pyro.data.arrays.Arrays.truth_known`.
         listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
 
     Raises:
-        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy part is empty, or a
-            replaced example has a class.
+        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, or a
+            replaced example has a true class.
     """
 
     noisy_indices: np.ndarray
@@ -98,7 +99,7 @@ class Split:
     listing: str | None = None
 
     def __post_init__(self) -> None:
-        """Verify the record, and keep its arrays as int64."""
+        """Validate the split and convert its indices and labels to int64."""
         parts = ("noisy_indices", "clean_indices", "validation_indices")
         for name in parts:
             object.__setattr__(self, name, check_indices(name, getattr(self, name), self.num_train))
@@ -113,7 +114,7 @@ class Split:
                 checked = check_labels(name, labels, count, self.num_classes, may_be_none=name == "true_labels")
                 object.__setattr__(self, name, checked)
         if self.validation_from not in ("clean", "noisy"):
-            raise UserError(f"validation_from is {self.validation_from!r}; give 'clean' or 'noisy'.")
+            raise UserError(f"validation_from is {self.validation_from!r}; expected 'clean' or 'noisy'.")
         self._check_replaced()
         if self.transition is not None:
             check_transition("transition", self.transition, self.num_classes)
@@ -121,63 +122,71 @@ class Split:
     def _check_replaced(self) -> None:
         if self.replaced_indices is None or self.replaced_images is None:
             if self.replaced_indices is not None or self.replaced_images is not None:
-                raise UserError("Of replaced_indices and replaced_images one is missing; save the split anew.")
+                raise UserError("Only one of replaced_indices and replaced_images is given; expected both or neither.")
             return
         indices = check_indices("replaced_indices", self.replaced_indices, self.num_train)
         images = check_array("replaced_images", self.replaced_images) if len(indices) else self.replaced_images
         if len(images) != len(indices):
             raise UserError(
-                f"There are {len(images)} replaced_images for {len(indices)} replaced_indices; give as many."
+                f"There are {len(images)} replaced_images for {len(indices)} replaced_indices; "
+                "expected one image per index."
             )
         untrusted = self.noisy_indices
         if self.validation_from == "noisy":
             untrusted = np.concatenate([untrusted, self.validation_indices])
         if strangers := np.setdiff1d(indices, untrusted).tolist():
-            raise UserError(f"Replaced example {strangers[0]} is not in the noisy part; replace no other images.")
+            raise UserError(
+                f"The replaced example {strangers[0]} is not in the noisy set; only noisy examples can be replaced."
+            )
         if self.true_labels is None or (self.true_labels[np.isin(self.noisy_indices, indices)] != NO_CLASS).any():
-            raise UserError("A replaced example has a true label, but its image is of no class; give it -1.")
+            raise UserError(
+                "The true label of a replaced example is not -1; set it to -1, since its image has no class."
+            )
         object.__setattr__(self, "replaced_indices", indices)
         object.__setattr__(self, "replaced_images", images)
 
     def inputs(self, x_train: Inputs) -> Inputs:
-        """The training inputs as the run sees them: with the replaced images, in a copy where there are some."""
+        """Return the training inputs of a run: ``x_train`` itself, or a copy with the replaced images."""
         if self.replaced_indices is None or self.replaced_images is None or len(self.replaced_indices) == 0:
             return x_train
         if isinstance(x_train, Streamed):
-            raise UserError("The split has replaced images, but the data's are streamed; take data in memory.")
+            raise UserError("The split has replaced images but the data are streamed; use data in memory.")
         replaced = x_train.copy()
         replaced[self.replaced_indices] = self.replaced_images
         return replaced
 
     @property
     def held_out(self) -> np.ndarray:
-        """The validation examples whose labels are taken for right, int64; none where they are of the noisy part."""
+        """Validation examples with trusted labels, int64; empty if validation was held out of the noisy set."""
         return self.validation_indices if self.validation_from == "clean" else self.validation_indices[:0]
 
     @property
     def frequencies(self) -> np.ndarray | None:
-        """The noise as it came out, see :func:`transition_frequencies`, [K, K]; None where the truth is unknown."""
+        """The realised transition frequencies, float64 [K, K]; None if the true labels are unknown.
+
+        See :func:`~vri_pyro.data.noise.transition_counts.transition_frequencies`.
+        """
         if self.true_labels is None:
             return None
         return transition_frequencies(self.true_labels, self.given_labels, self.num_classes)
 
     @property
     def caveat(self) -> str | None:
-        """What to say before anything is judged by labels that are taken for right, where nobody has verified them."""
+        """A warning for reports if the clean or true labels are unverified; None if they are verified."""
         if self.verified:
             return None
-        told = []
+        warnings = []
         if len(self.clean_indices) or len(self.held_out):
-            told.append(
-                "The labels that are taken for clean were drawn from labels that nobody has verified, and some of them "
-                "may be wrong too: have a few checked, and give them as a clean part."
+            warnings.append(
+                "The clean labels were drawn from unverified labels, so some of them may be wrong: verify the labels "
+                "of some examples and provide them as a clean set."
             )
         if self.true_labels is not None:
-            told.append("What is called the truth are the labels before noise was injected, which nobody has verified.")
-        return " ".join(told) or None
+            warnings.append("The true labels are the labels before noise injection, which are unverified.")
+        return " ".join(warnings) or None
 
     def labels(self, y_train: np.ndarray) -> np.ndarray:
-        """The training labels that a run may see, int64 [num_train]; outside the three parts those of the data."""
+        """Return the training labels of a run, int64 [num_train]; examples outside the parts keep ``y_train``."""
         labels = y_train.copy()
         labels[self.noisy_indices] = self.given_labels
         labels[self.clean_indices] = self.clean_labels
@@ -186,16 +195,16 @@ class Split:
 
     @property
     def open_set_rate(self) -> float:
-        """The share of the noisy part that belongs to none of the classes; nan when the truth is unknown."""
+        """The share of the noisy set that belongs to none of the classes; nan if the true labels are unknown."""
         return float("nan") if self.true_labels is None else float((self.true_labels == NO_CLASS).mean())
 
     @property
     def realised_rate(self) -> float:
-        """The share of wrong labels in the noisy part; nan when the truth is unknown."""
+        """The share of wrong labels in the noisy set; nan if the true labels are unknown."""
         return float("nan") if self.true_labels is None else float((self.given_labels != self.true_labels).mean())
 
     def summary(self) -> dict[str, int | float]:
-        """Sizes and rates as plain numbers, for a log or a table."""
+        """Return sizes and rates as plain numbers, for a log or a table."""
         return {
             "noisy": len(self.noisy_indices),
             "clean": len(self.clean_indices),
@@ -208,10 +217,13 @@ class Split:
         }
 
     def of(self, arrays: Arrays) -> Split:
-        """This split, of these data; one that was made before it was known that nobody has verified them says so now.
+        """Return this split for the given data, marked as unverified if the data are unverified.
+
+        A split that was saved as verified loses that mark if the data are declared unverified. If no noise was
+        injected, its true labels, transition matrix and nominal rate are removed as well, since they are unknown.
 
         Raises:
-            UserError: it was made from other data; see :meth:`check_fits`.
+            UserError: the split was made from other data; see :meth:`check_fits`.
         """
         self.check_fits(arrays)
         if arrays.truth_known or not self.verified:
@@ -221,11 +233,11 @@ class Split:
         return replace(self, verified=False, true_labels=None, transition=None, noise=OBSERVED, nominal_rate=math.nan)
 
     def check_fits(self, arrays: Arrays) -> None:
-        """Refuse a split that was made from other data, as far as sizes and labels can tell.
+        """Raise if sizes, labels or image lists show that the split was made from other data.
 
         Raises:
-            UserError: sizes, or shape or dtype of replaced images, differ, or a label is not the one that the data have
-                at its place.
+            UserError: the sizes, the list of images, or the shape or dtype of the replaced images differ, or a label
+                differs from the label in the data.
         """
         for name, own, theirs in (
             ("training examples", self.num_train, len(arrays.y_train)),
@@ -237,8 +249,8 @@ class Split:
                 )
         if self.listing is not None and self.listing != arrays.listing:
             raise UserError(
-                "The split is of another list of training images: one was added, moved, renamed or taken away, or "
-                "their order is another; bring the list back, or make a split from these data."
+                "The split is for a different list of training images: an image was added, moved, renamed or removed, "
+                "or the order changed; restore the list or make a split from these data."
             )
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
         if self.replaced_images is not None:
@@ -253,19 +265,19 @@ class Split:
             if labels is None or (name == "validation_labels" and self.validation_from == "noisy"):
                 continue
             if not np.array_equal(labels, truth[getattr(self, _LABELS_OF[name])]):
-                raise UserError(f"The split's {name} are not those of the data; make a split from these data.")
+                raise UserError(f"The split's {name} differ from the labels of the data; make a split from these data.")
 
     def save(self, path: str | Path) -> None:
-        """Write the record to an .npz file, replacing a file of that name at once or not at all."""
+        """Save the split to an .npz file, atomically replacing an existing file."""
         values = {field.name: getattr(self, field.name) for field in fields(self)}
         write_npz(Path(path), {name: np.asarray(value) for name, value in values.items() if value is not None})
 
     @classmethod
     def load(cls, path: str | Path) -> Split:
-        """Read and verify a record that :meth:`save` wrote.
+        """Load and validate a split saved by :meth:`save`.
 
         Raises:
-            UserError: the file is missing or damaged, or its contents are no sound split.
+            UserError: the file is missing or damaged, or does not contain a valid split.
         """
         required = [field.name for field in fields(cls) if field.name not in _OPTIONAL]
         arrays = read_npz(Path(path), required, _OPTIONAL)
@@ -280,8 +292,8 @@ class Split:
 
 def _scalar[T: (str, int, float, bool)](name: str, value: np.ndarray, kind: type[T]) -> T:
     if value.shape != ():
-        raise UserError(f"{name} has shape {value.shape} instead of being a single value; save the split anew.")
+        raise UserError(f"{name} has shape {value.shape}; expected a single value; save the split again.")
     try:
         return kind(value.item())
     except ValueError as error:
-        raise UserError(f"{name} is {value.item()!r}; save the split anew.") from error
+        raise UserError(f"{name} is {value.item()!r}; expected a value of type {kind.__name__}.") from error

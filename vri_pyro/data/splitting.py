@@ -1,4 +1,4 @@
-"""Making a split: one seed, disjoint by construction, the noise injected last."""
+"""Splitting a training set into noisy, clean and validation parts, and injecting noise."""
 
 from __future__ import annotations
 
@@ -26,46 +26,45 @@ def make_split(
     clean_size: int | None = None,
     validation_from: Literal["clean", "noisy"] = "clean",
 ) -> Split:
-    """Split a training set into a noisy part, a clean set and a validation set.
+    """Split a training set into a noisy set, a clean set and a validation set.
 
-    The clean set, and a validation set of trusted labels, are drawn first; noise is injected afterwards, into the
-    rest only. For one seed the validation set does not depend on the clean set's size, and by ``clean_per_class``
-    a larger clean set contains the smaller ones. What the data know decides which labels are what:
+    The clean set and, by default, the validation set are drawn first. Noise is then injected into the remaining
+    examples only. For a fixed seed, the validation set does not depend on the size of the clean set, and with
+    ``clean_per_class`` a larger clean set contains the smaller ones. The source of the labels depends on the data:
 
-    * ``y_train`` alone: it is taken for the truth, and ``noise`` is injected into the noisy part. If it is not
-      verified, the truth is unknown unless noise is injected.
-    * with ``y_train_clean``: ``y_train`` holds the observed noisy labels, and clean and validation labels
-      come from ``y_train_clean``. ``noise`` must be :class:`NoNoise`.
-    * with ``clean_indices``: validation and clean set are drawn from them, the noisy part is drawn from all
-      other examples. Their true labels are unknown, unless noise is injected, for which ``y_train`` is
-      taken for the truth. With ``validation_indices`` too, those are the validation set, whole.
+    * ``y_train`` alone: its labels are treated as true labels, and ``noise`` is injected into the noisy set. If they
+      are not verified and no noise is injected, the true labels are unknown.
+    * with ``y_train_clean``: ``y_train`` holds the observed noisy labels; clean and validation labels come from
+      ``y_train_clean``. ``noise`` must be :class:`~vri_pyro.data.noise.no_noise.NoNoise`.
+    * with ``clean_indices``: the validation and clean sets are drawn from these examples, and the noisy set from all
+      others. The true labels of the noisy set are unknown, unless noise is injected; then its ``y_train`` labels are
+      treated as true labels. If ``validation_indices`` are given, they are the whole validation set.
 
-    Examples of no class (true label -1) are neither clean nor held out; in the noisy part they get labels drawn
-    uniformly from all classes, and ``noise`` acts on the others.
+    Examples of no class (true label -1) are never drawn for the clean set, nor for a validation set of trusted labels.
+    In the noisy set they get labels drawn uniformly from all classes, and ``noise`` is applied to the other examples.
 
     Args:
         arrays: the data set.
-        noise: the recipe of the noise to inject.
-        clean_per_class: clean examples a class; 0 for no clean set; None, with ``clean_indices`` only, takes all that
-            the validation set leaves.
-        validation_per_class: held-out examples a class, at least 0.
-        noisy_size: number of noisy examples, drawn at random; None takes all.
+        noise: the noise recipe to inject.
+        clean_per_class: number of clean examples per class; 0 for no clean set. None, allowed only with
+            ``clean_indices``, uses all trusted examples that remain after validation.
+        validation_per_class: number of validation examples per class, at least 0.
+        noisy_size: number of noisy examples, drawn at random; None uses all.
         seed: the seed of the split and the noise.
-        clean_size: size of a clean set with the trusted examples' classes in proportion, by largest remainders, which
-            takes the place of ``clean_per_class``.
-        validation_from: what the validation set is held out of. From "noisy", after the noise: its labels may be as
-            wrong as those of the rest, and are balanced as given.
+        clean_size: size of a stratified clean set, which overrides ``clean_per_class``. The classes have the
+            proportions of the trusted examples, rounded by largest remainders.
+        validation_from: the part from which the validation set is held out. With "noisy" it is drawn after noise
+            injection, balanced by given label, and its labels are as noisy as those of the noisy set.
 
     Returns:
-        The verified split; the indices of each part ascend.
+        The validated split, with ascending indices in each part.
 
     Raises:
-        UserError: a number is impossible, a class has fewer examples than asked for, a part would be
-            empty, or noise is to be injected into labels that are noisy already.
+        UserError: a size is invalid, a class has too few examples, a part would be empty, or noise would be injected
+            into labels that are already noisy.
 
     Warns:
-        UserWarning: the trusted examples miss a class, so that the clean set does too, or noise is injected into labels
-            that nobody has verified.
+        UserWarning: the clean set has no examples of some class, or noise is injected into unverified labels.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from)
     truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
@@ -112,27 +111,32 @@ def make_split(
 
 
 def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> NoisyLabels:
-    """Corrupt the labels of a part of a training set, as a split of that seed does.
+    """Inject noise into the labels of a part of a training set.
+
+    :func:`make_split` calls this function; the same seed gives the same labels.
 
     Args:
-        noise: the recipe.
-        arrays: the data set, whose ``y_train`` is taken for the truth. Its examples of no class get labels drawn
-            uniformly from all classes; the recipe acts on the others.
+        noise: the noise recipe.
+        arrays: the data set. The labels in ``y_train`` are treated as true labels. Examples of no class get labels
+            drawn uniformly from all classes; the recipe is applied to the other examples.
         part: positions of the part's examples, int64 [N].
-        seed: the seed.
+        seed: the seed of the noise.
+
+    Raises:
+        UserError: no example of the part belongs to a class, or the recipe cannot be applied.
 
     Warns:
-        UserWarning: those labels are as somebody gave them, and some may be wrong before.
+        UserWarning: the labels are observed ones, so some may be wrong before noise injection.
     """
     if arrays.observed:
         warnings.warn(
-            f"{noise!r} is injected on top of labels that nobody has verified; NoNoise leaves them as they are",
+            f"{noise!r} is injected into unverified labels; use NoNoise to keep them unchanged",
             stacklevel=2,
         )
     labels = arrays.y_train[part]
     inside = np.flatnonzero(labels != NO_CLASS)
     if len(inside) == 0:
-        raise UserError("No example of the noisy part belongs to a class; take more of them.")
+        raise UserError("No example of the noisy set belongs to a class; increase noisy_size.")
     members = part[inside]
     recipe = noise.for_part(members, len(arrays.y_train))
     made = recipe.apply(
@@ -140,7 +144,7 @@ def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> No
     )
     if len(inside) == len(part):
         return made
-    # A stream of their own, so that the labels of the others do not depend on how many there are.
+    # A separate stream, so that the number of examples of no class does not affect the labels of the others.
     given = (generator_for(seed, "open-set labels").random(len(part)) * arrays.num_classes).astype(np.int64)
     given[inside] = made.labels
     true = labels.copy()
@@ -160,30 +164,32 @@ def _check_request(
 ) -> None:
     if arrays.y_train_clean is not None and not isinstance(noise, NoNoise):
         raise UserError(
-            f"The data hold y_train_clean, so y_train is noisy already, but {noise!r} is to be injected; "
-            "take NoNoise, or drop y_train_clean."
+            f"y_train is already noisy, since the data have y_train_clean, but {noise!r} would inject more noise; "
+            "use NoNoise or remove y_train_clean."
         )
     if clean_size is not None and clean_size < 1:
-        raise UserError(f"clean_size is {clean_size}; give at least 1, or clean_per_class 0 for no clean set.")
+        raise UserError(
+            f"clean_size is {clean_size}; expected a value >= 1; set clean_per_class to 0 for no clean set."
+        )
     if clean_per_class is None and clean_size is None and arrays.clean_indices is None:
-        raise UserError("clean_per_class is not set and the data name no clean_indices; say how many to take.")
+        raise UserError("clean_per_class is not set and the data have no clean_indices; set clean_per_class.")
     if clean_per_class is not None and clean_per_class < 0:
-        raise UserError(f"clean_per_class is {clean_per_class}; give 0 or more.")
+        raise UserError(f"clean_per_class is {clean_per_class}; expected a value >= 0.")
     if validation_per_class < 0:
-        raise UserError(f"validation_per_class is {validation_per_class}; give 0 or more.")
+        raise UserError(f"validation_per_class is {validation_per_class}; expected a value >= 0.")
     if noisy_size is not None and noisy_size < 1:
-        raise UserError(f"noisy_size is {noisy_size}; give 1 or more, or leave it out to take all.")
+        raise UserError(f"noisy_size is {noisy_size}; expected a value >= 1, or None to use all examples.")
     if arrays.clean_indices is not None and len(arrays.clean_indices) == 0:
-        raise UserError("clean_indices is empty; name at least one example whose label is trusted.")
+        raise UserError("clean_indices is empty; expected at least one example with a trusted label.")
     if arrays.clean_indices is not None and isinstance(noise, NoNoise) and (arrays.y_train == NO_CLASS).any():
         raise UserError(
-            "y_train holds -1 for examples of no class, but labels that training sees are classes; inject noise, or "
-            "give the observed labels as y_train and the true ones as y_train_clean."
+            "y_train contains -1 (examples of no class), which cannot be a training label; inject noise, or "
+            "use the observed labels as y_train and the true labels as y_train_clean."
         )
     if validation_from not in ("clean", "noisy"):
-        raise UserError(f"validation_from is {validation_from!r}; give 'clean' or 'noisy'.")
+        raise UserError(f"validation_from is {validation_from!r}; expected 'clean' or 'noisy'.")
     if validation_from == "noisy" and arrays.validation_indices is not None:
-        raise UserError("The data name their validation examples; leave validation_from at 'clean'.")
+        raise UserError("validation_from is 'noisy' but the data have validation_indices; set it to 'clean'.")
 
 
 def _draw_trusted(
@@ -195,7 +201,7 @@ def _draw_trusted(
     clean_size: int | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """The validation and the clean indices, each ascending."""
+    """Draw the validation and the clean indices, both ascending."""
     shuffled = trusted[permutation(generator_for(seed, "split"), len(trusted))]
     members = [shuffled[truth[shuffled] == label] for label in range(arrays.num_classes)]
     wanted = _clean_counts(members, clean_per_class, validation_per_class, clean_size)
@@ -209,8 +215,8 @@ def _draw_trusted(
     ]
     if not any(map(len, clean)) and clean_per_class != 0:
         raise UserError(
-            f"The {validation_per_class} validation examples a class leave none of the trusted ones for the "
-            "clean set; ask for fewer."
+            f"With {validation_per_class} validation examples per class, no trusted examples are left for the clean "
+            "set; reduce validation_per_class."
         )
     return np.sort(np.concatenate(validation)), np.sort(np.concatenate(clean))
 
@@ -218,17 +224,18 @@ def _draw_trusted(
 def _clean_counts(
     members: list[np.ndarray], clean_per_class: int | None, validation_per_class: int, clean_size: int | None
 ) -> list[int | None]:
-    """How many clean examples each class gives; None for all that are left."""
+    """Return the number of clean examples of each class; None for all that remain."""
     if clean_size is None:
         return [clean_per_class] * len(members)
     sizes = np.array([len(those) for those in members])
     left = np.maximum(sizes - validation_per_class, 0).sum()
     if clean_size > left:
         raise UserError(
-            f"clean_size is {clean_size} but {left} trusted examples are left after validation; ask for fewer."
+            f"clean_size is {clean_size} but only {left} trusted examples are left after validation; "
+            "reduce clean_size or validation_per_class."
         )
     counts, remainders = np.divmod(clean_size * sizes, sizes.sum())
-    # The largest remainders, the earlier class first where they are equal.
+    # Round by largest remainders; ties go to the earlier class.
     counts[np.argsort(-remainders, kind="stable")[: clean_size - counts.sum()]] += 1
     return counts.tolist()
 
@@ -236,8 +243,8 @@ def _clean_counts(
 def _check_enough(name: str, found: int, clean: int, validation: int) -> None:
     if found < clean + validation:
         raise UserError(
-            f"Class {name!r} has {found} examples to draw from, but {clean} clean and {validation} validation "
-            "examples are asked for; ask for fewer or provide more."
+            f"Class {name!r} has only {found} examples, but {clean} clean and {validation} validation examples "
+            "are required; reduce these numbers or add examples."
         )
 
 
@@ -245,8 +252,8 @@ def _warn_of_missing_classes(classes: tuple[str, ...], clean_labels: np.ndarray)
     for label, name in enumerate(classes):
         if label not in clean_labels:
             warnings.warn(
-                f"The clean set holds no example of class {name!r}, whose labels it therefore cannot help "
-                "to rectify; trust some examples of it.",
+                f"The clean set has no example of class {name!r}, so it cannot help to rectify the labels of this "
+                "class; add trusted examples of it.",
                 UserWarning,
                 stacklevel=3,
             )
@@ -254,17 +261,17 @@ def _warn_of_missing_classes(classes: tuple[str, ...], clean_labels: np.ndarray)
 
 def _draw_noisy(candidates: np.ndarray, size: int | None, seed: int) -> np.ndarray:
     if len(candidates) == 0:
-        raise UserError("No examples are left for the noisy part; take fewer clean and validation examples.")
+        raise UserError("No examples are left for the noisy set; use fewer clean and validation examples.")
     if size is None:
         return candidates
     if size > len(candidates):
-        raise UserError(f"noisy_size is {size} but only {len(candidates)} examples are left; ask for fewer.")
+        raise UserError(f"noisy_size is {size} but only {len(candidates)} examples are left; reduce noisy_size.")
     order = permutation(generator_for(seed, "noisy part"), len(candidates))
     return np.sort(candidates[order[:size]])
 
 
 def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> np.ndarray:
-    """Which noisy examples become the validation set, as many of each given label: bool [N]."""
+    """Choose the noisy examples to hold out for validation, balanced by given label: bool [N]."""
     order = permutation(generator_for(seed, "noisy validation"), len(given))
     held_out = np.zeros(len(given), dtype=bool)
     for label, name in enumerate(arrays.classes):
@@ -272,17 +279,19 @@ def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> n
         _check_enough(name, len(members), 0, per_class)
         held_out[members[:per_class]] = True
     if held_out.all():
-        raise UserError("The validation examples leave none for the noisy part; hold out fewer.")
+        raise UserError(
+            "The validation set uses all examples and leaves none for the noisy set; reduce validation_per_class."
+        )
     return held_out
 
 
 def _inject(arrays: Arrays, noise: LabelNoise, noisy: np.ndarray, seed: int) -> NoisyLabels | None:
-    """The corrupted labels of the noisy part, or None where the data come with their own noise."""
+    """Inject the noise into the noisy set; return None if the observed labels are used as they are."""
     return None if arrays.observed and isinstance(noise, NoNoise) else inject(noise, arrays, noisy, seed)
 
 
 def _described(arrays: Arrays, noise: LabelNoise, injected: NoisyLabels | None) -> str:
-    """What the record says about the noise."""
+    """Describe the noise, for the saved split."""
     if injected is None:
         return OBSERVED
     return f"{noise!r}, uniform labels for examples of no class" if (arrays.y_train == NO_CLASS).any() else repr(noise)

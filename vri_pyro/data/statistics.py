@@ -1,4 +1,4 @@
-"""Mean and standard deviation of the inputs, for standardising them."""
+"""Mean and standard deviation of the inputs, for standardisation."""
 
 from __future__ import annotations
 
@@ -6,21 +6,21 @@ import numpy as np
 
 from vri_pyro.data.streamed import Inputs, Streamed
 
-# Reading a million images for six numbers would take an hour; their standard errors are below 0.01 with these.
+# Reading a million images for six numbers would take an hour. With this sample their standard errors are below 0.01.
 _STREAMED_SAMPLE = 2048
 
 
 def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
-    """Mean and standard deviation, per channel for images and per dimension for vectors.
+    """Compute the mean and standard deviation, per channel for images and per dimension for vectors.
 
     Args:
-        x: images [N, H, W, C] or vectors [N, D], uint8 or float32. Of streamed images, 2,048 evenly spaced ones
-            are read.
-        chunk_size: examples converted to float64 at a time; the whole set is never copied.
+        x: images [N, H, W, C] or vectors [N, D], uint8 or float32. If the images are streamed, 2,048 evenly spaced
+            images are read.
+        chunk_size: number of examples converted to float64 at a time, to avoid a copy of the whole set.
 
     Returns:
-        mean and std, float32 [C] or [D], in the units of x, after division by 255 where x is uint8.
-        The std of a constant channel is exactly 0.
+        mean and std, float32 [C] or [D], in the units of x; divided by 255 if x is uint8. The std of a constant channel
+        is exactly 0.
     """
     if isinstance(x, Streamed):
         x = x[np.unique(np.linspace(0, len(x) - 1, _STREAMED_SAMPLE).astype(np.int64))]
@@ -29,7 +29,7 @@ def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndar
     count = x.size // x.shape[-1]
     chunks = range(0, len(x), chunk_size)
     mean = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count
-    # A second pass, because the difference of the mean square and the squared mean cancels.
+    # A second pass avoids the cancellation in E[x²] - E[x]².
     squares = sum(np.square(x[i : i + chunk_size] - mean).sum(axis=axes) for i in chunks)
     std = np.sqrt(squares / count)
     std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 0.0

@@ -1,4 +1,4 @@
-"""Images that stay where they are and are read when they are needed."""
+"""Streamed images, which stay on disk and are read on demand."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ from vri_pyro.utils.errors import UserError
 
 
 class Streamed(ABC):
-    """A set of images too large for memory; stands where an array of images [N, H, W, C] would.
+    """Base class of image sets too large for memory, used in place of an array of images [N, H, W, C].
 
-    Indexing with a slice or an array of positions reads those images into memory, and nothing else does. Subclasses
-    must be picklable, since the loader's worker processes get a copy, and reading must not change them.
+    Only :meth:`read` and indexing with a slice or an array of positions read images into memory. Subclasses must be
+    picklable, since every worker process of the loader gets a copy, and :meth:`read` must not change their state.
 
     Args:
         count: number of images N.
-        image_shape: (H, W, C), the shape that every image is brought to.
+        image_shape: (H, W, C), the common shape of all images after reading.
     """
 
     dtype = np.dtype(np.uint8)
@@ -25,12 +25,12 @@ class Streamed(ABC):
 
     def __init__(self, count: int, image_shape: tuple[int, int, int]) -> None:
         if count < 1:
-            raise UserError("There are no images; give at least one.")
+            raise UserError("There are no images; expected at least one.")
         self.shape = (count, *image_shape)
 
     @abstractmethod
     def read(self, index: int) -> np.ndarray:
-        """One image, uint8 [H, W, C].
+        """Read one image, uint8 [H, W, C].
 
         Raises:
             UserError: the image is missing or damaged; the message names it.
@@ -38,10 +38,10 @@ class Streamed(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """What a person would look an image up by, such as its path."""
+        """Return the name by which a user finds an image, such as its full path."""
 
     def listed(self, index: int) -> str:
-        """What the list that an image is on calls it, such as its path from the folder of the data."""
+        """Return the name of an image in its list, such as its path relative to the data folder."""
         return self.name(index)
 
     def __len__(self) -> int:
@@ -49,7 +49,7 @@ class Streamed(ABC):
         return self.shape[0]
 
     def __getitem__(self, which: slice | np.ndarray) -> np.ndarray:
-        """Read some images: uint8 [n, H, W, C]."""
+        """Read the images at a slice or an array of positions, uint8 [n, H, W, C]."""
         indices = range(*which.indices(len(self))) if isinstance(which, slice) else which.tolist()
         images = np.empty((len(indices), *self.shape[1:]), dtype=np.uint8)
         for position, index in enumerate(indices):
@@ -57,7 +57,7 @@ class Streamed(ABC):
         return images
 
     def part(self, indices: np.ndarray) -> Streamed:
-        """The images at some positions, int64 [n], still unread."""
+        """Return the images at the given positions, int64 [n], as a streamed set; no image is read."""
         return _Part(self, indices)
 
 
@@ -67,15 +67,15 @@ class _Part(Streamed):
         self._whole, self._indices = whole, indices
 
     def read(self, index: int) -> np.ndarray:
-        """One image; see :meth:`Streamed.read`."""
+        """See :meth:`Streamed.read`."""
         return self._whole.read(int(self._indices[index]))
 
     def name(self, index: int) -> str:
-        """Its name in the whole set."""
+        """Return the name of an image in the whole set."""
         return self._whole.name(int(self._indices[index]))
 
     def listed(self, index: int) -> str:
-        """As in the whole set."""
+        """Return the listed name of an image in the whole set."""
         return self._whole.listed(int(self._indices[index]))
 
 
@@ -83,5 +83,5 @@ Inputs = np.ndarray | Streamed
 
 
 def part_of(inputs: Inputs, indices: np.ndarray) -> Inputs:
-    """Some of the inputs: copied where they are in memory, unread where they are streamed."""
+    """Select the inputs at the given positions: a copy of inputs in memory, or a streamed set of streamed inputs."""
     return inputs.part(indices) if isinstance(inputs, Streamed) else inputs[indices]

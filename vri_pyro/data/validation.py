@@ -1,6 +1,6 @@
-"""The one place that checks arrays from outside: dtypes, ranks, finiteness, labels, indices.
+"""Validation of user arrays: dtypes, ranks, finiteness, labels and indices.
 
-Every function names the array in its message, and returns it in the form that the package expects.
+Every error message names the array. Functions that return the array convert it to the package's canonical form.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ import numpy as np
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.utils.errors import UserError
 
-# The label of an example that belongs to none of the classes: out of distribution, open-set noise.
+# The label of an example that belongs to none of the classes (out of distribution, open-set noise).
 NO_CLASS = -1
 _CHUNK = 4096
 _COLOUR_CHANNELS = (1, 3, 4)
@@ -21,14 +21,15 @@ def check_inputs(name: str, x: Inputs) -> Inputs:
 
     Args:
         name: the array's name in messages.
-        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating. Streamed images are right by
-            construction and pass unread.
+        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating. Streamed images are valid by
+            construction and are returned unread.
 
     Returns:
-        uint8 or float32 [N, H, W, C] or [N, D]; the same memory where nothing had to be converted.
+        uint8 or float32 [N, H, W, C] or [N, D]; shares memory with ``x`` unless a conversion is needed.
 
     Raises:
-        UserError: wrong type, dtype or rank, no examples, channels in front, or a value that is not finite.
+        UserError: the type, dtype or rank is wrong, there are no examples, the channels come first, or a value is not
+            finite.
     """
     if isinstance(x, Streamed):
         return x
@@ -38,11 +39,11 @@ def check_inputs(name: str, x: Inputs) -> Inputs:
 def check_array(name: str, x: np.ndarray) -> np.ndarray:
     """Check images or feature vectors in memory; see :func:`check_inputs`."""
     if not isinstance(x, np.ndarray):
-        raise UserError(f"{name} is a {type(x).__name__}; give a NumPy array.")
+        raise UserError(f"{name} is a {type(x).__name__}; expected a NumPy array.")
     if x.ndim not in (2, 3, 4):
-        raise UserError(f"{name} has shape {x.shape}; give images [N, H, W] or [N, H, W, C], or vectors [N, D].")
+        raise UserError(f"{name} has shape {x.shape}; expected images [N, H, W] or [N, H, W, C], or vectors [N, D].")
     if x.size == 0:
-        raise UserError(f"{name} is empty (shape {x.shape}); give at least one example.")
+        raise UserError(f"{name} is empty (shape {x.shape}); expected at least one example.")
     if x.dtype != np.uint8 and not np.issubdtype(x.dtype, np.floating):
         raise UserError(f"{name} has dtype {x.dtype}; convert it to uint8 (0 to 255) or float32.")
     if x.ndim == 4 and x.shape[3] not in _COLOUR_CHANNELS and x.shape[1] in _COLOUR_CHANNELS:
@@ -56,27 +57,27 @@ def check_array(name: str, x: np.ndarray) -> np.ndarray:
 
 
 def check_same_shape(name: str, x: Inputs, reference_name: str, reference: Inputs) -> None:
-    """Refuse two sets of inputs whose examples differ in shape or dtype."""
+    """Raise if the examples of two sets of inputs differ in shape or dtype."""
     if x.shape[1:] != reference.shape[1:]:
         raise UserError(
-            f"{name} has examples of shape {x.shape[1:]} but those of {reference_name} are "
-            f"{reference.shape[1:]}; give both the same shape."
+            f"{name} has examples of shape {x.shape[1:]} but {reference_name} has examples of shape "
+            f"{reference.shape[1:]}; convert both to the same shape."
         )
     if x.dtype != reference.dtype:
         raise UserError(
             f"{name} is {x.dtype} but {reference_name} is {reference.dtype}, so their scales would differ; "
-            "convert both in the same way."
+            "convert both to the same dtype."
         )
 
 
 def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
-    """Check the names of the classes: at least two, all different."""
+    """Check that there are at least two class names, all different."""
     names = tuple(str(name) for name in classes)
     if len(names) < 2:
         raise UserError(f"There are {len(names)} classes; classification needs at least two.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
-        raise UserError(f"The class name {twice!r} occurs more than once; give every class its own name.")
+        raise UserError(f"The class name {twice!r} occurs more than once; class names must be unique.")
     return names
 
 
@@ -86,19 +87,19 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int, ma
     Args:
         name: the array's name in messages.
         labels: integers [count] in 0..num_classes-1, of any integer dtype.
-        count: how many labels there must be.
+        count: the expected number of labels.
         num_classes: number of classes K.
-        may_be_none: whether :data:`NO_CLASS` is a label too.
+        may_be_none: whether :data:`NO_CLASS` is allowed too.
 
     Returns:
-        int64 [count].
+        the labels, int64 [count].
 
     Raises:
-        UserError: no integers, not one label an example, or a label outside 0..num_classes-1.
+        UserError: the labels are not integers, their number is wrong, or a label is out of range.
     """
     _check_integers(name, labels, "convert class numbers 0 to K-1 with .astype('int64')")
     if len(labels) != count:
-        raise UserError(f"{name} has {len(labels)} labels for {count} examples; give one label an example.")
+        raise UserError(f"{name} has {len(labels)} labels for {count} examples; expected one label per example.")
     remedy = f"labels are 0 to {num_classes - 1}"
     first = NO_CLASS if may_be_none else 0
     _check_range(name, labels, first, num_classes, f"{remedy}, or -1 for none of them" if may_be_none else remedy)
@@ -106,44 +107,47 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int, ma
 
 
 def check_indices(name: str, indices: np.ndarray, count: int) -> np.ndarray:
-    """Check indices into the training set: integers, in 0..count-1, each at most once; returns int64 [n]."""
-    _check_integers(name, indices, "give positions in the training set (numpy.flatnonzero of a mask)")
+    """Check that indices into the training set are unique integers in 0..count-1; return them as int64 [n]."""
+    _check_integers(name, indices, "use positions in the training set (numpy.flatnonzero of a mask)")
     _check_range(name, indices, 0, count, f"the training set has {count} examples, numbered from 0")
     values, counts = np.unique(indices, return_counts=True)
     if len(values) < len(indices):
-        raise UserError(f"{name} holds index {values[counts > 1][0]} more than once; give each index once.")
+        raise UserError(f"{name} contains index {values[counts > 1][0]} more than once; remove the duplicates.")
     return indices.astype(np.int64)
 
 
 def check_disjoint(name: str, indices: np.ndarray, other_name: str, other: np.ndarray) -> None:
-    """Refuse two index sets that share an example."""
+    """Raise if two index sets share an example."""
     shared = np.intersect1d(indices, other)
     if len(shared) > 0:
         raise UserError(
-            f"{name} and {other_name} share {len(shared)} examples, the first of them index {shared[0]}; "
+            f"{name} and {other_name} share {len(shared)} examples, the first at index {shared[0]}; "
             "make the sets disjoint."
         )
 
 
 def check_transition(name: str, transition: np.ndarray, num_classes: int) -> None:
-    """Refuse a matrix that is not [K, K] with rows that are distributions."""
+    """Raise if a matrix is not a transition matrix [K, K] with probability distributions as rows."""
     if transition.shape != (num_classes, num_classes) or transition.dtype.kind != "f":
         raise UserError(
             f"{name} has shape {transition.shape} and dtype {transition.dtype}; "
-            f"give a floating matrix [{num_classes}, {num_classes}]."
+            f"expected a floating matrix [{num_classes}, {num_classes}]."
         )
     sound = (transition >= 0).all(axis=1) & np.isclose(transition.sum(axis=1), 1.0)
     if not sound.all():
-        raise UserError(f"Row {int(sound.argmin())} of {name} is no distribution; make it sum to one.")
+        raise UserError(
+            f"Row {int(sound.argmin())} of {name} is not a distribution; "
+            "its entries must be non-negative and sum to one."
+        )
 
 
 def _check_integers(name: str, values: np.ndarray, remedy: str) -> None:
     if not isinstance(values, np.ndarray):
-        raise UserError(f"{name} is a {type(values).__name__}; give a NumPy array of integers.")
+        raise UserError(f"{name} is a {type(values).__name__}; expected a NumPy array of integers.")
     if values.ndim != 1:
-        raise UserError(f"{name} has shape {values.shape}; give one integer an example, in one dimension.")
+        raise UserError(f"{name} has shape {values.shape}; expected a one-dimensional array of integers.")
     if not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"{name} has dtype {values.dtype} where integers are needed; {remedy}.")
+        raise UserError(f"{name} has dtype {values.dtype} but must have an integer dtype; {remedy}.")
 
 
 def _check_range(name: str, values: np.ndarray, start: int, end: int, remedy: str) -> None:
@@ -156,7 +160,7 @@ def _check_range(name: str, values: np.ndarray, start: int, end: int, remedy: st
 def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
     with np.errstate(over="ignore"):
         converted = x.astype(np.float32, copy=False)
-    # In chunks: the mask of a whole image set would cost a quarter of its memory again.
+    # In chunks, because a mask of the whole set would need a quarter of its memory.
     for start in range(0, len(x), _CHUNK):
         finite = np.isfinite(converted[start : start + _CHUNK])
         if not finite.all():

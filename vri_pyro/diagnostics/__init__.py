@@ -1,4 +1,4 @@
-"""What a trained pair has learned, measured: its posterior and whether it is right, transitions, losses, gradients."""
+"""Diagnostics of a trained model and guide: posterior quality, collapse, calibration, transitions and gradients."""
 
 from vri_pyro.diagnostics.collapse import Collapse, collapse
 from vri_pyro.diagnostics.elbo_trained import elbo_trained

@@ -1,4 +1,4 @@
-"""Are the probabilities right? Calibration errors, proper scores and the reliability curve of predictions."""
+"""Calibration of predicted probabilities: calibration error, proper scores and the reliability curve."""
 
 from __future__ import annotations
 
@@ -17,16 +17,16 @@ from vri_pyro.utils.errors import UserError
 
 BINS = 15
 _TEMPERATURES = (1 / 20, 20.0)
-_LEAST = 1e-12  # of a probability, for its logarithm
+_LEAST = 1e-12  # probabilities are clamped to it before the logarithm
 
 
 class Reliability(NamedTuple):
-    """Predictions sorted into bins of equal width by their confidence, the probability of the predicted class.
+    """Reliability curve: predictions in bins of equal width by confidence, the probability of the predicted class.
 
     Attributes:
-        confidence: mean confidence in each bin, [bins]; not a number in an empty one.
-        accuracy: share of right predictions in each, [bins].
-        counts: predictions in each, int64 [bins].
+        confidence: mean confidence of each bin, [bins]; NaN for an empty bin.
+        accuracy: accuracy of each bin, [bins]; NaN for an empty bin.
+        counts: number of predictions in each bin, int64 [bins].
     """
 
     confidence: Tensor
@@ -35,15 +35,15 @@ class Reliability(NamedTuple):
 
 
 class Calibration(NamedTuple):
-    """How far probabilities can be taken at their word.
+    """Calibration measures of a classifier's predictions.
 
     Attributes:
-        accuracy: share of right predictions, from 0 to 1.
-        confidence: their mean confidence; above the accuracy, the classifier is overconfident.
-        ece: expected calibration error, from 0 to 1: |accuracy − confidence|, averaged over bins by their counts.
-        brier: Σ_k (p_k − [k = y])², averaged, from 0 to 2.
-        nll: −log p_y, averaged, in nats.
-        reliability: the curve behind ``ece``.
+        accuracy: share of correct predictions, from 0 to 1.
+        confidence: mean confidence. If it exceeds the accuracy, the classifier is overconfident.
+        ece: expected calibration error, from 0 to 1: mean of |accuracy − confidence| over bins, weighted by counts.
+        brier: Brier score, the mean of Σ_k (p_k − [k = y])², from 0 to 2.
+        nll: negative log-likelihood, the mean of −log p_y, in nats.
+        reliability: the reliability curve from which ``ece`` is computed.
     """
 
     accuracy: float
@@ -55,30 +55,30 @@ class Calibration(NamedTuple):
 
 
 def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Calibration:
-    """Calibration of predictions against true labels.
+    """Measure the calibration of predicted probabilities against true labels.
 
     Args:
-        probabilities: [N, K], rows that sum to one.
-        labels: the truth, int64 [N], at least one.
-        bins: of equal width from 0 to 1.
+        probabilities: predictions, [N, K]; rows sum to one.
+        labels: true labels, int64 [N], N >= 1.
+        bins: number of bins of equal width from 0 to 1.
 
     Raises:
-        UserError: there is nothing to judge by, shapes differ, or there is no bin.
+        UserError: there are no examples, the shapes do not match, or ``bins`` is below 1.
 
     Reference: Guo et al., On calibration of modern neural networks, ICML 2017, for ECE and the reliability curve;
-        Brier (1950) for the score that sums over classes.
+        Brier (1950) for the score, in the form that sums over classes.
     """
-    from torchmetrics import functional as metrics  # takes seconds, which no other command should wait for
+    from torchmetrics import functional as metrics  # slow to import
 
     if probabilities.dim() != 2 or labels.shape != probabilities.shape[:1] or len(labels) == 0:
         raise UserError(
             f"probabilities have shape {list(probabilities.shape)} and labels {list(labels.shape)}; "
-            "give [N, K] and [N], with at least one example"
+            "expected [N, K] and [N] with N >= 1"
         )
     if bins < 1:
-        raise UserError(f"bins is {bins}; give at least 1")
+        raise UserError(f"bins is {bins}; expected an integer >= 1")
     p = probabilities.double()
-    p = p / p.sum(-1, keepdim=True)  # torchmetrics takes anything a rounding above 1 for logits
+    p = p / p.sum(-1, keepdim=True)  # torchmetrics treats values above 1, even by rounding, as logits
     num_classes = p.shape[1]
     confidence, predicted = p.max(dim=-1)
     one_hot = F.one_hot(labels, num_classes).to(p)
@@ -87,7 +87,7 @@ def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Cali
     return Calibration(
         accuracy=float((predicted == labels).double().mean()),
         confidence=float(confidence.mean()),
-        # Not torchmetrics' error, which has a further bin for a confidence of exactly 1.
+        # torchmetrics' calibration error has an extra bin for a confidence of exactly 1.
         ece=float(((curve.accuracy - curve.confidence).abs() * curve.counts).nansum() / len(labels)),
         brier=float(squared),
         nll=float(F.nll_loss(p.clamp_min(_LEAST).log(), labels)),
@@ -104,16 +104,19 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
-    """The τ of softmax(logits / τ) whose logarithm is the likeliest under log τ ~ Normal(0, 1), from 1/20 to 20.
+    """Fit the temperature τ of softmax(logits / τ) by MAP estimation, between 1/20 and 20.
 
-    That prior counts for little but where the labels say next to nothing: a few examples all of which are right would
-    otherwise make the classifier certain of everything.
+    The prior is log τ ~ Normal(0, 1). It has little effect unless the labels carry little information: without it,
+    a few examples that are all predicted correctly would push τ to its lower bound.
 
     Args:
-        logits: of examples that training has not seen, [N, K], at least one.
-        labels: their true labels, int64 [N].
+        logits: logits of examples that were not used in training, [N, K], N >= 1.
+        labels: true labels of the examples, int64 [N].
 
-    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, without the prior.
+    Returns:
+        the temperature τ.
+
+    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, where no prior is used.
     """
     logits = logits.double()
 
@@ -127,15 +130,15 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
 
 @torch.no_grad()
 def prior_predictive(model: Callable[..., Any], output: ClassifierOutput, draws: int = 20) -> Tensor | None:
-    """E_{p(v|x)}[p(y | x, v)]: the given label's distribution before the label is seen.
+    """Estimate the prior predictive distribution of the given label, E_{p(v|x)}[p(y | x, v)].
 
     Args:
-        model: samples its latents and the categorical site ``y`` when it is given no labels.
-        output: the classifier's, of a batch.
-        draws: of the latents.
+        model: a Pyro model that samples its latents and the categorical site ``y`` if it is called without labels.
+        output: the classifier's output for a batch.
+        draws: number of draws of the latents.
 
     Returns:
-        [batch, K]; None where the model has no latent of an example, or no categorical site ``y``.
+        probabilities, [batch, K]. None if the model has no per-example latent or no categorical site ``y``.
     """
     total = torch.zeros_like(output.logits)
     for _ in range(draws):

@@ -1,4 +1,4 @@
-"""Whether a posterior collapsed: to a point, to its prior, or to something that does not look at the label."""
+"""Detect posterior collapse: to a point, to the prior, or to a posterior that ignores the label."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
 
-POINT_STD = 0.05  # mean standard deviation of q, on the scale of v, on which a sigmoid link acts over a few units
-PRIOR_KL = 0.05  # nats a datum
-LABEL_SHARE = 0.01  # of the variance of v under q
-ACTIVE_VARIANCE = 0.01  # of a unit's posterior mean over the data (Burda et al. 2016)
+POINT_STD = 0.05  # mean standard deviation of q, in units of v; a sigmoid link varies over a few units
+PRIOR_KL = 0.05  # nats per datum
+LABEL_SHARE = 0.01  # share of the variance of v under q
+ACTIVE_VARIANCE = 0.01  # variance of a unit's posterior mean over the data (Burda et al. 2016)
 _DRAWS = 200  # for moments without a closed form
 
 
 @dataclass(frozen=True)
 class Collapse:
-    """How one latent's posterior stands to a point, to its prior and to the label, averaged over data.
+    """Collapse measures of one latent's posterior, averaged over data.
 
     Attributes:
-        site: the latent.
-        posterior_std, prior_std: standard deviations of q and p, over data and dimensions.
-        variance_norm: ‖σ²‖ of q, the length of a datum's vector of variances (paper, fig. 4).
-        kl: KL[q ‖ p], nats a datum.
-        kl_per_dimension: the same by dimension, [K]; not a number where q or p is no diagonal normal.
-        shift: distance of q's mean from the prior's in the prior's standard deviations.
-        active_units: dimensions of which the posterior mean varies over data by more than :data:`ACTIVE_VARIANCE`.
-        label_share: share of the variance of v under q that the label explains, with input and label apart: E_x of
-            the variance of q's mean over all labels that x might have been given, over the variance of v in all.
+        site: name of the latent site.
+        posterior_std, prior_std: standard deviations of q and p, averaged over data and dimensions.
+        variance_norm: ‖σ²‖ of q, the norm of a datum's vector of variances (paper, fig. 4).
+        kl: KL[q ‖ p] in nats per datum.
+        kl_per_dimension: the KL of each dimension, [K]; NaN unless q and p are both diagonal normals.
+        shift: distance between the means of q and p, in standard deviations of p.
+        active_units: number of dimensions whose posterior mean has a variance above :data:`ACTIVE_VARIANCE` over data.
+        label_share: share of the variance of v under q that the label explains, when each input is paired with every
+            label: the variance of q's mean over labels, averaged over inputs, divided by the total variance of v.
     """
 
     site: str
@@ -51,7 +51,7 @@ class Collapse:
 
     @property
     def way(self) -> Literal["point", "prior", "label ignored"] | None:
-        """The first way to collapse that holds; None without any."""
+        """The first form of collapse that is detected; None if there is none."""
         if self.posterior_std < POINT_STD:
             return "point"
         if self.kl < PRIOR_KL:
@@ -60,21 +60,22 @@ class Collapse:
 
     @property
     def sound(self) -> bool:
-        """Whether none of the ways to collapse holds."""
+        """Whether no collapse is detected."""
         return self.way is None
 
     @property
     def verdict(self) -> str:
-        """One verdict, in words."""
+        """The finding and the measures behind it, as a phrase."""
         if self.way == "point":
             return f"collapsed to a point: its standard deviation is {self.posterior_std:.2g}, below {POINT_STD:g}"
         if self.way == "prior":
-            return f"collapsed to the prior: the KL is {self.kl:.2g} nats a datum, below {PRIOR_KL:g}"
+            return f"collapsed to the prior: the KL is {self.kl:.2g} nats per example, below {PRIOR_KL:g}"
         if self.way == "label ignored":
-            return f"ignores the label: it explains {self.label_share:.2%} of {self.site}, below {LABEL_SHARE:.0%}"
+            share = f"{self.label_share:.2%} of the variance of {self.site}"
+            return f"ignores the label: the label explains {share}, below {LABEL_SHARE:.0%}"
         return (
-            f"did not collapse: its standard deviation is {self.posterior_std:.2g}, the KL {self.kl:.2g} nats a datum, "
-            f"and the label explains {self.label_share:.0%} of {self.site}"
+            f"did not collapse: its standard deviation is {self.posterior_std:.2g}, the KL is {self.kl:.2g} nats per "
+            f"example, and the label explains {self.label_share:.0%} of the variance of {self.site}"
         )
 
 
@@ -82,17 +83,17 @@ class Collapse:
 def collapse(
     model: Callable[..., Any], guide: Callable[..., Any], batches: Iterable[tuple[ClassifierOutput, Tensor]]
 ) -> dict[str, Collapse]:
-    """Measure how far the posterior of each latent of a datum is from having collapsed.
+    """Measure posterior collapse for each per-example latent.
 
     Args:
-        model, guide: Pyro callables ``(output, y)``.
-        batches: what the classifier makes of examples, and their given labels, int64 [batch].
+        model, guide: Pyro callables with the arguments ``(output, y)``.
+        batches: pairs of the classifier's output and the given labels, int64 [batch].
 
     Returns:
-        by latent site in the plate over data.
+        the measures by name of the latent site, for the sites in the plate over data.
 
     Raises:
-        UserError: there are no batches.
+        UserError: there are no batches, or the model has no per-example latents.
     """
     elbo, found = RectificationELBO(), dict[str, list]()
     for output, y in batches:
@@ -101,11 +102,13 @@ def collapse(
         by_label = _by_label(guide, output, sites)
         for name in sites:
             q, p = terms.posterior[name], terms.prior[name]
-            kl = terms.kl[name].sum() / terms.plate_size * len(y)  # a plate that works on a subsample scales it up
+            kl = terms.kl[name].sum() / terms.plate_size * len(y)  # undo subsampling's scale
             parts = (*_moments(q), *_moments(p), _kl_per_dimension(q, p), kl[None], by_label[name])
             found.setdefault(name, []).append(parts)
     if not found:
-        raise UserError("there are no latents of examples to look at; give a pair that has some, and a batch")
+        raise UserError(
+            "there are no per-example latents to measure; use a model and guide with latents and at least one batch"
+        )
     return {
         name: _measured(name, *(torch.cat(parts).cpu() for parts in zip(*each, strict=True)))
         for name, each in found.items()
@@ -138,11 +141,11 @@ def _measured(
 
 
 def _moments(distribution: Any) -> tuple[Tensor, Tensor]:
-    """Means and variances, [batch, K]."""
+    """Means and variances, [batch, K] each."""
     try:
         mean, variance = distribution.mean, distribution.variance
     except NotImplementedError:
-        # Not sample((_DRAWS,)), in which Pyro's mixtures of normals confuse draws and examples.
+        # With sample((_DRAWS,)), Pyro's mixtures of normals mix up draws and examples.
         drawn = distribution.expand((_DRAWS, *distribution.batch_shape)).sample()
         mean, variance = drawn.mean(0), drawn.var(0)
     return _flat(mean, distribution), _flat(variance, distribution)
@@ -160,7 +163,7 @@ def _kl_per_dimension(q: Any, p: Any) -> Tensor:
 
 
 def _by_label(guide: Callable[..., Any], output: ClassifierOutput, sites: list[str]) -> dict[str, Tensor]:
-    """The posterior means of every example under every label, [batch, labels, K], by site."""
+    """Posterior means of each example paired with every label, [batch, labels, K], by site."""
     size, classes = output.logits.shape
     means: dict[str, list[Tensor]] = {name: [] for name in sites}
     for label in range(classes):

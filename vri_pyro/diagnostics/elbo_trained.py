@@ -1,4 +1,4 @@
-"""The guide that a model would have had, had it been trained on the ELBO: what a meta-learned one is compared with."""
+"""Train a copy of a guide on the ELBO, as a reference for a meta-learned guide."""
 
 from __future__ import annotations
 
@@ -20,17 +20,20 @@ def elbo_trained[G: nn.Module](
     lr: float = 3e-3,
     particles: int = 16,
 ) -> G:
-    """A copy of a guide, trained to maximise the ELBO with the model as it is.
+    """Train a copy of a guide to maximise the ELBO of a fixed model.
 
-    The step size falls to 0 along a cosine, so that what is left at the end is not the noise of the gradients.
+    Adam's learning rate follows a cosine schedule down to 0, so that gradient noise averages out by the last step.
 
     Args:
-        model: a Pyro callable; its parameters stay.
-        guide: a Pyro guide; it stays as it is, its copy is trained.
-        batches: draws the arguments of model and guide for a step.
-        steps: how many, of Adam.
-        lr: of the first.
-        particles: draws of the guide a step.
+        model: a Pyro model. Its parameters are not changed.
+        guide: a Pyro guide. It is copied and not changed.
+        batches: returns the arguments of model and guide for one step.
+        steps: number of Adam steps.
+        lr: initial learning rate.
+        particles: draws from the guide per step.
+
+    Returns:
+        the trained copy.
     """
     trained = copy.deepcopy(guide)
     optimizer = torch.optim.Adam(trained.parameters(), lr)
@@ -38,7 +41,7 @@ def elbo_trained[G: nn.Module](
     elbo = RectificationELBO(particles)
     for _ in range(steps):
         optimizer.zero_grad()
-        # An explicit list, because the model's parameters must not gather gradients.
+        # Without ``inputs``, the model's parameters would accumulate gradients.
         loss = elbo.terms(model, trained, *batches()).loss()
         loss.backward(inputs=list(trained.parameters()))
         optimizer.step()

@@ -1,4 +1,4 @@
-"""From a Pyro model and its guide to ArviZ: draws, predictions and densities as an xarray.DataTree."""
+"""Convert a Pyro model and guide to ArviZ: draws, predictions and densities as an xarray.DataTree."""
 
 from __future__ import annotations
 
@@ -43,50 +43,55 @@ def from_pyro_svi(
     data_plate: str | None = None,
     **kwargs: Any,
 ) -> DataTree:
-    """Draw from a guide and tell ArviZ what it is: the converter for Pyro's variational inference.
+    """Convert a Pyro model and guide to an ArviZ tree of draws, predictions and log densities.
 
-    Dimensions are named after the plates that a site is in, and after its event dimensions; a plate that works on a
-    subsample has that subsample's indices for coordinates, and works on the same one in every draw. Draws are written
-    in place: beside the result, memory is needed for one chunk. Pyro's random state moves on, and networks run as they
-    are: call their ``eval`` before, or every draw moves the running statistics of a batch normalisation.
+    Dimensions are named after the plates and the event dimensions of a site. A plate that subsamples uses
+    the same subsample in all draws, and its coordinates are the subsample's indices. Besides the result, memory is
+    needed for only one chunk of draws.
+
+    The call advances Pyro's random state. Networks run in their current mode: call ``eval()`` on them first, or every
+    draw updates the running statistics of batch normalisation.
 
     Args:
-        model, guide: Pyro callables of ``(*args, **kwargs)``. Sites that the model observes are data; for predictions
-            they are sampled instead, whatever values were given. An argument of theirs that is called like an option of
-            this function goes in by ``functools.partial``.
-        num_draws: from the guide, and from the prior.
-        chunk_size: how many draws to make in one pass of guide and model, in a plate left of theirs. One by one is slow
-            for large networks but right for any pair; more take a pair whose computations broadcast over a plate to
-            the left, as for an ELBO with vectorised particles, which is tried on the last draw of one chunk.
-        groups: what to compute, besides the data: any of :data:`GROUPS`.
-        dims: names of the dimensions that no plate names: those of a site's events, by site, and all of those of
-            constant data.
-        coords: coordinate values by dimension, in place of indices; of a plate that works on a subsample, those of the
-            subsample or of all.
-        constant_data: arrays to keep beside the observed data, by name.
-        data_plate: the plate over data, by which log p and log q are kept apart; when None, the outermost plate that
-            holds every observed site.
+        model, guide: Pyro callables with the arguments ``(*args, **kwargs)``. Sites that the model observes are data.
+            For predictions these sites are sampled and their given values are ignored. Use ``functools.partial`` for
+            an argument of model and guide that has the name of an option of this function.
+        num_draws: number of draws from the guide, and from the prior.
+        chunk_size: number of draws per pass of guide and model, vectorised in a plate to the left of their plates. 1
+            works for any model and guide but is slow for large networks. With more, all computations of both must
+            broadcast over a plate to the left, as for an ELBO with vectorised particles; this is checked on the last
+            draw of one chunk.
+        groups: groups to compute in addition to the data; any of :data:`GROUPS`.
+        dims: names of the dimensions that do not belong to a plate: event dimensions by site, and all dimensions of
+            constant data by array.
+        coords: coordinate values by dimension, in place of indices. For a plate that subsamples, give the values of
+            either the subsample or the full plate.
+        constant_data: arrays by name to store in the group ``constant_data``.
+        data_plate: name of the plate over data, for which log p and log q are computed per datum. When None, the
+            outermost plate that contains every observed site is used.
 
     Returns:
-        a tree with those groups, and ``observed_data`` and ``constant_data`` where there are some; (chain = 1, draw)
-        lead. ArviZ keeps "/" for paths, so that it becomes "." in names.
+        a tree with the requested groups and, if there are any, ``observed_data`` and ``constant_data``. The leading
+        dimensions are ``chain`` (of size 1) and ``draw``. "/" in names becomes ".", because ArviZ reserves "/" for
+        paths.
 
-        * ``posterior`` and ``prior``: latents, and what the model computes by ``pyro.deterministic`` or from latents
-          that ``poutine.reparam`` put in another's place;
-        * ``log_likelihood``, ``log_prior``: of each observed site, and of each latent under the model, without the
-          scales that subsampling or ``poutine.scale`` put on it;
-        * ``sample_stats``: ``log_p``, of a datum's observations and latents under the model, and ``log_q``, of its
-          latents under the guide, [chain, draw, data plate], with the scales that ``poutine.scale`` gave them, without
-          those of subsampling; where something is outside the data plate, ``log_p_global`` and ``log_q_global``
-          [chain, draw]. All four together are the density ratio. Where the guide does not factorise over the data as
-          the model does, everything is in ``log_p`` and ``log_q`` [chain, draw].
-          Attributes, with a line a name: ``point_masses``, the latents that the guide gives a point;
-          ``global_latents``, those outside the data plate; ``subsample``, what part of it was worked on, if not all.
+        * ``posterior`` and ``prior``: the latents, and the deterministic sites of ``pyro.deterministic`` and of latents
+          reparameterised by ``poutine.reparam``;
+        * ``log_likelihood`` and ``log_prior``: log densities under the model of each observed site and of each latent,
+          without the scales of subsampling and ``poutine.scale``;
+        * ``sample_stats``: ``log_p``, the log density of a datum's observations and latents under the model, and
+          ``log_q``, that of its latents under the guide, both [chain, draw, data plate], with the scales of
+          ``poutine.scale`` and without those of subsampling. If there are sites outside the data plate,
+          ``log_p_global`` and ``log_q_global`` [chain, draw] hold their log densities, and the joint density ratio
+          takes all four. If the guide does not factorise over the data as the model does, ``log_p`` and ``log_q``
+          [chain, draw] are the joint densities. Attributes, with names separated by newlines: ``point_masses``, the
+          latents for which the guide is a point mass; ``global_latents``, the latents outside the data plate;
+          ``subsample``, the size of the subsample, for instance "2 of 4", if the data plate subsamples.
 
     Raises:
-        UserError: guide and model have different latents, a site or its shape differs between draws, draws cannot be
-            made at once, a group, a plate, a name in ``dims`` or ``coords`` is unknown or does not fit, the prior
-            cannot be drawn from although it is asked for, or ``num_draws`` or ``chunk_size`` is below 1.
+        UserError: guide and model have different latents; a site or its shape differs between draws; draws cannot be
+            vectorised; a group, a plate, or a name in ``dims`` or ``coords`` is unknown or does not fit; the prior is
+            requested but cannot be sampled; or ``num_draws`` or ``chunk_size`` is below 1.
     """
     check_options(model, guide, groups, num_draws=num_draws, chunk_size=chunk_size)
     constants = {name: as_array(name, values) for name, values in (constant_data or {}).items()}
@@ -120,7 +125,7 @@ def from_pyro_svi(
             kept.write("prior", start, variables.values(latents, count))
             if "prior_predictive" in groups:
                 kept.write("prior_predictive", start, variables.values(predictions, count))
-        if start == 0:  # names that do not fit are refused before the work, on arrays that are filled as it goes on
+        if start == 0:  # raise for wrong names before the remaining draws are made
             data = {group: found for group, found in (kept.groups | fixed).items() if found}
             named = {group: variables.dims(group, found, plate) for group, found in data.items()}
             coordinates = variables.coordinates(coords or {}, _sizes(data, named))
@@ -128,7 +133,7 @@ def from_pyro_svi(
 
 
 def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Mapping[str, Any]) -> DataTree:
-    import arviz as az  # takes seconds, which nothing else here should wait for
+    import arviz as az  # slow to import
     from xarray import DataTree
 
     parts = {}
@@ -147,19 +152,21 @@ def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Map
 
 
 def _sizes(data: _Arrays, dims: _Dims) -> dict[str, int]:
-    """The sizes of all dimensions but chain and draw; variables that share one must agree on it."""
+    """Sizes of all dimensions except chain and draw; raise if variables that share a dimension disagree."""
     sizes: dict[str, int] = {}
     for name, values, own in (
         (name, v, dims[group][name]) for group, found in data.items() for name, v in found.items()
     ):
         if len(own) > values.ndim:
-            raise UserError(f"dims names {len(own)} dimensions of '{name}' ({', '.join(own)}), which has {values.ndim}")
+            raise UserError(
+                f"dims names {len(own)} dimensions of array '{name}' ({', '.join(own)}), which has {values.ndim}"
+            )
         for dim, size in zip(own, values.shape[values.ndim - len(own) :], strict=True):
             if sizes.setdefault(dim, size) != size:
-                raise UserError(f"'{name}' has {size} positions in '{dim}', and others have {sizes[dim]}")
+                raise UserError(f"'{name}' has size {size} along '{dim}', but another variable has {sizes[dim]}")
     for name in (name for found in data.values() for name in found if name in sizes):
         raise UserError(
-            f"'{name}' is a dimension and a variable, which ArviZ takes for coordinates; give the dimension another "
-            "name in dims, or rename the array, or give it as coords"
+            f"'{name}' names both a dimension and a variable, which ArviZ would use as coordinates; rename the "
+            "dimension in dims, rename the variable, or pass it in coords"
         )
     return sizes

@@ -1,4 +1,4 @@
-"""How far a guide is from the posterior, by importance sampling: Pareto k-hat, and the ELBO against a tighter bound."""
+"""Distance of a guide from the posterior by importance sampling: Pareto k-hat and the importance-weighted bound."""
 
 from __future__ import annotations
 
@@ -14,28 +14,28 @@ from vri_pyro.utils.errors import UserError
 if TYPE_CHECKING:
     from xarray import DataArray, DataTree
 
-UNRELIABLE = 0.7  # k-hat above it: no practical number of draws makes importance sampling work (Vehtari et al. 2024)
-UNRELIABLE_SHARE = 0.05  # of the data, up to which a guide passes
-FAR = 0.5  # nats a datum between the bounds: a normal guide one standard deviation off in one direction
-FEWEST_DRAWS = 25  # below it PSIS has fewer than five draws for a tail
+UNRELIABLE = 0.7  # if k-hat is above it, no practical number of draws suffices (Vehtari et al. 2024)
+UNRELIABLE_SHARE = 0.05  # largest share of the data with such a k-hat for a guide that is close to the posterior
+FAR = 0.5  # nats per datum between the bounds; the KL of a normal guide whose mean is off by one standard deviation
+FEWEST_DRAWS = 25  # with fewer, PSIS has fewer than five draws in the tail
 _SAMPLE_DIMS = ("chain", "draw")
 
 
 def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
-    """Log importance weights, log p - log q, of draws from a guide.
+    """Compute log importance weights, log p - log q, of draws from a guide.
 
     Args:
-        tree: of :func:`~vri_pyro.diagnostics.from_pyro_svi`, with the group ``sample_stats``.
-        joint: of all data and globals together, [chain, draw]. Otherwise [chain, draw, data plate]: a datum's own,
-            given the globals as the guide drew them.
+        tree: output of :func:`~vri_pyro.diagnostics.from_pyro_svi` with the group ``sample_stats``.
+        joint: whether to compute the weights of all data and global latents together, [chain, draw]. Otherwise each
+            datum has its own weights given the guide's draws of the global latents, [chain, draw, data plate].
 
     Raises:
-        UserError: the tree has no densities, or joint ones are asked for of a plate that worked on a subsample: a
-            global was inferred from all data, which those of some cannot weigh.
+        UserError: the tree has no densities; or ``joint`` is true, there are global latents, and the data plate
+            subsampled. The posterior of a global latent depends on all data, so a subsample cannot give its weights.
     """
     stats = tree.children.get("sample_stats")
     if stats is None or "log_q" not in stats:
-        raise UserError("the tree has no sample_stats with log_p and log_q; ask from_pyro_svi for that group")
+        raise UserError("the tree has no sample_stats with log_p and log_q; add that group in from_pyro_svi")
     densities = stats.to_dataset()
     weights = densities["log_p"] - densities["log_q"]
     if joint:
@@ -43,33 +43,34 @@ def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
         if "log_p_global" in densities:
             if part := stats.attrs.get(PART):
                 raise UserError(
-                    f"the plate over data worked on {part} positions, and globals are inferred from all of them; draw "
-                    "without a subsample for joint weights, or take each datum's own (joint=False)"
+                    f"the data plate used a subsample of {part} positions, but global latents depend on all data; draw "
+                    "without subsampling for joint weights, or use weights per datum (joint=False)"
                 )
             weights = weights + densities["log_p_global"] - densities["log_q_global"]
     return weights
 
 
 def check_draws(draws: int) -> None:
-    """Refuse fewer draws than :func:`pareto_k` can do with.
+    """Raise if there are too few draws for :func:`pareto_k`.
 
     Raises:
         UserError: there are fewer than :data:`FEWEST_DRAWS`.
     """
     if draws < FEWEST_DRAWS:
-        raise UserError(f"there are {draws} draws, too few for a tail; give at least {FEWEST_DRAWS}")
+        raise UserError(f"the number of draws is {draws}, too few for Pareto k-hat; use at least {FEWEST_DRAWS}")
 
 
 def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
-    """Pareto k-hat of the importance weights by ArviZ's PSIS: below 0.7 a guide is close enough to be corrected.
+    """Compute Pareto k-hat of the importance weights with ArviZ's PSIS.
+
+    If k-hat is below 0.7, the guide is close enough to the posterior for importance sampling to correct its draws.
 
     Args:
         tree, joint: see :func:`log_weights`.
 
     Returns:
-        [data plate], or [] when joint; infinite for a guide that is a point, whose draws no weights can spread, and
-        where the weights are too far apart for a tail to be fitted; minus infinity where all weights are the same, as
-        for the posterior itself.
+        k-hat, [data plate], or [] if ``joint`` is true. It is infinite if the guide is a point mass, or if the weights
+        are too spread out to fit a tail. It is minus infinity if all weights are equal, as for the exact posterior.
 
     Raises:
         UserError: there are no densities, or fewer than :data:`FEWEST_DRAWS` draws.
@@ -77,32 +78,32 @@ def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     Reference: Yao et al., Yes, but did it work? Evaluating variational inference, ICML 2018; Vehtari et al., Pareto
         smoothed importance sampling, JMLR 2024.
     """
-    import arviz_stats  # noqa: F401  # registers the accessor; takes seconds
+    import arviz_stats  # noqa: F401  # registers the accessor; slow to import
 
     weights = log_weights(tree, joint)
     check_draws(weights.sizes["chain"] * weights.sizes["draw"])
     if len(tree["sample_stats"].attrs.get(POINT_MASSES, ())):
         return weights.isel(chain=0, draw=0, drop=True) * 0 + np.inf
     spread = weights.max(_SAMPLE_DIMS) - weights.min(_SAMPLE_DIMS)
-    # Rounding alone makes the posterior's own weights differ; PSIS has nothing to fit there.
+    # The weights of the exact posterior differ by rounding only, and PSIS cannot fit a tail to them.
     rounding = 1e3 * np.finfo(weights.dtype).eps * (1 + abs(weights).max(_SAMPLE_DIMS))
     alike = np.isfinite(spread) & (spread <= rounding)
-    # ArviZ refuses a tail of equal values, so such data get any other weights, whose result is not used.
+    # ArviZ raises for a tail of equal values, so such data get dummy weights. Their result is discarded.
     fitted = weights.where(~alike, np.log1p(weights["draw"].astype(weights.dtype)))
-    with np.errstate(all="ignore"):  # in smoothed weights of a very heavy tail, which are not used
-        _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # it takes the logarithms of the ratios' inverses
-    # Where all but a few of the weights vanish beside the largest, ArviZ has no tail to fit, and says nan.
+    with np.errstate(all="ignore"):  # smoothed weights of heavy tails, which are discarded
+        _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # expects log q - log p
+    # ArviZ returns NaN if too few weights are non-zero relative to the largest to fit a tail.
     return found.fillna(np.inf).where(~alike, -np.inf).rename("pareto_k")
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Two lower bounds on log p(y | x) a datum, in nats; the second is never below the first.
+    """Two lower bounds on log p(y | x) per datum, in nats; the second is never below the first.
 
     Attributes:
         elbo: E_q[log p - log q], [data plate].
-        importance_weighted: log of the mean importance weight over all draws, [data plate]; it approaches log p(y | x)
-            as the draws become more.
+        importance_weighted: log of the mean importance weight over all draws, [data plate]. It converges to
+            log p(y | x) as the number of draws grows.
     """
 
     elbo: DataArray
@@ -110,18 +111,18 @@ class Bounds:
 
     @property
     def gap(self) -> DataArray:
-        """An estimate, from below, of KL[q ‖ p(v | x, y)] a datum; infinite where the guide is a point."""
+        """Estimate of a lower bound on KL[q ‖ p(v | x, y)] per datum; infinite if the guide is a point mass."""
         return (self.importance_weighted - self.elbo).where(self.elbo > -np.inf, np.inf)
 
 
 def bounds(tree: DataTree, joint: bool = False) -> Bounds:
-    """The ELBO and the importance-weighted bound of the same draws, without subsampling's scales.
+    """Compute the ELBO and the importance-weighted bound from the same draws, without subsampling's scales.
 
     Args:
         tree, joint: see :func:`log_weights`.
 
     Returns:
-        both; minus infinity for a guide that is a point.
+        both bounds; minus infinity if the guide is a point mass.
 
     Reference: Burda et al., Importance weighted autoencoders, ICLR 2016.
     """
@@ -136,26 +137,27 @@ def bounds(tree: DataTree, joint: bool = False) -> Bounds:
 
 
 def rightness(k_hat: DataArray, bounds: Bounds) -> str:
-    """One verdict on a guide as its model's posterior.
+    """Assess in words whether a guide is the posterior of its model.
 
-    Weights of a likelihood that is bounded, as a label's is, have a light tail under any guide at least as wide as the
-    posterior, the prior itself for one; k-hat alone would let those pass, so that the bounds have a say.
+    The verdict uses both measures because k-hat alone accepts guides that are too wide. The likelihood of a label is
+    bounded, so the importance weights have a light tail under any guide at least as wide as the posterior, for instance
+    the prior.
 
     Args:
-        k_hat: of :func:`pareto_k`.
-        bounds: of :func:`bounds`.
+        k_hat: output of :func:`pareto_k`.
+        bounds: output of :func:`bounds`.
 
     Returns:
-        the first that holds: k-hat is above 0.7 for more than 5% of the data; the bounds are more than 0.5 nats a datum
-        apart; neither.
+        the first verdict that applies: k-hat is above 0.7 for more than 5% of the data; the bounds differ by more than
+        0.5 nats per datum on average; the guide is close to the posterior.
     """
     share, gap = float((k_hat > UNRELIABLE).mean()), float(bounds.gap.mean())
     weighable = f"k-hat is above {UNRELIABLE} for {share:.0%} of the examples"
     if share > UNRELIABLE_SHARE:
-        return f"not the model's posterior: {weighable}, so that its draws cannot be corrected by weights"
+        return f"not the model's posterior: {weighable}, so importance weights cannot correct its draws"
     if not gap <= FAR:
         return (
-            "not the model's posterior, but wide enough for weights to correct its draws: the bounds are "
-            f"{gap:.2g} nats an example apart, and {weighable}"
+            "not the model's posterior, but wide enough for importance weights to correct its draws: the bounds differ "
+            f"by {gap:.2g} nats per example, and {weighable}"
         )
-    return f"close to the model's posterior: the bounds are {gap:.2g} nats an example apart, and {weighable}"
+    return f"close to the model's posterior: the bounds differ by {gap:.2g} nats per example, and {weighable}"

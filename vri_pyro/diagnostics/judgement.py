@@ -1,4 +1,4 @@
-"""What is to be thought of a run's posterior: is it right, and did it collapse?"""
+"""Verdicts on a run's posterior: its distance to the model's posterior, and collapse."""
 
 from __future__ import annotations
 
@@ -21,14 +21,14 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Judgement:
-    """The measures of a posterior on some examples.
+    """Measures of the posterior on a set of examples, and verdicts based on them.
 
     Attributes:
-        k_hat: Pareto's k-hat, [data].
-        bounds: the ELBO and the importance-weighted bound, nats an example.
-        collapse: by latent site of an example.
-        points: the latents that the guide makes a point, which weights can say nothing about.
-        given: the latents of all examples together, as of which the guide drew them the others are judged.
+        k_hat: Pareto k-hat of each example, [data].
+        bounds: ELBO and importance-weighted bound of each example, in nats.
+        collapse: collapse measures by name of the per-example latent site.
+        points: latents for which the guide is a point mass. Importance weights cannot assess them.
+        given: global latents, shared by all examples. The other latents are assessed given the guide's draws of these.
     """
 
     k_hat: DataArray
@@ -39,36 +39,38 @@ class Judgement:
 
     @property
     def of_the_guide(self) -> str:
-        """Whether the guide is the posterior of its model, in a sentence."""
+        """A sentence or two on whether the guide is the posterior of its model."""
         if self.points:
-            return f"The guide makes {' and '.join(self.points)} a point, so weights say nothing about it."
+            points = " and ".join(self.points)
+            return f"The guide is a point mass in {points}, so importance weights cannot assess it."
         verdict = f"The guide is {rightness(self.k_hat, self.bounds)}."
         if not self.given:
             return verdict
         return (
-            f"{verdict} That is of each example by itself, given {' and '.join(self.given)} as drawn; whether what all "
-            "examples share is right, weights of some of them cannot tell."
+            f"{verdict} This assesses each example separately, given the draws of {' and '.join(self.given)}; "
+            "importance weights of some examples cannot assess a latent that all examples share."
         )
 
     def of_latent(self, site: str) -> str:
-        """Whether the posterior of a latent collapsed, in a sentence."""
+        """A sentence on whether the posterior of a latent collapsed."""
         if site in self.points:
-            return f"The guide makes {site} a point, so there is no spread that could collapse."
+            return f"The guide is a point mass in {site}, so there is no spread that could collapse."
         return f"The posterior of {site} {self.collapse[site].verdict} (mean of {self.k_hat.size} examples)."
 
 
 def judge_posterior(
     run: Run, indices: np.ndarray, tree: DataTree | None = None, num_draws: int = 500, seed: int = 0
 ) -> Judgement:
-    """Measure the posterior of training examples.
+    """Measure the quality and the collapse of the posterior of training examples.
 
     Args:
-        run: a trained run, with a model and a guide that has latents.
+        run: a trained run with a model and a guide that have latents.
         indices: positions of the examples in the training set, int64 [n].
-        tree: draws of theirs, with ``sample_stats``, such as :func:`~vri_pyro.diagnostics.run_posterior` has; drawn
-            when None.
-        num_draws: of each, where they are drawn, at least :data:`~vri_pyro.diagnostics.importance.FEWEST_DRAWS`.
-        seed: of everything drawn; the state of the generators is left as it was.
+        tree: draws for these examples with the group ``sample_stats``, as returned by
+            :func:`~vri_pyro.diagnostics.run_posterior`. When None, draws are made.
+        num_draws: number of draws per example if ``tree`` is None, at least
+            :data:`~vri_pyro.diagnostics.importance.FEWEST_DRAWS`.
+        seed: random seed. The states of PyTorch's generators are restored afterwards.
 
     Raises:
         UserError: the run's method has no model and guide, or they have no latents.

@@ -1,4 +1,4 @@
-"""Estimates of the transition matrix, from true to given labels, that do not look at the truth (paper, fig. 3b)."""
+"""Estimates of the label transition matrix that need no true labels (paper, fig. 3b)."""
 
 from __future__ import annotations
 
@@ -9,17 +9,18 @@ from vri_pyro.utils.errors import UserError
 
 
 def averaged_transition(predicted: Tensor, probabilities: Tensor) -> Tensor:
-    """The mean of the given label's distribution, as a model predicts it, over the examples of predicted class i.
+    """Estimate a transition matrix by averaging given-label distributions over each predicted class.
 
-    With one-hot given labels for the distribution it counts them, as
-    :func:`~vri_pyro.data.noise.transition_counts.realised_transition` does.
+    Row i is the mean distribution of the given label over the examples that are predicted as class i. If
+    ``probabilities`` are one-hot given labels, the result contains their relative frequencies, as computed by
+    :func:`~vri_pyro.data.noise.transition_counts.realised_transition`.
 
     Args:
-        predicted: a classifier's decisions, int64 [N].
-        probabilities: of the given label, [N, K].
+        predicted: classes predicted by a classifier, int64 [N].
+        probabilities: distribution of the given label of each example, [N, K].
 
     Returns:
-        [K, K]; the identity's row for a class that is never predicted.
+        the transition matrix, [K, K]. The row of a class that is never predicted is the identity's.
     """
     num_classes = probabilities.shape[1]
     counts = torch.bincount(predicted, minlength=num_classes).unsqueeze(1)
@@ -28,16 +29,17 @@ def averaged_transition(predicted: Tensor, probabilities: Tensor) -> Tensor:
 
 
 def learned_transition(*holders: object) -> Tensor | None:
-    """The matrix that a model, or an algorithm such as GLC's, keeps as its own: its ``transition`` [K, K].
+    """Return the transition matrix that a model, a guide or an algorithm such as GLC's has learned.
 
     Args:
-        holders: where to look, in this order; the attribute may be a parameter, a buffer or a property.
+        holders: objects to search, in this order, for an attribute ``transition``. The attribute may be a parameter, a
+            buffer or a property.
 
     Returns:
-        the first one found, detached; None where nobody has one.
+        the first matrix found, [K, K], detached. None if no object has the attribute.
 
     Raises:
-        UserError: it is no square matrix with rows that sum to 1.
+        UserError: the attribute is not a square matrix whose rows sum to 1.
     """
     for holder in holders:
         if (matrix := getattr(holder, "transition", None)) is not None:
@@ -47,8 +49,8 @@ def learned_transition(*holders: object) -> Tensor | None:
 
 def _checked(matrix: object, name: str) -> Tensor:
     if not isinstance(matrix, Tensor) or matrix.dim() != 2 or matrix.shape[0] != matrix.shape[1]:
-        found = list(matrix.shape) if isinstance(matrix, Tensor) else type(matrix).__name__
-        raise UserError(f"{name} is {found}; make it a tensor of shape [K, K]")
+        found = f"has shape {list(matrix.shape)}" if isinstance(matrix, Tensor) else f"is a {type(matrix).__name__}"
+        raise UserError(f"{name} {found}; expected a tensor of shape [K, K]")
     if not torch.allclose(matrix.sum(dim=1), matrix.new_ones(len(matrix)), atol=1e-4):
-        raise UserError(f"the rows of {name} do not sum to 1; let row i be p(given | i)")
+        raise UserError(f"the rows of {name} do not sum to 1; expected row i to be p(given label | true label i)")
     return matrix.detach()

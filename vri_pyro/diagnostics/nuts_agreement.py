@@ -1,4 +1,4 @@
-"""A guide against the No-U-Turn sampler, which needs no guide: means, standard deviations and coverage."""
+"""Compare a guide with NUTS: means, standard deviations and interval coverage."""
 
 from __future__ import annotations
 
@@ -14,17 +14,17 @@ from torch import Tensor
 from vri_pyro.diagnostics import pyro_traces as traces
 from vri_pyro.utils.errors import UserError
 
-LEVEL = 0.9  # of the intervals whose coverage is measured
+LEVEL = 0.9  # probability of the intervals whose coverage is measured
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """How draws of a guide stand to those of NUTS, by scalar coordinate of a latent.
+    """Comparison of a guide's draws with draws of NUTS, for each scalar coordinate of a latent.
 
     Attributes:
-        shift: the guide's mean minus NUTS's, in NUTS's standard deviations, [...].
-        scale: the guide's standard deviation over NUTS's, [...].
-        coverage: share of NUTS's draws inside the guide's central 90% interval, [...]; 0.9 where the two agree.
+        shift: mean of the guide minus mean of NUTS, in standard deviations of NUTS, [...].
+        scale: standard deviation of the guide divided by that of NUTS, [...].
+        coverage: share of the NUTS draws inside the guide's central 90% interval, [...]; 0.9 if the two agree.
     """
 
     shift: Tensor
@@ -35,15 +35,15 @@ class Agreement:
 def nuts_draws(
     model: Callable[..., Any], *args: Any, num_draws: int = 2000, warmup: int = 500, **kwargs: Any
 ) -> dict[str, Tensor]:
-    """Sample a small problem's posterior by Pyro's NUTS.
+    """Sample the posterior of a small problem with Pyro's NUTS.
 
     Args:
-        model: a Pyro callable of ``(*args, **kwargs)``, without subsamples, scales and discrete latents.
-        num_draws: of one chain.
-        warmup: steps before.
+        model: a Pyro model with the arguments ``(*args, **kwargs)``, without subsampling, scales and discrete latents.
+        num_draws: number of draws of the single chain.
+        warmup: number of warm-up steps before the first draw.
 
     Returns:
-        draws [num_draws, ...] by latent site.
+        draws [num_draws, ...] by name of the latent site.
 
     Reference: Hoffman and Gelman, The No-U-Turn sampler, JMLR 2014.
     """
@@ -58,20 +58,20 @@ def nuts_agreement(
     """Compare a guide with draws of NUTS.
 
     Args:
-        exact: of :func:`nuts_draws`.
-        guide: a Pyro callable of ``(*args, **kwargs)``; it is drawn from as often.
+        exact: draws from :func:`nuts_draws`.
+        guide: a Pyro guide with the arguments ``(*args, **kwargs)``. As many draws are taken from it as from NUTS.
 
     Returns:
-        by latent site.
+        the comparison by name of the latent site.
 
     Raises:
-        UserError: the guide does not draw one of the latents that NUTS did.
+        UserError: the guide does not sample one of the latents that NUTS sampled.
     """
     number = len(next(iter(exact.values())))
     with torch.no_grad():
         drawn = [traces.latent(poutine.trace(guide).get_trace(*args, **kwargs)) for _ in range(number)]
     if missing := exact.keys() - drawn[0].keys():
-        raise UserError(f"the guide does not draw '{min(missing)}', which NUTS did; compare guides of the same model")
+        raise UserError(f"the guide does not sample '{min(missing)}', which NUTS did; use a guide of the same model")
     return {
         name: compare(torch.stack([sites[name]["value"] for sites in drawn]), values) for name, values in exact.items()
     }

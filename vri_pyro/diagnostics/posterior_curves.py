@@ -1,4 +1,4 @@
-"""How a posterior went over the training of a run, by the metrics that it kept."""
+"""Posterior statistics over the epochs of a run, from its metrics file."""
 
 from __future__ import annotations
 
@@ -10,14 +10,14 @@ CURVES = ("posterior_std", "posterior_variance_norm", "prior_std", "kl")
 
 
 def posterior_curves(folder: RunFolder, site: str = "v") -> dict[str, np.ndarray]:
-    """A latent's standard deviation, ‖σ²‖, prior's standard deviation and KL, a value an epoch of the run's method.
+    """Return a latent's posterior std, ‖σ²‖, prior std and KL for each epoch of the run's method.
 
     Args:
-        folder: of a run.
-        site: the latent.
+        folder: the run folder.
+        site: name of the latent site.
 
     Returns:
-        those of :data:`CURVES` that the run has, [epochs], by name.
+        a dict from name to values, [epochs], with those of :data:`CURVES` that the run has recorded.
     """
     rows, columns = folder.read_metrics(), {name: f"{name}/{site}" for name in CURVES}
     curves = {name: np.array([row[column] for row in rows if column in row]) for name, column in columns.items()}

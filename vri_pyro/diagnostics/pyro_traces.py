@@ -1,4 +1,4 @@
-"""Reading Pyro's traces: which sites are what, what their axes are called, and what they add to a log density."""
+"""Helpers for Pyro traces: kinds of sites, names of axes, and log densities."""
 
 from __future__ import annotations
 
@@ -16,27 +16,27 @@ from torch import Tensor
 from vri_pyro.infer.elbo import is_deterministic, stochastic
 from vri_pyro.utils.errors import UserError
 
-Site = Any  # Pyro's messages, dicts in which every value has a type of its own
+Site = Any  # a Pyro message: a dict with values of many types
 
 
 def latent(trace: Any) -> dict[str, Site]:
-    """The stochastic sites that were not observed, but for a guide's auxiliary ones."""
+    """Return the latent sites: stochastic, not observed and not auxiliary."""
     sites = stochastic(trace).items()
     return {n: s for n, s in sites if not s["is_observed"] and not s["infer"].get("is_auxiliary")}
 
 
 def observed(trace: Any) -> dict[str, Site]:
-    """The observed sites that stand for data; a factor does not."""
+    """Return the observed sites that represent data, which excludes factors."""
     return {n: s for n, s in stochastic(trace).items() if s["is_observed"] and not site_is_factor(s)}
 
 
 def deterministic(trace: Any) -> dict[str, Site]:
-    """What the model computes on the way, by ``pyro.deterministic`` or from what a latent was reparameterised to."""
+    """Return the deterministic sites: from ``pyro.deterministic``, or latents that were reparameterised."""
     return {n: s for n, s in trace.nodes.items() if s["type"] == "sample" and is_deterministic(s)}
 
 
 def subsamples(trace: Any) -> dict[str, Any]:
-    """The indices that each plate of a trace works on, by the plate's name."""
+    """Return the subsample indices of each plate in a trace, by name of the plate."""
     sites = trace.nodes.items()
     return {
         n: s["value"] for n, s in sites if s["type"] == "sample" and site_is_subsample(s) and s["value"] is not None
@@ -44,7 +44,7 @@ def subsamples(trace: Any) -> dict[str, Any]:
 
 
 def array(value: Any) -> np.ndarray:
-    """Anything array-like, a tensor on any device and of any precision too, as NumPy has it."""
+    """Convert an array-like, or a tensor on any device and of any precision, to a NumPy array."""
     if not isinstance(value, Tensor):
         return np.asarray(value)
     value = value.detach().cpu()
@@ -52,14 +52,14 @@ def array(value: Any) -> np.ndarray:
 
 
 def value(site: Site) -> Tensor:
-    """A site's values in full: an observation that its distribution repeats is repeated."""
+    """Return a site's value; an observation is expanded to its distribution's shape."""
     if is_deterministic(site) or not site["is_observed"]:
         return site["value"]
     return site["value"].expand(torch.broadcast_shapes(site["value"].shape, site["fn"].shape()))
 
 
 def is_point(site: Site) -> bool:
-    """Whether a site's distribution is all in one point."""
+    """Whether a site's distribution is a point mass."""
     fn = site["fn"]
     while hasattr(fn, "base_dist") and not isinstance(fn, dist.Delta):
         fn = fn.base_dist
@@ -67,16 +67,16 @@ def is_point(site: Site) -> bool:
 
 
 def log_prob(site: Site) -> Tensor:
-    """A site's log density as its distribution has it, [batch shape]: masked, but not scaled."""
+    """Return a site's log density, [batch shape], with its mask and without its scale."""
     value = site["fn"].log_prob(site["value"], *site["args"], **site["kwargs"])
     return scale_and_mask(value, mask=site["mask"])
 
 
 def log_density(site: Site) -> Tensor:
-    """A site's log density as the model counts it, [batch shape]: masked, and with scales, but not subsampling's.
+    """Return a site's log density, [batch shape], with its mask and scales but without subsampling's scale.
 
-    The model's own ``poutine.scale`` is a part of what it says of an example, such as the share of a likelihood; a
-    plate that subsamples only makes the examples there stand for all.
+    A ``poutine.scale`` is part of the model's density of an example, for instance as the weight of a likelihood. The
+    scale of a subsampling plate is not: it extrapolates from the subsample to all examples.
     """
     scale = site["scale"]
     for frame in site["cond_indep_stack"]:
@@ -87,12 +87,12 @@ def log_density(site: Site) -> Tensor:
 
 
 def plates(site: Site) -> list[Any]:
-    """The vectorised plates that a site is in, the outermost first."""
+    """Return the vectorised plates of a site, outermost first."""
     return [frame for frame in site["cond_indep_stack"] if frame.vectorized]
 
 
 def over_all_but(frame: Any, log_probs: Tensor) -> Tensor:
-    """Log densities [draws, batch shape] summed over everything but the draws and a plate, [draws, plate's size]."""
+    """Sum log densities [draws, batch shape] over all axes except draws and one plate: [draws, plate size]."""
     lead, batch = log_probs.shape[0], log_probs.shape[1:]
     batch = torch.broadcast_shapes(batch, (frame.size, *[1] * (-frame.dim - 1)))
     log_probs = log_probs.reshape(lead, *[1] * (len(batch) - log_probs.dim() + 1), *log_probs.shape[1:])
@@ -102,16 +102,22 @@ def over_all_but(frame: Any, log_probs: Tensor) -> Tensor:
 
 
 def choose_data_plate(trace: Any, asked: str | None) -> Any:
-    """The plate over data: the one asked for, or the outermost that holds every observed site; None without one.
+    """Return the plate over data, or None if there is none.
+
+    Args:
+        trace: trace of the model.
+        asked: name of the plate. When None, the outermost plate that contains every observed site is used.
 
     Raises:
-        UserError: the plate asked for is not there.
+        UserError: the model has no plate with that name.
     """
     frames = {frame.name: frame for site in stochastic(trace).values() for frame in plates(site)}
     if asked is not None:
         if asked not in frames:
             there = ", ".join(sorted(frames)) or "none"
-            raise UserError(f"the model has no plate '{asked}' (its plates: {there}); name one of those")
+            raise UserError(
+                f"the model has no plate '{asked}' (its plates: {there}); set data_plate to one of them or to None"
+            )
         return frames[asked]
     sites = list(observed(trace).values())
     for frame in plates(sites[0]) if sites else []:
@@ -122,11 +128,11 @@ def choose_data_plate(trace: Any, asked: str | None) -> Any:
 
 @dataclass(frozen=True)
 class Axes:
-    """What the axes of a site's values, or of its log density, are called.
+    """Names of the axes of a site's values or log density.
 
     Attributes:
-        names: by axis; axes of size 1 that no plate accounts for have none, and are left out of the values.
-        sizes: by axis.
+        names: name of each axis. An axis of size 1 that belongs to no plate has no name and is dropped from the values.
+        sizes: size of each axis.
     """
 
     names: tuple[str | None, ...]
@@ -134,50 +140,54 @@ class Axes:
 
     @property
     def kept(self) -> list[str]:
-        """The names of those that stay."""
+        """Names of the axes that are not dropped."""
         return [name for name in self.names if name is not None]
 
     def values(self, value: Tensor) -> np.ndarray:
-        """The values [draws, these axes] on those that stay, [draws, ...], as an array."""
+        """Return values [draws, *axes] as an array without the dropped axes, [draws, ...]."""
         dropped = tuple(axis + 1 for axis, name in enumerate(self.names) if name is None)
         return array(value.squeeze(dropped))
 
 
 class AxisNames:
-    """Names axes after the plates and the event dimensions that they are.
+    """Names axes after their plates and event dimensions.
 
     Args:
-        trace: of the model, whose plates have their coordinates in it.
-        taken: names of variables and of sample dimensions; a plate of such a name gets "_plate" behind it.
-        events: names of a site's event dimensions, by site; ``site_dim_0`` and so on where none are given.
+        trace: trace of the model, from which the plates' coordinates are read.
+        taken: names of variables and sample dimensions. "_plate" is appended to the name of a plate that is among them.
+        events: names of the event dimensions by site. The default names are ``site_dim_0`` and so on.
+
+    Attributes:
+        coordinates: coordinate values by plate dimension.
+        full_sizes: full sizes of the plates that use subsamples.
     """
 
     def __init__(self, trace: Any, taken: Iterable[str], events: Mapping[str, Sequence[str]]) -> None:
         self._taken, self._events = set(taken), events
         self._indices = subsamples(trace)
         self.coordinates: dict[str, np.ndarray] = {}
-        self.full_sizes: dict[str, int] = {}  # of plates that work on subsamples
+        self.full_sizes: dict[str, int] = {}
 
     def plate(self, frame: Any) -> str:
-        """The dimension of a plate; its coordinates are the indices that the plate works on."""
+        """Return the dimension name of a plate, and record the plate's indices as its coordinates."""
         name = f"{frame.name}_plate" if frame.name in self._taken else frame.name
         self.coordinates[name] = np.arange(frame.size)
         if frame.name in self._indices:
             indices = array(self._indices[frame.name])
-            if indices.shape == (frame.size,) and indices.dtype.kind in "iu":  # Pyro lets a batch itself stand there
+            if indices.shape == (frame.size,) and indices.dtype.kind in "iu":  # Pyro also accepts a batch as subsample
                 self.coordinates[name], self.full_sizes[name] = indices, frame.full_size
         return name
 
     def of_log_prob(self, name: str, site: Site) -> Axes:
-        """The axes of a site's log density."""
+        """Return the axes of a site's log density."""
         sizes = tuple(log_prob(site).shape)
         return Axes(tuple(self._batch(name, site, sizes)), sizes)
 
     def of_values(self, name: str, site: Site) -> Axes:
-        """The axes of a site's values.
+        """Return the axes of a site's values.
 
         Raises:
-            UserError: another number of names was given for the event dimensions.
+            UserError: the number of names given differs from the number of event dimensions.
         """
         shape, event_dim = tuple(value(site).shape), len(site["fn"].event_shape)
         if is_deterministic(site) and event_dim >= len(shape):
@@ -187,8 +197,8 @@ class AxisNames:
         events = self._events.get(name, [f"{name}_dim_{unnamed + axis}" for axis in range(event_dim)])
         if len(events) != event_dim:
             raise UserError(
-                f"dims names {len(events)} dimensions of '{name}' ({', '.join(events)}) but its events have "
-                f"{event_dim}; name as many, and leave plates out"
+                f"dims names {len(events)} dimensions of '{name}' ({', '.join(events)}), but the site has {event_dim} "
+                "event dimensions; name each event dimension and no plate"
             )
         return Axes((*batch, *events), shape)
 
@@ -204,9 +214,10 @@ class AxisNames:
         return names
 
     def _undeclared_event_dim(self, name: str, site: Site) -> int:
-        """That of a deterministic value whose author gave none: as named, or under which most of its plates fit.
+        """Infer the number of event dimensions of a deterministic site without ``event_dim``.
 
-        Of those, the one that leaves the fewest axes to the left of all plates, and then the least.
+        It is the number of names in ``events`` if there are any. Otherwise it is the number for which the most plates
+        match the shape. Ties go to the number that leaves the fewest axes to the left of all plates, then to the least.
         """
         shape, frames = site["value"].shape, plates(site)
         if name in self._events:

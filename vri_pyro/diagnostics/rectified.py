@@ -1,4 +1,4 @@
-"""What rectification makes of examples: the label's distribution and the loss, with the vector drawn from the guide."""
+"""Rectified predictions and losses of examples, averaged over draws from the guide."""
 
 from __future__ import annotations
 
@@ -16,13 +16,13 @@ from vri_pyro.utils.errors import UserError
 
 
 class Rectified(NamedTuple):
-    """A batch seen through model and guide.
+    """Rectified predictions and losses of a batch.
 
     Attributes:
-        probabilities: E_q[p(· | x, v)], the rectified prediction, [batch, K]; no weight of the example enters.
-        loss: -E_q[log p(y | x, v)], what the classifier is trained on, times the example's weight where the model has
-            one, [batch], in nats.
-        original_loss: cross entropy of the classifier itself, [batch], in nats.
+        probabilities: rectified prediction E_q[p(· | x, v)], [batch, K]. It does not include the example's weight.
+        loss: training loss -E_q[log p(y | x, v)] in nats, [batch], multiplied by the example's weight if the model has
+            one.
+        original_loss: cross entropy of the unrectified classifier in nats, [batch].
     """
 
     probabilities: Tensor
@@ -34,14 +34,14 @@ class Rectified(NamedTuple):
 def rectified(
     model: Callable[..., Any], guide: Callable[..., Any], output: ClassifierOutput, y: Tensor, draws: int = 20
 ) -> Rectified:
-    """Draw the latents from the guide and average over the draws.
+    """Compute rectified predictions and losses, averaged over draws from the guide.
 
     Args:
-        model: observes the labels as a categorical site ``y``.
-        guide: draws the model's latents given the labels.
-        output: the classifier's, of a batch.
-        y: the given labels, int64 [batch].
-        draws: how many.
+        model: a Pyro model that observes the labels as a categorical site ``y``.
+        guide: a Pyro guide that samples the model's latents given the labels.
+        output: the classifier's output for a batch.
+        y: given labels, int64 [batch].
+        draws: number of draws from the guide.
 
     Raises:
         UserError: the model has no categorical site ``y``.
@@ -52,7 +52,7 @@ def rectified(
         trace = poutine.trace(poutine.replay(model, trace=drawn)).get_trace(output, y)
         label = trace.nodes.get("y")
         if label is None or not hasattr(label["fn"], "probs"):
-            raise UserError("the model has no categorical site 'y'; observe the labels as one to see its predictions")
+            raise UserError("the model has no categorical site 'y'; observe the labels in a site of that name")
         probabilities += label["fn"].probs / draws
-        loss -= log_density(label) / draws  # with its scale, the example's weight
+        loss -= log_density(label) / draws  # includes the site's scale, which is the example's weight
     return Rectified(probabilities, loss, F.cross_entropy(output.logits, y, reduction="none"))

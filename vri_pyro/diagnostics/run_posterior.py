@@ -1,4 +1,4 @@
-"""A run's posterior for ArviZ: chosen examples, with classes, positions and labels for coordinates."""
+"""Export the posterior of a run's training examples to ArviZ, with classes and positions as coordinates."""
 
 from __future__ import annotations
 
@@ -21,54 +21,70 @@ if TYPE_CHECKING:
 
 
 def choose_examples(split: Split, count: int, seed: int = 0) -> np.ndarray:
-    """Positions of some examples of the noisy part, drawn at random and sorted; all of them when there are fewer."""
+    """Choose noisy examples at random.
+
+    Args:
+        split: the run's split.
+        count: number of examples; all noisy examples if there are fewer.
+        seed: random seed of the choice.
+
+    Returns:
+        positions in the training set, sorted, int64 [min(count, number of noisy examples)].
+
+    Raises:
+        UserError: ``count`` is below 1.
+    """
     if count < 1:
-        raise UserError(f"examples is {count}; choose at least 1")
+        raise UserError(f"examples is {count}; expected an integer >= 1")
     drawn = permutation(generator_for(seed, "examples to look at"), len(split.noisy_indices))[:count]
     return np.sort(split.noisy_indices[drawn])
 
 
 def outputs_of(run: Run, indices: np.ndarray) -> tuple[ClassifierOutput, torch.Tensor]:
-    """What the run's classifier makes of training examples, and the labels that training saw.
+    """Return the classifier's outputs for training examples, and the labels that training used.
 
     Raises:
-        UserError: the run's method has no model and guide, or training has not reached it.
+        UserError: the run's method has no model and guide, or training has not reached the method.
     """
     if not run.begun:
         raise UserError(
-            f"model and guide of {run.folder.path} have learned nothing yet: after {run.epochs} of {run.all_epochs} "
-            "epochs its method has not begun; go on with vri-pyro fit and --resume true"
+            f"model and guide of {run.folder.path} are untrained: after {run.epochs} of {run.all_epochs} epochs the "
+            "run has not reached the stage that trains them; continue it with vri-pyro fit and --resume true"
         )
     if not run.has_pair:
-        raise UserError(f"{run.folder.path} was trained by a method without model and guide; look into one with both")
+        raise UserError(
+            f"{run.folder.path} was trained by a method without model and guide; use a run of a method with both"
+        )
     batches = list(run.outputs(indices))
     output = ClassifierOutput(*(torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True)))
     return output, torch.cat([batch.y for _, batch in batches])
 
 
 def run_posterior(run: Run, indices: np.ndarray, num_draws: int = 1000, chunk_size: int = 20) -> DataTree:
-    """The posterior, prior and predictives of training examples, as :func:`from_pyro_svi` has them.
+    """Convert the posterior, prior and predictions of training examples to an ArviZ tree.
 
     Args:
-        run: a trained run, with a model and a guide.
-        indices: positions of the examples in the training set, int64 [n], such as :func:`choose_examples`' own.
+        run: a trained run with a model and a guide.
+        indices: positions of the examples in the training set, int64 [n]; see :func:`choose_examples`.
         num_draws: see :func:`from_pyro_svi`.
-        chunk_size: see :func:`from_pyro_svi`; pairs of this package broadcast over particles.
+        chunk_size: see :func:`from_pyro_svi`. The models and guides of this package broadcast over particles, so it
+            may exceed 1.
 
     Returns:
-        the tree; ``data`` has the positions for coordinates and ``class`` the names of the classes. ``constant_data``
-        has the labels ``given_label`` and, where it is known, ``true_label`` (-1 for none of the classes), and the
-        classifier's ``logits``.
+        the tree of :func:`from_pyro_svi`. The coordinates of the dimension ``data`` are the positions, those of
+        ``class`` the names of the classes. The group ``constant_data`` holds ``given_label``, the classifier's
+        ``logits`` and, if the true labels are known, ``true_label`` (-1 for an example of none of the classes).
 
     Raises:
-        UserError: the run's method has no model and guide, or no latents, or training has not reached it.
+        UserError: the run's method has no model and guide, the model has no latents, or training has not reached the
+            method.
     """
     output, y = outputs_of(run, indices)
     with torch.random.fork_rng():
         trace = poutine.trace(run.model).get_trace(output, y)
     if not traces.latent(trace):
         raise UserError(
-            f"the model of {run.folder.path} has no latents, so no posterior; look into a run of a VRI pair"
+            f"the model of {run.folder.path} has no latents, so it has no posterior; use a run whose model has latents"
         )
     constant_data: dict[str, Any] = {"given_label": y.cpu().numpy(), "logits": output.logits.cpu().numpy()}
     dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}
@@ -89,7 +105,10 @@ def run_posterior(run: Run, indices: np.ndarray, num_draws: int = 1000, chunk_si
 
 
 def true_labels(split: Split) -> np.ndarray | None:
-    """By position in the training set, int64 [num_train], as far as the split knows; -1 elsewhere, and for no class."""
+    """Return the true labels of the training set, int64 [num_train]; None if the noisy examples' are unknown.
+
+    The label is -1 for an example of none of the classes, and for an example whose true label is unknown.
+    """
     if split.true_labels is None:
         return None
     labels = np.full(split.num_train, NO_CLASS, dtype=np.int64)
@@ -101,7 +120,7 @@ def true_labels(split: Split) -> np.ndarray | None:
 
 
 def _class_dims(trace: Any, classes: int) -> dict[str, list[str]]:
-    """Names for the event dimensions of vectors and matrices over the classes."""
+    """Name the event dimensions of sites that are vectors or matrices over the classes."""
     named = {(classes,): ["class"], (classes, classes): ["true_class", "class"]}
     sites = traces.stochastic(trace) | traces.deterministic(trace)
     shapes = {name: tuple(site["fn"].event_shape) for name, site in sites.items()}

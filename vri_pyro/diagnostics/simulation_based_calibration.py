@@ -1,4 +1,4 @@
-"""Is an amortised guide right on average over data? Ranks of the truth among a guide's draws."""
+"""Simulation-based calibration (SBC) of an amortised guide."""
 
 from __future__ import annotations
 
@@ -16,17 +16,19 @@ from vri_pyro.diagnostics.conversion.pair import Unobserved
 from vri_pyro.utils.errors import UserError
 
 SIGNIFICANCE = 0.01
-SLIGHT = 0.05  # of the spread, and of the mean transform
+SLIGHT = 0.05  # deviations of the spread and of the mean transform up to it are called slight
 
 
 @dataclass(frozen=True)
 class Calibration:
-    """Probability integral transforms of a latent, or of the data's likelihood: uniform if the guide is the posterior.
+    """SBC result of a latent, or of the data's log-likelihood.
 
     Attributes:
-        transforms: place of the truth among the guide's draws, [simulations, ...], in (0, 1): their share below it,
-            within the steps and ties of which it is at random.
-        p_value: of ArviZ's test of uniformity for each scalar coordinate, the least times their number.
+        transforms: probability integral transforms (normalised ranks) of the true values among the guide's draws,
+            [simulations, ...], in (0, 1). Steps and ties are randomised. The transforms are uniform if the guide is the
+            posterior.
+        p_value: p-value of ArviZ's uniformity test. It is the smallest one over the scalar coordinates, with a
+            Bonferroni correction.
     """
 
     transforms: np.ndarray
@@ -34,28 +36,28 @@ class Calibration:
 
     @property
     def coverage(self) -> float:
-        """Share of truths inside the guide's central 90% interval."""
+        """Share of true values inside the guide's central 90% interval."""
         return float(((self.transforms > 0.05) & (self.transforms < 0.95)).mean())
 
     @property
     def spread(self) -> float:
-        """Standard deviation of the transforms over that of a uniform: above 1 the guide is too sure of itself."""
+        """Standard deviation of the transforms relative to a uniform's; above 1 if the guide is too narrow."""
         return float(self.transforms.std() * np.sqrt(12))
 
     @property
     def verdict(self) -> str:
-        """In words."""
+        """The finding and the measures behind it, as a phrase."""
         if self.p_value >= SIGNIFICANCE:
-            return f"calibrated, as far as {len(self.transforms)} simulations tell (p = {self.p_value:.2g})"
+            return f"calibrated, according to {len(self.transforms)} simulations (p = {self.p_value:.2g})"
         bias = float(self.transforms.mean()) - 0.5
-        if abs(bias) > SLIGHT and abs(bias) * np.sqrt(12) > abs(self.spread - 1):  # both in a uniform's sd
+        if abs(bias) > SLIGHT and abs(bias) * np.sqrt(12) > abs(self.spread - 1):  # in a uniform's standard deviations
             how = "misplaced"
         elif abs(self.spread - 1) > SLIGHT:
             how = "too narrow" if self.spread > 1 else "too wide"
         else:
-            how = "off by a little that many simulations show"
+            how = "slightly off"
         side = "above" if bias > 0 else "below"
-        return f"not calibrated: {how} (spread {self.spread:.2f}, truths {abs(bias):.2f} {side} the middle on average)"
+        return f"not calibrated: {how} (spread {self.spread:.2f}, mean rank {abs(bias):.2f} {side} the middle)"
 
 
 @torch.no_grad()
@@ -67,25 +69,28 @@ def simulation_based_calibration(
     simulations: int = 200,
     draws: int = 99,
 ) -> dict[str, Calibration]:
-    """Draw latents and data from the model, let the guide infer, and rank the truth among its draws.
+    """Check the calibration of a guide on data simulated from the model.
 
-    Ranked are the latents, and the data's log-likelihood given them: a guide that takes no notice of the data, such as
-    the prior, has uniform ranks of every latent, and is told by the likelihood.
+    Each simulation draws latents and data from the model, draws from the guide given the data, and ranks the true
+    values among the guide's draws. The ranked quantities are the latents and the data's log-likelihood given the
+    latents. The likelihood detects a guide that ignores the data, such as the prior, for which the ranks of every
+    latent are uniform.
 
     Args:
-        model: a Pyro callable of ``args``, whose observed sites are sampled instead; what the guide draws is
-            latent, and what it does not draw is data.
-        guide: a Pyro callable, amortised over data.
-        args: of the model.
-        given: from what was simulated, by site, to the guide's arguments.
-        simulations: how many; data of a plate are simulated together, each a simulation of its own for a latent in it.
-        draws: of the guide a simulation.
+        model: a Pyro model with the arguments ``args``. Its observed sites are sampled. Sites that the guide samples
+            are latents, all others are data.
+        guide: an amortised Pyro guide.
+        args: arguments of the model.
+        given: maps the simulated values, by site, to the guide's arguments.
+        simulations: number of simulations. For sites in a plate, each position counts as a simulation of its own.
+        draws: number of draws from the guide per simulation.
 
     Returns:
-        by latent site, and ``log p(y)`` for data y; sites in a plate have it among the simulations.
+        the results by name of the latent site, and by ``log p(y)`` for a data site y. For sites in a plate, the
+        plate's positions are part of the axis over simulations.
 
     Raises:
-        UserError: the guide draws something that the model does not, or nothing.
+        UserError: the guide samples no latents, or a site that the model does not have.
 
     Reference: Talts et al., Validating Bayesian inference algorithms with simulation-based calibration, 2018; Modrák et
         al., Simulation-based calibration checking for Bayesian computation: the choice of test quantities shapes
@@ -108,7 +113,7 @@ def simulation_based_calibration(
                 below[name] = below.get(name, torch.zeros(())) + (value < truth[name]).double()
                 tied[name] = tied.get(name, torch.zeros(())) + (value == truth[name]).double()
         for name, ranks in below.items():
-            # Anywhere between its neighbours: on a grid, ranks of the posterior itself are not uniform to a sharp test.
+            # Randomised between neighbouring draws: a sharp test would reject ranks on a grid even for the posterior.
             place = (ranks + torch.rand_like(ranks) * (tied[name] + 1)) / (draws + 1)
             transforms.setdefault(name, []).append(place.flatten(1))
     return {name: _calibration(torch.cat(parts).cpu().numpy()) for name, parts in transforms.items()}
@@ -116,14 +121,14 @@ def simulation_based_calibration(
 
 def _checked(drawn: dict[str, traces.Site], simulated: Any) -> dict[str, traces.Site]:
     if not drawn:
-        raise UserError("the guide draws no latents, so there is nothing to calibrate; give a guide that does")
+        raise UserError("the guide samples no latents, so there is nothing to calibrate; use a guide that samples some")
     if strangers := [name for name in drawn if name not in traces.latent(simulated)]:
-        raise UserError(f"the guide draws '{strangers[0]}', which the model does not; give both the same latents")
+        raise UserError(f"the guide samples '{strangers[0]}', which the model does not; use the same latents in both")
     return drawn
 
 
 def _quantities(run: Any, latents: Collection[str]) -> dict[str, Tensor]:
-    """What is ranked, in a run of the model, [simulations, ...]: the latents, and the likelihood of the data."""
+    """The ranked quantities of a model trace, [simulations, ...]: the latents and the data's log-likelihood."""
     sites = traces.latent(run)
     found = {name: sites[name]["value"].reshape(-1, max(1, sites[name]["fn"].event_shape.numel())) for name in latents}
     data = {name: traces.log_prob(site) for name, site in sites.items() if name not in latents}
@@ -131,7 +136,7 @@ def _quantities(run: Any, latents: Collection[str]) -> dict[str, Tensor]:
 
 
 def _calibration(transforms: np.ndarray) -> Calibration:
-    from arviz_stats.base import array_stats  # takes seconds to import
+    from arviz_stats.base import array_stats  # slow to import
 
     p_values, *_ = array_stats.uniformity_test(transforms, axis=0)
     return Calibration(transforms, float(min(1.0, p_values.min() * p_values.size)))

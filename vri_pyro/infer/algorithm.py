@@ -1,4 +1,4 @@
-"""What every way of training a classifier has in common: a step, and a state that saves and loads."""
+"""Base class of the training algorithms, and helpers that they share."""
 
 from __future__ import annotations
 
@@ -30,27 +30,32 @@ from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
 
-# Default weight of a clean batch's cross entropy in the classifier's step, for every method; 0 in their papers.
+# Default of ``clean_weight``, the weight of the clean cross entropy in the classifier's step, for every method.
+# The methods' papers have no such term (weight 0).
 CLEAN_WEIGHT = 0.2
 
 
 class Algorithm(ABC):
-    """Trains a classifier, and whatever else the algorithm has, one step at a time.
+    """Base class of training algorithms: updates a classifier step by step, and saves and restores its state.
 
-    A subclass implements :meth:`step` and names its optimiser.
+    A subclass implements :meth:`step` and :attr:`classifier_optimizer`.
 
     Args:
         classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
-        model, guide: the pair to infer with; an empty ``nn.Module`` each where there is none.
+        model, guide: the Pyro model and guide; an empty ``nn.Module`` each if the algorithm has none.
         max_skipped: number of consecutive non-finite steps after which training stops.
 
     Attributes:
-        classifier: the classifier that is trained.
-        guard: counts the updates that were skipped because something was not finite.
-        structural_zeros: parameter groups that no hypergradient can reach, once that is known.
+        classifier: the classifier to train.
+        guard: skips non-finite updates and counts them.
+        structural_zeros: names of the parameter groups that receive no hypergradient; None until they are known.
+
+    Raises:
+        UserError: the classifier shares parameters with model or guide, or one of these keeps parameters in Pyro's
+            global parameter store.
     """
 
-    #: names of the attributes whose states make up the algorithm's own
+    #: Names of the attributes whose state dicts make up the state of the algorithm.
     stateful: ClassVar[tuple[str, ...]] = ("classifier", "guard")
     structural_zeros: tuple[str, ...] | None = None
 
@@ -62,35 +67,39 @@ class Algorithm(ABC):
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(
-                f"classifier and guide or prior share {len(shared)} parameters; give guide and prior their own, "
-                "they see the classifier through its output"
+                f"the classifier shares {len(shared)} parameters with the model or the guide; "
+                "give these parameters of their own and use the classifier's output, which they receive"
             )
 
     @property
     @abstractmethod
     def classifier_optimizer(self) -> Optimizer:
-        """The optimiser of the classifier, whose learning rate a schedule changes."""
+        """Optimiser of the classifier; a schedule changes its learning rate."""
 
     @property
     def param_groups(self) -> list[dict[str, Any]]:
-        """The parameter groups of the classifier's optimiser, whose learning rates a schedule changes."""
+        """Parameter groups of the classifier's optimiser; a schedule changes their learning rates."""
         return self.classifier_optimizer.param_groups
 
     @property
     def skipped(self) -> int:
-        """Number of updates skipped so far because something was not finite."""
+        """Number of updates skipped so far because of non-finite values."""
         return self.guard.skipped
 
     @abstractmethod
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step on a batch of noisy and a batch of clean labels.
+        """Take one training step.
+
+        Args:
+            noisy: a batch with noisy labels.
+            clean: a batch with clean labels.
 
         Returns:
-            scalars by name, on the device of the batch.
+            scalar metrics by name, on the device of the batch.
         """
 
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Take one step of the classifier alone, with its own optimiser; skipped if anything is not finite.
+        """Update only the classifier, on a loss of its logits; the update is skipped if any value is non-finite.
 
         Args:
             x: inputs, [B, ...].
@@ -104,15 +113,15 @@ class Algorithm(ABC):
         return metrics["loss"]
 
     def begin_training(self, context: TrainingContext) -> Tensor | None:
-        """Called once before the first step of a training stage; calls the hooks of model and guide.
+        """Hook called once before the first step of a training stage; calls the hooks of model and guide.
 
-        A run that resumes does not call it again: what it computes belongs into the state.
+        A resumed run does not call it again, so its results must be part of the state dict.
 
         Args:
             context: the data, and the classifier as earlier stages left it.
 
         Returns:
-            positions of the noisy examples to draw the stage's batches from, int64 [n]; None for all of them.
+            positions of the noisy examples that the stage draws its batches from, int64 [n]; None for all examples.
         """
         if isinstance(self.model, Model):
             self.model.begin_training(context)
@@ -122,30 +131,36 @@ class Algorithm(ABC):
 
     @torch.no_grad()
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """Call the hooks of guide and model after a completed step; see :mod:`vri_pyro.interfaces.base`."""
+        """Hook called after a completed step; calls the hooks of guide and model (:mod:`vri_pyro.interfaces.base`)."""
         if isinstance(self.guide, Guide):
             self.guide.end_step(self.model, output, y)
         if isinstance(self.model, Model):
             self.model.end_step(output, y)
 
     def check_first_terms(self) -> None:
-        """Once model and guide have run for the first time, refuse those that keep parameters in Pyro's store."""
+        """After the first run of model and guide, check that it added nothing to Pyro's parameter store.
+
+        Later calls do nothing.
+
+        Raises:
+            UserError: model or guide calls ``pyro.param``.
+        """
         if self._global is not None:
             self._global.refuse_new()
             self._global = None
 
     def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
-        """Move the classifier alone along the gradient of ``loss``, unless something is not finite.
+        """Update only the classifier along the gradient of ``loss``, unless any value is non-finite.
 
         Args:
-            forward: the forward pass behind the loss.
+            forward: the forward pass that ``loss`` was computed from.
             loss: a scalar, [].
 
         Returns:
-            the scalars ``loss`` and ``gradient_norm``, and whether the classifier moved.
+            the metrics ``loss`` and ``gradient_norm``, and whether the classifier was updated.
 
         Raises:
-            NonFiniteError: after too many steps in a row that were not finite.
+            NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
         weights = list(parameters_of(self.classifier).values())
         gradients = autograd.grad(loss, weights, allow_unused=True)
@@ -159,28 +174,28 @@ class Algorithm(ABC):
         return metrics, moved
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that a step reads or changes, as tensors and plain values."""
+        """Return everything that a step reads or changes, as tensors and plain values."""
         return {part: getattr(self, part).state_dict() for part in self.stateful}
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of a :meth:`state_dict`."""
+        """Restore a state returned by :meth:`state_dict`."""
         for part in self.stateful:
             getattr(self, part).load_state_dict(state[part])
 
     def clean_loss(self, parameters: Mapping[str, Tensor], clean: Batch) -> Tensor:
-        """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not move."""
+        """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not change."""
         output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
         return F.cross_entropy(output.logits, clean.y)
 
 
 class GlobalParameters:
-    """Pyro's global parameter store as it is now, to tell what comes into it."""
+    """Snapshot of Pyro's global parameter store, to detect parameters that are added later."""
 
     def __init__(self) -> None:
         self._known = set(pyro.get_param_store().keys())
 
     def take_back(self) -> list[str]:
-        """Delete what has come into the store since; its names, sorted."""
+        """Delete the parameters added since the snapshot, and return their names, sorted."""
         store = pyro.get_param_store()
         new = sorted(set(store.keys()) - self._known)
         for name in new:
@@ -188,54 +203,59 @@ class GlobalParameters:
         return new
 
     def refuse_new(self) -> None:
-        """Take back what has come into the store since.
+        """Delete the parameters added since the snapshot, and raise if there are any.
 
         Raises:
-            UserError: something has; no optimiser of an algorithm would train it.
+            UserError: parameters were added; no optimiser of an algorithm would train them.
         """
         if new := self.take_back():
             raise UserError(
-                f"model or guide uses pyro.param for '{new[0]}', which no optimiser here would train; "
-                "hold it as an nn.Parameter of the module"
+                f"model or guide uses pyro.param for '{new[0]}', which no optimiser here trains; "
+                "define it as an nn.Parameter of the module"
             )
 
 
 def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor], what: str) -> None:
-    """Refuse an optimiser that lacks some of ``parameters``, which would silently not be trained.
+    """Raise if an optimiser lacks some of ``parameters``, which would then stay untrained without an error.
+
+    Args:
+        optimizer: the optimiser.
+        parameters: the parameters by name.
+        what: name of the optimiser in the message.
 
     Raises:
-        UserError: with the name of the first one that is missing.
+        UserError: a parameter is missing; the message names the first one.
     """
     held = {id(p) for group in optimizer.param_groups for p in group["params"]}
     missing = [name for name, p in parameters.items() if id(p) not in held]
     if missing:
         raise UserError(
-            f"the {what} does not hold '{missing[0]}' ({len(missing)} parameters in all); "
+            f"the {what} does not contain '{missing[0]}' ({len(missing)} parameters are missing); "
             "build it from the parameters of both model and guide"
         )
 
 
 def check_not_negative(**weights: float) -> None:
-    """Refuse a weight below zero, by its name."""
+    """Raise if a weight is negative or NaN, and name it."""
     for name, value in weights.items():
         if not value >= 0:
-            raise UserError(f"{name} is {value}; give 0 or more")
+            raise UserError(f"{name} is {value}; expected a value >= 0")
 
 
 def finite_norm(tensors: Iterable[Tensor | None], like: Tensor) -> Tensor:
-    """The norm of all tensors together, [], 0 for none; not finite where one of them is not."""
+    """Joint norm of all floating-point tensors, [], or 0 if there are none; non-finite if any of them is."""
     present = [t for t in tensors if t is not None and t.is_floating_point()]
     return get_total_norm(present) if present else like.detach().new_zeros(())
 
 
 def hyperparameters_of(model: nn.Module, guide: nn.Module) -> dict[str, nn.Parameter]:
-    """The trainable parameters of model and guide by name, each once even when the two share it."""
+    """Trainable parameters of model and guide by name; a parameter that both share appears once."""
     both = nn.ModuleDict({"model": model, "guide": guide})
     return {name: p for name, p in both.named_parameters() if p.requires_grad}
 
 
 def _check_parameters_are_theirs(model: nn.Module, guide: nn.Module) -> None:
-    """Refuse modules that keep their parameters in Pyro's global store, where another run's would be found."""
+    """Raise if a module keeps parameters in Pyro's global store, where it could pick up those of another run."""
     if pyro.settings.get("module_local_params"):
         return
     for part in (model, guide):
@@ -243,6 +263,6 @@ def _check_parameters_are_theirs(model: nn.Module, guide: nn.Module) -> None:
             if isinstance(module, PyroModule) and next(module.parameters(), None) is not None:
                 raise UserError(
                     f"{type(module).__name__} is a PyroModule, which keeps its parameters in Pyro's global store; "
-                    "derive it from torch.nn.Module, or call pyro.settings.set(module_local_params=True) before it "
-                    "is built"
+                    "derive it from torch.nn.Module, or call pyro.settings.set(module_local_params=True) before "
+                    "building it"
                 )

@@ -1,4 +1,4 @@
-"""Bi-level stochastic variational inference: one step of the paper's algorithm 1, for any (model, guide) pair."""
+"""Bi-level stochastic variational inference: the paper's algorithm 1 for any pair of model and guide."""
 
 from __future__ import annotations
 
@@ -31,43 +31,51 @@ from vri_pyro.utils.errors import UserError
 
 
 class StructuralZeroWarning(UserWarning):
-    """Some parameters cannot receive a hypergradient in this configuration, so they will not be trained."""
+    """Some parameters cannot receive a hypergradient in this configuration and stay untrained."""
 
 
 class BilevelSVI(Algorithm):
     """Trains a classifier on noisy labels, and its guide and prior on the clean loss after a virtual step.
 
-    One :meth:`step` minimises, for guide and prior together (φ, ω), the outer objective
+    Each :meth:`step` first updates guide and prior (φ, ω) with the gradient of the outer objective
 
-        G(ŵ(φ, ω)) / η  +  β · KL[q_φ ‖ p_ω],
+        G(ŵ(φ, ω)) / η  +  β · KL[q_φ ‖ p_ω].
 
-    where G is the clean cross entropy after the virtual step and η the inner learning rate; then it moves the
-    classifier on the rectified loss of the same noisy batch with the new guide. G's dependence on φ is of first
-    order in η; divided by it, the balance against β·KL is the same at any learning rate, and stays the same along
-    a schedule.
+    G is the cross entropy of the clean batch at ŵ, the classifier's parameters after the virtual step, and η is the
+    inner learning rate. The step then updates the classifier on the rectified loss of the same noisy batch, with the
+    updated guide.
+
+    G depends on φ to first order in η. Dividing it by η keeps the balance between the two terms the same at any
+    learning rate, and therefore along a learning-rate schedule.
 
     Args:
-        classifier: returns a :class:`ClassifierOutput`.
-        model, guide: Pyro callables ``(output, y)``; their parameters are trained by ``outer_optimizer``.
-        inner_optimizer: of the classifier: SGD, Adam or AdamW; its next step on the noisy loss is the virtual step.
-            With a ``clean_weight`` the real step has the clean gradient besides.
-        outer_optimizer: of the parameters of model and guide.
-        elbo: the estimator; its ``num_particles`` is the paper's k. Two particles when omitted, as in the paper.
-        inner_kl_weight: λ of eq. 6. It reaches guide and prior only through the features, so it does nothing
-            with ``detach_features``.
-        outer_kl_weight: β, nats of KL against one unit of scaled clean loss.
-        detach_features: whether guide and prior see the classifier's features as constants.
-        clean_weight: weight of a clean batch's cross entropy in the classifier's real step. A classifier that fits
-            the clean set leaves a clean loss near 0, from which guide and prior learn little more.
-        restart: whether the classifier goes back to its parameters of now when training begins, after the model has
-            looked at what earlier stages made of it.
-        hypergradient: the strategy.
-        share_forward: keep the noisy forward's graph for the real step: faster, at the price of its memory.
-        max_skipped: how many steps in a row may be skipped for not being finite.
+        classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
+        model, guide: Pyro callables ``(output, y)``; ``outer_optimizer`` trains their parameters.
+        inner_optimizer: optimiser of the classifier: SGD, Adam or AdamW. The virtual step is its next step on the
+            noisy loss alone. The real step includes the clean gradient as well if ``clean_weight`` is not 0.
+        outer_optimizer: optimiser of the parameters of model and guide.
+        elbo: the ELBO estimator; its ``num_particles`` is the paper's k. Default: two particles, as in the paper.
+        inner_kl_weight: λ of eq. 6, weight of the KL in the loss of the virtual step. This KL reaches guide and prior
+            only through the features, so it has no effect with ``detach_features``.
+        outer_kl_weight: β, weight of the KL in nats per example; the clean loss over η has weight 1.
+        detach_features: whether guide and prior receive the classifier's features detached.
+        clean_weight: weight of the cross entropy of a clean batch in the classifier's real step. Once the classifier
+            fits the clean set, the clean loss is close to 0, and guide and prior learn little more from it.
+        restart: whether to reset the classifier to its parameters at construction when training begins. The hooks of
+            model and guide run first, on the classifier as earlier stages left it.
+        hypergradient: the strategy that computes the hypergradient. Default:
+            :class:`~vri_pyro.infer.hypergradient.SplitJVP`.
+        share_forward: whether to keep the graph of the noisy forward pass for the real step. This is faster but needs
+            more memory.
+        max_skipped: number of consecutive non-finite steps after which training stops.
 
     Attributes:
-        structural_zeros: after the first step, the parameter groups that receive no hypergradient.
-        guard: counts the steps skipped for not being finite.
+        structural_zeros: names of the parameter groups that receive no hypergradient; None before the first step.
+        guard: skips non-finite updates and counts them.
+
+    Raises:
+        UserError: a weight is negative, an optimiser is not supported or lacks parameters, or model and guide have no
+            trainable parameters.
 
     Reference: Sun et al. (2025), algorithm 1, eq. 6-12.
     """
@@ -112,7 +120,7 @@ class BilevelSVI(Algorithm):
         return self.inner_optimizer
 
     def begin_training(self, context: TrainingContext) -> None:
-        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; with ``restart``, then reset the classifier."""
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; with ``restart``, resets the classifier after the hooks."""
         super().begin_training(context)
         if self.initial is not None:
             self.initial.restore(self.inner_optimizer)
@@ -121,19 +129,21 @@ class BilevelSVI(Algorithm):
         """Take one bi-level step.
 
         Args:
-            noisy: a batch with unreliable labels.
-            clean: a batch with trusted labels.
+            noisy: a batch with noisy labels.
+            clean: a batch with clean labels.
 
         Returns:
-            scalars on the batch's device: ``loss`` (of the real step), ``inner_loss``, ``meta_loss``, ``kl`` in
-            nats a datum, ``hypergradient_norm`` and its parts ``hypergradient_norm/model`` and
-            ``hypergradient_norm/guide`` (0 where none can arrive), ``gradient_norm``, and the statistics of the latent
-            sites (:func:`~vri_pyro.infer.metrics.term_metrics`). If the hypergradient is not finite, nothing is updated
-            and the scalars of the real step are missing; if only the gradient of the real step is not finite, guide and
-            prior are updated and the classifier is not.
+            scalar metrics on the device of the batch: ``loss`` and ``gradient_norm`` of the real step; ``inner_loss``;
+            ``meta_loss``; ``kl`` in nats per example; ``hypergradient_norm`` and its parts
+            ``hypergradient_norm/model`` and ``hypergradient_norm/guide`` (0 for a part without hypergradient); and the
+            statistics of the latent sites (:func:`~vri_pyro.infer.metrics.term_metrics`).
+
+            If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated and the metrics of
+            the real step are missing. If only the real step is non-finite, guide and prior are updated and the
+            classifier is not.
 
         Raises:
-            NonFiniteError: after ``max_skipped`` steps in a row that were not finite.
+            NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         result = self.hypergradient(self._problem(forward, noisy.y, clean))
@@ -158,12 +168,16 @@ class BilevelSVI(Algorithm):
         return metrics
 
     def outer_gradients(self, noisy: Batch, clean: Batch) -> list[Tensor | None]:
-        """The outer objective's gradient on two batches, as a step would take it, and no step.
+        """Compute the gradient of the outer objective as in :meth:`step`, without updating any parameter.
 
-        Nothing is moved but the random state, by what one forward pass and one evaluation of the bound draw.
+        Only the random state changes: one forward pass and one evaluation of the ELBO draw from it.
+
+        Args:
+            noisy: a batch with noisy labels.
+            clean: a batch with clean labels.
 
         Returns:
-            one gradient a trainable parameter of model and guide, in the order of
+            one gradient per trainable parameter of model and guide, in the order of
             :func:`~vri_pyro.infer.algorithm.hyperparameters_of`; None where it is structurally zero.
         """
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
@@ -205,7 +219,7 @@ class BilevelSVI(Algorithm):
         )
 
     def _hypergradient_norms(self, result: Result) -> Metrics:
-        """Its length, and that of its part for each of model and guide; what the two share is the model's."""
+        """Norms of the hypergradient and of its parts for model and guide; shared parameters count as the model's."""
         parts: dict[str, list[Tensor | None]] = {}
         for name, gradient in zip(self._hyper, result.gradients, strict=True):
             parts.setdefault(f"hypergradient_norm/{name.partition('.')[0]}", []).append(gradient)
@@ -226,8 +240,8 @@ class BilevelSVI(Algorithm):
         virtual_step(self.inner_optimizer, self._weights)
         if not self._hyper:
             raise UserError(
-                "model and guide have no parameters, so there is nothing to learn in the outer problem; "
-                "train such a pair with SingleLevelSVI"
+                "model and guide have no trainable parameters, so there is no outer problem to solve; "
+                "train this pair with SingleLevelSVI"
             )
         check_held(self.outer_optimizer, self._hyper, "outer optimiser")
 
@@ -247,7 +261,7 @@ class BilevelSVI(Algorithm):
 
 
 def _groups(chosen: set[str], names: Iterable[str]) -> list[str]:
-    """Name ``chosen`` parameters by the largest modules that hold no other parameter."""
+    """Names of the largest modules that contain only ``chosen`` parameters."""
 
     def largest(name: str) -> str:
         parts = name.split(".")

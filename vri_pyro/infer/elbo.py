@@ -1,7 +1,8 @@
-"""The evidence lower bound, kept in its terms and per datum, so that each term can be weighted where it acts.
+"""Evidence lower bound (ELBO) with separate terms per example and latent site, so that each term can be weighted.
 
-``RectificationELBO`` is an :class:`~pyro.infer.elbo.ELBO` of Pyro's: it traces a guide, replays the model against it
-and can drive :class:`pyro.infer.SVI`. What it adds is :meth:`RectificationELBO.terms`, the bound before it is summed.
+:class:`RectificationELBO` derives from Pyro's :class:`~pyro.infer.elbo.ELBO`: it traces the guide, replays the model
+against it and can be the loss of :class:`pyro.infer.SVI`. In addition, :meth:`RectificationELBO.terms` returns the
+terms of the bound before they are summed.
 """
 
 from __future__ import annotations
@@ -24,22 +25,22 @@ from torch.distributions import kl_divergence
 from vri_pyro.utils.errors import UserError
 
 Estimator = Literal["analytic", "monte carlo"]
-PARTICLES = "num_particles_vectorized"  # Pyro's name for its plate over particles
+PARTICLES = "num_particles_vectorized"  # the name that Pyro gives to its plate over particles
 
 
 @dataclass
 class ELBOTerms:
-    """One evaluation of the bound, term by term.
+    """The terms of one ELBO evaluation.
 
-    Every term carries the scales and masks of its site, so ``elbo()`` is what Pyro's estimators return.
+    Every term includes the scale and the mask of its site, so :meth:`elbo` is the bound that Pyro's estimators compute.
 
     Attributes:
-        log_likelihood: E_q[log p(y | x, v)] per datum, [batch], averaged over particles.
-        kl: KL[q ‖ p] by latent site: [batch] for a site in the data plate, [] for one outside it.
-        estimator: how each site's KL was computed.
-        global_log_likelihood: observed sites outside the data plate, [].
-        posterior, prior: the distributions of each latent site, for diagnostics.
-        plate_size: full size of the data plate; a per-datum loss is the bound divided by it.
+        log_likelihood: E_q[log p(y | x, v)] per example, [batch], averaged over particles.
+        kl: KL[q ‖ p] by latent site: [batch] for a site in the data plate, [] for a site outside it.
+        estimator: how the KL was computed, by latent site: "analytic" or "monte carlo".
+        global_log_likelihood: log-likelihood of the observed sites outside the data plate, [].
+        plate_size: N, the full size of the data plate; losses per example are divided by it.
+        posterior, prior: distributions of guide and model by latent site, for diagnostics.
     """
 
     log_likelihood: Tensor
@@ -51,48 +52,53 @@ class ELBOTerms:
     prior: dict[str, Any] = field(default_factory=dict)
 
     def total_kl(self) -> Tensor:
-        """KL summed over sites and data, []."""
+        """KL summed over sites and examples, []."""
         zero = self.log_likelihood.new_zeros(())
         return sum((kl.sum() for kl in self.kl.values()), zero)
 
     def elbo(self, kl_weight: float = 1.0) -> Tensor:
-        """The bound summed over data, []; ``kl_weight`` multiplies its KL terms (λ of the paper's eq. 6)."""
+        """The ELBO summed over examples, []; ``kl_weight`` multiplies its KL terms (λ in eq. 6 of the paper)."""
         log_likelihood = self.log_likelihood.sum() + self.global_log_likelihood
         return log_likelihood - kl_weight * self.total_kl() if kl_weight else log_likelihood
 
     def loss(self, kl_weight: float = 1.0) -> Tensor:
-        """The negative bound per datum, [].
+        """The negative ELBO per example, [].
 
-        With subsampling the sites are scaled up to the full data, so the divisor is the plate's full size: the
-        loss then estimates the same mean whatever the batch is, and a step size means the same. A latent outside the
-        plate counts once in it: its model must give the plate the full size, ``pyro.plate("data", N, subsample=...)``,
-        or the batch stands for all data and the latent's KL weighs too much.
+        With subsampling, Pyro scales the sites up to the full data set, so the bound is divided by the full size of
+        the plate. The loss then estimates the same mean for every batch, so a learning rate means the same at
+        every batch size.
+
+        A latent outside the data plate counts once in the full data set. Its model must declare the full size of the
+        plate, ``pyro.plate("data", N, subsample=...)``. Otherwise the batch is taken for the full data set, and the KL
+        of the latent is weighted too strongly.
         """
         return -self.elbo(kl_weight) / self.plate_size
 
     def mean_kl(self) -> Tensor:
-        """KL per datum in nats, []."""
+        """KL per example in nats, []."""
         return self.total_kl() / self.plate_size
 
 
 class RectificationELBO(ELBO):
-    """ELBO with per-datum terms, vectorised particles, closed-form KLs where registered, and a weight on the KL.
+    """ELBO with terms per example, vectorised particles, analytic KLs where available, and a weight on the KL.
 
-    A latent site's KL is computed in closed form when PyTorch or Pyro registers one for the pair of distributions
-    and guide and model give the site the same scale and mask; by Monte Carlo at the drawn values otherwise.
-    :attr:`ELBOTerms.estimator` says which. As with ``TraceMeanField_ELBO``, the closed form is right when in the
-    model no parent of a latent z is a descendant of z in the guide. All latents must be reparameterised.
-    Nothing in here waits for the device.
+    The KL of a latent site is analytic if PyTorch or Pyro registers a closed form for the two distributions and if
+    guide and model give the site the same scale and mask. Otherwise it is a Monte Carlo estimate at the sampled values.
+    :attr:`ELBOTerms.estimator` records which one was used. As in ``TraceMeanField_ELBO``, the analytic KL is correct
+    if no parent of a latent z in the model is a descendant of z in the guide. All latents must be
+    reparameterised. No evaluation synchronises host and device.
 
     Args:
-        num_particles: k, samples of the guide per datum, drawn in one vectorised pass.
-        kl_weight: weight of the KL in :meth:`loss` and its relatives; 1 gives the bound itself.
-        data_plate: name of the plate over data, by which terms are kept apart.
-        max_plate_nesting: number of nested plates in model and guide, found by running them once when omitted.
+        num_particles: k, number of guide samples per example, drawn in one vectorised pass.
+        kl_weight: weight of the KL in :meth:`loss`, :meth:`differentiable_loss` and :meth:`loss_and_grads`; 1 gives
+            the ELBO.
+        data_plate: name of the plate over the data; terms are not summed over this plate.
+        max_plate_nesting: maximal number of nested plates in model and guide. If omitted, it is found by running both
+            once.
 
     Raises:
-        UserError: when model and guide disagree in a site or its shape, a latent is not reparameterised, or there
-            is no data plate.
+        UserError: ``num_particles`` is below 1. Evaluating the ELBO raises it as well if model and guide differ in a
+            site or its shape, if a latent is not reparameterised, or if nothing is observed in the data plate.
 
     Reference:
         Sun et al. (2025), eq. 3 and A3; Ranganath et al. (2014), black box variational inference.
@@ -106,28 +112,28 @@ class RectificationELBO(ELBO):
         max_plate_nesting: float = float("inf"),
     ) -> None:
         if num_particles < 1:
-            raise UserError(f"num_particles is {num_particles}; draw at least one sample per datum")
+            raise UserError(f"num_particles is {num_particles}; expected a value >= 1")
         super().__init__(num_particles=num_particles, max_plate_nesting=max_plate_nesting, vectorize_particles=True)
         self.kl_weight = kl_weight
         self.data_plate = data_plate
         self._particles: Any = None
 
     def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> ELBOTerms:
-        """Run guide and model once on ``args`` and return the bound's terms."""
+        """Run guide and model once on ``args`` and return the terms of the ELBO."""
         model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
         return _terms_of(model_trace, guide_trace, self.data_plate)
 
     def differentiable_loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
-        """The negative weighted bound summed over data, [], as Pyro's estimators have it."""
+        """Return the negative ELBO summed over examples, [], as Pyro's estimators do; the KL is weighted."""
         return -self.terms(model, guide, *args, **kwargs).elbo(self.kl_weight)
 
     def loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
-        """As :meth:`differentiable_loss`, without a graph; a tensor, which ``pyro.infer.SVI`` takes as well."""
+        """Return :meth:`differentiable_loss` without a graph, as a tensor, which ``pyro.infer.SVI`` accepts."""
         with torch.no_grad():
             return self.differentiable_loss(model, guide, *args, **kwargs)
 
     def loss_and_grads(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
-        """As :meth:`loss`, and adds the gradient to ``.grad`` of every parameter involved."""
+        """Return :meth:`loss` and add its gradient to the ``.grad`` of every parameter involved."""
         loss = self.differentiable_loss(model, guide, *args, **kwargs)
         if loss.requires_grad:
             loss.backward(retain_graph=self.retain_graph)
@@ -146,7 +152,8 @@ class RectificationELBO(ELBO):
         return model_trace, guide_trace
 
     def _vectorized_num_particles(self, fn: Callable) -> Callable:
-        # Pyro makes this plate anew for guide and model on every call; made once, a step's share of Pyro is under 1 ms.
+        # Pyro builds this plate on every call, once for the guide and once for the model. Building it only once keeps
+        # Pyro's overhead per step below 1 ms.
         if self.num_particles == 1:
             return fn
         if self._particles is None:
@@ -154,7 +161,7 @@ class RectificationELBO(ELBO):
         return self._particles(fn)
 
     def _guess_max_plate_nesting(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
-        # The guess runs model and guide once; that must move neither the run's random stream nor their buffers.
+        # The guess runs model and guide once. It must change neither the random state nor their buffers.
         cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
         buffers = [b for part in (model, guide) if isinstance(part, nn.Module) for b in part.buffers()]
         kept = [b.clone() for b in buffers]
@@ -206,7 +213,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
         raise UserError(
             f"the model observes nothing inside a plate named '{data_plate}' "
             f"(its plates: {', '.join(plates) or 'none'}); "
-            f"observe the labels inside pyro.plate('{data_plate}', ...) or name another data_plate"
+            f"observe the labels inside pyro.plate('{data_plate}', ...) or set data_plate to the name of their plate"
         )
     return ELBOTerms(
         log_likelihood=log_likelihood,
@@ -220,7 +227,7 @@ def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:
 
 
 def stochastic(trace: Any) -> dict[str, dict]:
-    """The sites that carry probability: no subsampling indices, no deterministic values."""
+    """Sample sites of a trace by name, without subsampling indices and deterministic values."""
     return {
         name: site
         for name, site in trace.nodes.items()
@@ -229,9 +236,9 @@ def stochastic(trace: Any) -> dict[str, dict]:
 
 
 def is_deterministic(site: Any) -> bool:
-    """Whether a site only records a value: of ``pyro.deterministic``, and where ``poutine.reparam`` took a latent out.
+    """Whether a site only records a value: ``pyro.deterministic``, or a latent replaced by ``poutine.reparam``.
 
-    Both are an observed point whose density is masked out.
+    Both are observed ``Delta`` sites whose log density is masked out.
     """
     fn = site["fn"]
     masked = isinstance(fn, dist.MaskedDistribution) and fn._mask is False
@@ -249,12 +256,12 @@ def _kl(name: str, guide_site: dict, model_site: dict) -> tuple[Tensor, Estimato
         kind = type(getattr(q, "base_dist", q)).__name__
         raise UserError(
             f"latent site '{name}' has the guide distribution {kind}, which is not reparameterised; "
-            "use one with rsample (its gradient could not reach the guide otherwise)"
+            "use a distribution with rsample, so that gradients reach the guide"
         )
     if _same(guide_site["scale"], model_site["scale"]) and _same(guide_site["mask"], model_site["mask"]):
         try:
             value = kl_divergence(q, p)
-            if not isinstance(value, Tensor):  # Pyro's answer for a distribution masked out altogether
+            if not isinstance(value, Tensor):  # Pyro returns a number if the distribution is fully masked
                 value = guide_site["value"].new_full((), value)
             value = value.expand(q.batch_shape)
             return scale_and_mask(value, guide_site["scale"], guide_site["mask"]), "analytic"
@@ -264,7 +271,7 @@ def _kl(name: str, guide_site: dict, model_site: dict) -> tuple[Tensor, Estimato
 
 
 def _same(a: Any, b: Any) -> bool:
-    """Whether two scales or masks are known to be equal without waiting for the device."""
+    """Whether two scales or masks are known to be equal without synchronising host and device."""
     return a is b or (not isinstance(a, Tensor) and not isinstance(b, Tensor) and a == b)
 
 
@@ -273,7 +280,7 @@ def _frame(site: dict, plate: str) -> Any:
 
 
 def _per_datum(value: Tensor, site: dict, data_plate: str) -> Tensor:
-    """Average a site's term over particles and sum it over every other dimension but the data plate's."""
+    """Average a site's term over particles, and sum it over all remaining dimensions except the data plate's."""
     data, particles = _frame(site, data_plate), _frame(site, PARTICLES)
     kept = data.dim if data is not None else None
     if particles is not None and value.dim() >= -particles.dim:
@@ -284,36 +291,41 @@ def _per_datum(value: Tensor, site: dict, data_plate: str) -> Tensor:
 
 @contextmanager
 def _plate_mismatch_explained(part: str) -> Iterator[None]:
-    """Add the remedy to Pyro's complaint about a site that does not fit its plates."""
+    """Add the remedy to Pyro's error about a site whose shape does not match its plates."""
     try:
         yield
     except ValueError as error:
-        complaint = str(error).splitlines()[0] if str(error) else ""
-        if not complaint.startswith("Shape mismatch inside plate"):
+        message = str(error).splitlines()[0] if str(error) else ""
+        if not message.startswith("Shape mismatch inside plate"):
             raise
-        raise UserError(f"in the {part}: {complaint}; a vector for each datum needs .to_event(1)") from error
+        raise UserError(f"in the {part}: {message}; declare one vector per example with .to_event(1)") from error
 
 
 def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = None) -> None:
-    """Raise when latents of guide and model differ in name or shape; a broken model run has only its first sites."""
+    """Raise if the latents of guide and model differ in name, shape or plates.
+
+    Args:
+        model_trace, guide_trace: the traces to compare.
+        cause: the exception that stopped the model, if any. Its trace is then incomplete, so names are not compared.
+    """
     model_sites, guide_sites = stochastic(model_trace), stochastic(guide_trace)
     for name in guide_sites.keys() & model_sites.keys():
         q, p = guide_sites[name]["fn"], model_sites[name]["fn"]
         if q.shape() != p.shape():
             raise UserError(
                 f"latent site '{name}' has shape {list(q.shape())} in the guide but {list(p.shape())} in the model; "
-                "give both the same classes and plates"
+                "use the same number of classes and the same plates in both"
             ) from cause
         plates = [sorted(f.name for f in sites[name]["cond_indep_stack"]) for sites in (guide_sites, model_sites)]
         if plates[0] != plates[1]:
             raise UserError(
                 f"latent site '{name}' is inside the plates {plates[0]} in the guide but {plates[1]} in the model; "
-                "give both the same plates"
+                "use the same plates in both"
             ) from cause
         if q.event_dim != p.event_dim:
             raise UserError(
                 f"latent site '{name}' of shape {list(q.shape())} has {q.event_dim} event dimensions in the guide but "
-                f"{p.event_dim} in the model; give both the same plates and the same to_event"
+                f"{p.event_dim} in the model; use the same plates and the same to_event in both"
             ) from cause
     if cause is not None:
         return
@@ -321,6 +333,6 @@ def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = 
     drawn = {name for name, site in guide_sites.items() if not site["infer"].get("is_auxiliary")}
     if latents != drawn:
         raise UserError(
-            f"the model's latent sites {sorted(latents)} are not the guide's {sorted(drawn)}; "
-            "every latent of the model needs one site of the same name in the guide, and no other"
+            f"the model's latent sites {sorted(latents)} differ from the guide's {sorted(drawn)}; "
+            "the guide must sample one site of the same name for each latent of the model, and no others"
         )

@@ -1,4 +1,4 @@
-"""Calling a classifier with parameters and buffers other than its own."""
+"""Run a classifier with parameters and buffers other than its own."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ from vri_pyro.utils.errors import UserError
 
 
 def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
-    """The classifier's trainable parameters by name, in a fixed order."""
+    """Trainable parameters of the classifier by name, in a fixed order."""
     return {name: p for name, p in classifier.named_parameters() if p.requires_grad}
 
 
 def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
-    """Copies of the buffers, for a forward pass whose effect on them must not count (or not yet)."""
+    """Copies of the classifier's buffers, for a forward pass that must not change the originals."""
     return {name: b.clone() for name, b in classifier.named_buffers()}
 
 
@@ -28,17 +28,17 @@ def call(
     """Run the classifier with explicit parameters and buffers.
 
     Args:
-        classifier: returns a :class:`ClassifierOutput`.
-        parameters: by name, as in ``named_parameters``.
-        buffers: by name; afterwards they are what the run made of them.
+        classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
+        parameters: parameters by name, as in ``named_parameters``.
+        buffers: buffers by name; the dictionary is updated to their values after the forward pass.
         x: inputs, [batch, ...].
 
     Raises:
-        UserError: the classifier returns something else, or of another rank.
+        UserError: the classifier returns another type, or logits or features that are not two-dimensional.
     """
     state = {**parameters, **buffers}
     output = functional_call(classifier, state, (x,))
-    # A buffer that the forward pass assigned, rather than changed in place, is a new tensor.
+    # If the forward pass assigns a buffer instead of changing it in place, the new tensor is only in ``state``.
     buffers.update({name: state[name] for name in buffers})
     name = type(classifier).__name__
     if not isinstance(output, ClassifierOutput):
@@ -46,21 +46,25 @@ def call(
     if output.logits.dim() != 2 or output.features.dim() != 2:
         raise UserError(
             f"{name} returned logits of shape {list(output.logits.shape)} and features of shape "
-            f"{list(output.features.shape)}; return [batch, classes] and [batch, features]"
+            f"{list(output.features.shape)}; expected [batch, classes] and [batch, features]"
         )
     return output
 
 
 class ReplayedForward:
-    """One batch's forward pass, repeatable at other parameters as if it were the same event.
+    """Forward pass of one batch that can be repeated at other parameters with the same random numbers.
 
-    Every call draws the random numbers of the first one (dropout masks, say). Only the first call's effect on the
-    buffers is kept, in :attr:`buffers`; the classifier's own stay as they are until :func:`commit_buffers`.
+    Every call draws the same random numbers as the first one, for dropout masks for example. Only the first call
+    updates :attr:`buffers`. The classifier's own buffers change only when :func:`commit_buffers` is called.
 
     Args:
         classifier: the classifier.
         x: inputs, [batch, ...].
-        index: the examples' positions, which every output is given.
+        index: positions of the examples, copied into every output, int64 [batch].
+
+    Attributes:
+        names: names of the trainable parameters, in the order that calls expect.
+        buffers: the buffers by name, after the first call.
     """
 
     def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None) -> None:
@@ -71,7 +75,7 @@ class ReplayedForward:
         self._random_states: list[Tensor] | None = None
 
     def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
-        """Classify the batch with ``parameters``, the trainable ones, in the order of :func:`parameters_of`."""
+        """Run the classifier with the trainable ``parameters``, in the order of :func:`parameters_of`."""
         named = dict(zip(self.names, parameters, strict=True))
         if self._random_states is None:
             self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
@@ -86,6 +90,6 @@ class ReplayedForward:
 
 @torch.no_grad()
 def commit_buffers(classifier: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    """Make ``buffers`` the classifier's own, in place."""
+    """Copy ``buffers`` into the classifier's own, in place."""
     for name, own in classifier.named_buffers():
         own.copy_(buffers[name])

@@ -1,4 +1,4 @@
-"""Keeps losses and gradients that are not finite away from the parameters."""
+"""Skip updates with non-finite losses or gradients."""
 
 from __future__ import annotations
 
@@ -11,19 +11,20 @@ from vri_pyro.utils.errors import UserError
 
 
 class NonFiniteError(UserError):
-    """Too many steps in a row had a loss or a gradient that was not finite."""
+    """Too many consecutive steps had a non-finite loss, gradient or buffer."""
 
 
 class FiniteGuard:
-    """Decides whether an update may happen, and gives up after a run of steps with a refusal.
+    """Decides whether an update is applied or skipped, and raises after too many consecutive skipped updates.
 
-    Each decision waits once for the device.
+    Each decision synchronises host and device once.
 
     Args:
-        max_skipped: refusals, with no completed step in between, before :class:`NonFiniteError`.
+        max_skipped: number of skipped updates without a completed step in between that raises
+            :class:`NonFiniteError`.
 
     Attributes:
-        skipped: refusals so far.
+        skipped: number of updates skipped so far.
     """
 
     def __init__(self, max_skipped: int = 10) -> None:
@@ -32,10 +33,14 @@ class FiniteGuard:
         self._in_a_row = 0
 
     def admits(self, metrics: Mapping[str, Tensor], names: Sequence[str]) -> bool:
-        """Whether the named scalars are all finite.
+        """Return whether the named scalars are all finite; if not, count the update as skipped.
+
+        Args:
+            metrics: scalars by name.
+            names: names of the scalars to check.
 
         Raises:
-            NonFiniteError: when this is the last refusal in a row that is tolerated.
+            NonFiniteError: ``max_skipped`` consecutive updates have been skipped, this one included.
         """
         if bool(torch.stack([metrics[name] for name in names]).isfinite().all()):
             return True
@@ -44,20 +49,20 @@ class FiniteGuard:
         if self._in_a_row >= self.max_skipped:
             broken = [name for name in names if not bool(metrics[name].isfinite())]
             raise NonFiniteError(
-                f"{', '.join(broken)}: not finite in {self._in_a_row} steps in a row; "
-                "training stopped and what was saved before is intact: lower the learning rates or look at the "
-                "inputs' scale"
+                f"{', '.join(broken)}: non-finite for {self._in_a_row} consecutive steps; "
+                "training stopped and files saved earlier are intact: lower the learning rates or check the scale of "
+                "the inputs"
             )
         return False
 
     def step_completed(self) -> None:
-        """Note that every update of a step was admitted, which ends a run of refusals."""
+        """Reset the count of consecutive skipped updates; called when all updates of a step were applied."""
         self._in_a_row = 0
 
     def state_dict(self) -> dict[str, int]:
-        """The counts."""
+        """Return the counters."""
         return {"skipped": self.skipped, "in_a_row": self._in_a_row}
 
     def load_state_dict(self, state: Mapping[str, int]) -> None:
-        """Take over the counts."""
+        """Restore the counters."""
         self.skipped, self._in_a_row = state["skipped"], state["in_a_row"]

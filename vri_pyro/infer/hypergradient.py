@@ -1,15 +1,17 @@
-"""The gradient of the clean loss after a virtual step, with respect to guide and prior: four ways to compute it.
+"""Hypergradient strategies: the gradient of the clean loss after a virtual step with respect to guide and prior.
 
-Write w for the classifier's parameters, φ for the guide's and prior's, F(w) for the classifier's output on the noisy
-batch, ℓ(F, φ) for the inner loss, ŵ = S(g) for the optimiser's step along g = ∇_w ℓ, and G(ŵ) for the clean loss. With
-the cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the inner gradient is g = Jᵀu(φ) and
+Notation: w are the classifier's parameters, φ those of guide and prior, F(w) is the classifier's output on the noisy
+batch, ℓ(F, φ) the inner loss, ŵ = S(g) the parameters after the optimiser's step along g = ∇_w ℓ, and G(ŵ) the clean
+loss. With the cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the inner gradient is g = Jᵀu(φ), and
 
     dG/dφ = ∂/∂φ ⟨u(φ), t⟩  with the tangent  t = J s,  s = (∂S/∂g)ᵀ ∇G(ŵ).
 
-The split strategies compute t without differentiating a gradient of the classifier; they differ in how. ``Unrolled``
-differentiates through the virtual step as it is written. All but the finite difference are exact.
+The split strategies differentiate only u for φ and treat t as a constant. They differ in how they compute t.
+:class:`Unrolled` differentiates through the virtual step directly. All strategies are exact except
+:class:`SplitFiniteDifference` and :class:`SplitForwardDifference`.
 
-Reference: Sun et al. (2025), eq. 9-11; the split of a hypergradient at the network's output is ours.
+Reference: Sun et al. (2025), eq. 9-11. The split of the hypergradient at the network's output is original to
+this package.
 """
 
 from __future__ import annotations
@@ -32,20 +34,21 @@ Tensors = Sequence[Tensor]
 
 @dataclass(frozen=True)
 class Problem:
-    """One bi-level step, seen by a strategy.
+    """The input of a strategy: one bi-level step.
 
     Attributes:
-        parameters: w, the classifier's trainable parameters.
-        hyperparameters: φ, those of guide and model.
-        forward: F(w) on the noisy batch; every call draws the same random numbers and has its own buffers.
-        head: the bound's terms from the classifier's output, with fresh noise on every call.
-        inner_kl_weight: weight of the KL in ℓ.
-        outer_kl_weight: weight of the KL beside the scaled clean loss in the outer objective.
-        virtual_step: S, from the inner gradient to ŵ.
-        meta_loss: G, the clean loss at given parameters.
-        meta_scale: what multiplies G in the outer objective.
-        detach_features: whether guide and prior see the features as constants.
-        keep_graph: whether the graph of the returned output must survive.
+        parameters: w, the trainable parameters of the classifier.
+        hyperparameters: φ, the trainable parameters of guide and model.
+        forward: F, maps parameters to the classifier's output on the noisy batch. Every call draws the same random
+            numbers and uses its own copy of the buffers.
+        head: maps the classifier's output to the terms of the ELBO, with new noise on every call.
+        inner_kl_weight: λ, weight of the KL in ℓ.
+        outer_kl_weight: β, weight of the KL in the outer objective.
+        virtual_step: S, maps the inner gradient to ŵ.
+        meta_loss: G, maps parameters to the clean loss.
+        meta_scale: factor on G in the outer objective.
+        detach_features: whether guide and prior receive the features detached.
+        keep_graph: whether to keep the graph of the returned output.
     """
 
     parameters: Tensors
@@ -61,23 +64,23 @@ class Problem:
     keep_graph: bool
 
     def attached(self, output: ClassifierOutput) -> list[Tensor]:
-        """The parts of an output through which the inner loss reaches w."""
+        """The parts of an output through which the inner loss depends on w."""
         return [output.logits] if self.detach_features else [output.logits, output.features]
 
     def direct(self, terms: ELBOTerms) -> Tensor | None:
-        """The part of the outer objective that does not pass through the virtual step: β·KL a datum."""
+        """The term of the outer objective that bypasses the virtual step, β · KL per example; None if β is 0."""
         return self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
 
 
 @dataclass(frozen=True)
 class Result:
-    """What a strategy returns.
+    """The output of a strategy.
 
     Attributes:
-        gradients: of the outer objective, one a hyper-parameter; None where it is structurally zero.
+        gradients: gradients of the outer objective, one per hyperparameter; None where structurally zero.
         inner_loss, meta_loss: ℓ and G, [].
-        terms: the bound's terms that ℓ was made of.
-        output: F(w); its graph is alive when the problem said ``keep_graph``.
+        terms: the ELBO terms that ℓ was computed from.
+        output: F(w), with its graph if ``keep_graph`` is set in the problem.
     """
 
     gradients: list[Tensor | None]
@@ -88,15 +91,15 @@ class Result:
 
 
 class Hypergradient(ABC):
-    """A way to compute the outer objective's gradient."""
+    """Base class of strategies that compute the gradient of the outer objective."""
 
     @abstractmethod
     def __call__(self, problem: Problem) -> Result:
-        """Solve ``problem``; its first forward pass is the one on w."""
+        """Compute the outer gradients of ``problem``; the first forward pass must be at w."""
 
 
 class Unrolled(Hypergradient):
-    """Double backward through the virtual step, as it is written: the reference for every other strategy."""
+    """Double backward through the virtual step. Exact; the reference for all other strategies."""
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
@@ -113,14 +116,14 @@ class Unrolled(Hypergradient):
 
 
 class Split(Hypergradient):
-    """The hypergradient cut at the classifier's output; a subclass says how the tangent t = J s is computed."""
+    """Hypergradient split at the classifier's output; subclasses implement the tangent t = J s."""
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
         output = problem.forward(problem.parameters)
         cut = output._replace(logits=output.logits.detach(), features=output.features.detach())
         leaves = problem.attached(cut)
-        # Features that no trainable parameter reaches (a frozen trunk) have a Jacobian all the same: zero.
+        # Features that depend on no trainable parameter (a frozen trunk) have a zero Jacobian.
         ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]
         for leaf in leaves:
             leaf.requires_grad_()
@@ -140,12 +143,12 @@ class Split(Hypergradient):
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
     ) -> tuple[Tensors, Callable[[Tensors], Tensors]]:
-        """Return the inner gradient Jᵀu and the map from a direction s to the tangent J s.
+        """Return the inner gradient Jᵀu and a function that maps a direction s to the tangent J s.
 
         Args:
-            problem: the step's problem.
+            problem: the bi-level step.
             ends: the attached parts of F(w), with their graph.
-            cotangents: u, one an end.
+            cotangents: u, one tensor per entry of ``ends``.
         """
 
 
@@ -157,10 +160,10 @@ def _vector_jacobian(problem: Problem, ends: Tensors, cotangents: Tensors) -> Te
 
 
 class SplitJVP(Split):
-    """The tangent by first-order forward-mode differentiation of the classifier alone. Exact; the default.
+    """Tangent by first-order forward-mode differentiation of the classifier. Exact; the default.
 
-    Not differentiated again: a gradient of a forward-mode tangent is silently wrong through training-mode
-    BatchNorm and LayerNorm (PyTorch issues 162350, 196699), and is not needed here.
+    The tangent is not differentiated further. The gradient of a forward-mode tangent is silently wrong through
+    training-mode BatchNorm and LayerNorm (PyTorch issues 162350, 196699), and it is not needed here.
     """
 
     def linearise(
@@ -181,7 +184,7 @@ class SplitJVP(Split):
 
 
 class SplitVJP(Split):
-    """The tangent by two reverse passes: J s is the gradient of ⟨Jᵀc, s⟩ for c. Exact, for ops without forward mode."""
+    """Tangent by two reverse passes: J s is the gradient of ⟨Jᵀc, s⟩ for c. Exact; for ops without forward mode."""
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -202,11 +205,14 @@ class SplitVJP(Split):
 
 
 class SplitFiniteDifference(Split):
-    """The tangent by a central difference of the classifier's output (not of the loss). Approximate.
+    """Tangent by a central difference of the classifier's output (not of the loss). Approximate.
 
     Args:
-        relative_step: how far to move, relative to the norm of w; by default the cube root of the precision, where
-            the error of the difference and that of rounding balance.
+        relative_step: length of the step relative to the norm of w. Default: the cube root of the machine precision,
+            where truncation error and rounding error balance.
+
+    Raises:
+        UserError: ``relative_step`` is not positive.
     """
 
     def __init__(self, relative_step: float | None = None) -> None:
@@ -228,10 +234,13 @@ class SplitFiniteDifference(Split):
 
 
 class SplitForwardDifference(Split):
-    """The tangent by a one-sided difference, which re-uses F(w): the cheapest strategy, and the least accurate.
+    """Tangent by a forward difference that reuses F(w). The cheapest and least accurate strategy.
 
     Args:
-        relative_step: how far to move, relative to the norm of w; by default the square root of the precision.
+        relative_step: length of the step relative to the norm of w. Default: the square root of the machine precision.
+
+    Raises:
+        UserError: ``relative_step`` is not positive.
     """
 
     def __init__(self, relative_step: float | None = None) -> None:
@@ -253,9 +262,9 @@ class SplitForwardDifference(Split):
 
 
 def _pull_back(problem: Problem, inner_gradient: Tensors) -> tuple[Tensor, Tensors]:
-    """The clean loss after the virtual step, and the scaled gradient of it pulled back to the inner gradient: s."""
-    # Two parameters may share one gradient tensor (autograd returns the same one for both terms of a sum), so each gets
-    # a leaf of its own here and nothing is written in place.
+    """The clean loss after the virtual step, and s: its scaled gradient pulled back to the inner gradient."""
+    # Two parameters can share one gradient tensor, because autograd returns the same tensor for both terms of a sum.
+    # So each gets a separate leaf, and nothing is modified in place.
     leaves = [g.detach().requires_grad_() for g in inner_gradient]
     moved = problem.virtual_step(leaves)
     landed = [w.detach().requires_grad_() for w in moved]
@@ -277,7 +286,7 @@ def _outer_gradients(
 
 def _checked(relative_step: float | None) -> float | None:
     if relative_step is not None and not relative_step > 0:
-        raise UserError(f"relative_step is {relative_step}; give a positive number, or none for the default")
+        raise UserError(f"relative_step is {relative_step}; expected a value > 0, or None for the default")
     return relative_step
 
 

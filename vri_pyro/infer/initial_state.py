@@ -1,4 +1,4 @@
-"""Training anew: a classifier's parameters as they were before any training."""
+"""The initial parameters of a classifier, to restart its training in a later stage."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ from vri_pyro.interfaces.classifier import Classifier
 
 
 class InitialState:
-    """Remembers a classifier's parameters and buffers, to go back to them.
+    """Copy of a classifier's parameters and buffers that can be restored later.
 
-    An algorithm makes one when it is built, before any phase has trained, and names it in its ``stateful``: a resumed
-    run then goes back to the very same parameters.
+    An algorithm creates it at construction, before any stage has trained the classifier, and saves it in its own state
+    dict. A resumed run then restores the same parameters.
 
     Args:
-        classifier: as it is now.
+        classifier: the classifier to copy.
     """
 
     def __init__(self, classifier: Classifier) -> None:
@@ -25,16 +25,16 @@ class InitialState:
         self._state = {name: value.detach().clone() for name, value in classifier.state_dict().items()}
 
     def restore(self, optimizer: Optimizer) -> None:
-        """Put the classifier back, and let ``optimizer`` forget what it knows of its parameters (momentum, moments)."""
+        """Restore the classifier, and delete the optimiser's state (momentum, moments) for its parameters."""
         self._classifier.load_state_dict(self._state)
         for parameter in self._classifier.parameters():
             optimizer.state.pop(parameter, None)
 
     def state_dict(self) -> dict[str, Tensor]:
-        """The parameters and buffers by name."""
+        """Return the stored parameters and buffers by name."""
         return dict(self._state)
 
     def load_state_dict(self, state: Mapping[str, Tensor]) -> None:
-        """Take over the state of a :meth:`state_dict`."""
+        """Restore a state returned by :meth:`state_dict`."""
         for name, value in self._state.items():
             value.copy_(state[name])

@@ -1,4 +1,4 @@
-"""What a step reports: scalars that stay on the device until somebody reads them."""
+"""Metrics of a training step: scalars that stay on the device until they are read."""
 
 from __future__ import annotations
 
@@ -14,11 +14,21 @@ Metrics = dict[str, Tensor]
 
 @torch.no_grad()
 def term_metrics(terms: ELBOTerms) -> Metrics:
-    """KL in nats a datum; by latent site the posterior's and the prior's spread, averaged over the batch.
+    """Metrics of the ELBO terms: the KL, and the spread of posterior and prior for each latent site.
 
-    ``posterior_std/…`` and ``prior_std/…`` are mean standard deviations, over a vector's entries too.
-    ``posterior_variance_norm/…`` is ‖σ²‖, the length of the vector of an example's variances, which goes to 0 where the
-    posterior collapses to a point (paper, fig. 4).
+    Args:
+        terms: the terms of one ELBO evaluation.
+
+    Returns:
+        scalars by name, without a graph:
+
+        * ``kl`` and, for each site, ``kl/<site>``: KL in nats per example.
+        * ``posterior_std/<site>`` and ``prior_std/<site>``: standard deviation, averaged over the batch and over the
+          entries of a vector.
+        * ``posterior_variance_norm/<site>``: ‖σ²‖, the norm of the vector of variances of an example, averaged over
+          the batch. It goes to 0 if the posterior collapses to a point (paper, fig. 4).
+
+        A spread is NaN if the variance of the distribution has no closed form.
     """
     metrics = {"kl": terms.mean_kl()}
     for site, kl in terms.kl.items():
@@ -33,7 +43,7 @@ def term_metrics(terms: ELBOTerms) -> Metrics:
 
 
 def _variance(distribution: Any, like: Tensor) -> Tensor:
-    """The variances, of the distribution's shape; not a number where they have no closed form."""
+    """Variances in the shape of the distribution; NaN if they have no closed form."""
     try:
         return distribution.variance
     except NotImplementedError:

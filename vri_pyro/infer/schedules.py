@@ -1,4 +1,4 @@
-"""Learning-rate schedules, as functions of the time alone: there is no state to save."""
+"""Learning-rate schedules as functions of time, without state to save."""
 
 from __future__ import annotations
 
@@ -10,20 +10,20 @@ from vri_pyro.utils.errors import UserError
 
 
 class Schedule(ABC):
-    """A factor on the classifier's learning rate."""
+    """Base class of learning-rate schedules: a factor on the classifier's learning rate."""
 
     @abstractmethod
     def factor(self, epoch: float, epochs: float) -> float:
-        """The factor at a time within a phase.
+        """Return the factor on the learning rate at a time within a stage.
 
         Args:
-            epoch: epochs since the phase began, in [0, epochs), with the part of the current one that is done.
-            epochs: the phase's length.
+            epoch: number of epochs since the stage began, in [0, epochs); fractional within an epoch.
+            epochs: length of the stage in epochs.
         """
 
 
 class Constant(Schedule):
-    """The learning rate as given."""
+    """Constant learning rate."""
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""
@@ -31,7 +31,7 @@ class Constant(Schedule):
 
 
 class Cosine(Schedule):
-    """Half a cosine from the learning rate down to nothing (Loshchilov & Hutter, 2017), every step a little."""
+    """Cosine annealing from the learning rate to 0, updated every step (Loshchilov & Hutter, 2017)."""
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""
@@ -40,24 +40,28 @@ class Cosine(Schedule):
 
 @dataclass(frozen=True)
 class CyclicCosine(Schedule):
-    """Cosines down to nothing and up again, for ever, one step an epoch.
+    """Cosine annealing to 0 and back to the learning rate, repeated; updated once per epoch.
 
-    That is PyTorch's ``CosineAnnealingLR`` called once an epoch and gone on with past its ``T_max``, as the authors'
-    script does with a ``T_max`` of 5: the factor of epoch e is (1 + cos(πe / T_max)) / 2. So the learning rate is
-    exactly 0 for all of epoch T_max, and again every 2 · T_max epochs.
+    This equals PyTorch's ``CosineAnnealingLR`` called once per epoch and continued past its ``T_max``, as in the
+    authors' script with a ``T_max`` of 5. The factor of epoch e is (1 + cos(πe / T_max)) / 2. The learning rate is
+    therefore exactly 0 during the whole of epoch T_max, and again every 2 · T_max epochs.
 
     Attributes:
-        half_period: ``T_max``, the epochs from the learning rate down to nothing.
+        half_period: ``T_max``, number of epochs from the learning rate to 0.
 
-    Reference: Loshchilov & Hutter (2017), who restart at the top instead; Sun et al. (2025), their script.
+    Raises:
+        UserError: ``half_period`` is below 1.
+
+    Reference: Loshchilov & Hutter (2017), who restart at the full learning rate instead; the released script of Sun et
+        al. (2025).
     """
 
     half_period: int = 5
 
     def __post_init__(self) -> None:
-        """Check the period."""
+        """Validate the half period."""
         if self.half_period < 1:
-            raise UserError(f"schedule.half_period is {self.half_period}; give at least 1 epoch")
+            raise UserError(f"schedule.half_period is {self.half_period}; expected a value >= 1")
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""
@@ -66,12 +70,15 @@ class CyclicCosine(Schedule):
 
 @dataclass(frozen=True)
 class LinearWarmUp(Schedule):
-    """A straight line up to the learning rate, then another schedule over the rest of the phase.
+    """Linear warm-up to the learning rate, then another schedule over the rest of the stage.
 
     Attributes:
-        then: the schedule after it.
-        epochs: length of the line; may be a fraction.
-        start: factor at its beginning, above 0.
+        then: the schedule after the warm-up.
+        epochs: length of the warm-up in epochs; may be fractional.
+        start: factor at the start of the warm-up, in (0, 1].
+
+    Raises:
+        UserError: ``epochs`` or ``start`` is out of range.
 
     Reference: Goyal et al. (2017), gradual warm-up.
     """
@@ -81,11 +88,11 @@ class LinearWarmUp(Schedule):
     start: float = 0.1
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Validate the options."""
         if not self.epochs > 0:
-            raise UserError(f"schedule.epochs is {self.epochs}; give more than 0")
+            raise UserError(f"schedule.epochs is {self.epochs}; expected a value > 0")
         if not 0 < self.start <= 1:
-            raise UserError(f"schedule.start is {self.start}; give a factor above 0 and up to 1")
+            raise UserError(f"schedule.start is {self.start}; expected a value in (0, 1]")
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""

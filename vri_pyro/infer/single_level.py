@@ -1,4 +1,4 @@
-"""Ordinary stochastic variational inference: classifier, model and guide trained together on one batch's ELBO."""
+"""Single-level stochastic variational inference: classifier, model and guide are trained together on the ELBO."""
 
 from __future__ import annotations
 
@@ -22,18 +22,22 @@ from vri_pyro.interfaces.classifier import Classifier
 
 
 class SingleLevelSVI(Algorithm):
-    """Minimises the negative ELBO of one batch over classifier, model and guide at once.
+    """Trains classifier, model and guide jointly on the negative ELBO of the noisy batch.
 
     With :class:`vri_pyro.models.CrossEntropy` and :class:`vri_pyro.guides.NoLatents` this is training by cross
-    entropy; with any other pair it is the amortised inference that the bi-level step departs from.
+    entropy. With any other pair it is standard amortised variational inference, without the bi-level structure of
+    :class:`~vri_pyro.infer.bilevel.BilevelSVI`.
 
     Args:
         classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
         model, guide: Pyro callables ``(output, y)``.
-        optimizer: of all parameters of classifier, model and guide.
-        elbo: the estimator; its ``kl_weight`` is the weight of the KL.
-        clean_weight: weight of a clean batch's cross entropy, added to the loss.
-        max_skipped: how many steps in a row may be skipped for not being finite.
+        optimizer: optimiser of all parameters of classifier, model and guide.
+        elbo: the ELBO estimator; its ``kl_weight`` weights the KL in the loss. Default: one particle.
+        clean_weight: weight of the cross entropy of a clean batch, which is added to the loss.
+        max_skipped: number of consecutive non-finite steps after which training stops.
+
+    Raises:
+        UserError: a weight is negative, or the optimiser lacks parameters.
     """
 
     stateful = ("classifier", "model", "guide", "optimizer", "guard")
@@ -64,10 +68,18 @@ class SingleLevelSVI(Algorithm):
         return self.optimizer
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step; ``clean`` is used with a ``clean_weight`` only.
+        """Take one step; ``clean`` is used only if ``clean_weight`` is not 0.
+
+        Args:
+            noisy: a batch with noisy labels.
+            clean: a batch with clean labels.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``kl``, ``gradient_norm``, and the latent sites' statistics.
+            scalar metrics on the device of the batch: ``loss``, ``gradient_norm``, ``kl`` in nats per example, and the
+            statistics of the latent sites (:func:`~vri_pyro.infer.metrics.term_metrics`).
+
+        Raises:
+            NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         output = forward(self._weights)

@@ -1,8 +1,8 @@
-"""The optimiser's next step: taken, or only imagined as a differentiable function of the gradient (paper, eq. 9).
+"""The optimiser's next step: applied, or computed as a differentiable function of the gradient (paper, eq. 9).
 
-The classifier's virtual step is the step that its optimiser would take on the noisy loss alone. For every optimiser
-here that step is elementwise in the gradient, so its derivative is a diagonal and costs nothing next to a pass through
-the classifier.
+The virtual step of the classifier is the step that its optimiser would take on the noisy loss alone. For every
+supported optimiser this step is elementwise in the gradient. Its derivative is therefore diagonal, and its cost is
+negligible next to a pass through the classifier.
 """
 
 from __future__ import annotations
@@ -19,29 +19,33 @@ VirtualStep = Callable[[Sequence[Tensor]], list[Tensor]]
 
 
 def virtual_step(optimizer: Optimizer, parameters: Sequence[Tensor]) -> VirtualStep:
-    """The function that maps gradients of ``parameters`` to where ``optimizer`` would move them.
+    """Return a function that maps gradients to the values of ``parameters`` after the optimiser's next step.
 
-    It reads the optimiser's state (momentum, moments, weight decay) and changes nothing. The result is
-    differentiable in the gradients.
+    The function reads the options and the state of the optimiser (weight decay, momentum, moments) and changes neither.
+    Its result is differentiable in the gradients.
 
     Args:
-        optimizer: SGD (momentum, dampening, Nesterov, weight decay), Adam or AdamW, not ``maximize``.
-        parameters: the optimiser's parameters, in the order in which gradients will come.
+        optimizer: SGD (with momentum, dampening, Nesterov momentum or weight decay), Adam or AdamW, without
+            ``maximize``.
+        parameters: parameters of the optimiser, in the order of the gradients.
 
     Raises:
-        UserError: for another optimiser, or a parameter that the optimiser does not hold.
+        UserError: the optimiser is of another class, maximises, or does not contain all ``parameters``.
     """
     rule = next((r for kind, r in _RULES.items() if type(optimizer) is kind), None)
     if rule is None:
         raise UserError(
-            f"no virtual step is known for the inner optimiser {type(optimizer).__name__}; "
+            f"no virtual step is implemented for the inner optimiser {type(optimizer).__name__}; "
             f"use one of {', '.join(k.__name__ for k in _RULES)}"
         )
     group_of = {id(p): group for group in optimizer.param_groups for p in group["params"]}
     if any(id(p) not in group_of for p in parameters):
-        raise UserError("the inner optimiser does not hold every trainable parameter of the classifier")
+        raise UserError(
+            "the inner optimiser does not contain every trainable parameter of the classifier; "
+            "build it from classifier.parameters()"
+        )
     if any(group.get("maximize") for group in optimizer.param_groups):
-        raise UserError("the inner optimiser maximises; the classifier's loss is to be minimised")
+        raise UserError("the inner optimiser maximises the classifier's loss; set maximize=False")
 
     def step(gradients: Sequence[Tensor]) -> list[Tensor]:
         return [
@@ -53,12 +57,12 @@ def virtual_step(optimizer: Optimizer, parameters: Sequence[Tensor]) -> VirtualS
 
 
 def learning_rate(optimizer: Optimizer) -> float:
-    """The largest learning rate of the optimiser's groups, η of the hypergradient's scale."""
+    """Largest learning rate among the optimiser's parameter groups: η, which scales the hypergradient."""
     return max(float(group["lr"]) for group in optimizer.param_groups)
 
 
 def apply_gradients(optimizer: Optimizer, parameters: Iterable[Tensor], gradients: Iterable[Tensor | None]) -> None:
-    """Let ``optimizer`` step along ``gradients``; a parameter whose gradient is None does not move."""
+    """Take a step of ``optimizer`` along ``gradients``; a parameter whose gradient is None does not change."""
     parameters = list(parameters)
     for p, g in zip(parameters, gradients, strict=True):
         p.grad = g
@@ -92,7 +96,7 @@ def _adam(p: Tensor, g: Tensor, group: dict, state: dict) -> Tensor:
         second = second + beta2 * state["exp_avg_sq"]
         if group["amsgrad"]:
             second = torch.maximum(state["max_exp_avg_sq"], second)
-    # The square root's slope is infinite at 0, where the gradient of a dead unit sits; there it counts as 0.
+    # The square root has infinite slope at 0, the gradient of a dead unit. Clamping sets the slope there to 0.
     root = second.clamp_min(torch.finfo(g.dtype).tiny).sqrt()
     denominator = root / (1 - beta2**count).sqrt().to(g) + group["eps"]
     return p - (group["lr"] / (1 - beta1**count)).to(g) * first / denominator

@@ -1,1 +1,1 @@
-"""What users subclass or receive, and what models, guides and the engine share."""
+"""Base classes for users to subclass, and code that models, guides and the engine share."""

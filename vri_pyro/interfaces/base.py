@@ -1,6 +1,7 @@
-"""What a method is made of: the base classes of models, priors and guides.
+"""Base classes of models, guides and priors.
 
-The engine takes any Pyro callables with the signature ``(output, y)``; these classes say what a configuration may name.
+The engine accepts any Pyro callables with the signature ``(output, y)``. A configuration accepts only subclasses of
+these classes.
 """
 
 from __future__ import annotations
@@ -14,58 +15,74 @@ from vri_pyro.interfaces.training_context import TrainingContext
 
 
 class Model(nn.Module):
-    """A generative model of the given labels, as a Pyro model; built as ``Model(feature_dim, num_classes, ...)``."""
+    """Base class of generative models of the given labels; built as ``Model(feature_dim, num_classes, ...)``.
+
+    A subclass implements :meth:`forward` as a Pyro model. The other methods are optional hooks.
+    """
 
     def bind(self, guide: Guide) -> None:
-        """Meet the guide that the model is paired with, before training; for priors made of the guide's parts."""
+        """Hook that receives the paired guide before training; for priors that use parts of the guide."""
 
     def begin_training(self, context: TrainingContext) -> None:
-        """Called once before the first step of training, for what a model learns from the data as a whole.
+        """Hook called once before the first step of training, to compute quantities from the whole data set.
 
-        What it computes belongs into the module's state: a resumed run does not call it again.
+        A resumed run does not call it again, so its results must be part of the module's state dict.
 
         Args:
-            context: the data and the classifier as earlier stages left it.
+            context: the data, and the classifier as earlier stages left it.
         """
 
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
-        """Look at a batch after the step on it and after the guide did, without a graph; to remember what was seen.
+        """Hook called after each completed step, without a graph, to record values per example.
+
+        It is called after the hook of the guide.
 
         Args:
-            output: the classifier's, as the step saw it, with the examples' positions where the batch has them.
+            output: the classifier's output in the step, with the positions of the examples if the batch has them.
             y: the given labels, int64 [batch].
         """
 
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Any:
-        """Sample the latents and observe ``y`` [batch] inside ``pyro.plate("data")``; sample it when None."""
+        """Sample the latents, and observe ``y`` [batch] inside ``pyro.plate("data")``; sample ``y`` if it is None."""
         raise NotImplementedError
 
 
 class Guide(nn.Module):
-    """An amortised posterior, as a Pyro guide; built as ``Guide(feature_dim, num_classes, ...)``."""
+    """Base class of amortised posteriors; built as ``Guide(feature_dim, num_classes, ...)``.
+
+    A subclass implements :meth:`forward` as a Pyro guide. The other methods are optional hooks.
+    """
 
     def begin_training(self, model: Any, context: TrainingContext) -> None:
-        """Called once before the first step of training, after the model's; see :meth:`Model.begin_training`."""
-
-    def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
-        """Look at a batch after the step on it, without a graph; for what follows the bound and not a gradient.
+        """Hook called once before the first step of training, after the model's; see :meth:`Model.begin_training`.
 
         Args:
-            model: the guide's.
-            output: the classifier's, as the step saw it.
+            model: the paired model.
+            context: the data, and the classifier as earlier stages left it.
+        """
+
+    def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
+        """Hook called after each completed step, without a graph, for parameters that are not trained by gradients.
+
+        Args:
+            model: the paired model.
+            output: the classifier's output in the step.
             y: the given labels, int64 [batch].
         """
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> Any:
-        """Sample every latent of the model, reparameterised, given ``y`` [batch]."""
+        """Sample every latent of the model given ``y`` [batch], from reparameterised distributions."""
         raise NotImplementedError
 
 
 class Prior(nn.Module):
-    """The distribution of the rectifying vector before the label is seen; ``Prior(feature_dim, num_classes, ...)``."""
+    """Base class of priors of the rectifying vector; built as ``Prior(feature_dim, num_classes, ...)``.
+
+    A prior may depend on the features but not on the label.
+    """
 
     def bind(self, guide: Guide) -> None:
-        """Meet the guide that the prior is paired with, before training."""
+        """Hook that receives the paired guide before training."""
 
     def forward(self, features: Tensor) -> Any:
         """Map ``features`` [batch, D] to a distribution with batch shape [batch] and event shape [K]."""

@@ -1,4 +1,4 @@
-"""The classifier that users subclass, and what it returns."""
+"""Base class of classifiers, and their output."""
 
 from __future__ import annotations
 
@@ -10,25 +10,25 @@ from torch import Tensor, nn
 
 
 class ClassifierOutput(NamedTuple):
-    """What the classifier F_θ hands to a model and a guide.
+    """Output of the classifier F_θ, which model and guide receive.
 
     Attributes:
         logits: unnormalised log-probabilities, [batch, classes].
         features: the penultimate representation z, [batch, features].
-        index: positions of the examples in their data set, int64 [batch], for models that remember something of each;
-            a classifier leaves it out, and training adds it.
+        index: positions of the examples in their data set, int64 [batch], for models that store values per example.
+            A classifier leaves it None; training sets it.
     """
 
     logits: Tensor
     features: Tensor
-    index: Tensor | None = None  # type: ignore[assignment]  # hides tuple.index, which nobody needs here
+    index: Tensor | None = None  # type: ignore[assignment]  # shadows tuple.index, which is not needed
 
 
 class Classifier(nn.Module):
     """Base class of classifiers: ``forward(x)`` returns a :class:`ClassifierOutput`.
 
     Attributes:
-        feature_dim: width of ``features``; the constructors of guides and priors ask for it.
+        feature_dim: width of ``features``, which the constructors of guides and priors need.
         num_classes: width of ``logits``.
     """
 
@@ -42,7 +42,7 @@ class Classifier(nn.Module):
 
 @contextmanager
 def evaluating(classifier: nn.Module) -> Iterator[None]:
-    """Put the classifier into evaluation mode, and back into the mode it was in."""
+    """Context manager that sets evaluation mode and restores the previous mode on exit."""
     training = classifier.training
     classifier.eval()
     try:

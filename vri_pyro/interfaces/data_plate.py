@@ -1,4 +1,4 @@
-"""The plate over data of pairs with a global latent: a batch in it stands for all examples."""
+"""Data plate for models with a global latent; a batch represents all examples."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from torch import nn
 
 
 class DataPlate(nn.Module):
-    """``pyro.plate("data")`` that subsamples, so that a latent outside it counts once and not once a batch.
+    """``pyro.plate("data")`` with subsampling, so that a latent outside it counts once in the data set, not per batch.
 
-    Model and guide each hold one, of the same size. Until the size is known a batch stands for itself.
+    Model and guide each have one, of the same size. As long as the size is None, the plate has the size of the batch.
 
     Attributes:
-        size: N, the number of examples; None until training begins. Part of the state.
+        size: N, the number of examples; None until training begins. Saved in the state dict.
     """
 
     def __init__(self) -> None:
@@ -22,15 +22,15 @@ class DataPlate(nn.Module):
         self.size: int | None = None
 
     def forward(self, batch: int) -> pyro.plate:
-        """The plate, entered with ``batch`` examples; the sites within are scaled by N/batch."""
+        """Return the plate for ``batch`` examples; it scales the sites inside by N / batch."""
         if self.size is None:
             return pyro.plate("data", batch)
         return pyro.plate("data", self.size, subsample=range(batch))
 
     def get_extra_state(self) -> Any:
-        """The size, which PyTorch keeps in the state dict."""
+        """Return the size, which PyTorch saves in the state dict."""
         return self.size
 
     def set_extra_state(self, state: Any) -> None:
-        """Take over the size."""
+        """Restore the size."""
         self.size = state

@@ -1,4 +1,4 @@
-"""The small networks that priors and guides are made of."""
+"""Small networks used by priors and guides."""
 
 from __future__ import annotations
 
@@ -11,17 +11,17 @@ from vri_pyro.utils.errors import UserError
 
 
 class DiagonalNormalNetwork(nn.Module):
-    """A network from a vector to a diagonal normal: in → hidden … → (μ, log σ²), with tanh as in the paper's §3.
+    """Multilayer perceptron that outputs a diagonal normal: input → hidden layers → (μ, log σ²) (paper, §3).
 
     Args:
         in_dim: width of the input.
-        event_dim: K, dimensions of the normal.
+        event_dim: K, dimension of the normal.
         hidden: widths of the hidden layers; 1024 and 512 in the paper.
-        log_variance_bounds: when given, log σ² is squashed smoothly into this interval.
-        activation: makes what follows each hidden layer.
+        log_variance_bounds: interval (low, high) into which log σ² is squashed smoothly; None for no bounds.
+        activation: constructor of the activation after each hidden layer; tanh in the paper.
 
     Raises:
-        UserError: for an empty interval.
+        UserError: the interval is empty.
     """
 
     def __init__(
@@ -34,7 +34,8 @@ class DiagonalNormalNetwork(nn.Module):
     ) -> None:
         super().__init__()
         if log_variance_bounds is not None and not log_variance_bounds[0] < log_variance_bounds[1]:
-            raise UserError(f"log_variance_bounds {tuple(log_variance_bounds)} are empty; give (low, high)")
+            bounds = tuple(log_variance_bounds)
+            raise UserError(f"log_variance_bounds is {bounds}; expected (low, high) with low < high")
         self.body, width = hidden_layers(in_dim, hidden, activation)
         self.location = nn.Linear(width, event_dim)
         self.log_variance = nn.Linear(width, event_dim)
@@ -45,13 +46,13 @@ class DiagonalNormalNetwork(nn.Module):
         return self.head(self.body(x))
 
     def head(self, h: Tensor) -> dist.Distribution:
-        """The normal from the last hidden layer."""
+        """Return the normal computed from the output of the last hidden layer."""
         log_variance = bounded(self.log_variance(h), self.log_variance_bounds)
         return dist.Normal(self.location(h), (0.5 * log_variance).exp()).to_event(1)
 
 
 def bounded(values: Tensor, bounds: tuple[float, float] | None) -> Tensor:
-    """Squash values smoothly into an interval (low, high); as they are when it is None."""
+    """Squash values smoothly into the interval (low, high); return them unchanged if ``bounds`` is None."""
     if bounds is None:
         return values
     low, high = bounds
@@ -61,7 +62,7 @@ def bounded(values: Tensor, bounds: tuple[float, float] | None) -> Tensor:
 def hidden_layers(
     in_dim: int, hidden: Sequence[int], activation: Callable[[], nn.Module] = nn.Tanh
 ) -> tuple[nn.Sequential, int]:
-    """Linear layers, each followed by an activation, and the width of the last one."""
+    """Build linear layers, each followed by an activation; return them and the width of the last one."""
     layers: list[nn.Module] = []
     for width in hidden:
         layers += [nn.Linear(in_dim, width), activation()]

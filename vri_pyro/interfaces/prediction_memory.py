@@ -1,4 +1,4 @@
-"""What the classifier said of each example before: a running mean of its predictions, and the pull towards it."""
+"""Running mean of the classifier's predictions per example, and the early-learning regulariser based on it."""
 
 from __future__ import annotations
 
@@ -10,21 +10,22 @@ from torch.nn import functional as F
 
 from vri_pyro.utils.errors import UserError
 
-_LEAST_DISTANCE = 1e-4  # of ⟨p, t⟩ from 1; ELR's authors clip p to the same effect
+_LEAST_DISTANCE = 1e-4  # lower bound of 1 - ⟨p, t⟩; ELR's authors clip p to the same effect
 
 
 class PredictionMemory(nn.Module):
-    """A target t for every example: t ← βt + (1 − β)p of each prediction p of it, from 0.
+    """Running mean of the predictions p for every example, used as a target: t ← βt + (1 − β)p, starting at 0.
 
-    A wrong label is learned late; the mean of what was predicted before outlives that for a while. It takes 4 bytes an
-    example and class on the device.
+    A classifier memorises wrong labels late in training. The running mean preserves its earlier predictions for some
+    time after that. In float32, it needs 4 bytes per example and class on the device.
 
     Args:
         num_classes: K.
         momentum: β, in [0, 1).
 
     Attributes:
-        table: t by the example's position in its data set, [examples, K]; part of the state.
+        table: t by position of the example in its data set, [examples, K]. Saved in the state dict.
+        size: number of examples, if :meth:`reserve` has set it. Saved in the state dict.
 
     Raises:
         UserError: β is not in [0, 1).
@@ -35,21 +36,24 @@ class PredictionMemory(nn.Module):
     def __init__(self, num_classes: int, momentum: float) -> None:
         super().__init__()
         if not 0 <= momentum < 1:
-            raise UserError(f"momentum is {momentum}; give a number from 0 to below 1")
+            raise UserError(f"momentum is {momentum}; expected a value in [0, 1)")
         self.momentum = momentum
         self.table = torch.zeros(0, num_classes)
         self.size: int | None = None
 
     def reserve(self, examples: int) -> None:
-        """Expect positions below ``examples``, so that no batch's must be looked at, for which a GPU would wait."""
+        """Set the number of examples in advance, which saves a host-device synchronisation per batch."""
         self.size = examples
 
     def moved(self, logits: Tensor, index: Tensor) -> Tensor:
-        """The targets of a batch moved by its predictions, a constant [batch, K]; :meth:`keep` makes them last.
+        """Return the targets of a batch updated with its predictions, without storing them; see :meth:`keep`.
 
         Args:
-            logits: of the batch, [batch, K].
-            index: its examples' positions, int64 [batch].
+            logits: logits of the batch, [batch, K].
+            index: positions of the examples, int64 [batch].
+
+        Returns:
+            the updated targets, detached, [batch, K].
         """
         rows = int(index.max()) + 1 if self.size is None else self.size
         self.table = self.table.to(logits)
@@ -58,26 +62,27 @@ class PredictionMemory(nn.Module):
         return self.momentum * self.table[index] + (1 - self.momentum) * logits.detach().softmax(-1)
 
     def keep(self, index: Tensor, targets: Tensor) -> None:
-        """Let the examples' targets be these."""
+        """Store ``targets`` [batch, K] for the examples at positions ``index``, int64 [batch]."""
         self.table[index] = targets
 
     def get_extra_state(self) -> Any:
-        """The table and its size, which PyTorch keeps in the state dict."""
+        """Return the table and its size, which PyTorch saves in the state dict."""
         return {"table": self.table, "size": self.size}
 
     def set_extra_state(self, state: Any) -> None:
-        """Take them over."""
+        """Restore the table and its size."""
         self.table, self.size = state["table"].to(self.table.device, copy=True), state["size"]
 
 
 def early_learning_regulariser(logits: Tensor, targets: Tensor) -> Tensor:
-    """log(1 − ⟨p, t⟩) of each example, [batch]; its gradient raises the classes that the target favours.
+    """Early-learning regulariser log(1 − ⟨p, t⟩) per example, [batch].
 
-    That takes back the push of a label that the target disagrees with, and keeps up that of one that it agrees with.
+    Minimising it raises the probabilities of the classes that the target favours. It counteracts the gradient of a
+    label that the target disagrees with, and sustains the gradient of a label that it agrees with.
 
     Args:
-        logits: whose softmax is p, [batch, K].
-        targets: t, constants, [batch, K].
+        logits: logits, whose softmax is p, [batch, K].
+        targets: t, detached, [batch, K].
 
     Reference: Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020.
     """

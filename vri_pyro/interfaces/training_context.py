@@ -1,4 +1,4 @@
-"""What models, guides and algorithms may look at before a stage of training begins."""
+"""Data and classifier that models, guides and algorithms receive before a stage of training begins."""
 
 from __future__ import annotations
 
@@ -14,16 +14,16 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class TrainingContext:
-    """The training data and the classifier before the first step of a training stage.
+    """Training data and classifier before the first step of a training stage.
 
     All examples, noisy and clean, are numbered: their *positions* are those in :attr:`labels`, and the ``index`` of a
-    :class:`~vri_pyro.data.batch.Batch` holds positions as well. In a training loop of your own, build it with
+    :class:`~vri_pyro.data.batch.Batch` holds positions as well. In your own training loop, build it with
     :meth:`from_tensors`.
 
     Attributes:
         classifier: the classifier as earlier stages left it, or its moving average. It is not modified.
-        inputs: returns the inputs at given positions, int64 [n], as batches [B, ...] in that order.
-        labels: the labels that training may see, int64 [N].
+        inputs: returns the inputs at the given positions, int64 [n], as batches [B, ...] in that order.
+        labels: the labels that training may use, of all examples, int64 [N].
         noisy: positions of the noisy examples, int64 [n], on the CPU.
         clean: positions of the clean examples, int64 [m], on the CPU; may be empty.
         seed: the seed of the run.
@@ -65,7 +65,9 @@ class TrainingContext:
             UserError: inputs and labels differ in length.
         """
         if len(clean_x) != len(clean_y):
-            raise UserError(f"clean_x has {len(clean_x)} examples and clean_y has {len(clean_y)}; give one label each")
+            raise UserError(
+                f"clean_x has {len(clean_x)} examples but clean_y has {len(clean_y)} labels; expected one per example"
+            )
 
         def inputs(positions: Tensor) -> Iterable[Tensor]:
             rows = positions - len(noisy_y)

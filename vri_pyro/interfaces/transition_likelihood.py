@@ -1,4 +1,4 @@
-"""Transition matrices: what they make of a classifier's probabilities, and how a clean set tells them."""
+"""Likelihood and posterior of labels under a transition matrix, and its estimate from a clean set."""
 
 from __future__ import annotations
 
@@ -8,20 +8,20 @@ from torch.nn import functional as F
 
 from vri_pyro.utils.errors import UserError
 
-# Of a zero in T: below what logits reach, and finite, for a label that no class is given as.
+# log T of a zero entry: below any logit, but finite, because a label may have probability 0 under every class.
 _LEAST_LOG = -1e4
 
 
 def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
-    """log p(ỹ | x) = log Σ_c softmax(F(x))_c T[c, ỹ]: the forward correction.
+    """Log-probabilities of the given label by forward correction: log p(ỹ | x) = log Σ_c softmax(F(x))_c T[c, ỹ].
 
     Args:
-        logits: of the true class, [..., K].
-        transition: T[c, k], the probability that a label of class c is given as k, [..., K, K].
+        logits: logits of the true class, [..., K].
+        transition: T[c, k], the probability that an example of class c has the given label k, [..., K, K].
 
     Returns:
-        log-probabilities of the given label, [..., K], computed as logarithms, so that a label which the classifier
-        rules out still has a gradient.
+        log-probabilities of the given label, [..., K]. They are computed in log space, so that a label of
+        vanishing probability still has a gradient.
 
     Reference: Patrini et al., Making deep neural networks robust to label noise: a loss correction approach, CVPR 2017.
     """
@@ -29,15 +29,15 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
 
 
 def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
-    """p(c | x, y) ∝ softmax(F(x))_c T[c, y]: which class an example is of, given its label.
+    """Posterior of the true class given the label: p(c | x, y) ∝ softmax(F(x))_c T[c, y].
 
     Args:
-        logits: of the true class, [batch, K].
+        logits: logits of the true class, [batch, K].
         transition: T, [K, K].
         y: the given labels, int64 [batch].
 
     Returns:
-        probabilities [batch, K]; the prediction where prediction and matrix together leave no class possible.
+        probabilities, [batch, K]. If T[c, y] is 0 for every class c, they are the classifier's prediction.
     """
     return (logits.log_softmax(-1) + _log(transition).mT[y]).softmax(-1)
 
@@ -47,16 +47,17 @@ def _log(transition: Tensor) -> Tensor:
 
 
 def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
-    """T̂[c, ·], the mean of softmax(F(x)) over the clean examples of class c, for F trained on noisy labels.
+    """GLC's estimate T̂ of the transition matrix, from the predictions on the clean set.
 
-    The row of a class without clean examples is that of the identity: its labels are taken to be right.
+    T̂[c, ·] is the mean of softmax(F(x)) over the clean examples of class c, where F was trained on noisy labels. For a
+    class without clean examples it is the row of the identity, that is, its labels are assumed to be right.
 
     Args:
-        logits: of the clean examples, by a classifier trained on noisy labels, [m, K].
+        logits: logits of the clean examples by a classifier trained on noisy labels, [m, K].
         y: their true labels, int64 [m], at least one.
 
     Returns:
-        [K, K] with rows that sum to one.
+        T̂, [K, K]; its rows sum to one.
 
     Raises:
         UserError: there is no clean example.
@@ -65,7 +66,7 @@ def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
         NeurIPS 2018.
     """
     if len(y) == 0:
-        raise UserError("there are no clean examples to estimate a transition matrix from; give some a class")
+        raise UserError("there are no clean examples to estimate a transition matrix from; provide some for each class")
     members = F.one_hot(y, logits.shape[-1]).to(logits)
     counts = members.sum(0).unsqueeze(-1)
     means = members.mT @ logits.softmax(-1) / counts.clamp_min(1)

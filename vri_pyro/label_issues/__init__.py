@@ -1,4 +1,4 @@
-"""Which labels of a run are wrong: scores an example, their best combination, and how well each finds wrong labels."""
+"""Find wrong labels: scores per example, their combination, the noise rate and the transition matrix."""
 
 from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of

@@ -1,4 +1,4 @@
-"""What a classifier believes of the examples: its predictions, calibrated, and beside them their neighbours'."""
+"""Calibrated predictions of the examples, mixed with the predictions of their nearest neighbours."""
 
 from __future__ import annotations
 
@@ -11,22 +11,24 @@ from vri_pyro.diagnostics.calibration import fitted_temperature
 from vri_pyro.label_issues.evidence import Evidence, Trusted
 from vri_pyro.label_issues.neighbours import mean_over_nearest, smoothed
 
-_OWN = 0.5  # how much an example's own prediction counts beside its neighbours'
-_MUCH = 0.1  # how much more often than it is right a classifier agrees with labels that it has learned by heart
+_OWN = 0.5  # weight of an example's own prediction; its neighbours' have the rest
+_MUCH = 0.1  # smallest excess of agreement over accuracy that indicates memorised labels
 
 
 class Beliefs(NamedTuple):
-    """Probabilities of the classes, and how far they can be trusted.
+    """Class probabilities, and measures of their reliability.
 
     Attributes:
-        own: of each example by itself, [N, K].
-        consulted: the same with its neighbours', [N, K].
-        held_out: what is decided likewise on the trusted examples held out of training, and their classes, int64 [M]
-            each; None without any.
-        temperature: by which the logits were divided.
-        agreement: share of the given labels that the classifier itself predicts.
-        accuracy: share of the trusted examples held out whose class it predicts, and their number; None without any.
-        learned_by_heart: whether it agrees with labels that it was trained on more often than it is right.
+        own: calibrated predictions, [N, K].
+        consulted: mixture of each example's own prediction and its neighbours', [N, K].
+        held_out: classes predicted in the same way for the trusted examples held out of training, and their true
+            labels, int64 [M] each; None if there are no such examples.
+        temperature: temperature by which the logits were divided.
+        agreement: share of the given labels that equal the classifier's prediction.
+        accuracy: the classifier's accuracy on the trusted examples held out of training, and their number; None if
+            there are no such examples.
+        learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
+            clearly more often than it is correct on held-out examples.
     """
 
     own: Tensor
@@ -39,7 +41,10 @@ class Beliefs(NamedTuple):
 
 
 def beliefs(evidence: Evidence, neighbours: int, own: float | None, seed: int) -> Beliefs:
-    """Calibrate the classifier's predictions and consult the neighbours'; see :func:`~vri_pyro.label_issues.rank`."""
+    """Calibrate the classifier's predictions and mix them with the neighbours'.
+
+    The arguments are described at :func:`~vri_pyro.label_issues.rank`.
+    """
     held_out = evidence.trusted and evidence.trusted.only_held_out()
     temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
     agreement = float((evidence.logits.argmax(-1) == evidence.given).double().mean())
@@ -67,5 +72,5 @@ def _accuracy(held_out: Trusted) -> tuple[float, int]:
 
 
 def _agrees_too_often(agreement: float, right: float, count: int) -> bool:
-    likely = (right * count + 1) / (count + 2)  # of few, all right or all wrong, nothing is certain
+    likely = (right * count + 1) / (count + 2)  # smoothed, so that the variance is above 0 if all or none are right
     return agreement - right > max(_MUCH, 2 * math.sqrt(likely * (1 - likely) / count))

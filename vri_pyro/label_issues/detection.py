@@ -1,4 +1,4 @@
-"""How well a score finds the wrong labels, where the truth is known."""
+"""Measure how well a score detects wrong labels if the true labels are known."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ from vri_pyro.utils.errors import UserError
 
 
 class Detection(NamedTuple):
-    """How well a score finds wrong labels.
+    """Detection performance of a score for wrong labels.
 
     Attributes:
-        auroc: the probability that a wrong label scores higher than a right one; one half is chance.
-        average_precision: area under precision over recall; the share of wrong labels is chance.
-        precision_at: share of wrong labels among the k with the highest scores, by k.
+        auroc: probability that a wrong label has a higher score than a correct one; 0.5 at chance.
+        average_precision: area under the precision-recall curve; the share of wrong labels at chance.
+        precision_at: precision at k, the share of wrong labels among the k highest scores, by k.
     """
 
     auroc: float
@@ -25,28 +25,32 @@ class Detection(NamedTuple):
 
 
 def detection(score: Tensor, wrong: Tensor, at: Sequence[int] | None = None) -> Detection | None:
-    """Judge a score; None where all labels are wrong or all are right, so that there is nothing to tell apart.
+    """Evaluate a score as a detector of wrong labels.
 
     Args:
-        score: greater for labels that are more suspicious, [N].
-        wrong: which labels are wrong, bool [N].
-        at: k of the precisions, at least 1; 100 and the number of wrong labels when None. Those above N are left out.
+        score: score of each label, greater if the label is more suspicious, [N].
+        wrong: whether each label is wrong, bool [N].
+        at: values of k, at least 1, for precision at k. When None, k is 100 and the number of wrong labels. Values
+            above N are ignored.
+
+    Returns:
+        the measures. None if all labels are wrong or all are correct.
 
     Raises:
         UserError: the shapes differ, or a k is below 1.
     """
-    from torchmetrics.functional.classification import binary_auroc, binary_average_precision  # takes seconds
+    from torchmetrics.functional.classification import binary_auroc, binary_average_precision  # slow to import
     from torchmetrics.functional.retrieval import retrieval_precision
 
     if score.shape != wrong.shape or score.dim() != 1:
-        raise UserError(f"score has shape {list(score.shape)} and wrong {list(wrong.shape)}; give one of each a label")
+        raise UserError(f"score has shape {list(score.shape)} and wrong {list(wrong.shape)}; expected [N] for both")
     count = int(wrong.sum())
     if count in (0, len(wrong)):
         return None
     at = (100, count) if at is None else at
     if any(k < 1 for k in at):
-        raise UserError(f"precision at {min(at)} is asked for; give at least 1")
-    # By rank, because torchmetrics takes scores outside [0, 1] for logits and rounds them together.
+        raise UserError(f"at contains {min(at)}; expected values of k >= 1")
+    # Ranks, because torchmetrics applies a sigmoid to scores outside [0, 1], which can round them to ties.
     ranks = score.double().unique(return_inverse=True)[1].double()
     ranks = ranks / ranks.max().clamp_min(1)
     return Detection(

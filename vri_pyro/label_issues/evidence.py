@@ -1,4 +1,4 @@
-"""What a trained run makes of its noisy examples, and of the trusted ones that they are held against."""
+"""Evidence about labels from a trained run: predictions, features and inference for noisy and trusted examples."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from vri_pyro.diagnostics import learned_transition, rectified
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.runs.run import Run
 
-_NOTHING = 1e-4  # nats: what a model without latents rectifies, but for rounding
+_NOTHING = 1e-4  # nats; scores of a model without latents are 0 up to rounding
 
 
 @dataclass(frozen=True)
 class Trusted:
-    """Examples whose labels are known to be right.
+    """Examples whose labels are known to be correct.
 
     Attributes:
-        logits, features, labels: [M, K], [M, D] and int64 [M]; those held out of training come first.
-        held_out: how many those are.
+        logits, features, labels: [M, K], [M, D] and int64 [M]. The examples held out of training come first.
+        held_out: number of examples held out of training.
     """
 
     logits: Tensor
@@ -30,7 +30,7 @@ class Trusted:
     held_out: int
 
     def only_held_out(self) -> Trusted | None:
-        """Those held out of training alone; None without any."""
+        """Return only the examples held out of training; None if there are none."""
         if not self.held_out:
             return None
         some = slice(self.held_out)
@@ -39,16 +39,16 @@ class Trusted:
 
 @dataclass(frozen=True)
 class Evidence:
-    """What is known about the examples whose labels are to be judged.
+    """Inputs from which the labels of N examples are scored.
 
     Attributes:
-        given: the labels, int64 [N].
-        logits, features: of the classifier, [N, K] and [N, D].
-        trusted: examples to hold them against; None where the run has none.
-        transition: the matrix that the method has learned, [K, K], where it has one.
-        rectification, surprise: by model and guide, [N], in nats, where the method has a pair with latents; see
-            :mod:`~vri_pyro.label_issues.inference`.
-        trained_on: whether the classifier was trained on any of these labels, and may have learned some by heart.
+        given: given labels, int64 [N].
+        logits, features: outputs of the classifier, [N, K] and [N, D].
+        trusted: trusted examples for comparison; None if the run has none.
+        transition: transition matrix that the method has learned, [K, K]; None if it learns none.
+        rectification, surprise: scores from model and guide in nats, [N]; None if the method has no model and guide
+            with latents. See :mod:`~vri_pyro.label_issues.inference`.
+        trained_on: whether the classifier was trained on any of these labels, and may have memorised some.
     """
 
     given: Tensor
@@ -62,15 +62,18 @@ class Evidence:
 
 
 def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
-    """Ask a run's classifier, model and guide about training examples.
+    """Collect the evidence about training examples from a run's classifier, model and guide.
+
+    PyTorch's random state is restored afterwards.
 
     Args:
-        run: the run; PyTorch's random state is left as it was.
-        indices: positions of the examples, int64 [N], at least one; such as ``run.split.noisy_indices``.
-        draws: of the latents.
+        run: the trained run.
+        indices: positions of the examples in the training set, int64 [N], N >= 1, for instance
+            ``run.split.noisy_indices``.
+        draws: number of draws of the latents.
 
     Returns:
-        everything on the CPU.
+        the evidence, with all tensors on the CPU.
     """
     with torch.random.fork_rng(devices=[run.examples.device] if run.examples.device.type == "cuda" else []):
         torch.manual_seed(run.split.seed)
@@ -84,7 +87,7 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
 
 @torch.no_grad()
 def _predicted(run: Run, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits, features and labels, by what the run is tested by."""
+    """Logits and features of the run's predictor, and labels."""
     found = []
     for batch in run.examples.in_order(indices, 1000):
         output = run.predictor(batch.x)
@@ -104,7 +107,7 @@ def _by_inference(run: Run, indices: np.ndarray, draws: int) -> dict[str, Tensor
 
 
 def _trusted(run: Run) -> Trusted | None:
-    """Validation and clean set; a validation set with noisy labels is not trusted."""
+    """Held-out and clean examples; a validation set with noisy labels is not trusted."""
     split = run.split
     indices = np.concatenate([split.held_out, split.clean_indices])
     return Trusted(*_predicted(run, indices), held_out=len(split.held_out)) if len(indices) else None

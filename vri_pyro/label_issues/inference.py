@@ -1,4 +1,4 @@
-"""What model and guide say about a given label: how much rectification does to it, and how surprising it is."""
+"""Scores of given labels from model and guide: effect of rectification, and surprise."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 
 
 def rectification_effect(seen: Rectified) -> Tensor:
-    """By how much rectification lowers the loss of the given label, in nats, [batch]; the guide disbelieves the label.
+    """Compute by how much rectification lowers the loss of the given label, in nats, [batch].
 
-    With v drawn from the guide: −log p(y | x) + E_q[log p(y | x, v)], the second times the example's weight where the
-    model has one.
+    The effect is −log p(y | x) + E_q[log p(y | x, v)]. If the model has example weights, the second term is multiplied
+    by the example's weight. A large effect means that the guide considers the label wrong.
     """
     return seen.original_loss - seen.loss
 
@@ -26,19 +26,22 @@ def rectification_effect(seen: Rectified) -> Tensor:
 def surprise(
     model: Callable[..., Any], guide: Callable[..., Any], output: ClassifierOutput, y: Tensor, draws: int = 20
 ) -> Tensor:
-    """KL[q(v | x, y) ‖ p(v | x)], in nats, [batch]: how far the label moves the posterior from where the input puts it.
+    """Compute the surprise of each given label, KL[q(v | x, y) ‖ p(v | x)], in nats.
 
-    Of all latents that belong to an example; those that all examples share say nothing of one. It is large for
-    surprising labels only where the KL was trained, and the guide sees how well label and prediction agree.
+    The KL is summed over all per-example latents. Latents that are shared by all examples are left out. The KL is large
+    for surprising labels only if training used the KL, and if the guide sees how well label and prediction agree.
 
     Args:
-        model, guide: the pair.
-        output: the classifier's, of a batch.
-        y: the given labels, int64 [batch].
-        draws: for a KL without a closed form.
+        model, guide: the Pyro model and guide.
+        output: the classifier's output for a batch.
+        y: given labels, int64 [batch].
+        draws: number of draws for a KL without a closed form.
+
+    Returns:
+        the KL of each example, [batch]; 0 if there are no per-example latents.
     """
     terms = RectificationELBO(draws).terms(model, guide, output, y)
     local = [kl for kl in terms.kl.values() if kl.shape == y.shape]
-    # A plate that subsamples scales a batch up to all data.
+    # A plate that subsamples scales the KL up to the full data.
     scale = terms.plate_size / len(y)
     return torch.stack(local).sum(0) / scale if local else torch.zeros_like(output.logits[:, 0])

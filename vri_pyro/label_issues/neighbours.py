@@ -1,4 +1,4 @@
-"""Neighbours in the classifier's features, by the cosine of their angle."""
+"""Nearest neighbours in the classifier's features by cosine similarity."""
 
 from __future__ import annotations
 
@@ -15,20 +15,21 @@ _MOST = 10_000
 
 
 def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most: int = _MOST, seed: int = 0) -> Tensor:
-    """The mean of the probabilities of each example's nearest others, which leaves its own prediction out.
+    """Average the predictions of each example's nearest neighbours, leaving out its own prediction.
 
-    A classifier may have learned an example's wrong label by heart; that its neighbours' predictions are affected by it
-    as well is much less likely.
+    A classifier may have memorised an example's wrong label. The predictions for its neighbours are much less likely to
+    be affected by that label.
 
     Args:
-        probabilities: [N, K].
-        features: [N, D].
-        neighbours: how many; all others where there are fewer. With 0 each example keeps its own.
-        most: neighbours are looked for among so many examples, drawn at random where there are more.
-        seed: of that draw.
+        probabilities: predictions, [N, K].
+        features: features, [N, D].
+        neighbours: number of neighbours; all other examples if there are fewer. With 0, each example keeps its own
+            prediction.
+        most: maximum number of examples in which neighbours are searched. If there are more, a random subset is used.
+        seed: random seed of that subset.
 
     Returns:
-        [N, K]; the probabilities as they are where an example has no other.
+        averaged predictions, [N, K]. If there is only one example, its prediction is returned unchanged.
 
     Reference: Bahri et al., Deep k-NN for noisy labels, ICML 2020, whose neighbours vote with their given labels.
     """
@@ -42,13 +43,16 @@ def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most
 
 
 def mean_over_nearest(features: Tensor, others: Tensor, values: Tensor, neighbours: int = 20) -> Tensor:
-    """The mean of the values [M, K] of each example's nearest among others: [N, K].
+    """Average the values of each example's nearest neighbours among other examples.
 
     Args:
-        features: [N, D].
-        others: [M, D], at least one.
-        values: of the others.
-        neighbours: how many; all others where there are fewer.
+        features: features of the examples, [N, D].
+        others: features of the other examples, [M, D], M >= 1.
+        values: values of the other examples, [M, K].
+        neighbours: number of neighbours; all other examples if there are fewer.
+
+    Returns:
+        the means, [N, K].
     """
     return torch.cat(
         [values[indices].mean(1) for _, indices in _nearest(features, others, min(neighbours, len(others)))]
@@ -56,13 +60,17 @@ def mean_over_nearest(features: Tensor, others: Tensor, values: Tensor, neighbou
 
 
 def distance_to_nearest(features: Tensor, others: Tensor, neighbours: int = 5, themselves: bool = False) -> Tensor:
-    """One minus the mean cosine to the nearest of some other examples, in [0, 2], [N].
+    """Compute one minus the mean cosine similarity to the nearest neighbours among other examples.
 
     Args:
-        features: [N, D].
-        others: [M, D], more than one.
-        neighbours: how many; all where there are fewer.
-        themselves: whether ``others`` begins with the examples themselves, which then are not neighbours of their own.
+        features: features of the examples, [N, D].
+        others: features of the other examples, [M, D], M > 1.
+        neighbours: number of neighbours; all other examples if there are fewer.
+        themselves: whether ``others`` starts with the examples themselves. Each example is then excluded from its own
+            neighbours.
+
+    Returns:
+        distances in [0, 2], [N].
     """
     own = torch.arange(len(others), device=features.device) if themselves else None
     nearest = _nearest(features, others, min(neighbours, len(others) - themselves), own)
@@ -72,13 +80,13 @@ def distance_to_nearest(features: Tensor, others: Tensor, neighbours: int = 5, t
 def _nearest(
     features: Tensor, others: Tensor, neighbours: int, positions: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Cosines to the nearest others and their indices, [n, neighbours] each, chunk by chunk.
+    """Yield cosine similarities to the nearest others and their indices, [n, neighbours] each, chunk by chunk.
 
     Args:
-        features: [N, D].
-        others: [M, D].
-        neighbours: how many.
-        positions: of the others among the examples, int64 [M], so that none is its own neighbour.
+        features: features of the examples, [N, D].
+        others: features of the other examples, [M, D].
+        neighbours: number of neighbours.
+        positions: positions of the others among the examples, int64 [M]. If given, no example is its own neighbour.
     """
     directions, targets = F.normalize(features, dim=-1), F.normalize(others, dim=-1)
     for rows in torch.arange(len(features), device=features.device).split(_CHUNK):

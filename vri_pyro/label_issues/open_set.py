@@ -1,4 +1,4 @@
-"""Examples that fit no class: how far they are from everything trusted, and how probably they are none of it."""
+"""Open-set examples: the probability that an example belongs to none of the classes."""
 
 from __future__ import annotations
 
@@ -6,18 +6,21 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# By how much the null density may be denser in the tail than trusted examples say: training on noisy labels moves an
-# example's features a little even where it is of a class.
+# The null density is multiplied by this factor. In the tail it may exceed what the trusted examples suggest, because
+# training on noisy labels slightly moves the features of an example, even of one that belongs to a class.
 _ROBUST = 3.0
-_CENTRE = 0.5  # above it, p-values are taken to be of examples of the classes
+_CENTRE = 0.5  # p-values above it are assumed to come from examples of the classes
 
 
 def conformal_p_values(distances: Tensor, trusted: Tensor) -> Tensor:
-    """(1 + #{trusted distance ≥ d}) / (1 + M), in (0, 1], [N]; uniform for examples like the trusted ones.
+    """Compute conformal p-values of distances: (1 + #{trusted distance ≥ d}) / (1 + M).
 
     Args:
-        distances: [N].
-        trusted: distances of examples that are of the classes, [M].
+        distances: distances of the examples, [N].
+        trusted: distances of examples that are known to belong to the classes, [M].
+
+    Returns:
+        p-values in (0, 1], [N]. They are uniform for examples from the distribution of the trusted ones.
 
     Reference: Vovk et al., Algorithmic learning in a random world, 2005.
     """
@@ -27,19 +30,23 @@ def conformal_p_values(distances: Tensor, trusted: Tensor) -> Tensor:
 
 
 def probability_of_no_class(p_values: Tensor) -> Tensor:
-    """The probability that an example is of no class, [N]: a local false discovery rate, turned round.
+    """Estimate the probability that an example belongs to no class, as one minus the local false discovery rate.
 
-    The p-values come from two groups: of the classes, uniform, with share π₀; of none, near 0. Their density f is
-    fitted decreasing (Grenander's estimate), π₀ by the p-values above one half, and the result is 1 − c·π₀ / f(p). The
-    factor c = 3 asks for a clear case: with c = 1 every little difference between trusted and noisy examples would
-    pass for open-set noise.
+    The p-values are a mixture of two groups: examples of the classes, with uniform p-values and share π₀, and examples
+    of no class, with p-values near 0. The mixture's density f is estimated under the constraint that it decreases
+    (Grenander's estimator), and π₀ from the p-values above one half. The result is 1 − c·π₀ / f(p), clipped to [0, 1].
+    The factor c = 3 requires strong evidence: with c = 1, any small difference between trusted and noisy examples would
+    look like open-set noise.
 
     Args:
-        p_values: of :func:`conformal_p_values`, [N].
+        p_values: output of :func:`conformal_p_values`, [N].
+
+    Returns:
+        probabilities, [N].
 
     Reference: Efron, Large-scale inference, 2010, ch. 5; Storey (2002) for π₀.
     """
-    from sklearn.isotonic import IsotonicRegression  # takes seconds, which no other command should wait for
+    from sklearn.isotonic import IsotonicRegression  # slow to import
 
     values, inverse, counts = np.unique(p_values.double().cpu().numpy(), return_inverse=True, return_counts=True)
     widths = np.diff(np.concatenate([[0.0], values]))

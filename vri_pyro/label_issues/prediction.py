@@ -1,4 +1,4 @@
-"""What a classifier's prediction alone says against a given label; greater is more suspicious in every score."""
+"""Scores of given labels from the classifier's prediction alone; a greater score is more suspicious."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from torch.nn import functional as F
 
 
 def self_confidence(probabilities: Tensor, given: Tensor) -> Tensor:
-    """1 − p(y | x), [N], from probabilities [N, K] and given labels, int64 [N].
+    """Compute 1 − p(y | x), [N], from probabilities [N, K] and given labels, int64 [N].
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021.
     """
@@ -16,7 +16,13 @@ def self_confidence(probabilities: Tensor, given: Tensor) -> Tensor:
 
 
 def margin(probabilities: Tensor, given: Tensor) -> Tensor:
-    """(1 + max_{k ≠ y} p(k | x) − p(y | x)) / 2, in [0, 1], [N]: above a half, another class is the likelier one.
+    """Compute the margin (1 + max_{k ≠ y} p(k | x) − p(y | x)) / 2, in [0, 1], [N].
+
+    Above one half, another class is more probable than the given label.
+
+    Args:
+        probabilities: predictions, [N, K].
+        given: given labels, int64 [N].
 
     Reference: Northcutt et al. (2021), the normalised margin.
     """
@@ -25,9 +31,10 @@ def margin(probabilities: Tensor, given: Tensor) -> Tensor:
 
 
 def loss(logits: Tensor, given: Tensor) -> Tensor:
-    """The cross entropy −log p(y | x), in nats, [N], from logits [N, K].
+    """Compute the cross entropy −log p(y | x) in nats, [N], from logits [N, K] and given labels, int64 [N].
 
-    It ranks as self-confidence does, and still tells apart what has a probability of 0 in single precision.
+    It ranks examples as self-confidence does, but also distinguishes probabilities that underflow to 0 in single
+    precision.
     """
     return F.cross_entropy(logits, given, reduction="none")
 

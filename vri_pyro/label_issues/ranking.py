@@ -1,4 +1,4 @@
-"""The examples of a run by how probably their labels are wrong."""
+"""Rank examples by the probability that their labels are wrong."""
 
 from __future__ import annotations
 
@@ -19,25 +19,27 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, tran
 from vri_pyro.utils.errors import UserError
 
 BEST = "combined"
-_LITTLE = 0.25  # of the way from chance to always right
+_LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
 
 
 @dataclass(frozen=True)
 class LabelIssues:
-    """How probably each label is wrong, and what stands behind that.
+    """Scores of N labels, the suggested classes, and the quantities behind them.
 
     Attributes:
-        given: the labels, int64 [N].
-        suggested: the most probable class, int64 [N]; -1 where that is none of them.
-        scores: by name, [N] each; greater is more suspicious. ``combined`` is the probability that the label is wrong.
-        uncertainty: entropy of the distribution behind ``suggested``, from 0 (sure) to 1 (anything goes), [N].
-        posterior: that distribution over classes and, last, none of them, [N, K + 1].
-        transition: the posterior of the transition matrix and of the noise rate.
-        agreement: share of the given labels that the classifier itself predicts.
-        held_out: share of the trusted examples held out of training whose class it predicts, and their number; None
-            without any.
-        learned_by_heart: whether it agrees with labels that it was trained on so much more often than it is right.
-        temperature: by which the classifier's logits were divided.
+        given: given labels, int64 [N].
+        suggested: most probable class, int64 [N]; -1 if none of the classes is the most probable.
+        scores: scores by name, [N] each; a greater score is more suspicious. ``combined`` is the probability that the
+            label is wrong.
+        uncertainty: normalised entropy of ``posterior``, from 0 (certain) to 1 (uniform), [N].
+        posterior: posterior over the K classes and, last, "none of the classes", [N, K + 1].
+        transition: posterior of the transition matrix and of the noise rate.
+        agreement: share of the given labels that equal the classifier's prediction.
+        held_out: the classifier's accuracy on the trusted examples held out of training, and their number; None if
+            there are no such examples.
+        learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
+            clearly more often than it is correct on held-out examples.
+        temperature: temperature by which the classifier's logits were divided.
     """
 
     given: Tensor
@@ -58,70 +60,79 @@ class LabelIssues:
 
     @property
     def warning(self) -> str | None:
-        """Why scores and noise rate are not to be trusted; a sentence, and None where the examples held out allow it.
+        """A sentence on why scores and noise rate are unreliable; None if the held-out examples show no problem.
 
-        A classifier cannot agree with labels more often than it is right, unless it has learned some of them: which
-        right ones and how many wrong ones, nothing here tells. By one that is right hardly more often than by chance
-        any share of wrong labels can be explained.
+        There is a warning in three cases. No examples were held out, so the accuracy is unknown. The classifier agrees
+        with the labels clearly more often than it is correct, so it has memorised labels, and how many of these are
+        wrong cannot be determined. The classifier is hardly better than chance, so it is consistent with any noise
+        rate.
         """
         if self.held_out is None:
             return (
-                "No trusted examples were held out of training, so nothing tells how often the classifier is right, "
-                "and the share of wrong labels may lie well outside the interval."
+                "No trusted examples were held out of training, so the accuracy of the classifier is unknown, and the "
+                "share of wrong labels may lie well outside the interval."
             )
         right, _ = self.held_out
         if self.learned_by_heart:
             return (
-                f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on and is right on "
-                f"{right:.0%} of the examples held out: it has learned labels by heart, and the share of wrong ones "
-                "may lie well above the interval."
+                f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on but is correct "
+                f"on {right:.0%} of the held-out examples: it has memorised labels, and the share of wrong labels may "
+                "lie well above the interval."
             )
         chance = 1 / (self.posterior.shape[1] - 1)
         if right - chance < _LITTLE * (1 - chance):
             return (
-                f"The classifier is right on {right:.0%} of the examples held out, not much more than by chance: it "
-                "cannot tell which labels are wrong, and their share may lie well outside the interval."
+                f"The classifier is correct on {right:.0%} of the held-out examples, hardly more than at chance: it "
+                "cannot identify wrong labels, and their share may lie well outside the interval."
             )
         return None
 
     def order(self) -> Tensor:
-        """The examples, most suspicious first, int64 [N]."""
+        """Return the positions of the examples, most suspicious label first, int64 [N]."""
         return self.score.argsort(descending=True, stable=True)
 
 
 def rank(
     evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int = 0, own: float | None = None
 ) -> LabelIssues:
-    """Score every label, alone and by the best combination.
+    """Score every label by several criteria and by their combination.
 
-    ``combined`` is 1 − r(y), where r is the posterior over the classes and none of them, of
+    The score ``combined`` is 1 − r(y), where r is the posterior over the classes and "none of the classes". The
+    posterior combines three parts:
 
-    1. the classifier's probabilities, their temperature fitted on trusted examples held out of training: each example's
-       own and the mean of its nearest neighbours', half and half. Of a classifier that was trained on these labels it
-       is the neighbours' alone where it has learned labels by heart (:attr:`LabelIssues.learned_by_heart`), lest such a
-       label excuse itself, or where nothing is held out by which to tell;
-    2. the transition matrix of the given labels, at its posterior mean were they independent of those probabilities;
-    3. the probability of no class, by the distance to everything trusted.
+    1. Class probabilities. The classifier's probabilities are calibrated by a temperature that is fitted on trusted
+       examples held out of training. Each example's own probabilities and the mean of its nearest neighbours' have
+       weights of one half. The neighbours' are used alone if the classifier was trained on these labels and has either
+       memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise a
+       memorised label would look correct.
+    2. The transition matrix of the given labels. It is the posterior mean under the assumption that labels and class
+       probabilities are independent given the class.
+    3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
 
-    Without trusted examples held out the temperature is 1, and without any, or without any of the class that an example
-    is given as or taken for, the probability of no class is 0. How much each part adds is measured by
-    ``experiments/label_issues.py``.
+    Without held-out trusted examples the temperature is 1. The probability of "none of the classes" is 0 if there are
+    fewer than two trusted examples, or none of the example's given or none of its predicted class.
+    ``experiments/label_issues.py`` measures the contribution of each part.
 
     Args:
-        evidence: about the examples.
-        neighbours: to consult; with 0 each example's own prediction stands.
-        draws: of the transition matrix.
-        seed: of everything random.
-        own: how much an example's own prediction counts beside its neighbours', from 0 to 1; as said above when None.
+        evidence: evidence about the examples.
+        neighbours: number of neighbours. With 0, each example's own prediction is used alone.
+        draws: number of draws of the transition matrix.
+        seed: random seed.
+        own: weight of an example's own prediction relative to its neighbours', from 0 to 1. When None, it is chosen as
+            described above.
 
     Returns:
-        the scores ``self_confidence``, ``margin``, ``loss``, ``clean_class`` (1 − r(y) of each example's own calibrated
-        probabilities, by the matrix that the method has learned where it has one; without neighbours and 3),
-        ``open_set`` (the distance; only with trusted examples), ``rectification`` and ``surprise`` (only with model and
-        guide), and ``combined``.
+        the ranking, with the scores
+
+        * ``self_confidence``, ``margin`` and ``loss``: from the uncalibrated prediction alone;
+        * ``clean_class``: 1 − r(y) from the example's own calibrated probabilities and the transition matrix that the
+          method has learned, or the estimated one if it learns none; without neighbours and part 3;
+        * ``open_set``: distance to the trusted examples, if there are at least two;
+        * ``rectification`` and ``surprise``: from model and guide, if the method has both;
+        * ``combined``: the combination described above.
 
     Raises:
-        UserError: there is no example, or an argument is out of range.
+        UserError: there are no examples, or an argument is out of range.
     """
     _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
@@ -130,8 +141,8 @@ def rank(
     distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
     found = independent = transition_posterior(p, given, 1 - none, decisions, evidence.trained_on, draws, seed)
     if evidence.trained_on:
-        # The posterior of a class, below, takes probabilities and labels for independent, and gets the matrix for that;
-        # of which it needs the mean alone, for which fewer draws do.
+        # The class posterior below assumes that probabilities and labels are independent given the class, so it needs
+        # the matrix estimated under that assumption. Only the mean is used, so fewer draws suffice.
         independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
@@ -165,24 +176,25 @@ def rank(
 
 def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:
     if len(evidence.given) == 0:
-        raise UserError("there is no example whose label could be judged; give at least one")
+        raise UserError("there are no examples to score; expected at least one")
     if neighbours < 0:
-        raise UserError(f"neighbours is {neighbours}; give at least 0, where each example's own prediction stands")
+        raise UserError(f"neighbours is {neighbours}; expected an integer >= 0 (0 uses each example's own prediction)")
     if own is not None and not 0 <= own <= 1:
-        raise UserError(f"own is {own}; give a share from 0 to 1, or None")
+        raise UserError(f"own is {own}; expected a weight from 0 to 1, or None")
 
 
 def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:
-    """Distance to the trusted examples, where there are some, and the probability of no class.
+    """Return the distance to the trusted examples, None for fewer than two, and the probability of no class.
 
-    That is 0 for what is given as, or taken for, a class of which no example is trusted: it is far from all others.
+    The probability is 0 if the example's given or predicted class has no trusted example: an example of such a class is
+    far from all trusted ones.
     """
     trusted, nothing = evidence.trusted, torch.zeros(len(evidence.given), dtype=torch.float64)
     if trusted is None or len(trusted.labels) < 2:
         return None, nothing
     distance = distance_to_nearest(evidence.features, trusted.features, neighbours)
-    # Training has drawn the clean examples together; those held out are more like the noisy ones. Of a class that is
-    # not among them the clean ones are better than none.
+    # Training moves the features of clean examples closer together, so the held-out ones are more like the noisy ones.
+    # Clean examples are used only for classes without held-out examples.
     some = torch.arange(len(trusted.labels)) < trusted.held_out
     some |= ~torch.isin(trusted.labels, trusted.labels[some])
     near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves=True)

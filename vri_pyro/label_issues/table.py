@@ -1,4 +1,4 @@
-"""``label_issues.csv``: the examples of a run, the most suspicious labels first."""
+"""Write ``label_issues.csv``: the examples of a run, with the most suspicious labels first."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from vri_pyro.label_issues.ranking import BEST, LabelIssues
 from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
-PROBABLE = 0.5  # a score above it makes a label more probably wrong than right
+PROBABLE = 0.5  # a label with a score above it is more probably wrong than correct
 COLUMNS = ("index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue")
 
 
@@ -27,18 +27,18 @@ def write_table(
     examples: Examples,
     true: np.ndarray | None = None,
 ) -> None:
-    """Write a line an example: its position, where its input is from, its label, and what is to be said against it.
+    """Write one line per example: its position, path, given and suggested label, and scores.
 
-    ``path`` is what the data's own list calls the example, so that the table can be joined to that list, and
-    ``is_label_issue`` is whether the label is more probably wrong than right.
+    The column ``path`` holds the example's name in the list of the data source, so that the table can be joined to that
+    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct.
 
     Args:
-        path: the file, in UTF-8.
-        issues: of the examples.
-        indices: their positions in the training set, int64 [N].
-        classes: names.
+        path: the file to write, in UTF-8.
+        issues: the scored examples.
+        indices: positions of the examples in the training set, int64 [N].
+        classes: names of the classes.
         examples: the training set.
-        true: the true labels, int64 [N], where they are known; -1 for none of the classes, which is written as
+        true: true labels, int64 [N], if they are known; -1 for an example of none of the classes, which is written as
             "(none)".
 
     Raises:
@@ -64,9 +64,9 @@ def write_table(
                 *([class_name(classes, int(true[row]))] if true is not None else []),
             ]
         )
-    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # of file names that are no UTF-8
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # file names may be invalid UTF-8
 
 
 def class_name(classes: Sequence[str], label: int) -> str:
-    """The name of a class, or what stands for none of them."""
+    """Return the name of a class, or "(none)" for the label -1."""
     return NONE if label == NO_CLASS else classes[label]

@@ -1,4 +1,4 @@
-"""The transition matrix and the noise rate with their uncertainty, from decisions that are wrong now and then."""
+"""Posterior of the transition matrix and the noise rate, given an imperfect classifier's decisions."""
 
 from __future__ import annotations
 
@@ -12,28 +12,29 @@ from vri_pyro.data import generator_for
 from vri_pyro.label_issues.two_observers import TwoObservers
 from vri_pyro.utils.errors import UserError
 
-_LEAST = 1.0  # examples of a class decided on rightly, and as many on any class, as if a classifier had said so
+_LEAST = 1.0  # pseudo-counts per class in the classifier's own confusion estimates: on the diagonal, and over the row
 _CHAINS = 20
-_AT_ONCE = 2_000_000  # entries of an array of all chains
+_AT_ONCE = 2_000_000  # maximum number of entries of an array over all chains
 
 
 class TransitionPosterior(NamedTuple):
     """Draws from the posterior of a transition matrix.
 
     Attributes:
-        transition: T[c, k], the probability that a label of class c is given as k, float64 [draws, K, K].
-        noise_rate: share of the labels that are not the class of their example, [draws].
+        transition: transition matrices, float64 [draws, K, K]; T[c, k] is the probability that an example of class c
+            has the given label k.
+        noise_rate: share of the given labels that are wrong, [draws].
     """
 
     transition: Tensor
     noise_rate: Tensor
 
     def interval(self, level: float = 0.95) -> tuple[Tensor, Tensor]:
-        """Low and high end of each entry of T, [K, K] each."""
+        """Return the low and high ends of the credible interval of each entry of T, [K, K] each."""
         return _interval(self.transition, level)
 
     def noise_rate_interval(self, level: float = 0.95) -> tuple[float, float]:
-        """Low and high end of the noise rate."""
+        """Return the low and high end of the credible interval of the noise rate."""
         low, high = _interval(self.noise_rate, level)
         return float(low), float(high)
 
@@ -47,44 +48,47 @@ def transition_posterior(
     draws: int = 200,
     seed: int = 0,
 ) -> TransitionPosterior:
-    """The transition matrix given a classifier's decisions and the given labels, by Gibbs sampling.
+    """Sample the transition matrix and the noise rate given decisions and labels, by Gibbs sampling.
 
-    An example of class c ~ π is decided on as k ~ M[c, ·] and labelled y ~ T[c, ·], independently of one another, so
-    that counts of (k, y) are all that matters; :class:`TwoObservers` has the priors. How the classifier confuses
-    classes, M, is learned from trusted examples that training has not seen, from its own probabilities, which may say
-    as much as the data find them to be right, and from the labels.
+    In the model, an example has the class c ~ π. The classifier decides on class k ~ M[c, ·] and the given label is
+    y ~ T[c, ·], independently given c. The counts of (k, y) are therefore sufficient statistics. The priors are
+    described at :class:`~vri_pyro.label_issues.two_observers.TwoObservers`. The classifier's confusion matrix M is
+    inferred from held-out trusted examples, from the given labels, and from the classifier's own probabilities. The
+    data determine how strongly these probabilities are trusted.
 
-    A classifier that was trained on these labels is not independent of them: it may have learned a label by heart, a
-    right one more easily than a wrong one, and decide as it says. Nothing in its decisions tells how often, so the
-    intervals allow for that: it follows a right label in a share u ~ Beta(1/2, 1) and a wrong one in a share u b,
-    b ~ Beta(1/2, 15), both drawn anew for every draw, whatever the labels say of them. A classifier that has learned
-    most labels by heart is beyond that: of it the intervals are far too low.
+    A classifier that was trained on these labels is not independent of them: it may have memorised a label and predict
+    it, a correct label more often than a wrong one. The decisions do not reveal how often, so the intervals allow for a
+    range of shares: the classifier follows a share u ~ Beta(1/2, 1) of the correct labels and a share u b,
+    b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions, without
+    inferring them from the labels. If the classifier has memorised most labels, this is not enough and the intervals
+    are far too low.
 
-    A draw starts from the state of the one before on its chain, with u and b of its own, and is taken some sweeps
-    later: it is near what they would give, not quite there.
+    Each draw of a chain starts from the chain's previous state with new u and b, and is taken after a fixed number of
+    sweeps. It is therefore only approximately a draw from the posterior given its u and b.
 
     Args:
-        probabilities: of the true class, calibrated, [N, K], of at least one example and two classes.
-        given: the labels, int64 [N].
-        weights: the probability that an example is of any class, [N]; those that are not count as wrongly labelled.
-            1 when None. T is that of one draw of which are inside, the noise rate's draws have their own.
-        held_out: decisions on trusted examples and their classes, int64 [M] each.
+        probabilities: calibrated probabilities of the true class, [N, K], N >= 1, K >= 2.
+        given: given labels, int64 [N].
+        weights: probability that an example belongs to any of the classes, [N]; 1 when None. Examples of no class count
+            as wrongly labelled. All draws of T share one random selection of the examples that belong to a class; each
+            draw of the noise rate has its own.
+        held_out: decisions on held-out trusted examples and their true labels, int64 [M] each.
         trained_on: whether the classifier was trained on these labels.
-        draws: how many.
-        seed: of everything random.
+        draws: number of draws.
+        seed: random seed.
 
     Raises:
-        UserError: without an example, with fewer than two classes, or without a draw.
+        UserError: there are no examples, fewer than two classes, or no draws.
 
-    Reference: Dawid & Skene (1979), with classifier and labels for the two observers; Plummer (2015) for a posterior
-        with a cut, which is what keeps u and b from the labels.
+    Reference: Dawid & Skene (1979), with the classifier and the given labels as the two observers; Plummer (2015) for
+        the cut posterior, in which the labels do not inform u and b.
     """
     if len(given) == 0 or probabilities.shape[1] < 2:
         raise UserError(
-            f"probabilities has shape {list(probabilities.shape)}; a transition matrix needs an example and two classes"
+            f"probabilities has shape {list(probabilities.shape)}; expected at least one example and two classes"
         )
     if draws < 1:
-        raise UserError(f"draws is {draws}; give at least 1")
+        raise UserError(f"draws is {draws}; expected an integer >= 1")
     p = probabilities.detach().double().cpu().numpy()
     labels, size, classes = given.cpu().numpy(), len(given), probabilities.shape[1]
     generator = generator_for(seed, "transition posterior")

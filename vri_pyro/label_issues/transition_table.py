@@ -1,4 +1,4 @@
-"""``label_issues_transition.csv``: the estimated transition matrix, with its intervals."""
+"""Write ``label_issues_transition.csv``: the estimated transition matrix with credible intervals."""
 
 from __future__ import annotations
 
@@ -18,15 +18,17 @@ COLUMNS = ("class", "given", "probability", "low", "high")
 def write_transition_table(
     path: Path, found: TransitionPosterior, classes: Sequence[str], true: np.ndarray | None = None
 ) -> None:
-    """Write a line a pair of classes: how probably an example of the first is labelled as the second.
+    """Write one line per pair of classes: the probability that an example of the first is labelled as the second.
+
+    The column ``probability`` is the mean over the draws of the matrix. The columns ``low`` and ``high`` are the ends
+    of the central 95% interval. The mean may lie above the interval if an entry is nearly always 0.
 
     Args:
-        path: the file, in UTF-8.
-        found: draws of the matrix; ``probability`` is their mean, and 95% of them lie from ``low`` to ``high``;
-            the mean of what is nearly always 0 may lie above.
-        classes: names, [K].
-        true: the matrix in truth, [K, K], where it is known; not a number for a class without examples, which is left
-            empty.
+        path: the file to write, in UTF-8.
+        found: draws of the transition matrix.
+        classes: names of the classes, [K].
+        true: true transition matrix, [K, K], if it is known. NaN, for a class without examples, is written as an empty
+            field.
 
     Raises:
         UserError: the file cannot be written.
@@ -41,4 +43,4 @@ def write_transition_table(
             if true is not None:
                 values.append("" if np.isnan(true[row, column]) else f"{true[row, column]:.6g}")
             writer.writerow([name, given, *values])
-    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # of names of folders that are no UTF-8
+    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # class names may be invalid UTF-8

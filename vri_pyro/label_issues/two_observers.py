@@ -1,4 +1,4 @@
-"""Two observers of a class that nobody saw, a classifier and the given labels: the sampler of T's posterior."""
+"""Gibbs sampler of the transition matrix: classifier and given labels as two noisy observers of the true class."""
 
 from __future__ import annotations
 
@@ -9,18 +9,18 @@ from scipy.special import betaln, expit, gammaln, logit
 
 _RATES = np.r_[np.geomspace(1e-3, 0.1, 10), np.linspace(0.15, 0.95, 17)]  # ρ
 _OFTENER = np.linspace(-3, 3, 25)  # log r
-_DOUBT = 1.0  # standard deviation of log r
+_DOUBT = 1.0  # prior standard deviation of log r
 _TIES = np.geomspace(2, 2000, 10)  # κ
-_SPREADS = np.geomspace(0.09, 900, 13)  # α, of a whole row
+_SPREADS = np.geomspace(0.09, 900, 13)  # α, the total concentration of a row
 _TRUST = np.geomspace(0.5, 2000, 13)  # s
 _FIRST_TRUST = 200.0
 _FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
-_STEPS = 50  # of expectation maximisation, to begin with
-_SWEEPS = 100  # before the first draw of a chain
-_BETWEEN = 20  # sweeps from one draw to the next
-_FEW = 64  # examples of a cell, up to which it is read anew as a whole
-_TINY = 1e-40  # five of them multiplied are still above the denormal numbers
-_MOST = 1 - np.finfo(float).eps  # of a rate
+_STEPS = 50  # EM steps that initialise the chains
+_SWEEPS = 100  # sweeps before the first draw of a chain
+_BETWEEN = 20  # sweeps between two draws of a chain
+_FEW = 64  # cells with at most this many examples are resampled as a block
+_TINY = 1e-40  # the product of five is still above the denormal numbers
+_MOST = 1 - np.finfo(float).eps  # maximum of a rate
 
 
 class _Matrix(NamedTuple):
@@ -28,8 +28,8 @@ class _Matrix(NamedTuple):
 
     Attributes:
         entries: the matrix, [B, K, K].
-        wrong: one minus its diagonal, which may be too little to be told from the diagonal, [B, K].
-        spread: s or α, [B].
+        wrong: one minus the diagonal, [B, K]. It is stored because it may be lost to rounding in the diagonal.
+        spread: s (for M) or α (for T), [B].
     """
 
     entries: np.ndarray
@@ -44,7 +44,7 @@ class _Chains(NamedTuple):
         share: π, [B, K].
         confusion: M.
         transition: T.
-        right: examples whose label is their class, [B].
+        right: number of examples whose given label is correct, [B].
     """
 
     share: np.ndarray
@@ -54,11 +54,12 @@ class _Chains(NamedTuple):
 
 
 class _Rates(NamedTuple):
-    """Beta distributions of the rates of all classes, one a value of what they depend on.
+    """Beta priors of the error rates of all classes, for each grid value of their hyperparameters.
 
     Attributes:
-        ahead, behind: their parameters, [grid, K].
-        log_prior: of the value, less the logarithms of all classes' beta functions before any count, [grid].
+        ahead, behind: the two parameters of each beta distribution, [grid, K].
+        log_prior: log prior of the hyperparameters, minus the log beta functions of ``ahead`` and ``behind`` summed
+            over classes, [grid].
     """
 
     ahead: np.ndarray
@@ -67,12 +68,12 @@ class _Rates(NamedTuple):
 
 
 class _Groups(NamedTuple):
-    """Cells in the order of their groups.
+    """Cells sorted by group.
 
     Attributes:
-        order: the cells, int64 [cells].
-        starts: where each group begins among them, int64 [groups].
-        present: the groups, int64 [groups].
+        order: indices of the cells in sorted order, int64 [cells].
+        starts: start of each group in that order, int64 [groups].
+        present: the groups that have cells, int64 [groups].
     """
 
     order: np.ndarray
@@ -87,47 +88,58 @@ def _grouped(groups: np.ndarray) -> _Groups:
 
 
 def _rates(rates: np.ndarray, ties: np.ndarray, log_prior: np.ndarray) -> _Rates:
-    """From the mean rate, [grid, K], κ, [grid, 1], and the log prior of each value, [grid]."""
+    """Build the priors from the mean rates, [grid, K], κ, [grid, 1], and the log prior of each grid value, [grid]."""
     ahead, behind = rates * ties, (1 - rates) * ties
     return _Rates(ahead, behind, log_prior - betaln(ahead, behind).sum(1))
 
 
 def _noise_rates(classes: int) -> _Rates:
-    """Of T: of the values of ρ and κ."""
+    """Priors of the error rates of T, over the grid of ρ and κ."""
     rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
     return _rates(np.tile(rates, classes), ties, np.zeros(len(rates)))
 
 
 def _error_rates(own: np.ndarray) -> _Rates:
-    """Of M: of the values of r and κ, given the classifier's own rates, [K]."""
+    """Priors of the error rates of M, over the grid of r and κ, given the classifier's own error rates, [K]."""
     oftener, ties = (part.reshape(-1, 1) for part in np.meshgrid(_OFTENER, _TIES))
     return _rates(expit(logit(own) + oftener), ties, -(oftener[:, 0] ** 2) / (2 * _DOUBT**2))
 
 
 class TwoObservers:
-    """Counts of decisions and labels, and what they and the priors say about T.
+    """Gibbs sampler for the transition matrix T, given counts of classifier decisions and given labels.
+
+    The model is
 
     ::
 
-        c ~ π,  k ~ M[c, ·],  y ~ T[c, ·]        an example's class, its decision, its label
+        c ~ π,  k ~ M[c, ·],  y ~ T[c, ·]        an example's true class, decision and given label
         π ~ Dirichlet(1, …)
         T[c, c] = 1 − e[c],  e[c] ~ Beta(κρ, κ(1 − ρ))
         T[c, ≠ c] = e[c] ω[c],  ω[c] ~ Dirichlet(α / (K − 1), …)
-        M likewise, with its own κ, logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s · own ω[c])
 
-    where own is the classifier's own word on its confusions. log r is normal around 0, log α, log s and log κ are
-    uniform, and so is ρ above 0.1, and its log below, all on grids. With α both a flip to one class and uniform noise
-    are as likely as the labels find them; with ρ and κ the classes share what is known of the rate; with r the
-    classifier may err more often than it says, and with s its word on where counts for as much as it holds.
+    M has the same form with its own κ and with the priors
 
-    A classifier that was trained on the labels may follow them whatever it would have decided: k = y for a share u of
-    the right ones, and u b of the wrong ones.
+    ::
+
+        logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s · own ω[c])
+
+    where "own" denotes the confusions that the classifier's own probabilities imply. The hyperpriors are discretised on
+    grids: log r is normal around 0; log α, log s and log κ are uniform; ρ is uniform above 0.1 and log-uniform below.
+
+    * α determines whether a class is flipped to one other class (small α) or to all of them uniformly (large α).
+    * ρ and κ share information about the error rate between the classes.
+    * r lets the classifier's error rate differ from the rate that its probabilities imply.
+    * s controls how strongly the classifier's own estimates of where it errs are trusted.
+
+    A classifier that was trained on the labels may also reproduce memorised labels ("follow" them): independently of M,
+    it decides k = y for a share u of the correct labels and a share u b of the wrong ones.
 
     Args:
-        decided, given: k and y of every example, int64 [N].
-        own_word: how many examples of class c the classifier means to have decided on as k, positive [K, K].
-        trusted: how many trusted examples of class c it has decided on as k, [K, K].
-        generator: of everything random.
+        decided, given: decision k and given label y of each example, int64 [N].
+        own_word: number of examples of class c with decision k that the classifier's probabilities imply, positive
+            [K, K].
+        trusted: number of trusted examples of class c with decision k, [K, K].
+        generator: source of randomness.
     """
 
     def __init__(
@@ -144,7 +156,7 @@ class TwoObservers:
         self._rows, self._columns = np.nonzero(table)
         self._counts = table[self._rows, self._columns]
         self._agreed = np.flatnonzero(self._rows == self._columns)
-        # Of the cells of one distance from the diagonal no two share a decision or a label.
+        # No two cells at the same distance from the diagonal share a decision or a label.
         apart = np.where(self._counts <= _FEW, (self._columns - self._rows) % classes, 0)
         self._readable = [np.flatnonzero(apart == distance) for distance in np.unique(apart[apart > 0])]
         self._share = _normalised(own_word.sum(1))
@@ -161,16 +173,19 @@ class TwoObservers:
 
     @property
     def entries(self) -> int:
-        """Of the largest array of a chain."""
+        """Number of entries of the largest array of a chain."""
         return max(len(self._counts), len(self._noises.log_prior), self._classes) * self._classes
 
     def sample(self, draws: int, chains: int, follows: bool) -> tuple[np.ndarray, np.ndarray]:
-        """Draws of T, [draws, K, K], and of how many labels are right, [draws].
+        """Sample T and the number of correct labels.
 
         Args:
-            draws: how many.
-            chains: that run side by side; each gives every so many-th draw, some sweeps after the last.
-            follows: whether the classifier may follow labels; u and b are then drawn anew for every draw.
+            draws: number of draws.
+            chains: number of chains that run in parallel. The draws are taken from them in turn.
+            follows: whether the classifier may follow labels. If so, each draw has new values of u and b.
+
+        Returns:
+            draws of T, [draws, K, K], and of the number of correct labels, [draws].
         """
         state = self._first(chains)
         matrices, right = [], []
@@ -201,7 +216,7 @@ class TwoObservers:
         return np.where(self._off, entries, 0).sum(2).clip(_TINY, _MOST)
 
     def _followed(self, chains: int) -> np.ndarray:
-        """Share of the examples whose label is followed, by cell and class, [B, cells, K]."""
+        """Draw the share of examples whose label is followed, by cell and class, [B, cells, K]."""
         right, of_wrong = (self._generator.beta(*shape, (chains, 1, 1)) for shape in (_FOLLOWED, _OF_WRONG))
         return np.where(self._by_label, right, right * of_wrong)
 
@@ -220,7 +235,7 @@ class TwoObservers:
         return _normalised(state.share[:, None] * likelihood * labelled)
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
-        """A step of expectation maximisation for π and T, smoothed."""
+        """Do an EM step for π and T, with smoothed counts."""
         likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._labels)
@@ -229,12 +244,12 @@ class TwoObservers:
         return state._replace(share=_normalised(1 + labelled.sum(2)), transition=transition)
 
     def _sweep(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
-        """Every unknown given all others."""
+        """Do a Gibbs sweep: sample each unknown given all others."""
         likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
         labelled = self._summed(of_class, self._labels)
         decided = self._summed(of_class, self._decisions)
-        if followed is not None:  # what is followed says nothing of M
+        if followed is not None:  # followed decisions carry no information about M
             of_agreed = followed[:, self._agreed] / likelihood[:, self._agreed]
             decided -= self._summed(self._generator.binomial(of_class[:, self._agreed], of_agreed), self._agreed_on)
         decided += self._trusted
@@ -256,11 +271,12 @@ class TwoObservers:
         state: _Chains,
         followed: np.ndarray | None,
     ) -> None:
-        """Draw how many examples of a cell of decision k and label y ≠ k are of class y, of those of class k or y.
+        """Resample as a block the class counts of cells with decision k and label y ≠ k.
 
-        Either the label is wrong, or the decision. One by one examples hardly change from one reading of their cell to
-        the other, of which the matrices know nothing but by examples; so the shapes ω are integrated out of both. No
-        two cells may share a decision or a label. All counts are changed in place.
+        Of the examples of a cell whose class is k or y, the number with class y is drawn. With class y the decision is
+        wrong, with class k the label. Resampling examples one at a time given the matrices mixes slowly, because an
+        entry of a matrix is informed mainly by the examples currently assigned to it. The shapes ω of both matrices are
+        therefore integrated out. No two cells may share a decision or a label. All counts are changed in place.
         """
         k, y, noise, error = self._rows[cells], self._columns[cells], state.transition.wrong, state.confusion.wrong
         wrongly_labelled, wrongly_decided = of_class[:, cells, k], of_class[:, cells, y]
@@ -271,7 +287,7 @@ class TwoObservers:
             odds += np.log1p(-followed[:, cells, y]) - np.log1p(-followed[:, cells, k])
         of_label = _Urn.of(labelled, k, y, wrongly_labelled, state.transition.spread, self._any_shape)
         of_decision = _Urn.of(decided, y, k, wrongly_decided, state.confusion.spread, self._own_shapes)
-        step = np.arange(1, int(self._counts[cells].max()) + 1)  # one more of class y
+        step = np.arange(1, int(self._counts[cells].max()) + 1)  # number of examples of class y
         left = both[..., None] - step
         with np.errstate(divide="ignore"):
             choices = np.log(np.maximum(left + 1, 0) / step)
@@ -286,9 +302,9 @@ class TwoObservers:
             counts[:, *won] += change
 
     def _summed(self, of_class: np.ndarray, groups: _Groups) -> np.ndarray:
-        """Sums over the cells of a group, [B, K, K], of counts by cell and class, [B, cells, K].
+        """Sum counts by cell and class, [B, cells, K], over the cells of each group: [B, K, K].
 
-        Not a product of matrices: BLAS's threads are in one another's way where the cores have other work.
+        A matrix product would be slow on busy cores, because BLAS's threads then get in each other's way.
         """
         sums = np.zeros((len(of_class), self._classes, self._classes))
         if len(groups.starts):
@@ -296,11 +312,11 @@ class TwoObservers:
         return sums.transpose(0, 2, 1)
 
     def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> _Matrix:
-        """Draws of a matrix and, before it, of what its priors depend on, given counts, [B, K, K]."""
+        """Draw the hyperparameters of a matrix and then the matrix, given counts, [B, K, K]."""
         chains, classes = counts.shape[:2]
         wrong, right = counts[:, self._off].reshape(chains, classes, classes - 1), counts[:, ~self._off]
         a, b = rates.ahead + wrong.sum(2)[:, None], rates.behind + right[:, None]
-        # Three gamma functions are faster than SciPy's beta function.
+        # Three calls of gammaln are faster than SciPy's betaln.
         log_beta = gammaln(a) + gammaln(b) - gammaln(a + b)
         evidence = rates.log_prior + log_beta.sum(2)
         chosen = self._chosen(evidence)
@@ -314,23 +330,25 @@ class TwoObservers:
         return _Matrix(drawn, rate, spread)
 
     def _chosen(self, log_evidence: np.ndarray) -> np.ndarray:
-        """A place in each grid, drawn by its evidence, [..., grid]."""
+        """Draw a grid index with probabilities proportional to the evidence, [..., grid]."""
         weights = np.exp(log_evidence - log_evidence.max(-1, keepdims=True)).cumsum(-1)
         drawn = self._generator.random((*weights.shape[:-1], 1)) * weights[..., -1:]
         return np.asarray((drawn > weights).sum(-1))
 
     def _dirichlet(self, concentration: np.ndarray) -> np.ndarray:
-        """By the logarithms of gamma variables, most of which are too small for numbers where α is."""
+        """Draw Dirichlet variables from log gamma variables, which avoids underflow for small concentrations."""
         boosted = self._generator.standard_gamma(concentration + 1)
         logs = np.log(boosted) + np.log1p(-self._generator.random(concentration.shape)) / concentration
         return _normalised(np.exp(logs - logs.max(axis=-1, keepdims=True)) + _TINY)
 
 
 class _Urn(NamedTuple):
-    """Wrong examples of a class, of which some go into one cell: a Pólya urn.
+    """Pólya urn for how a class's wrong examples are distributed over cells.
 
     Attributes:
-        inside, all: balls, real and of the prior, of the cell and of the class without the cell's own, [B, cells].
+        inside: counts plus prior concentration in the matrix entry of the cell, without the cell's own examples,
+            [B, cells].
+        all: the same summed over all wrong entries of the class, [B, cells].
     """
 
     inside: np.ndarray
@@ -346,19 +364,19 @@ class _Urn(NamedTuple):
         spread: np.ndarray,
         shapes: np.ndarray,
     ) -> _Urn:
-        """From counts [B, K, K], some cells' rows and columns, and how many balls are their own, [B, cells]."""
+        """Build the urns of cells from counts [B, K, K], the cells' rows and columns, and own counts [B, cells]."""
         wrong = counts[:, rows].sum(2) - counts[:, rows, rows]
         shape = shapes[rows, np.where(columns > rows, columns - 1, columns)]  # without the diagonal
         return cls(counts[:, rows, columns] - own + spread[:, None] * shape, wrong - own + spread[:, None])
 
     def log_next(self, drawn: np.ndarray) -> np.ndarray:
-        """Log probability that the next is of the cell, after so many that were, [B, cells, n]."""
+        """Log probability that the next example is in the cell, after ``drawn`` others were, [B, cells, n]."""
         return np.asarray(np.log(self.inside[..., None] + drawn) - np.log(self.all[..., None] + drawn))
 
 
 def _log_evidence(counts: np.ndarray, concentrations: np.ndarray) -> np.ndarray:
-    """log p of rows of counts, [B, R, J], under each of S Dirichlet-multinomials, [S, R, J], over all rows, [B, S]."""
-    chain, row, column = np.nonzero(counts)  # where nothing is counted, nothing is to be added
+    """Log p of counts, [B, R, J], under S Dirichlet-multinomials, [S, R, J], summed over rows, [B, S]."""
+    chain, row, column = np.nonzero(counts)  # zero counts contribute nothing
     inside, total = concentrations[:, row, column], concentrations.sum(-1)
     sums = np.zeros((len(concentrations), len(chain) + 1))
     np.cumsum(gammaln(inside + counts[chain, row, column]) - gammaln(inside), axis=1, out=sums[:, 1:])

@@ -1,4 +1,4 @@
-"""Ways to learn from noisy labels: one file a method."""
+"""Methods for learning from noisy labels, one per file."""
 
 from vri_pyro.methods.base import Method, Stage
 from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel

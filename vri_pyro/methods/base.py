@@ -1,4 +1,4 @@
-"""Methods as a configuration names them: what to build around a classifier once its shape is known."""
+"""Base class of the methods in a configuration, and the stages that they train."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ Pool = Literal["noisy", "clean", "noisy_and_clean"]
 
 
 class Method(ABC):
-    """Builds an algorithm around a classifier.
+    """Base class of training methods; builds the algorithm that trains a given classifier.
 
     Attributes:
-        pool: the examples that the first batch of a step is drawn from.
-        views: how many augmented views of that batch the algorithm asks for, 1 or 2.
-        needs_clean: whether it cannot do without clean examples.
+        pool: the examples from which the first batch of each step is drawn.
+        views: number of augmented views of that batch that the algorithm uses, 1 or 2.
+        needs_clean: whether the method requires clean examples.
     """
 
     pool: Pool
@@ -34,31 +34,34 @@ class Method(ABC):
 
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:
-        """The algorithm that trains ``classifier`` with ``optimizer``, on the classifier's device."""
+        """Build the algorithm that trains ``classifier`` with ``optimizer``, on the classifier's device."""
 
     def stages(self, name: str, stage: Stage) -> dict[str, Stage]:
-        """The stages that a stage by this method consists of, such as the folds of a cross-validation.
+        """Expand a stage of this method into the stages to train, such as the folds of a cross-validation.
 
         Args:
-            name: the stage's, such as "training".
-            stage: by this method, with its number of epochs.
+            name: name of the stage, such as "training".
+            stage: the stage, with its number of epochs.
 
         Returns:
-            stages by name, in the order of training; each becomes a phase, by its own method's :meth:`build`. Those
-            without a number of epochs are as long as the run's main phase.
+            stages by name, in the order of training. The method of each stage builds its own algorithm. A stage
+            without a number of epochs is as long as the main stage of the run.
         """
         return {name: stage}
 
 
 @dataclass(frozen=True)
 class Stage:
-    """A part of a run, trained by one method.
+    """A part of a run that is trained with one method.
 
     Attributes:
-        method: what to train by.
-        optimizer: of the classifier.
-        epochs: its length; null for that of the run's main phase.
-        schedule: factor on the classifier's learning rate; null for that of the run.
+        method: the training method.
+        optimizer: optimiser of the classifier.
+        epochs: number of epochs; null for the number of epochs of the main stage.
+        schedule: factor on the classifier's learning rate; null for the schedule of the run.
+
+    Raises:
+        UserError: ``epochs`` is below 1.
     """
 
     method: Method
@@ -67,6 +70,6 @@ class Stage:
     schedule: Schedule | None = None
 
     def __post_init__(self) -> None:
-        """Check the length."""
+        """Check ``epochs``."""
         if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"epochs is {self.epochs}; give at least 1")
+            raise UserError(f"epochs is {self.epochs}; expected a value >= 1")

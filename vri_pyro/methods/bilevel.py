@@ -1,4 +1,4 @@
-"""Bi-level inference as a method: guide and prior learn from the clean loss after a virtual step."""
+"""Bi-level inference: trains guide and prior on the clean loss after a virtual step of the classifier."""
 
 from __future__ import annotations
 
@@ -18,20 +18,23 @@ from vri_pyro.utils.errors import UserError
 
 
 class Bilevel(Method):
-    """Bi-level inference: guide and prior learn from the clean loss after a virtual step of the classifier.
+    """Bi-level inference: trains guide and prior on the clean loss after a virtual step.
+
+    Builds a :class:`~vri_pyro.infer.bilevel.BilevelSVI`.
 
     Args:
         model: the generative model, built from (feature_dim, num_classes).
         guide: the amortised posterior, built from (feature_dim, num_classes).
         outer_optimizer: optimiser of guide and prior.
-        num_particles: k, samples of the guide per example.
-        inner_kl_weight: λ, weight of the KL in the virtual step's loss (paper, eq. 6).
-        outer_kl_weight: β, weight of the KL beside the clean loss over the learning rate.
-        detach_features: whether guide and prior see the features as constants.
-        clean_weight: weight of a clean batch's cross entropy in the classifier's real step; 0 in the paper.
-        hypergradient: the strategy; SplitJVP when none is given.
-        share_forward: keep the noisy forward's graph for the real step: faster, more memory.
-        max_skipped: non-finite steps in a row before the training stops.
+        num_particles: k, number of samples of the guide per example.
+        inner_kl_weight: λ, weight of the KL in the loss of the virtual step (paper, eq. 6).
+        outer_kl_weight: β, weight of the KL in the outer objective; the other term is the clean loss divided by the
+            learning rate.
+        detach_features: whether guide and prior receive the features detached from the classifier's graph.
+        clean_weight: weight of the cross entropy of a clean batch in the classifier's real step; 0 in the paper.
+        hypergradient: strategy for the hypergradient; SplitJVP by default.
+        share_forward: keep the graph of the noisy forward pass for the real step; faster, but uses more memory.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     pool: Pool = "noisy"
@@ -77,21 +80,25 @@ class Bilevel(Method):
 
 
 class EstimatedBilevel(Bilevel):
-    """Bi-level inference after a stage that the model learns from: how a classifier does that was trained otherwise.
+    """Bi-level inference with a pre-training stage from which the model estimates its prior.
 
-    For a model that looks at the run when training begins, as HierarchicalRectification does at what learned from the
-    noisy labels alone. The classifier then begins anew.
+    Use it for a model whose ``begin_training`` hook needs a trained classifier. For example,
+    :class:`~vri_pyro.models.HierarchicalRectification` estimates its transition matrix from a classifier that was
+    trained on the noisy labels alone. After the hook, the classifier restarts from its initial parameters.
 
     Args:
-        estimation: trains the classifier in the first stage, such as NoisyCrossEntropy.
-        estimation_share: length of that stage as a share of the second's; it has an epoch at least.
+        estimation: method of the pre-training stage, such as NoisyCrossEntropy.
+        estimation_share: length of the pre-training stage as a fraction of the main stage; at least one epoch.
         args, kwargs: see :class:`Bilevel`.
+
+    Raises:
+        UserError: ``estimation_share`` is not positive.
     """
 
     def __init__(self, *args: Any, estimation: Method, estimation_share: float = 0.33, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
         if not estimation_share > 0:
-            raise UserError(f"estimation_share is {estimation_share}; give a share above 0, such as 0.33")
+            raise UserError(f"estimation_share is {estimation_share}; expected a value > 0, such as 0.33")
         self.estimation, self.estimation_share = estimation, estimation_share
         self.options["restart"] = True
 
@@ -99,12 +106,12 @@ class EstimatedBilevel(Bilevel):
         """See :class:`Method`.
 
         Raises:
-            UserError: the estimation has stages of its own.
+            UserError: the estimation method has several stages.
         """
         epochs = None if stage.epochs is None else max(1, round(self.estimation_share * stage.epochs))
         if len(self.estimation.stages(name, stage)) > 1:
             raise UserError(
-                f"estimation is {type(self.estimation).__name__}, which has stages of its own; give a method of one "
-                "stage, such as NoisyCrossEntropy"
+                f"estimation is {type(self.estimation).__name__}, which has several stages; use a method with a "
+                "single stage, such as NoisyCrossEntropy"
             )
         return {"estimation": replace(stage, method=self.estimation, epochs=epochs), name: stage}

@@ -1,4 +1,4 @@
-"""Confident learning: labels that cross-validation contradicts are pruned, and the classifier learns from the rest."""
+"""Confident learning: prunes labels that cross-validation contradicts and trains on the remaining examples."""
 
 from __future__ import annotations
 
@@ -31,7 +31,16 @@ Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_lea
 
 
 def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
-    """The fold of each example, int64 [n] in [0, folds): random, with the classes of ``labels`` [n] in proportion."""
+    """Assign each example to a random fold, stratified by label.
+
+    Args:
+        labels: given labels, integers [n].
+        folds: number of folds.
+        seed: seed of the assignment.
+
+    Returns:
+        fold of each example, int64 [n], in [0, folds).
+    """
     order = generator_for(seed, "folds").permutation(len(labels))
     order = order[np.argsort(labels[order], kind="stable")]
     assigned = np.empty(len(labels), dtype=np.int64)
@@ -40,7 +49,15 @@ def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
 
 
 def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filter) -> np.ndarray:
-    """Which labels cleanlab takes for wrong, bool [n], given out-of-sample probabilities [n, K].
+    """Find the labels that cleanlab considers wrong.
+
+    Args:
+        labels: given labels, integers [n].
+        probabilities: out-of-sample class probabilities, [n, K].
+        filter_by: filtering rule of cleanlab.
+
+    Returns:
+        whether each label is considered wrong, bool [n].
 
     Raises:
         UserError: cleanlab is not installed.
@@ -48,20 +65,22 @@ def label_issues(labels: np.ndarray, probabilities: np.ndarray, filter_by: Filte
     try:
         from cleanlab.filter import find_label_issues
     except ImportError as error:
-        raise UserError("ConfidentLearning needs cleanlab: pip install 'vri-pyro[cleanlab]'.") from error
+        raise UserError("ConfidentLearning needs cleanlab: pip install 'vri-pyro[cleanlab]'") from error
     return find_label_issues(labels, probabilities, filter_by=filter_by, n_jobs=1)
 
 
 class FoldDescent(CrossEntropyDescent):
-    """Cross entropy on the noisy examples outside one fold, from the initial parameters.
+    """Trains with cross entropy on the noisy examples outside one fold, from the initial parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.
-        number, folds: the fold that is held out, and their number.
-        previous: the fold trained before this one, if any.
+        number: index of the fold to hold out, from 0.
+        folds: number of folds.
+        previous: algorithm of the fold trained before this one; None for the first fold.
 
     Attributes:
-        probabilities: of the classes for the examples held out [held out, K], once the next stage has begun.
+        probabilities: predicted class probabilities of the held-out examples, [held out, K]; None until the next
+            stage begins. Saved in the state dict.
     """
 
     stateful = (*CrossEntropyDescent.stateful, "initial")
@@ -83,18 +102,18 @@ class FoldDescent(CrossEntropyDescent):
         self.probabilities: Tensor | None = None
 
     def begin_training(self, context: TrainingContext) -> Tensor:
-        """Store the previous fold's predictions, restart the classifier and leave this fold out."""
+        """Store the predictions of the previous fold, restart the classifier and hold out this fold."""
         if self.previous is not None:
             self.previous.predict_held_out(context)
         self.initial.restore(self.optimizer)
         return context.noisy[~self.held_out(context)]
 
     def held_out(self, context: TrainingContext) -> Tensor:
-        """Which of the noisy examples are in this fold, bool [n]."""
+        """Whether each noisy example is in this fold, bool [n]."""
         return torch.from_numpy(fold_of(_labels(context), self.folds, context.seed) == self.number)
 
     def predict_held_out(self, context: TrainingContext) -> None:
-        """Fill ``probabilities`` with predictions of the context's classifier, which this fold has trained."""
+        """Set ``probabilities`` with the classifier of ``context``, which this fold has trained."""
         self.probabilities = context.predict(context.noisy[self.held_out(context)]).softmax(-1).cpu()
 
     def state_dict(self) -> dict[str, Any]:
@@ -108,15 +127,15 @@ class FoldDescent(CrossEntropyDescent):
 
 
 class PrunedDescent(CrossEntropyDescent):
-    """Cross entropy, from the initial parameters, on the noisy examples whose labels cross-validation confirms.
+    """Trains with cross entropy on the noisy examples that remain after pruning, from the initial parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`~vri_pyro.methods.descent.Descent`.
-        folds: the cross-validation, at least two, in the order of their training.
-        filter_by: cleanlab's rule.
+        folds: algorithms of the folds, at least two, in the order of training.
+        filter_by: filtering rule of cleanlab.
 
     Attributes:
-        kept: the share of the noisy examples that is trained on, []; part of the state.
+        kept: fraction of the noisy examples that remain, []. Saved in the state dict.
     """
 
     def __init__(
@@ -134,7 +153,7 @@ class PrunedDescent(CrossEntropyDescent):
         self.kept = self.weights[0].new_ones(())
 
     def begin_training(self, context: TrainingContext) -> Tensor:
-        """Store the last fold's predictions, restart the classifier and prune."""
+        """Store the predictions of the last fold, restart the classifier and prune the noisy examples."""
         self.folds[-1].predict_held_out(context)
         self.folds[-1].initial.restore(self.optimizer)
         confirmed = ~label_issues(_labels(context), self._probabilities(context), self.filter_by)
@@ -142,7 +161,7 @@ class PrunedDescent(CrossEntropyDescent):
         return context.noisy[torch.from_numpy(confirmed)]
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step; see :class:`CrossEntropyDescent`, with the scalar ``kept`` besides."""
+        """Take one step; adds the scalar ``kept`` to the metrics of :class:`CrossEntropyDescent`."""
         return super().step(noisy, clean) | {"kept": self.kept}
 
     def state_dict(self) -> dict[str, Any]:
@@ -158,17 +177,17 @@ class PrunedDescent(CrossEntropyDescent):
         """Out-of-fold probabilities of all noisy examples, [n, K]."""
         gathered = torch.empty(len(context.noisy), self.classifier.num_classes)
         for fold in self.folds:
-            assert fold.probabilities is not None  # each was filled as the next one began
+            assert fold.probabilities is not None  # set when the next stage began
             gathered[fold.held_out(context)] = fold.probabilities
         return gathered.numpy()
 
 
 class Fold(Method):
-    """One fold of :class:`ConfidentLearning`.
+    """Training stage of one fold of :class:`ConfidentLearning`.
 
     Args:
-        owner: what it is a fold of.
-        number: from 0.
+        owner: the method that the fold belongs to.
+        number: index of the fold, from 0.
     """
 
     pool: Pool = "noisy"
@@ -192,28 +211,32 @@ class Fold(Method):
         return self._built[id(classifier)]
 
     def built_for(self, classifier: Classifier) -> FoldDescent:
-        """What was built around ``classifier``, which may be one of several.
+        """Return the algorithm built for ``classifier``; an ensemble has several classifiers.
 
         Raises:
-            UserError: nothing was.
+            UserError: no algorithm was built for it.
         """
         if id(classifier) not in self._built:
-            raise UserError("ConfidentLearning prunes by its folds; build those of its stages(...) first")
+            raise UserError("a fold of ConfidentLearning is not built; build the methods of its stages(...) in order")
         return self._built[id(classifier)]
 
 
 class ConfidentLearning(Method):
-    """Prune by cleanlab what cross-validation contradicts, then train on the rest.
+    """Confident learning: prunes labels that cross-validation contradicts, trains on the rest.
 
-    A stage for each fold, all with the classifier's initial parameters and as long as the last one, which trains on
-    what is left. That is what cleanlab's ``CleanLearning`` does with a classifier that takes no weights; of one that
-    does it also weights the examples of class k by 1 / p(given = k | true = k). Needs the package cleanlab.
+    Each fold has a training stage. A last stage trains on the examples that remain after pruning. All stages start
+    from the initial parameters of the classifier and have the same length. cleanlab's ``CleanLearning`` does the same
+    for a classifier without sample weights. For a classifier with sample weights, it also weights the examples of
+    class k by 1 / p(given = k | true = k). Requires the package cleanlab.
 
     Args:
-        folds: of the cross-validation, at least 2; cleanlab's default is 5.
-        filter_by: cleanlab's rule for what is pruned.
-        clean_weight: weight of a clean batch's cross entropy in every stage; 0 in the paper, which has no clean set.
-        max_skipped: non-finite steps in a row before the training stops.
+        folds: number of cross-validation folds, at least 2; cleanlab's default is 5.
+        filter_by: filtering rule of cleanlab.
+        clean_weight: weight of the cross entropy of a clean batch in every stage; 0 in the paper (no clean set).
+        max_skipped: number of consecutive non-finite steps after which training stops.
+
+    Raises:
+        UserError: ``folds`` is below 2.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021.
     """
@@ -228,7 +251,7 @@ class ConfidentLearning(Method):
         max_skipped: int = 10,
     ) -> None:
         if folds < 2:
-            raise UserError(f"folds is {folds}; give at least 2")
+            raise UserError(f"folds is {folds}; expected a value >= 2")
         self.filter_by: Filter = filter_by
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
         self.needs_clean = clean_weight > 0
@@ -242,7 +265,7 @@ class ConfidentLearning(Method):
         """See :class:`~vri_pyro.methods.Method`.
 
         Raises:
-            UserError: the folds' stages are not built.
+            UserError: the folds are not built for ``classifier``.
         """
         folds = [fold.built_for(classifier) for fold in self.folds]
         return PrunedDescent(
@@ -256,5 +279,5 @@ class ConfidentLearning(Method):
 
 
 def _labels(context: TrainingContext) -> np.ndarray:
-    """The given labels of the noisy examples, int64 [n]."""
+    """Given labels of the noisy examples, int64 [n]."""
     return context.labels_at(context.noisy).cpu().numpy()

@@ -1,4 +1,4 @@
-"""Cross entropy, as the first part of peers that look at a classifier trained by it."""
+"""Cross entropy on the noisy labels, the first stage of methods that need a pre-trained classifier."""
 
 from __future__ import annotations
 
@@ -13,23 +13,23 @@ from vri_pyro.methods.descent import Descent
 
 
 class CrossEntropyDescent(Descent):
-    """Minimises CE(F(x), y); see :class:`Descent`."""
+    """Minimises the cross entropy CE(F(x), y); see :class:`Descent`."""
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step; ``clean`` is used with a ``clean_weight`` only.
+        """Take one step; ``clean`` is only used if ``clean_weight`` is not 0.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``gradient_norm``.
+            scalars on the device of the batch: ``loss``, ``gradient_norm``.
         """
         forward = ReplayedForward(self.classifier, noisy.x)
         return self.learn(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
 
 
 class NoisyCrossEntropy(Method):
-    """Cross entropy on the noisy labels, whose classifier another stage looks at.
+    """Cross entropy on the noisy labels, for pre-training; needs no clean examples.
 
     Args:
-        max_skipped: non-finite steps in a row before the training stops.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     pool: Pool = "noisy"

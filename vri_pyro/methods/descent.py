@@ -1,4 +1,4 @@
-"""What the peers without latents have in common: the classifier alone moves, along the gradient of a loss."""
+"""Base class of algorithms without latent variables, which train only the classifier by gradient descent."""
 
 from __future__ import annotations
 
@@ -15,13 +15,16 @@ from vri_pyro.interfaces.classifier import Classifier
 
 
 class Descent(Algorithm):
-    """Trains the classifier by a loss of the noisy batch, which a subclass's :meth:`step` writes down.
+    """Base class of algorithms that train only the classifier, on a loss that the subclass computes in :meth:`step`.
 
     Args:
         classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
-        optimizer: of all its parameters.
-        clean_weight: weight of a clean batch's cross entropy, added to the loss.
-        max_skipped: how many steps in a row may be skipped for not being finite.
+        optimizer: optimiser of all parameters of the classifier.
+        clean_weight: weight of the cross entropy of a clean batch, added to the loss.
+        max_skipped: number of consecutive non-finite steps after which training stops.
+
+    Raises:
+        UserError: ``clean_weight`` is negative, or the optimiser lacks parameters of the classifier.
     """
 
     stateful: ClassVar[tuple[str, ...]] = ("classifier", "optimizer", "guard")
@@ -29,7 +32,7 @@ class Descent(Algorithm):
     def __init__(
         self, classifier: Classifier, optimizer: Optimizer, *, clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10
     ) -> None:
-        super().__init__(classifier, nn.Module(), nn.Module(), max_skipped)  # nothing to infer
+        super().__init__(classifier, nn.Module(), nn.Module(), max_skipped)  # no latent variables
         check_not_negative(clean_weight=clean_weight)
         check_held(optimizer, parameters_of(classifier), "optimiser")
         self.optimizer, self.clean_weight = optimizer, clean_weight
@@ -41,12 +44,12 @@ class Descent(Algorithm):
         return self.optimizer
 
     def learn(self, forward: ReplayedForward, loss: Tensor, clean: Batch) -> tuple[Metrics, bool]:
-        """Descend the loss of the noisy batch, and with a ``clean_weight`` that of the clean batch besides.
+        """Update the classifier on the loss of the noisy batch plus ``clean_weight`` times the clean cross entropy.
 
         Args:
-            forward: the forward pass behind the loss.
-            loss: of the noisy batch, [].
-            clean: a batch with trusted labels.
+            forward: the forward pass that computed the loss.
+            loss: loss of the noisy batch, [].
+            clean: a batch with clean labels.
 
         Returns:
             see :meth:`~vri_pyro.infer.algorithm.Algorithm.descend`.

@@ -1,4 +1,4 @@
-"""ELR: what the classifier said early of an example keeps it from learning the example's wrong label later."""
+"""Early-learning regularisation (ELR): pulls predictions towards a running mean of earlier predictions."""
 
 from __future__ import annotations
 
@@ -20,21 +20,21 @@ from vri_pyro.utils.errors import UserError
 
 
 class ELRDescent(Descent):
-    """Minimises CE(F(x), y) + λ log(1 − ⟨p(x), t⟩), where the target t is a running mean of the example's p.
+    """Minimises CE(F(x), y) + λ log(1 − ⟨p(x), t⟩), with t the running mean of the predictions p of the example.
 
-    Targets begin at 0 and move before they are used: t ← βt + (1 − β)p, as a constant.
+    The targets start at 0. Each step updates them, t ← βt + (1 − β)p, before it uses them in the loss as constants.
 
     Args:
         classifier, optimizer: see :class:`Descent`.
-        elr_weight: λ.
-        momentum: β, in [0, 1).
+        elr_weight: λ, weight of the regulariser.
+        momentum: β, momentum of the running mean, in [0, 1).
         clean_weight, max_skipped: see :class:`Descent`.
 
     Attributes:
-        memory: t of every example.
+        memory: the targets t of all examples. Saved in the state dict.
 
     Raises:
-        UserError: λ is negative, or β not in [0, 1).
+        UserError: λ is negative, or β is not in [0, 1).
 
     Reference: Liu et al., Early-learning regularization prevents memorization of noisy labels, NeurIPS 2020.
     """
@@ -60,17 +60,17 @@ class ELRDescent(Descent):
         self.memory.reserve(len(context.labels))
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step; ``clean`` is used with a ``clean_weight`` only.
+        """Take one step; ``clean`` is only used if ``clean_weight`` is not 0.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``regulariser`` (before λ), ``gradient_norm``. Where something is
-            not finite, neither classifier nor targets change.
+            scalars on the device of the batch: ``loss``, ``regulariser`` (without the factor λ), ``gradient_norm``.
+            If a value is non-finite, the step changes neither the classifier nor the targets.
 
         Raises:
-            UserError: the batch does not say which examples it holds.
+            UserError: the noisy batch has no index.
         """
         if noisy.index is None:
-            raise UserError("ELR remembers a target of each example; give the noisy batch its index")
+            raise UserError("the noisy batch has no index, but ELR stores a target per example; set its index")
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
         targets = self.memory.moved(logits, noisy.index)
@@ -83,16 +83,16 @@ class ELRDescent(Descent):
 
 
 class ELR(Method):
-    """Early-learning regularisation: a pull towards what the classifier said early of each example.
+    """Early-learning regularisation (ELR): pulls predictions towards their running mean.
 
-    See :class:`ELRDescent`.
+    Builds an :class:`ELRDescent`.
 
     Args:
-        elr_weight: λ; 3 in the paper for CIFAR-10, 7 for CIFAR-100.
-        momentum: β of the targets; 0.7 in the paper for CIFAR-10, 0.9 for CIFAR-100.
+        elr_weight: λ, weight of the regulariser; the paper uses 3 for CIFAR-10 and 7 for CIFAR-100.
+        momentum: β, momentum of the running mean; the paper uses 0.7 for CIFAR-10 and 0.9 for CIFAR-100.
         pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
-        clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
-        max_skipped: non-finite steps in a row before the training stops.
+        clean_weight: weight of the cross entropy of a clean batch, added to the loss; 0 in the paper.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""GLC: a transition matrix estimated on the clean set corrects the loss of the noisy labels."""
+"""Gold loss correction (GLC): corrects the noisy loss with a transition matrix estimated on the clean set."""
 
 from __future__ import annotations
 
@@ -32,15 +32,16 @@ from vri_pyro.utils.errors import UserError
 class GLCDescent(Descent):
     """Minimises −log(softmax(F(x))ᵀ T̂)_y for noisy examples and −log softmax(F(x))_y for clean ones.
 
-    Before its first epoch it estimates T̂ by what earlier stages trained on noisy labels, and puts the classifier back
-    to its initial parameters: see :func:`~vri_pyro.interfaces.transition_likelihood.glc_estimate`.
+    When training begins, it estimates T̂ with the classifier that an earlier stage trained on the noisy labels (see
+    :func:`~vri_pyro.interfaces.transition_likelihood.glc_estimate`). It then restores the classifier's initial
+    parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
 
     Attributes:
-        transition: T̂ [K, K]; the identity before it is estimated. Part of the state.
-        trusted: positions of the clean examples, int64 [m]. Part of the state.
+        transition: T̂, [K, K]; the identity until it is estimated. Saved in the state dict.
+        trusted: positions of the clean examples, int64 [m]. Saved in the state dict.
 
     Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
         NeurIPS 2018.
@@ -67,13 +68,13 @@ class GLCDescent(Descent):
         """Take one step on a batch of noisy and clean examples.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``gradient_norm``.
+            scalars on the device of the batch: ``loss``, ``gradient_norm``.
 
         Raises:
-            UserError: the batch does not say which examples it holds.
+            UserError: the batch has no index.
         """
         if noisy.index is None:
-            raise UserError("GLC must know which examples of a batch are clean; give the batch its index")
+            raise UserError("the batch has no index, but GLC needs to know which examples are clean; set its index")
         forward = ReplayedForward(self.classifier, noisy.x)
         logits = forward(self.weights).logits
         is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
@@ -92,16 +93,17 @@ class GLCDescent(Descent):
 
 
 class GLC(Method):
-    """Gold loss correction: a transition matrix, estimated on the clean set, corrects the loss of noisy labels.
+    """Gold loss correction (GLC): corrects the noisy loss with an estimated transition matrix.
 
-    Two stages: cross entropy on the noisy labels alone, then :class:`GLCDescent` from scratch, whose batches are drawn
-    from noisy and clean examples together, as in the paper.
+    The first stage trains with cross entropy on the noisy labels alone. The second stage, :class:`GLCDescent`, trains
+    from the initial parameters; its batches mix noisy and clean examples, as in the paper.
 
     Args:
-        estimation_epochs: length of the first stage; null for that of the second, as in the paper.
-        clean_weight: weight of a further clean batch's cross entropy in the second stage; 0 in the paper. The first
-            has none: a classifier that has learned the clean labels says nothing of how they would be given.
-        max_skipped: non-finite steps in a row before the training stops.
+        estimation_epochs: number of epochs of the first stage; null for that of the second, as in the paper.
+        clean_weight: weight of the cross entropy of an additional clean batch in the second stage; 0 in the paper. It
+            does not apply to the first stage: a classifier that has fitted the clean labels cannot estimate how they
+            are corrupted.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     pool: Pool = "noisy_and_clean"

@@ -1,4 +1,4 @@
-"""Learning to reweight: an example counts as much as a step along its gradient would lower the clean loss."""
+"""Learning to reweight (L2RW): weights each example by how much learning it reduces the clean loss."""
 
 from __future__ import annotations
 
@@ -21,18 +21,19 @@ from vri_pyro.methods.descent import Descent
 
 
 class L2RWDescent(Descent):
-    """Minimises Σ w_i CE(F(x_i), y_i) with the weights that one step on the clean loss from zero would give.
+    """Minimises Σ w_i CE(F(x_i), y_i) with weights from one gradient step on the clean loss, starting at zero.
 
-    With ŵ(ε) = w − Σ ε_i ∇_w CE(F(x_i), y_i), a plain gradient step, and G the clean cross entropy,
+    Let θ be the classifier's parameters, θ̂(ε) = θ − Σ ε_i ∇_θ CE(F(x_i), y_i) a plain gradient step, and G the clean
+    cross entropy. The weights are
 
-        w_i = max(0, −∂G(ŵ(ε))/∂ε_i at ε = 0) / Σ_j max(0, −∂G(ŵ(ε))/∂ε_j at ε = 0),
+        w_i = max(0, −∂G(θ̂(ε))/∂ε_i at ε = 0) / Σ_j max(0, −∂G(θ̂(ε))/∂ε_j at ε = 0).
 
-    and all weights are 0 where no example would lower G. The ε are the hyper-parameters of a bi-level problem whose
-    hypergradient, ∂G/∂ε_i = −⟨∇G(w), ∇CE_i(w)⟩, is exact; the step's length cancels in the weights.
+    All weights are 0 if no example reduces G. The ε are the hyper-parameters of a bi-level problem with the exact
+    hypergradient ∂G/∂ε_i = −⟨∇G(θ), ∇CE_i(θ)⟩. The step size cancels in the weights.
 
     Args:
         classifier, optimizer: see :class:`Descent`.
-        hypergradient: the strategy; SplitJVP when None.
+        hypergradient: strategy for the hypergradient; SplitJVP if None.
         clean_weight, max_skipped: see :class:`Descent`.
 
     Reference: Ren et al., Learning to reweight examples for robust deep learning, ICML 2018, algorithm 1.
@@ -54,8 +55,8 @@ class L2RWDescent(Descent):
         """Take one step.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``meta_loss``, ``hypergradient_norm``, ``gradient_norm``, and
-            ``kept``, the share of the examples with a positive weight.
+            scalars on the device of the batch: ``loss``, ``meta_loss``, ``hypergradient_norm``, ``gradient_norm``, and
+            ``kept``, the fraction of the examples with a positive weight.
         """
         forward = ReplayedForward(self.classifier, noisy.x)
         epsilon = self.weights[0].new_zeros(len(noisy.y)).requires_grad_()
@@ -94,21 +95,21 @@ class L2RWDescent(Descent):
 
 
 def example_weights(gradient: Tensor) -> Tensor:
-    """The negative part of ∂G/∂ε [batch], divided by its sum; zeros where nothing is negative."""
+    """Normalised weights from the gradient ∂G/∂ε, [batch]: its negative part, divided by the sum; or all zeros."""
     push = (-gradient).clamp_min(0)
     total = push.sum()
     return push / total.where(total != 0, 1)
 
 
 class L2RW(Method):
-    """Learning to reweight: each example counts as far as learning it would lower the clean loss.
+    """Learning to reweight (L2RW): weights examples by how much they reduce the clean loss.
 
-    See :class:`L2RWDescent`.
+    Builds an :class:`L2RWDescent`.
 
     Args:
-        clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
-        hypergradient: the strategy; SplitJVP when none is given.
-        max_skipped: non-finite steps in a row before the training stops.
+        clean_weight: weight of the cross entropy of a clean batch, added to the loss; 0 in the paper.
+        hypergradient: strategy for the hypergradient; SplitJVP by default.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     pool: Pool = "noisy"

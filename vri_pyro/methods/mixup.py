@@ -1,4 +1,4 @@
-"""mixup: the classifier is trained on convex combinations of pairs of examples."""
+"""mixup: trains the classifier on convex combinations of pairs of examples."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ from vri_pyro.utils.errors import UserError
 class MixupDescent(Descent):
     """Minimises λ·CE(F(x̃), y_i) + (1 − λ)·CE(F(x̃), y_j) at x̃ = λ x_i + (1 − λ) x_j,  λ ~ Beta(α, α).
 
-    One λ is drawn a batch, and j is a permutation of the batch. The mixed loss is the cross entropy against the mixed
-    one-hot labels.
+    Each batch has one λ and one permutation j of its examples. The mixed loss equals the cross entropy against the
+    mixed one-hot labels.
 
     Args:
         classifier, optimizer: see :class:`Descent`.
-        alpha: α; the larger, the nearer to one half is λ.
+        alpha: α; larger values concentrate λ around 1/2.
         clean_weight, max_skipped: see :class:`Descent`.
 
     Raises:
@@ -47,14 +47,14 @@ class MixupDescent(Descent):
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
         if not alpha > 0:
-            raise UserError(f"alpha is {alpha}; give a positive number, or train by cross entropy to mix nothing")
+            raise UserError(f"alpha is {alpha}; expected a value > 0; use cross entropy for training without mixup")
         self.alpha = alpha
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take one step; ``clean`` is used, unmixed, with a ``clean_weight`` only.
+        """Take one step; ``clean`` is only used, without mixing, if ``clean_weight`` is not 0.
 
         Returns:
-            scalars on the batch's device: ``loss``, ``gradient_norm``.
+            scalars on the device of the batch: ``loss``, ``gradient_norm``.
         """
         share = Beta(self.alpha, self.alpha).sample().to(noisy.x)
         partner = torch.randperm(len(noisy.y), device=noisy.x.device)
@@ -65,15 +65,15 @@ class MixupDescent(Descent):
 
 
 class Mixup(Method):
-    """mixup: training on convex combinations of pairs of examples and of their losses.
+    """mixup: trains on convex combinations of pairs of examples and their losses.
 
-    See :class:`MixupDescent`.
+    Builds a :class:`MixupDescent`.
 
     Args:
-        alpha: α of Beta(α, α); 1 is the paper's for CIFAR, and 8 to 32 where labels are noisy.
+        alpha: α of Beta(α, α); the paper uses 1 for CIFAR, and 8 to 32 with noisy labels.
         pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
-        clean_weight: weight of a clean batch's cross entropy, added to the loss; 0 in the paper.
-        max_skipped: non-finite steps in a row before the training stops.
+        clean_weight: weight of the cross entropy of a clean batch, added to the loss; 0 in the paper.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""Ordinary variational inference as a method, by one ELBO for classifier, model and guide."""
+"""Single-level variational inference: one ELBO trains classifier, model and guide."""
 
 from __future__ import annotations
 
@@ -14,16 +14,19 @@ from vri_pyro.methods.pair import build_pair
 
 
 class SingleLevel(Method):
-    """Ordinary training on one ELBO; with CrossEntropy and NoLatents, training by cross entropy.
+    """Single-level inference: trains classifier, model and guide together on one ELBO.
+
+    Builds a :class:`~vri_pyro.infer.single_level.SingleLevelSVI`. With the model CrossEntropy and the guide NoLatents,
+    this is training with cross entropy.
 
     Args:
         model: the generative model, built from (feature_dim, num_classes).
         guide: the amortised posterior, built from (feature_dim, num_classes).
         pool: the examples to train on: "noisy", "clean" or "noisy_and_clean".
-        num_particles: k, samples of the guide per example.
-        kl_weight: weight of the KL.
-        clean_weight: weight of a clean batch's cross entropy, added to the loss.
-        max_skipped: non-finite steps in a row before the training stops.
+        num_particles: k, number of samples of the guide per example.
+        kl_weight: weight of the KL in the ELBO.
+        clean_weight: weight of the cross entropy of a clean batch, added to the loss.
+        max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
     def __init__(

@@ -1,4 +1,4 @@
-"""The page that a run leaves behind."""
+"""HTML reports of runs."""
 
 from vri_pyro.report.page import PARTS, check, record, render, write_page
 from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Verdict

@@ -1,4 +1,4 @@
-"""The kinds of figures that a page has."""
+"""Figures of the report: curves, histograms, bars, reliability diagrams and matrices."""
 
 from __future__ import annotations
 
@@ -16,29 +16,32 @@ from vri_pyro.report.part import Drawing
 from vri_pyro.report.svg import SERIES, drawing, style
 
 _WIDTH = 4.6
-_NAMED, _NAMED_BRIEFLY, _BRIEF = 20, 30, 2  # classes whose names have room on an axis, in general and of few letters
-_NUMBERED = 12  # classes up to which numbers stay readable in cells
-_AXIS_ROOM, _LEGEND_ROOM, _IN_A_ROW = 16, 48, 30  # characters: of a name on an axis, of one in a legend, side by side
-_LETTER, _HANDLE = 5.3, 36.0  # widths within a legend, in points
-_ENOUGH = 10  # predictions of a confidence, for their accuracy to say something
-Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # name → (epochs, values)
+_NAMED = 20  # largest number of classes whose names are shown on an axis
+_NAMED_BRIEFLY, _BRIEF = 30, 2  # the same for short names, and the length of a short name
+_NUMBERED = 12  # largest number of classes for which the cells show their values
+_AXIS_ROOM, _LEGEND_ROOM = 16, 48  # largest number of characters of a tick label and of a legend entry
+_IN_A_ROW = 30  # characters in a row of tick labels above which they are rotated
+_LETTER, _HANDLE = 5.3, 36.0  # widths of a character and of a line handle in a legend, in points
+_ENOUGH = 10  # predictions in a bin for its accuracy to be plotted
+Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # (epochs, values) by name
 
 
 def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] | None = None) -> Drawing:
-    """Lines over the epochs.
+    """Plot metrics over the epochs.
 
     Args:
-        shown: at least one line.
-        label: of the vertical axis.
-        caption: of the drawing.
-        starts: where phases begin, by their names, if there are several.
+        shown: the lines by name, at least one.
+        label: label of the vertical axis.
+        caption: caption of the drawing.
+        starts: positions on the epoch axis at which the stages start, by the name of the stage.
     """
     names = drawable([*shown], "run", _LEGEND_ROOM)
     with style():
         figure = Figure(figsize=(_WIDTH, 2.8))
         axis = figure.subplots()
         for name, (epochs, values) in zip(names, shown.values(), strict=True):
-            label_shown = f" {name}" if name.startswith("_") else name  # a legend leaves out what begins like that
+            # Matplotlib omits labels that start with an underscore from the legend.
+            label_shown = f" {name}" if name.startswith("_") else name
             axis.plot(epochs, values, label=label_shown, markevery=max(1, len(epochs) // 12))
         for name, start in (starts or {}).items():
             axis.axvline(start, color="#cccccc", linewidth=1)
@@ -59,10 +62,10 @@ def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] 
 
 
 def _columns(names: Sequence[str]) -> int:
-    """Of a legend that has room for them."""
+    """Return the largest number of legend columns, at most 3, that fits the width of the figure."""
     for columns in (3, 2):
-        letters = sum(max(map(len, some), default=0) for some in np.array_split([*names], columns))
-        if letters * _LETTER + columns * _HANDLE <= 72 * _WIDTH:
+        characters = sum(max(map(len, column), default=0) for column in np.array_split([*names], columns))
+        if characters * _LETTER + columns * _HANDLE <= 72 * _WIDTH:
             return columns
     return 1
 
@@ -70,7 +73,14 @@ def _columns(names: Sequence[str]) -> int:
 def histogram(
     values: Mapping[str, np.ndarray], label: str, caption: str, reach: tuple[float, float] = (0.0, 1.0)
 ) -> Drawing:
-    """Counts of numbers within a reach, group upon group."""
+    """Plot a stacked histogram.
+
+    Args:
+        values: the values by name of their group.
+        label: label of the horizontal axis.
+        caption: caption of the drawing.
+        reach: range of the bins.
+    """
     with style():
         figure = Figure(figsize=(_WIDTH, 2.6))
         axis = figure.subplots()
@@ -89,7 +99,14 @@ def histogram(
 
 
 def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -> Drawing:
-    """Horizontal bars of numbers up to 1, each with its number; what chance gives is a line."""
+    """Plot horizontal bars of values from 0 to 1, each annotated with its value.
+
+    Args:
+        values: the values by name.
+        label: label of the horizontal axis.
+        caption: caption of the drawing.
+        chance: the value at chance level, marked by a dotted line.
+    """
     with style():
         figure = Figure(figsize=(_WIDTH, 0.9 + 0.3 * len(values)))
         axis = figure.subplots()
@@ -103,7 +120,13 @@ def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -
 
 
 def reliability(shown: Mapping[str, Calibration]) -> Drawing:
-    """Accuracy over confidence where there are predictions enough, and how many have it."""
+    """Plot a reliability diagram above a histogram of the confidences.
+
+    Bins with fewer than 10 predictions are omitted from the curve.
+
+    Args:
+        shown: calibrations by name.
+    """
     with style():
         figure = Figure(figsize=(_WIDTH, 3.8))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
@@ -121,25 +144,33 @@ def reliability(shown: Mapping[str, Calibration]) -> Drawing:
         if len(shown) > 1:
             figure.legend(loc="outside upper left", ncols=2)
         caption = (
-            "Accuracy of predictions by their confidence; on the diagonal, confidence is right. Below, how many have "
-            f"that confidence, on a logarithmic scale; fewer than {_ENOUGH}, under the dotted line, are too few for a "
-            "point."
+            "Reliability diagram: accuracy of the predictions by confidence. On the diagonal, confidence equals "
+            "accuracy. The lower panel shows the number of predictions in each bin on a logarithmic scale; bins with "
+            f"fewer than {_ENOUGH} predictions (below the dotted line) are omitted from the curve."
         )
         return drawing(figure, caption)
 
 
 def are_named(classes: Sequence[str]) -> bool:
-    """Whether a matrix has room for the names of its classes."""
+    """Whether a matrix shows the names of the classes rather than their numbers."""
     return len(classes) <= (_NAMED_BRIEFLY if max(map(len, classes)) <= _BRIEF else _NAMED)
 
 
 def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, caption: str) -> Drawing:
-    """A matrix of shares from 0 to 1, darker for more; [K, K]."""
+    """Plot a matrix of shares.
+
+    Args:
+        values: shares from 0 to 1, [K, K]; larger shares are darker.
+        classes: names of the classes, [K].
+        rows: label of the vertical axis.
+        columns: label of the horizontal axis.
+        caption: caption of the drawing.
+    """
     count = len(classes)
     with style():
         figure = Figure(figsize=(_WIDTH, _WIDTH * 0.92))
         axis = figure.subplots()
-        # Through what is empty the page shows, whatever its colour.
+        # The share is the opacity, so that empty cells have the background colour in light and dark mode.
         cells = np.empty((*values.shape, 4))
         cells[..., :3] = to_rgb(SERIES[0])
         cells[..., 3] = np.nan_to_num(values).clip(0, 1)
@@ -157,7 +188,7 @@ def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, 
         else:
             for one in (axis.xaxis, axis.yaxis):
                 one.set_major_locator(MaxNLocator(integer=True))
-            caption += f" Classes by their numbers, from 0 to {count - 1}."
+            caption += f" Classes are numbered from 0 to {count - 1}."
         if count <= _NUMBERED:
             _write(axis, values)
         return drawing(figure, caption)

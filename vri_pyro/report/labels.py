@@ -1,4 +1,4 @@
-"""The part of a page about wrong labels: how many, how well they are found, and which."""
+"""The report's section on label errors: noise rate, detection scores and the most suspicious examples."""
 
 from __future__ import annotations
 
@@ -14,45 +14,49 @@ from vri_pyro.report.pictures import data_uri
 from vri_pyro.report.seen import SeenRun
 
 _GOOD, _FAIR = 0.95, 0.85  # AUROC
-_SHOWN, _OF_A_PAIR = 24, 3
+_SHOWN, _OF_A_PAIR = 24, 3  # suspects on the page, and for each pair of given and suggested class
+_AXIS = "probability that the label is wrong"
 _SCORES = {
     "self_confidence": "1 − p(label)",  # noqa: RUF001
     "margin": "margin",
-    "rectification": "loss rectified away",
+    "rectification": "loss reduction by rectification",
     "surprise": "KL[q ‖ p]",
     "clean_class": "clean class",
-    "open_set": "distance to trusted",
+    "open_set": "distance to clean examples",
     BEST: "combined",
 }
 
 
 def labels(seen: SeenRun) -> Part:
-    """The estimated noise rate, the scores and how well they find wrong labels, and the most suspect examples."""
+    """Report the estimated noise rate, the label error scores, their AUROC and the most suspicious examples."""
     issues, split = seen.issues, seen.run.split
     rate, (low, high) = float(issues.transition.noise_rate.mean()), issues.transition.noise_rate_interval()
-    headline = [Fact("wrong labels, estimated", f"{percent(rate)} ({percent(low)} to {percent(high)})")]
-    verdicts = [Verdict("note", f"About {percent(rate, 0)} of the noisy labels are wrong{_against(seen, low, high)}.")]
+    headline = [Fact("estimated noise rate", f"{percent(rate)} ({percent(low)} to {percent(high)})")]
+    words = f"An estimated {percent(rate, 0)} of the noisy labels are wrong {_interval_and_truth(seen, low, high)}."
+    verdicts = [Verdict("note", words)]
     none = float(issues.posterior[:, -1].mean())
     if none > 0.01:
-        verdicts.append(Verdict("note", f"About {percent(none, 0)} of the noisy examples fit none of the classes."))
+        words = f"An estimated {percent(none, 0)} of the noisy examples belong to none of the classes (open-set noise)."
+        verdicts.append(Verdict("note", words))
     facts = [Fact("noisy examples", str(len(split.noisy_indices)))]
     if len(seen.judged) < len(split.noisy_indices):
-        facts.append(Fact("of these judged, drawn at random", str(len(seen.judged))))
+        facts.append(Fact("scored noisy examples (random sample)", str(len(seen.judged))))
     facts += [
-        Fact("more probably wrong than right", str(int((issues.score > PROBABLE).sum()))),
-        Fact("of no class, estimated", percent(none)),
+        Fact("labels more likely wrong than correct", str(int((issues.score > PROBABLE).sum()))),
+        Fact("estimated open-set rate", percent(none)),
     ]
     if seen.true_labels is not None:
-        facts.append(Fact("wrong in truth", percent(seen.wrong.mean())))
-        facts.append(Fact("of no class in truth", percent((seen.true_labels == NO_CLASS).mean())))
+        facts.append(Fact("true noise rate", percent(seen.wrong.mean())))
+        facts.append(Fact("true open-set rate", percent((seen.true_labels == NO_CLASS).mean())))
     if (best := seen.detections.get(BEST)) is not None:
-        headline.append(Fact("wrong labels found, AUROC", f"{best.auroc:.3f}"))
+        headline.append(Fact("label error detection, AUROC", f"{best.auroc:.3f}"))
         level = "good" if best.auroc >= _GOOD else "fair" if best.auroc >= _FAIR else "poor"
         verdicts.append(
             Verdict(
                 level,  # type: ignore[arg-type]
-                f"A wrong label scores higher than a right one in {percent(best.auroc)} of all pairs "
-                f"(good from {percent(_GOOD, 0)}, fair from {percent(_FAIR, 0)}).",
+                f"Label errors are detected with an AUROC of {best.auroc:.3f} (good from {_GOOD:g}, fair from "
+                f"{_FAIR:g}): a wrong label has a higher score than a correct one in {percent(best.auroc)} of all "
+                "pairs.",
             )
         )
         facts += [Fact(f"precision at {k}", f"{value:.3f}") for k, value in best.precision_at.items()]
@@ -62,49 +66,58 @@ def labels(seen: SeenRun) -> Part:
     if issues.warning:
         verdicts.append(Verdict("poor", issues.warning))
     about = (
-        "Each noisy label's probability of being wrong, from the classifier's calibrated predictions of the example "
-        "and its nearest neighbours, the estimated transition matrix, and the distance to trusted examples. The "
-        "interval of the share of wrong labels allows for labels learned by heart."
+        "The error probability of a noisy label combines the classifier's calibrated predictions for the example and "
+        "its nearest neighbours, the estimated transition matrix and the distance to the clean examples. The interval "
+        "of the noise rate accounts for memorised labels."
     )
     drawings = [_scores(seen)]
     if seen.detections:
         drawings.append(_detections(seen))
     shown = suspects(seen)
-    return Part("Wrong labels", about, headline, verdicts, facts, drawings, shown, [_of(shown, seen)])
+    return Part("Label errors", about, headline, verdicts, facts, drawings, shown, [_note(shown, seen)])
 
 
-def _of(shown: list[Suspect], seen: SeenRun) -> str:
-    """What the suspects are that are shown, and where all of them are."""
+def _note(shown: list[Suspect], seen: SeenRun) -> str:
+    """Say how the shown suspects were selected, and where to find all noisy labels."""
     if seen.run.folder.label_issues.exists():
-        everywhere = "All noisy labels are in the run folder's label_issues.csv"
+        everywhere = "The file label_issues.csv in the run folder lists all noisy labels"
     else:
-        everywhere = "The command vri-pyro issues, given the run folder, writes all noisy labels to label_issues.csv"
+        everywhere = "To write all noisy labels to label_issues.csv, run vri-pyro issues on the run folder"
     if not shown:
-        return f"No example is likelier to be of another class than the one given. {everywhere}."
-    return f"Below, the most suspect, at most {_OF_A_PAIR} of each pair of classes. {everywhere}."
+        return f"No example is more likely to belong to another class than to its given class. {everywhere}."
+    return (
+        f"Shown below are the labels that are most likely wrong, at most {_OF_A_PAIR} for each pair of given and "
+        f"suggested class. {everywhere}."
+    )
 
 
-def _against(seen: SeenRun, low: float, high: float) -> str:
+def _interval_and_truth(seen: SeenRun, low: float, high: float) -> str:
     interval = f"95% interval {percent(low)} to {percent(high)}"
-    return f" ({interval}; in truth {percent(seen.wrong.mean())})" if seen.true_labels is not None else f" ({interval})"
+    return f"({interval}; true rate {percent(seen.wrong.mean())})" if seen.true_labels is not None else f"({interval})"
 
 
 def _scores(seen: SeenRun) -> Drawing:
     score = seen.issues.score.numpy()
     if seen.true_labels is None:
-        return histogram({"all": score}, "probability that the label is wrong", "Scores of all noisy labels.")
-    groups = {"right labels": score[~seen.wrong], "wrong labels": score[seen.wrong]}
-    return histogram(groups, "probability that the label is wrong", "Scores of right and wrong labels.")
+        return histogram({"all": score}, _AXIS, "Distribution of the error probability of the noisy labels.")
+    groups = {"correct labels": score[~seen.wrong], "wrong labels": score[seen.wrong]}
+    return histogram(groups, _AXIS, "Distribution of the error probability of correct and of wrong labels.")
 
 
 def _detections(seen: SeenRun) -> Drawing:
     found = {label: seen.detections[name].auroc for name, label in _SCORES.items() if name in seen.detections}
-    caption = "How often a wrong label scores higher than a right one, by score; the dotted line is chance."
+    caption = (
+        "AUROC of each score: how often a wrong label has a higher score than a correct one. The dotted line is chance "
+        "level."
+    )
     return bars(found, "AUROC", caption, chance=0.5)
 
 
 def suspects(seen: SeenRun) -> list[Suspect]:
-    """The most suspect examples, with their pictures where inputs are images; few of each pair of classes."""
+    """Return the examples whose labels are most likely wrong, with a picture if the inputs are images.
+
+    At most 24 examples are returned, and at most 3 for each pair of given and suggested class.
+    """
     issues, pairs = seen.issues, Counter[tuple[int, int]]()
     chosen: list[int] = []
     for row in issues.order().tolist():

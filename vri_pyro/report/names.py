@@ -1,4 +1,4 @@
-"""Names in figures, which have less room and fewer letters than the page."""
+"""Names of classes and runs in figures: shortened, and restricted to the characters of the figure font."""
 
 from __future__ import annotations
 
@@ -11,29 +11,33 @@ from vri_pyro.report.svg import FONT
 
 
 def drawable(names: Sequence[str], kind: str, room: int) -> list[str]:
-    """Names for a figure: long ones lose their middle, those with letters that its font lacks become numbers.
+    """Return names that can be drawn in a figure.
+
+    Long names are abbreviated in the middle. Names with characters that the figure font lacks are replaced by a number.
 
     Args:
-        names: of classes or runs.
-        kind: what has these names, for "class 7".
-        room: characters a name may have.
+        names: names of classes or runs.
+        kind: the noun for a replaced name, such as "class" in "class 7".
+        room: largest number of characters of a name.
 
     Returns:
-        as many names, which differ where those given do.
+        one name for each of ``names``; different names stay different.
     """
-    told = [name if _in_font(name) else f"{kind} {number}" for number, name in enumerate(names)]
+    readable = [name if _in_font(name) else f"{kind} {number}" for number, name in enumerate(names)]
     for end in range(room):
-        short = [_without_middle(" ".join(name.split()), end, room) for name in told]
+        short = [_without_middle(" ".join(name.split()), end, room) for name in readable]
         if len(set(short)) == len(set(names)):
             return short
-    return [_without_middle(f"{name} {number}", len(f" {number}"), room) for number, name in enumerate(told)]
+    return [_without_middle(f"{name} {number}", len(f" {number}"), room) for number, name in enumerate(readable)]
 
 
 def key(names: Sequence[str], drawn: Sequence[str]) -> str:
-    """Which names became numbers, as a further sentence for a caption; nothing where none did."""
+    """Return a sentence for the caption that lists the names replaced by numbers; empty if none was replaced."""
     replaced = [f"{short} is {name}" for name, short in zip(names, drawn, strict=True) if not _in_font(name)]
     return (
-        f" Letters of some names cannot be drawn, so numbers stand for them: {', '.join(replaced)}." if replaced else ""
+        f" Names with characters that cannot be drawn are replaced by numbers: {', '.join(replaced)}."
+        if replaced
+        else ""
     )
 
 

@@ -1,4 +1,4 @@
-"""``report.html``: one self-contained page about a run, or about several side by side."""
+"""Rendering of ``report.html``, a self-contained HTML page on one run or a comparison of several runs."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ PARTS = (training, labels, transitions, posterior, predictions, setting)
 
 @dataclass(frozen=True)
 class Section:
-    """One part of the page, about all runs.
+    """A section of the page, with one part for each run.
 
     Attributes:
-        title, about: of the part.
-        cells: the part of each run, in their order; None for a run that has no such part.
+        title, about: heading and introduction of the section.
+        cells: the parts in the order of the runs; None for a run without this part.
     """
 
     title: str
@@ -40,36 +40,39 @@ class Section:
 
 
 def write_page(runs: Sequence[SeenRun], path: Path) -> None:
-    """Write the page about some runs.
+    """Write the report on one or several runs.
 
     Args:
-        runs: at least one; several stand side by side.
-        path: of the page.
+        runs: at least one run; several runs are compared side by side.
+        path: path of the HTML file.
 
     Raises:
-        UserError: there is no run, one is there twice, or the page cannot be written.
+        UserError: there is no run, a run occurs twice, or the file cannot be written.
     """
     check([run.run.folder.path for run in runs])
-    write_atomically(path, render(runs).encode(errors="backslashreplace"))  # of file names that are no UTF-8
+    write_atomically(path, render(runs).encode(errors="backslashreplace"))  # file names may be invalid UTF-8
 
 
 def check(folders: Sequence[Path]) -> None:
-    """Make sure that there is a page to make of some run folders.
+    """Check the run folders of a report.
+
+    Args:
+        folders: run folders.
 
     Raises:
-        UserError: there is none, or one is there twice.
+        UserError: there is no run folder, or two of them are the same folder.
     """
     if not folders:
-        raise UserError("a page is asked for and no run is named; name at least one run folder")
+        raise UserError("a report needs at least one run; name at least one run folder")
     first: dict[Path, Path] = {}
     for folder in folders:
         if (same := first.get(folder.resolve())) is not None:
-            raise UserError(f"{same} and {folder} are the same run; name each run once")
+            raise UserError(f"{same} and {folder} are the same run; name each run only once")
         first[folder.resolve()] = folder
 
 
 def render(runs: Sequence[SeenRun]) -> str:
-    """The page as HTML, with everything that it shows."""
+    """Render the report on one or several runs as self-contained HTML."""
     names, sections = _names(runs), []
     for make in PARTS:
         cells = [make(run) for run in runs]
@@ -93,7 +96,14 @@ def render(runs: Sequence[SeenRun]) -> str:
 
 
 def record(run: SeenRun) -> None:
-    """Add to a finished run's ``summary.json`` what the page says: calibration, label noise, posterior."""
+    """Add the report's figures to the ``summary.json`` of a finished run; do nothing for an unfinished run.
+
+    The keys ``calibration``, ``temperature``, ``label_noise`` and, for methods with latents, ``posterior`` are added or
+    replaced.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
     if not run.summary:
         return
     low, high = run.issues.transition.noise_rate_interval()
@@ -117,28 +127,28 @@ def record(run: SeenRun) -> None:
 
 
 def _names(runs: Sequence[SeenRun]) -> list[str]:
-    """A name for each run that no other has."""
+    """Return a unique name for each run: the name of its folder, or the path if names coincide."""
     names = [run.name for run in runs]
     folders = [run.run.folder.path for run in runs]
-    told = [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
-    # A folder may be named by its name alone, which may be that of another folder behind a link.
-    return told if len(set(told)) == len(told) else [str(folder.resolve()) for folder in folders]
+    unique = [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
+    # The path of one folder, if it is relative, may equal the resolved name of another.
+    return unique if len(set(unique)) == len(unique) else [str(folder.resolve()) for folder in folders]
 
 
 def _by_run(sections: Sequence[Section]) -> list[list[Part]]:
-    """The parts that each run has."""
+    """Return the parts of each run, without the missing ones."""
     return [[part for part in parts if part is not None] for parts in zip(*(s.cells for s in sections), strict=True)]
 
 
 def _headlines(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """The headline figures by name, a value a run; a dash where a run has none."""
+    """Return the headline figures by name, with one value for each run; a dash marks a missing value."""
     found = [{fact.name: fact.value for part in parts for fact in part.headline} for parts in _by_run(sections)]
     names = dict.fromkeys(name for one in found for name in one)
     return {name: [one.get(name, "–") for one in found] for name in names}  # noqa: RUF001
 
 
 def _together(names: Sequence[str], runs: Sequence[SeenRun]) -> Drawing | None:
-    """The test accuracies of several runs in one figure."""
+    """Plot the test accuracies of several runs in one figure; return None for a single run."""
     if len(runs) < 2:
         return None
     shown = {name: of(run.rows, {"": "test_accuracy"})[""] for name, run in zip(names, runs, strict=True)}

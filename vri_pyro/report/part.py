@@ -1,4 +1,4 @@
-"""What a page is put together from: for each run the same parts, in the same order."""
+"""Building blocks of the report: parts with verdicts, facts, drawings and suspects."""
 
 from __future__ import annotations
 
@@ -9,11 +9,12 @@ Level = Literal["good", "fair", "poor", "note"]
 
 
 class Verdict(NamedTuple):
-    """A finding in a sentence.
+    """A finding, stated in a sentence or two.
 
     Attributes:
-        level: good, fair or poor by thresholds that the sentence or its part states; a note takes no side.
-        words: the sentence.
+        level: "good", "fair" or "poor", by thresholds that the text or its section states; "note" for a finding
+            without a rating.
+        words: the text.
     """
 
     level: Level
@@ -28,7 +29,7 @@ class Fact(NamedTuple):
 
 
 class Drawing(NamedTuple):
-    """A drawing as inline SVG, with what it shows in words."""
+    """A drawing as inline SVG, with its caption."""
 
     svg: str
     caption: str
@@ -38,11 +39,11 @@ class Suspect(NamedTuple):
     """An example whose label is probably wrong.
 
     Attributes:
-        image: a data URI; None for inputs that are no images.
-        name: of the input: its path, or its position in the training set.
-        given, suggested: names of classes.
+        image: the image as a data URI; None if the inputs are not images.
+        name: path of the input, or its position in the training set.
+        given, suggested: names of the given and of the suggested class.
         score: the probability that the label is wrong, as text.
-        true: name of the true class, where it is known.
+        true: name of the true class; None if it is unknown.
     """
 
     image: str | None
@@ -55,17 +56,18 @@ class Suspect(NamedTuple):
 
 @dataclass(frozen=True)
 class Part:
-    """One part of a page, about one run.
+    """One section of the report for one run.
 
     Attributes:
-        title: the same for every run.
-        about: what the part is, in a sentence or two; the same for every run.
+        title: heading; the same for every run.
+        about: introduction of a few sentences; the same for every run.
         headline: the figures for the top of the page and for the comparison of runs.
-        verdicts: findings in words.
+        verdicts: findings in words, for the top of the page.
         facts: further figures.
-        drawings, suspects: pictures.
-        notes: how these figures are to be read, in sentences.
-        text: shown as it is, folded up.
+        drawings: figures with captions.
+        suspects: examples whose labels are probably wrong.
+        notes: explanations of the figures.
+        text: preformatted text, collapsed by default.
     """
 
     title: str
@@ -80,5 +82,5 @@ class Part:
 
 
 def percent(value: float, digits: int = 1) -> str:
-    """A share as a percentage."""
+    """Format a share from 0 to 1 as a percentage."""
     return f"{100 * value:.{digits}f}%"

@@ -1,4 +1,4 @@
-"""Examples as pictures within a page."""
+"""Encoding of images for embedding in the report."""
 
 from __future__ import annotations
 
@@ -11,9 +11,11 @@ from torch import Tensor
 
 
 def data_uri(image: Tensor) -> str:
-    """A PNG of an image [C, H, W] in [0, 1]; other ranges are stretched to it.
+    """Encode an image as the data URI of a PNG.
 
-    Of other channels than grey, colours, and colours with opacity, it shows the mean.
+    Args:
+        image: float image, [C, H, W], with values in [0, 1]; other ranges are rescaled to [0, 1]. Images with 1, 3 or 4
+            channels are shown as grey, RGB or RGBA; for other numbers of channels the mean is shown.
     """
     values = image.detach().cpu().double().permute(1, 2, 0).numpy()
     if values.shape[-1] not in (1, 3, 4):

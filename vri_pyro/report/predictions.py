@@ -1,4 +1,4 @@
-"""The part of a page about predictions: how far probabilities can be taken at their word, and what is confused."""
+"""The report's section on the predictions for the test set: calibration and confusions."""
 
 from __future__ import annotations
 
@@ -15,13 +15,22 @@ from vri_pyro.report.part import Fact, Level, Part, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
 _GOOD, _FAIR = 0.05, 0.1  # expected calibration error
-_WORTH_SAYING = 0.01  # of it, that a temperature mends
-_LUCK = 0.025  # the probability by which decisions dealt out at random may be as good
+_WORTH_SAYING = 0.01  # reduction of the calibration error by temperature scaling that the verdict mentions
+_LUCK = 0.025  # significance level of the test for chance level
 POINT, SCALED, UNDER_PRIOR = "classifier", "at the fitted temperature", "under the prior p(v | x)"
 
 
 def calibrations(seen: SeenRun) -> dict[str, Calibration]:
-    """Calibration on the test set: of the classifier as it is, tempered, and under the prior, as far as they exist."""
+    """Compute the calibration on the test set.
+
+    Args:
+        seen: the run.
+
+    Returns:
+        the calibration of the classifier, by ``POINT``; with its temperature fitted, by ``SCALED``, if there
+        are clean validation examples; and of the predictive distribution under the prior, by ``UNDER_PRIOR``, if
+        the method has one.
+    """
     logits, labels = seen.test
     predictions = {
         POINT: logits.softmax(-1),
@@ -32,12 +41,12 @@ def calibrations(seen: SeenRun) -> dict[str, Calibration]:
 
 
 def as_numbers(found: Calibration) -> dict[str, Any]:
-    """A calibration for ``summary.json``, without the curve."""
+    """Return a calibration as a dictionary for ``summary.json``, without the reliability curve."""
     return {name: value for name, value in found._asdict().items() if name != "reliability"}
 
 
 def predictions(seen: SeenRun) -> Part:
-    """Calibration and confusion on the test set."""
+    """Report calibration and confusions on the test set."""
     found = calibrations(seen)
     facts = [
         Fact(f"{label}, {name}", form.format(getattr(one, metric)))
@@ -50,59 +59,62 @@ def predictions(seen: SeenRun) -> Part:
     ]
     logits, labels = seen.test
     confusion = transition_frequencies(labels.numpy(), logits.argmax(-1).numpy(), len(seen.classes))
-    for place in likeliest(confusion, seen.classes):
-        row, column = (called(seen.classes, number) for number in place)
-        count = int((labels == place[0]).sum())
-        facts.append(Fact(f"{row} predicted as {column}", f"{percent(confusion[place])} of {count}"))
+    for cell in likeliest(confusion, seen.classes):
+        row, column = (called(seen.classes, number) for number in cell)
+        count = int((labels == cell[0]).sum())
+        facts.append(Fact(f"{row} predicted as {column}", f"{percent(confusion[cell])} of {count}"))
+    caption = "Confusion matrix: share of each true class (row) that is predicted as each class (column)."
     drawings = [
         reliability(found),
-        matrix(confusion, seen.classes, "class", "predicted", "Which share of a class is predicted as which."),
+        matrix(confusion, seen.classes, "true class", "predicted class", caption),
     ]
-    headline = [Fact("calibration error (ECE)", percent(found[POINT].ece))]
+    headline = [Fact("expected calibration error (ECE)", percent(found[POINT].ece))]
     verdicts = [_verdict(seen, found)]
-    return Part("Predictions", "On the test set.", headline, verdicts, facts, drawings, notes=_notes(found))
+    about = "Calibration and confusions on the test set."
+    return Part("Predictions", about, headline, verdicts, facts, drawings, notes=_notes(found))
 
 
 def _verdict(seen: SeenRun, found: Mapping[str, Calibration]) -> Verdict:
-    """Whether the classifier's probabilities can be taken at their word, or whether it is at chance."""
+    """Say whether the classifier is calibrated, or whether it is at chance level."""
     point, (logits, labels) = found[POINT], seen.test
     decided = logits.argmax(-1)
     right, count = int((decided == labels).sum()), len(labels)
     frequencies = [one.bincount(minlength=len(seen.classes)).double() / count for one in (decided, labels)]
-    by_chance = float(frequencies[0] @ frequencies[1])  # right of the same decisions, dealt out at random
+    by_chance = float(frequencies[0] @ frequencies[1])  # accuracy of the same decisions in random order
     if right < count and frequencies[1].max() < 1 and binom.sf(right - 1, count, by_chance) > _LUCK:
         return Verdict(
             "poor",
-            f"The classifier is at chance: it is right on {percent(point.accuracy)} of {count} test examples, and the "
-            f"same decisions, dealt out at random, would be right on {percent(by_chance)}, give or take luck.",
+            f"The classifier is at chance level: its accuracy on the {count} test examples is "
+            f"{percent(point.accuracy)}, and the same predictions in random order have an expected accuracy of "
+            f"{percent(by_chance)}.",
         )
     level: Level = "good" if point.ece <= _GOOD else "fair" if point.ece <= _FAIR else "poor"
     side = "over" if point.confidence > point.accuracy else "under"
-    told = "well calibrated" if level == "good" else f"{side}confident"
+    rating = "well calibrated" if level == "good" else f"{side}confident"
     words = (
-        f"The classifier is {told}: it gives its decisions {percent(point.confidence)} on average and is "
-        f"right on {percent(point.accuracy)}. Expected calibration error {percent(point.ece)} (good up to "
+        f"The classifier is {rating}: its mean confidence is {percent(point.confidence)} and its accuracy is "
+        f"{percent(point.accuracy)}. The expected calibration error is {percent(point.ece)} (good up to "
         f"{percent(_GOOD, 0)}, fair up to {percent(_FAIR, 0)})."
     )
     if SCALED in found and point.ece - found[SCALED].ece >= _WORTH_SAYING:
-        words += f" Its logits divided by {seen.temperature:.2f}, as the validation examples say, "
-        words += f"leave {percent(found[SCALED].ece)}."
+        words += f" Dividing the logits by {seen.temperature:.2f}, the temperature fitted on the validation examples, "
+        words += f"reduces it to {percent(found[SCALED].ece)}."
     return Verdict(level, words)
 
 
 def _notes(found: Mapping[str, Calibration]) -> list[str]:
-    """What the predictions are that not every run has."""
+    """Explain the predictions that only some runs have."""
     notes = []
     if SCALED in found:
         notes.append(
-            "The fitted temperature divides the classifier's logits; it is the likeliest one given the labels of the "
-            f"validation examples. The verdict mentions it where it lowers the calibration error by at "
-            f"least {percent(_WORTH_SAYING, 0)}."
+            "The fitted temperature divides the classifier's logits. It maximises the likelihood of the labels of the "
+            "validation examples. The verdict mentions it if it reduces the calibration error by at least "
+            f"{percent(_WORTH_SAYING, 0)}."
         )
     if UNDER_PRIOR in found:
         notes.append(
-            "Under the prior, the model predicts which label an example will be given, right or wrong, before it sees "
-            "one. Here that is compared with the true labels of the test set, so where many labels are wrong these "
-            "figures are worse than the classifier's, as is to be expected."
+            "Under the prior, the model predicts the given label of an example, correct or wrong, without observing "
+            "it. Here its predictions are compared with the true labels of the test set. With many wrong labels, these "
+            "figures are therefore expected to be worse than the classifier's."
         )
     return notes

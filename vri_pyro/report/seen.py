@@ -1,4 +1,4 @@
-"""A run as the page sees it: everything that several parts ask of it, computed once."""
+"""The data behind a report: the quantities of a run that several sections use, computed once."""
 
 from __future__ import annotations
 
@@ -18,25 +18,25 @@ from vri_pyro.runs.results import results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 
-MOST = 20_000
-STANDARD_DEVIATION = "posterior_std/"  # of a latent, as the metrics call it
-_WITH_POSTERIOR = 200
+MOST = 20_000  # default for the number of noisy examples whose labels are scored
+STANDARD_DEVIATION = "posterior_std/"  # prefix of the metric of a latent's posterior standard deviation
+_WITH_POSTERIOR = 200  # examples for the diagnostics of the posterior
 
 
 class SeenRun:
-    """A run and what was found out about it.
+    """The quantities of a run that its report shows, computed on first use.
 
     Args:
         run: the run, restored from its folder or just trained.
-        most: labels are judged of so many noisy examples, drawn at random where there are more.
+        most: largest number of noisy examples whose labels are scored; a random sample is drawn if there are more.
 
     Attributes:
         run: the run.
-        name: of its folder.
-        rows: its metrics, a row an epoch.
-        summary: its ``summary.json``; empty for a run that has not ended.
-        results: test accuracies, as in the summary.
-        judged: positions among the noisy examples of those whose labels are judged, int64 [N].
+        name: name of the run folder.
+        rows: the metrics, one row per epoch.
+        summary: the content of ``summary.json``; empty for an unfinished run.
+        results: the test accuracies, as in the summary.
+        judged: positions, within the noisy set, of the examples whose labels are scored, int64 [N].
     """
 
     def __init__(self, run: Run, most: int = MOST) -> None:
@@ -57,33 +57,33 @@ class SeenRun:
 
     @property
     def indices(self) -> np.ndarray:
-        """Positions in the training set of the examples whose labels are judged, int64 [N]."""
+        """Positions in the training set of the examples whose labels are scored, int64 [N]."""
         return self.run.split.noisy_indices[self.judged]
 
     @property
     def true_labels(self) -> np.ndarray | None:
-        """Their true labels, where they are known."""
+        """The true labels of the scored examples, int64 [N]; None if they are unknown."""
         return None if self.run.split.true_labels is None else self.run.split.true_labels[self.judged]
 
     @cached_property
     def wrong(self) -> np.ndarray:
-        """Which of their labels are wrong, bool [N]; only where the truth is known."""
+        """Whether the given label of each scored example is wrong, bool [N]; requires known true labels."""
         assert self.true_labels is not None
         return self.true_labels != self.run.split.given_labels[self.judged]
 
     @cached_property
     def evidence(self) -> Evidence:
-        """What is known about those examples."""
+        """The classifier outputs and other evidence for the scored examples."""
         return evidence_of(self.run, self.indices)
 
     @cached_property
     def issues(self) -> LabelIssues:
-        """How probably each of their labels is wrong."""
+        """The probability that each scored label is wrong, and the scores behind it."""
         return rank(self.evidence, seed=self.run.split.seed)
 
     @cached_property
     def detections(self) -> dict[str, Detection]:
-        """How well each score finds the wrong labels; empty where the truth is unknown or there is nothing to find."""
+        """How well each score detects wrong labels; empty if the true labels are unknown or detection is undefined."""
         if self.true_labels is None:
             return {}
         wrong = torch.from_numpy(self.wrong)
@@ -92,13 +92,13 @@ class SeenRun:
 
     @property
     def latents(self) -> list[str]:
-        """The latents whose spread the run recorded."""
+        """Names of the latents whose posterior standard deviation the metrics contain."""
         names = dict.fromkeys(name for row in self.rows for name in row)
         return [name.removeprefix(STANDARD_DEVIATION) for name in names if name.startswith(STANDARD_DEVIATION)]
 
     @cached_property
     def posterior(self) -> Judgement | None:
-        """What is to be thought of the posterior of some of those examples; None where the method has no latents."""
+        """Diagnostics of the posterior on a random sample of scored examples; None for methods without latents."""
         if not (self.run.has_pair and self.latents):
             return None
         order = permutation(generator_for(self.run.split.seed, "posterior"), len(self.indices))
@@ -107,13 +107,13 @@ class SeenRun:
 
     @cached_property
     def test(self) -> tuple[Tensor, Tensor]:
-        """Logits [M, K] of the test examples, and their labels, int64 [M]."""
+        """Logits [M, K] and labels, int64 [M], of the test set."""
         logits, labels = predict(self.run.predictor, self.run.test, np.arange(len(self.run.test)))
         return logits.cpu(), labels.cpu()
 
     @cached_property
     def temperature(self) -> float | None:
-        """What validation examples say that the logits should be divided by; None where none is taken for clean."""
+        """The temperature of the logits fitted on the validation examples; None without clean validation examples."""
         held_out = self.run.split.held_out
         if not len(held_out):
             return None
@@ -121,7 +121,7 @@ class SeenRun:
 
     @cached_property
     def test_under_prior(self) -> Tensor | None:
-        """Probabilities [M, K] with the latents drawn from the prior; None where the method has none."""
+        """Probabilities of the test set with latents drawn from the prior, [M, K]; None for methods without latents."""
         if not self.run.has_pair:
             return None
         devices = [self.run.test.device] if self.run.test.device.type == "cuda" else []

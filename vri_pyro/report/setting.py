@@ -1,4 +1,4 @@
-"""The part of a page about what was run: data, noise, method and versions."""
+"""The report's section on the configuration: data, noise, method and versions."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from vri_pyro.report.seen import SeenRun
 
 
 def setting(seen: SeenRun) -> Part:
-    """The configuration in a few lines and in full, and what made the run."""
+    """Report the main options, the versions that made the run, and the full configuration."""
     text = seen.run.folder.config.read_text()
     config, split = yaml.safe_load(text), seen.run.split
     parts = split.noisy_indices, split.clean_indices, split.validation_indices
@@ -19,8 +19,8 @@ def setting(seen: SeenRun) -> Part:
         Fact("method", method_name(config)),
         Fact("data", short(config.get("data"))),
         Fact("noise", split.noise),
-        Fact("noisy, clean and validation labels", ", ".join(str(len(part)) for part in parts)),
-        Fact("classifier", short(config.get("backbone"))),
+        Fact("noisy, clean and validation examples", ", ".join(str(len(part)) for part in parts)),
+        Fact("backbone", short(config.get("backbone"))),
         Fact("optimiser", short(config.get("optimizer"))),
         Fact("seed", str(config.get("seed"))),
         *(Fact(name.replace("_", " "), value) for name, value in seen.summary.get("made_by", {}).items()),
@@ -29,7 +29,7 @@ def setting(seen: SeenRun) -> Part:
 
 
 def method_name(config: dict[str, Any]) -> str:
-    """The method with its model and guide, where it has some."""
+    """Return the name of the method, followed by its model and guide if it has them."""
     method = config.get("method")
     options = (method or {}).get("init_args", {})
     parts = [short(options[name]) for name in ("model", "guide") if options.get(name)]
@@ -37,6 +37,6 @@ def method_name(config: dict[str, Any]) -> str:
 
 
 def short(part: Any) -> str:
-    """The name of a configured class without its module."""
+    """Return the name of a configured class without its module; "none" if there is none."""
     path = part.get("class_path", "") if isinstance(part, dict) else str(part or "")
     return path.rpartition(".")[2] or "none"

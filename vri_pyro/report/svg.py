@@ -1,4 +1,4 @@
-"""Figures as inline SVG that takes its colours from the page, so that it is right in light and in dark."""
+"""Matplotlib figures as inline SVG whose colours are CSS variables of the page, for light and dark mode."""
 
 from __future__ import annotations
 
@@ -14,10 +14,9 @@ from matplotlib.figure import Figure
 
 from vri_pyro.report.part import Drawing
 
-# Okabe & Ito's colours, which people with any kind of colour vision tell apart, in the order of use; the page has a
-# lighter one of each for the dark.
+# The colour-blind safe palette of Okabe and Ito, in the order of use; page.css has a lighter variant for dark mode.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
-FONT = "DejaVu Sans"  # comes with Matplotlib; measures the text that the page then shows in its own
+FONT = "DejaVu Sans"  # bundled with Matplotlib, which lays out text in it; the page shows the text in its own font
 MARKS = ("o", "s", "^", "D", "v", "P")
 _INK, _GRID, _PAPER = "#111111", "#cccccc", "#fefefe"
 _VARIABLES = {_INK: "--ink", _GRID: "--line", _PAPER: "--paper"} | {
@@ -56,21 +55,21 @@ _numbers = itertools.count()
 
 
 def style() -> AbstractContextManager[None]:
-    """The style that figures of the page are made and drawn in, as a context."""
+    """Return a context manager that sets the Matplotlib style of the report's figures."""
     return mpl.rc_context(_STYLE)
 
 
 def drawing(figure: Figure, caption: str) -> Drawing:
-    """A figure, made within :func:`style`, as a drawing of the page."""
+    """Convert a figure, created within :func:`style`, to inline SVG."""
     text = io.StringIO()
-    # Different in every figure of a page, since they end up in one document.
+    # The salt makes identifiers unique among the figures, which share one document.
     with mpl.rc_context(_STYLE | {"svg.hashsalt": f"figure {next(_numbers)}"}):
         figure.savefig(text, format="svg", metadata={"Date": None, "Creator": None, "Format": None, "Type": None})
     svg = text.getvalue()
     svg = svg[svg.index("<svg") :]
     for colour, variable in _VARIABLES.items():
         svg = re.sub(re.escape(colour), f"var({variable})", svg, flags=re.IGNORECASE)
-    # The size comes from the page; the ratio from the view box.
+    # Without width and height, the style sheet sets the size; the view box keeps the aspect ratio.
     svg = re.sub(r'<svg([^>]*?) width="[^"]*"', r"<svg\1", svg, count=1)
     svg = re.sub(r'<svg([^>]*?) height="[^"]*"', r"<svg\1", svg, count=1)
     return Drawing(svg.strip(), caption)

@@ -1,1 +1,1 @@
-"""Experiments from their configuration, and finished runs opened again."""
+"""Configure and run experiments, and load finished runs."""

@@ -1,4 +1,4 @@
-"""Building what an experiment needs from its configuration: the data, the split and the trainer."""
+"""Build the data, the split and the trainer of an experiment from its configuration."""
 
 from __future__ import annotations
 
@@ -20,11 +20,14 @@ from vri_pyro.utils.errors import UserError, building
 
 
 def load_data(configuration: Configuration, saved_split: Path | None = None) -> tuple[Arrays, Split]:
-    """The data, and their split into noisy, clean and validation examples.
+    """Load the data and split them into noisy, clean and validation examples.
 
     Args:
-        configuration: names the data, the noise and the sizes of the split.
-        saved_split: the ``split.npz`` of a run, to be used instead of a new one.
+        configuration: configuration of the experiment; defines the data, the noise and the split.
+        saved_split: ``split.npz`` of a run, used instead of a new split.
+
+    Returns:
+        the data and their split.
     """
     arrays = configuration.data.load()
     if saved_split is not None:
@@ -40,14 +43,17 @@ def build_trainer(
     standardisation: tuple[np.ndarray, np.ndarray],
     identity: str,
 ) -> Trainer:
-    """The trainer of a run, before its first step.
+    """Build the trainer of a run, in its state before the first step.
 
     Args:
-        configuration: of the run.
-        folder: where the run is written.
-        arrays, split: from :func:`load_data`.
+        configuration: configuration of the run.
+        folder: run folder to write to.
+        arrays, split: see :func:`load_data`.
         standardisation: mean and standard deviation of the training inputs, [channels or features] each.
-        identity: the part of the configuration that a checkpoint must agree with, as text.
+        identity: the part of the configuration, as text, that must match when a checkpoint is resumed.
+
+    Raises:
+        UserError: the backbone, an algorithm or the input shapes do not fit the configuration or the data.
     """
     device = choose_device(configuration.device)
     mean, std = standardisation
@@ -70,7 +76,7 @@ def build_trainer(
         classifier = build_classifier(
             configuration.backbone, input_shape(configuration, arrays), arrays.num_classes, configuration.networks
         )
-    # The memory layout in which convolutions and pooling are faster.
+    # Convolutions and pooling are faster in this memory layout.
     classifier = classifier.to(device).to(memory_format=torch.channels_last)
     return Trainer(
         build_stages(_stages(configuration), classifier, split, configuration.epochs),
@@ -88,10 +94,10 @@ def build_trainer(
 
 
 def input_shape(configuration: Configuration, arrays: Arrays) -> tuple[int, ...]:
-    """The shape of one input as the classifier sees it, which a random crop makes smaller than that of the data.
+    """Shape of one input of the classifier, after augmentation; a random crop makes it smaller than in the data.
 
     Raises:
-        UserError: noisy, clean and evaluation inputs would have different shapes.
+        UserError: noisy, clean and evaluation inputs have different shapes.
     """
     augmentations = {
         "augmentation": configuration.augmentation,
@@ -104,12 +110,14 @@ def input_shape(configuration: Configuration, arrays: Arrays) -> tuple[int, ...]
     }
     if len(set(shapes.values())) > 1:
         listed = ", ".join(f"{name} {list(shape)}" for name, shape in shapes.items())
-        raise UserError(f"the classifier would see inputs of different shapes ({listed}); give both the same crop")
+        raise UserError(
+            f"the classifier's inputs have different shapes ({listed}); use the same crop in both augmentations"
+        )
     return shapes["evaluation"]
 
 
 def _stages(configuration: Configuration) -> dict[str, tuple[Stage, CleanSource]]:
-    """The stages in the order of training; selection and mixup belong to that of the method."""
+    """Stages in the order of training; selection and clean mixup apply to the main stage only."""
     own = CleanSource(configuration.selection, configuration.clean_mixup)
     stages = {MAIN: (Stage(configuration.method, configuration.optimizer), own)}
     if configuration.warm_up is not None:

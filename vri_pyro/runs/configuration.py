@@ -1,4 +1,4 @@
-"""The configuration of an experiment: every option, with its default."""
+"""The configuration of an experiment: all options and their defaults."""
 
 from __future__ import annotations
 
@@ -20,17 +20,17 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class SplitSizes:
-    """How many training examples are trusted.
+    """Sizes of the clean, validation and noisy sets.
 
     Attributes:
-        clean_per_class: examples of the clean set a class; null, with given clean indices, takes them all; 0, for
-            methods that need none and with a selection, leaves the clean set empty.
-        validation_per_class: further examples a class, held out to choose an epoch; data that name their validation
-            examples have them whole.
-        noisy_size: examples of the noisy part; null takes all the rest.
-        clean_size: examples of a clean set with the classes in proportion, instead of clean_per_class.
-        validation_from: the part that the validation set is held out of; from the noisy part, its labels are noisy.
-        file: another run's split.npz, taken as it is, noise and all; the other sizes and the noise are then ignored.
+        clean_per_class: clean examples per class; null uses all examples whose labels the data mark as clean; 0 leaves
+            the clean set empty, for methods that need none and for a selection.
+        validation_per_class: validation examples per class, held out to choose the best epoch; data with their own
+            validation examples use all of those.
+        noisy_size: number of noisy examples; null uses all remaining examples.
+        clean_size: size of a clean set with the classes in proportion, instead of clean_per_class.
+        validation_from: the set that the validation examples are taken from; from "noisy", their labels are noisy.
+        file: split.npz of another run, used with its noisy labels; the other sizes and the noise are ignored.
     """
 
     clean_per_class: int | None = 3
@@ -41,7 +41,16 @@ class SplitSizes:
     file: Path | None = None
 
     def split(self, arrays: Arrays, noise: LabelNoise, seed: int) -> Split:
-        """The split of these sizes, or the one in the file after checking that it fits the data."""
+        """Split the data, or load the split from ``file``.
+
+        Args:
+            arrays: the data.
+            noise: label noise for the noisy set.
+            seed: seed of the split and the noise.
+
+        Raises:
+            UserError: the sizes or the file do not fit the data.
+        """
         if self.file is not None:
             return Split.load(self.file).of(arrays)
         sizes = {name: value for name, value in vars(self).items() if name != "file"}
@@ -50,7 +59,7 @@ class SplitSizes:
 
 @dataclass(frozen=True)
 class FineTuning(Stage):
-    """A last stage on top of the trained classifier, usually cross entropy on the clean set.
+    """A final stage that fine-tunes the trained classifier, usually with cross entropy on the clean set.
 
     Attributes:
         method, optimizer, epochs, schedule: see :class:`~vri_pyro.methods.Stage`.
@@ -61,38 +70,41 @@ class FineTuning(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Train one classifier on noisy and clean labels, and leave a run folder behind.
+    """Configuration of an experiment: trains a classifier on noisy and clean labels and writes a run folder.
 
     Attributes:
-        method: how to train, such as Bilevel or SingleLevel with a model and a guide, or a class of your own.
-        data: the data set.
-        noise: label noise to inject into the noisy part.
-        backbone: the classifier, built from (input_shape, num_classes).
+        method: training method, such as Bilevel or SingleLevel with a model and a guide, or your own class.
+        data: data set.
+        noise: label noise to inject into the noisy set.
+        backbone: classifier, built from (input_shape, num_classes).
         optimizer: optimiser of the classifier.
         schedule: factor on the classifier's learning rate.
-        split: how many examples are trusted.
-        augmentation: of the noisy batches; the paper uses Strong.
-        clean_augmentation: of the clean batches; the paper uses Weak.
-        warm_up: a stage before that of the method, usually cross entropy on the noisy labels.
-        fine_tuning: a stage after that of the method.
-        selection: chooses the clean set from the noisy part before each epoch of the method, for splits without one.
-        clean_mixup: mixup passes over the clean set between the epochs of the method.
-        ema: decay of an exponential moving average of the classifier, which is then evaluated and saved; 0.999 is
-            usual; null for none.
-        networks: number of networks, each initialised differently and trained on the same batches; their logits are
+        split: sizes of the clean, validation and noisy sets.
+        augmentation: augmentation of the noisy batches; the paper uses Strong.
+        clean_augmentation: augmentation of the clean batches; the paper uses Weak.
+        warm_up: stage before the main stage, usually cross entropy on the noisy labels.
+        fine_tuning: stage after the main stage.
+        selection: selects the clean set from the noisy set before each epoch of the main stage, for splits without one.
+        clean_mixup: mixup passes over the clean set between the epochs of the main stage.
+        ema: decay of an exponential moving average of the classifier, which is evaluated and saved instead of it;
+            usually 0.999; null for no average.
+        networks: number of networks, trained on the same batches from different initial parameters; their logits are
             averaged.
-        loggers: where metrics go besides metrics.csv.
+        loggers: additional loggers; metrics.csv is always written.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
-        epochs: passes over the noisy part; other pools get the same number of steps.
-        batch_size: examples in a noisy batch.
-        clean_batch_size: examples in a clean batch; a smaller clean set is used whole.
-        seed: of the split, the noise, the initial parameters and everything random.
+        epochs: passes over the noisy set in the main stage; other pools use the same number of steps.
+        batch_size: number of examples in a noisy batch.
+        clean_batch_size: number of examples in a clean batch; a smaller clean set is used as a whole.
+        seed: seed of the split, the noise, the initial parameters and all other random numbers.
         device: "auto" uses CUDA if available.
-        threads: number of CPU threads; 0 leaves the choice to PyTorch.
-        workers: number of processes that read images ahead where data are streamed from disk; they change no batch.
-        output: the run folder.
+        threads: number of CPU threads; 0 uses PyTorch's default.
+        workers: number of processes that prefetch images of data streamed from disk; does not change the batches.
+        output: run folder.
         resume: continue the run in the output folder.
-        quiet: print nothing while training.
+        quiet: print nothing during training.
+
+    Raises:
+        UserError: a number is out of range.
     """
 
     method: Method
@@ -124,7 +136,7 @@ class Configuration:
     quiet: bool = False
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the ranges of the numbers."""
         self._check_at_least(1, "epochs", "batch_size", "clean_batch_size", "networks", "evaluate_every")
         self._check_at_least(0, "threads", "workers", "seed")
         if self.ema is not None:
@@ -133,4 +145,4 @@ class Configuration:
     def _check_at_least(self, least: int, *options: str) -> None:
         for name in options:
             if (value := getattr(self, name)) < least:
-                raise UserError(f"{name} is {value}; give at least {least}")
+                raise UserError(f"{name} is {value}; expected a value >= {least}")

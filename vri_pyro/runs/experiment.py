@@ -1,4 +1,4 @@
-"""Running an experiment: train, or resume, and write the results to the run folder."""
+"""Run or resume an experiment and write the results to the run folder."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ from vri_pyro.utils.provenance import provenance
 
 
 class Experiment:
-    """Runs an experiment.
+    """Runs an experiment from its configuration.
 
     Args:
-        configuration: of the experiment.
+        configuration: configuration of the experiment.
 
     Attributes:
         folder: the run folder.
-        trained: the run, once :meth:`run` has trained it.
+        trained: the run that :meth:`run` has trained; None before that, and if the run was already complete.
     """
 
     def __init__(self, configuration: Configuration) -> None:
@@ -36,15 +36,19 @@ class Experiment:
         self.trained: Run | None = None
 
     def run(self, config: str, identity: str) -> dict[str, Any]:
-        """Train or resume, and return the summary that is also written to the run folder.
+        """Train or resume the run, and write its summary to the run folder.
 
         Args:
-            config: the configuration as text, written to the run folder.
-            identity: the part of it that determines the results; a checkpoint of another one is refused.
+            config: configuration as text, written to ``config.yaml``.
+            identity: the part of the configuration that determines the results, as text. Resuming a checkpoint with
+                another identity is an error.
+
+        Returns:
+            the summary, as in ``summary.json``.
 
         Raises:
-            UserError: an input is wrong; nothing of an earlier run is lost.
-            Interrupted: Ctrl-C or SIGTERM asked to stop; the state has been saved.
+            UserError: an input is invalid; files of an earlier run are intact.
+            Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
         """
         configuration = self.configuration
         if configuration.threads:
@@ -60,14 +64,16 @@ class Experiment:
             trainer.load_state_dict(resumed)
         else:
             if configuration.resume:
-                console.print(f"nothing to resume in {self.folder.path}; starting", highlight=False, markup=False)
+                console.print(
+                    f"nothing to resume in {self.folder.path}; starting a new run", highlight=False, markup=False
+                )
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
-        with pyro.validation_enabled(False):  # slow, and synchronises with the device at every site
+        with pyro.validation_enabled(False):  # slow; synchronises with the device at every site
             rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console), configuration.loggers)
         summary = {
             "results": results(rows, trainer.preparatory),

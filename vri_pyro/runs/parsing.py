@@ -1,4 +1,4 @@
-"""Options: the defaults of an experiment, the parser of its options, and the configuration built from them."""
+"""Parse the options of an experiment and build its configuration; defines the default experiment."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from vri_pyro.runs.configuration import Configuration
 from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
 
-# What runs by default. It is named by class paths here, since the engine imports no model and no guide.
+# The default experiment, as class paths, since this package imports no models and no guides.
 DEFAULTS: dict[str, Any] = {
     "method": {
         "class_path": "vri_pyro.methods.EstimatedBilevel",
@@ -38,7 +38,7 @@ DEFAULTS: dict[str, Any] = {
     "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
     "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
     "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
-    "schedule": {"class_path": "vri_pyro.infer.schedules.Constant"},
+    "schedule": {"class_path": "vri_pyro.infer.Constant"},
     "augmentation": {"class_path": "vri_pyro.data.NoAugmentation"},
     "clean_augmentation": {"class_path": "vri_pyro.data.NoAugmentation"},
     "ema": 0.99,
@@ -47,9 +47,11 @@ DEFAULTS: dict[str, Any] = {
 
 
 def configuration_parser(description: str | None = None, epilog: str | None = None) -> ArgumentParser:
-    """A parser of the options of an experiment, as in the ``config.yaml`` of a run."""
+    """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
     parser = ArgumentParser(description=description, epilog=epilog, exit_on_error=False)
-    parser.add_argument("--config", action="config", help="a YAML file; several are merged in their order")
+    parser.add_argument(
+        "--config", action="config", help="YAML file with options; several files are merged in the given order"
+    )
     parser.add_class_arguments(Configuration)
     parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
     parser.set_defaults(DEFAULTS)
@@ -57,15 +59,15 @@ def configuration_parser(description: str | None = None, epilog: str | None = No
 
 
 def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
-    """The options in a YAML file, such as the ``config.yaml`` of a run; those of version 0.1 under their new names."""
+    """Read the options in a YAML file, such as ``config.yaml``; options of version 0.1 get their current names."""
     return parser.parse_object(current_configuration(yaml.safe_load(path.read_text())))
 
 
 def build_configuration(parser: ArgumentParser, options: Namespace) -> Configuration:
-    """The configuration from parsed options.
+    """Build the configuration from parsed options.
 
     Raises:
-        UserError: a class refuses its options.
+        UserError: an option has an invalid value.
     """
     try:
         return Configuration(**vars(without(parser.instantiate(options), ("config", "report"))))
@@ -74,12 +76,12 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
 
 
 def _user_error(error: BaseException | None) -> UserError | None:
-    """The error that a class raised, which jsonargparse wraps where the option may also be null."""
+    """Find the UserError among the causes of ``error``; jsonargparse wraps it if the option may also be null."""
     while error is not None and not isinstance(error, UserError):
         error = error.__cause__
     return error
 
 
 def without(options: Namespace, names: Sequence[str]) -> Namespace:
-    """The options except some."""
+    """Return the options without those in ``names``."""
     return Namespace(**{name: value for name, value in vars(options).items() if name not in names})

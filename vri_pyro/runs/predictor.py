@@ -1,4 +1,4 @@
-"""What a run is for: its trained classifier, ready for new inputs."""
+"""Predict class probabilities of new inputs with the classifier of a run."""
 
 from __future__ import annotations
 
@@ -18,26 +18,30 @@ from vri_pyro.utils.errors import UserError
 
 
 class Predictor:
-    """A run's classifier with the standardisation that it was trained with.
+    """Predicts with the trained classifier of a run, and standardises inputs as in training.
 
-    It is what the run was tested by: the moving average where there was one, and all networks of an ensemble.
+    The classifier is the one that was evaluated in the run: the moving average if the run has one, and the average
+    over all networks of an ensemble.
 
     Args:
-        run: the run folder.
-        which: "last" epoch, or "best" on the validation set.
-        device: where to compute.
+        run: run folder.
+        which: checkpoint to use: "last" for the last epoch, "best" for the best epoch on the validation set.
+        device: PyTorch device to compute on.
 
     Attributes:
-        classifier: the network itself, in evaluation mode.
+        classifier: the classifier in evaluation mode.
         classes: names of the classes.
+        mean, std: standardisation of the inputs, float32, [channels or features] each.
+        shape: shape of one training input: [channels, height, width] or [features].
+        dtype: dtype of the training inputs, such as "uint8".
 
     Raises:
-        UserError: the folder holds no such checkpoint.
+        UserError: ``which`` is invalid, or the folder is not a run folder or lacks the checkpoint.
     """
 
     def __init__(self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu") -> None:
         if which not in ("last", "best"):
-            raise UserError(f"which is '{which}'; choose 'last' or 'best'")
+            raise UserError(f"which is '{which}'; expected 'last' or 'best'")
         folder = RunFolder(run)
         inputs = folder.read_inputs()
         self.device = torch.device(device)
@@ -55,24 +59,25 @@ class Predictor:
 
     @torch.no_grad()
     def predict(self, x: np.ndarray, batch_size: int = 1000) -> np.ndarray:
-        """Class probabilities.
+        """Predict class probabilities.
 
         Args:
-            x: inputs as those trained on: images [N, H, W, C] or [N, H, W], or vectors [N, D].
-            batch_size: examples a pass.
+            x: inputs with the shape and dtype of the training inputs: images [N, H, W, C] or [N, H, W], or vectors
+                [N, D].
+            batch_size: number of examples per forward pass.
 
         Returns:
-            float32 [N, K]; rows sum to 1.
+            class probabilities, float32 [N, K]; each row sums to 1.
 
         Raises:
-            UserError: the inputs have another shape or dtype than is usable, or are not finite.
+            UserError: the inputs have another shape or dtype than the training inputs, or are non-finite.
         """
         x = check_array("x", x)
         shape = (x.shape[3], *x.shape[1:3]) if x.ndim == 4 else x.shape[1:]
         if shape != self.shape or str(x.dtype) != self.dtype:
             raise UserError(
-                f"x holds {x.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
-                f"shape {list(self.shape)}; give them as they were in training"
+                f"x has {x.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
+                f"shape {list(self.shape)}; use inputs of the same dtype and shape"
             )
         data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std, self._crop)
         starts = range(0, len(x), batch_size)

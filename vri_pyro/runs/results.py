@@ -1,4 +1,4 @@
-"""The results of a run: its test accuracy, under each way to choose an epoch."""
+"""Test accuracy of a run under different rules for choosing the epoch."""
 
 from __future__ import annotations
 
@@ -11,30 +11,39 @@ from vri_pyro.training.loggers import Rows
 from vri_pyro.utils.errors import UserError
 
 
-def evaluated_rows(rows: Rows, preparing: Collection[str] = ()) -> dict[int, dict[str, Any]]:
-    """The rows that a run is judged by, by their epochs; see :func:`results`."""
-    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
-    if not evaluated:
-        raise UserError("no epoch of this run has been evaluated yet; go on with it, or look again later")
-    return {epoch: row for epoch, row in evaluated.items() if row.get("phase") not in preparing} or evaluated
-
-
-def results(rows: Rows, preparing: Collection[str] = ()) -> dict[str, float | None]:
-    """Test accuracy in percent under the three ways to choose an epoch that do not look at the test set.
+def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, dict[str, Any]]:
+    """Return the evaluated rows that count for the results, by epoch.
 
     Args:
-        rows: the metrics, a row an epoch, some of them evaluated.
-        preparing: phases that only prepare another, whose epochs do not count; they do while there are no others.
-
-    Returns:
-        ``last``; ``last_10``, the mean of those of the last ten epochs that were evaluated; ``chosen``, at the last
-        epoch of the best validation accuracy (None without a validation set), with that epoch's number: few validation
-        examples are soon all right, long before training is over.
+        rows: metrics, one row per epoch.
+        preparatory: names of preparatory stages. Their rows are left out unless no other row is evaluated.
 
     Raises:
-        UserError: no epoch was evaluated yet.
+        UserError: no epoch has been evaluated yet.
     """
-    evaluated = evaluated_rows(rows, preparing)
+    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
+    if not evaluated:
+        raise UserError("no epoch of this run has been evaluated yet; resume the run, or try again later")
+    return {epoch: row for epoch, row in evaluated.items() if row.get("stage") not in preparatory} or evaluated
+
+
+def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, float | None]:
+    """Test accuracy in percent under three rules for choosing the epoch, none of which uses the test set.
+
+    Args:
+        rows: metrics, one row per epoch; not all epochs need to be evaluated.
+        preparatory: names of preparatory stages. Their epochs are ignored unless no other epoch is evaluated.
+
+    Returns:
+        ``last``: accuracy of the last evaluated epoch. ``last_10``: mean over the evaluated epochs among the last ten.
+        ``chosen``: accuracy of the epoch with the best validation accuracy, and ``chosen_epoch``: its number, from 0;
+        both are None without a validation set. Ties go to the last epoch, since a small validation set is often
+        classified without errors long before the end of training.
+
+    Raises:
+        UserError: no epoch has been evaluated yet.
+    """
+    evaluated = evaluated_rows(rows, preparatory)
     accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
     found: dict[str, float | None] = {
         "last": accuracies[max(accuracies)],

@@ -1,4 +1,4 @@
-"""A run as it ended: classifier, model, guide, data and split, to look into what was learned."""
+"""Load a run from its folder: classifier, model, guide, data and split."""
 
 from __future__ import annotations
 
@@ -26,37 +26,38 @@ from vri_pyro.utils.errors import UserError
 
 
 class Run:
-    """What a run trained and what it trained on, restored from its folder at the last checkpoint.
+    """A run restored from its last checkpoint, with its classifier, model, guide, data and split.
 
-    Everything is built by the code that built it for training, from the folder's ``config.yaml``, so the data must be
-    where they were. PyTorch's random state is left as it was.
+    The run is rebuilt from ``config.yaml`` in its folder, so the data must still be available at the configured
+    location. PyTorch's random state does not change.
 
     Args:
-        folder: the run folder.
-        network: which of an ensemble's networks to look into, with its own model and guide.
-        device: where to compute: "auto", "cpu" or "cuda".
+        folder: run folder.
+        network: index of the network of an ensemble to restore, with its own model and guide; from 0.
+        device: device to compute on: "auto", "cpu" or "cuda".
 
     Attributes:
-        algorithms: of each stage of the run, by its name, in the order of training.
-        algorithm: that of the run's own method, after a warm-up or earlier stages and before any fine-tuning.
-        classifier: the network that model and guide look at, in evaluation mode: the predictor, or of an ensemble's
-            predictor the one that is asked for. ``algorithm.classifier`` has the last step's weights.
-        model, guide: the algorithm's pair, in evaluation mode; see :attr:`has_pair`.
-        predictor: what the run was tested by: the moving average of the trained network where there is one, and all
-            networks of an ensemble.
-        examples: the training inputs with the labels that training saw; positions are those of the split.
+        folder: the run folder, a :class:`~vri_pyro.training.run_folder.RunFolder`.
+        algorithms: algorithms of all stages by name, in the order of training.
+        algorithm: algorithm of the main stage.
+        classifier: the classifier whose output model and guide receive, in evaluation mode. It is the predictor, or
+            the chosen network of an ensemble. ``algorithm.classifier`` instead has the weights after the last step.
+        model, guide: model and guide of ``algorithm``, in evaluation mode; see :attr:`has_pair`.
+        predictor: the network that was evaluated in the run: the moving average if the run has one, and the whole
+            ensemble if it has several networks.
+        examples: training inputs, with the labels used in training; positions are those of the split.
         test: test inputs and labels.
-        split: which examples are noisy, clean and held out, with given and, where known, true labels.
-        trained_on: positions of the examples that its phases draw their batches from, but for those of a clean batch
-            beside them, int64, in order.
+        split: noisy, clean and validation examples, with given labels and, if known, true labels.
+        trained_on: positions of the examples in the noisy batches of all stages, int64, ascending. The clean batches
+            are not included.
         classes: names of the classes.
-        epochs: how many were done.
-        all_epochs: how many the run has.
-        begun: whether training has reached the method itself; before, its model and guide have learned nothing.
-        preparatory: names of the phases that only prepare another.
+        epochs: number of completed epochs.
+        all_epochs: total number of epochs of the run.
+        begun: whether the main stage has begun; before that, its model and guide are untrained.
+        preparatory: names of the preparatory stages.
 
     Raises:
-        UserError: the folder holds no run, its data are not there any more, or there is no such network.
+        UserError: the folder is not a run folder, its data are missing, or ``network`` is out of range.
     """
 
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
@@ -64,7 +65,7 @@ class Run:
 
     @classmethod
     def of_trainer(cls, trainer: Trainer, split: Split, network: int = 0) -> Run:
-        """The run that a trainer has just completed, without reading its folder again."""
+        """Return the run of a trainer that has finished, without loading its checkpoint."""
         run = cls.__new__(cls)
         run._take(trainer, split, network)
         return run
@@ -86,34 +87,35 @@ class Run:
 
     @property
     def has_pair(self) -> bool:
-        """Whether the method has a model and a guide to run, and they are trained; a peer such as ELR has none."""
+        """Whether the method has a model and a guide (ELR, for example, has none) and their training has begun."""
         return self.begun and type(self.model) is not nn.Module
 
     @property
     def state(self) -> str | None:
-        """What to say before judging a run that has not ended; None of one that has."""
+        """Sentence about the progress of an unfinished run; None if the run is finished."""
         if self.epochs == self.all_epochs:
             return None
-        return f"The run has not ended; this is how it stood after {self.epochs} of {self.all_epochs} epochs."
+        return f"The run is not finished: {self.epochs} of {self.all_epochs} epochs are complete."
 
     @torch.no_grad()
     def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Batch]]:
-        """What the classifier makes of training examples, ready for model and guide: ``guide(output, batch.y)``.
+        """Evaluate the classifier on training examples, as inputs for model and guide: ``guide(output, batch.y)``.
 
         Args:
             indices: positions of the examples, int64 [n], such as ``split.noisy_indices``.
-            batch_size: examples a pass.
+            batch_size: number of examples per forward pass.
 
         Yields:
-            logits, features and positions of a batch, without a graph, and the batch with the labels that training saw.
+            the classifier's output (logits, features and positions, without a graph), and the batch with the labels
+            used in training.
         """
         for batch in self.examples.in_order(indices, batch_size):
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
-    """The trainer and the split of a run at its last checkpoint; PyTorch's random state is left as it was."""
-    folder.read_inputs()  # refuses a folder that holds no run
+    """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
+    folder.read_inputs()  # raises if it is not a run folder
     parser = configuration_parser()
     options = read_configuration(parser, folder.config)
     options.output, options.device = folder.path, device
@@ -130,5 +132,7 @@ def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tupl
 def _algorithm(algorithm: Algorithm, network: int) -> Algorithm:
     members = algorithm.members if isinstance(algorithm, EnsembleAlgorithm) else [algorithm]
     if not 0 <= network < len(members):
-        raise UserError(f"network is {network} but the run has {len(members)}; give a number below that")
+        raise UserError(
+            f"network is {network} but the run has {len(members)} networks; expected a value < {len(members)}"
+        )
     return members[network]

@@ -1,4 +1,4 @@
-"""The batches of a stage, drawn from pools that may change before any epoch."""
+"""Noisy and clean batches of a stage, drawn from pools of examples that can change during the stage."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vri_pyro.utils.errors import UserError
 
 
 class Pools(NamedTuple):
-    """The examples that the batches of a step are drawn from, as positions in the training examples.
+    """Positions of the training examples from which the batches are drawn.
 
     Attributes:
-        noisy: of the noisy batch, int64 [n].
-        clean: of the clean batch, int64 [m]; may be empty.
+        noisy: positions for the noisy batches, int64 [n].
+        clean: positions for the clean batches, int64 [m]; may be empty.
     """
 
     noisy: np.ndarray
@@ -29,19 +29,20 @@ class Pools(NamedTuple):
 
 
 class StageBatches:
-    """The noisy and the clean batch of each step, as a function of the seed, the step and the current pools.
+    """Noisy and clean batch of each step; they depend only on the seed, the step and the current pools.
 
-    Without a clean set the clean batch is empty.
+    Without a clean set, the clean batches are empty.
 
     Args:
-        stage: whose pool and number of views to use.
+        stage: the stage; defines the pool and the number of views.
         data: the data and their augmentation.
-        batch_size, clean_batch_size: number of examples in the two batches.
-        seed: of the order and the augmentation of the batches.
+        batch_size: number of examples in a noisy batch.
+        clean_batch_size: number of examples in a clean batch.
+        seed: seed of the order and the augmentation of the batches.
 
     Attributes:
-        own: the stage's own pools.
-        pools: the pools that batches are drawn from now.
+        own: the initial pools of the stage.
+        pools: the current pools.
     """
 
     def __init__(self, stage: BuiltStage, data: RunData, batch_size: int, clean_batch_size: int, seed: int) -> None:
@@ -51,32 +52,34 @@ class StageBatches:
         self._use(self.own)
 
     def __call__(self, step: int) -> tuple[Batch, Batch]:
-        """The noisy and the clean batch of a step of the run."""
+        """Return the noisy and the clean batch of a step; steps are numbered over the whole run, from 0."""
         noisy = self._noisy(step)
         return noisy, Batch(noisy.x[:0], noisy.y[:0]) if self._clean is None else self._clean(step)
 
     def draw_from(self, pools: Pools) -> None:
-        """Draw the following batches from ``pools``.
+        """Draw subsequent batches from ``pools``.
 
         Raises:
-            UserError: there is no noisy example among them.
+            UserError: the noisy pool is empty.
         """
         if len(pools.noisy) == 0:
-            raise UserError(f"{self._stage.name} has chosen no example to train on; loosen what the method asks of one")
+            raise UserError(
+                f"{self._stage.name} selected no examples to train on; relax the selection criterion of its method"
+            )
         self._use(pools)
 
     def clean_pass(self, purpose: str) -> BatchPlan:
-        """Batches of the current clean pool from step 0 on, in an order of their own."""
+        """Plan of batches from the current clean pool, starting at step 0; ``purpose`` determines their order."""
         return BatchPlan(self.pools.clean, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation)
 
     def state_dict(self) -> dict[str, Tensor] | None:
-        """The pools, where they are not the stage's own any more."""
+        """Return the current pools; None if they are the initial pools of the stage."""
         if self.pools is self.own:
             return None
         return {name: torch.from_numpy(np.array(pool)) for name, pool in self.pools._asdict().items()}
 
     def load_state_dict(self, state: Mapping[str, Tensor] | None) -> None:
-        """Restore the state of a :meth:`state_dict`."""
+        """Restore a state returned by :meth:`state_dict`."""
         if state is not None:
             self.draw_from(Pools(**{name: pool.numpy() for name, pool in state.items()}))
 

@@ -1,4 +1,4 @@
-"""Checkpoints: written so that a crash or a full disk leaves the previous one whole, read without pickled code."""
+"""Save and load checkpoints; writing is atomic, and loading executes no pickled code."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
 FORMAT = 3
-_OLD_FORMAT = 2  # of version 0.1
-# What PyTorch raises, by kind of damage, for bytes that are no sound checkpoint.
+_OLD_FORMAT = 2  # format of version 0.1
+# Exceptions that torch.load raises for a damaged file, depending on the damage.
 _UNREADABLE = (
     RuntimeError,
     EOFError,
@@ -34,15 +34,17 @@ _UNREADABLE = (
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
-    """Save ``state`` (tensors and plain values) with the configuration it belongs to.
+    """Save a state together with the configuration of its run.
+
+    The file is replaced atomically: a crash or a full disk leaves the previous checkpoint intact.
 
     Args:
-        path: the checkpoint's file.
+        path: checkpoint file.
         state: nested dicts and lists of tensors and plain values.
-        config: the run's configuration as text.
+        config: configuration of the run as YAML text.
 
     Raises:
-        UserError: when it cannot be written; the previous checkpoint is intact.
+        UserError: the file cannot be written; the previous checkpoint is intact.
     """
     buffer = io.BytesIO()
     torch.save({"format": FORMAT, "config": config, "state": state}, buffer)
@@ -50,43 +52,46 @@ def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
 
 
 def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
-    """Load the state saved at ``path``.
+    """Load a state saved by :func:`save_checkpoint`.
 
     Args:
-        path: the checkpoint's file.
-        config: when given, the configuration that the checkpoint must belong to.
+        path: checkpoint file.
+        config: expected configuration as YAML text; None accepts any configuration.
+
+    Returns:
+        the state, with tensors on the CPU. A state of version 0.1 is converted to the current keys.
 
     Raises:
-        UserError: for a missing or damaged file, another format, or another configuration.
+        UserError: the file does not exist, is damaged, or has another format or configuration.
     """
     if not path.is_file():
-        raise UserError(f"there is no checkpoint {path}; train with vri-pyro fit, without --resume")
+        raise UserError(f"checkpoint {path} does not exist; train with vri-pyro fit, without --resume")
     try:
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise UserError(f"checkpoint {path} is damaged or no checkpoint; delete it and start the run again") from error
+        raise UserError(f"checkpoint {path} is damaged or not a checkpoint; delete it and restart the run") from error
     found = saved.get("format") if isinstance(saved, dict) else None
     if found not in (FORMAT, _OLD_FORMAT):
         raise UserError(
-            f"checkpoint {path} has format {found}, this version of vri_pyro reads {FORMAT}; "
-            "use the version that wrote it, or start the run again"
+            f"checkpoint {path} has format {found} but this version of vri_pyro reads format {FORMAT}; "
+            "use the version that wrote it, or restart the run"
         )
     if config is not None and (difference := _first_difference(saved["config"], config)) is not None:
         raise UserError(
-            f"checkpoint {path} belongs to another configuration ({difference}); resume with the run's own config.yaml "
-            "and the version that began it, or choose another output folder"
+            f"checkpoint {path} has another configuration ({difference}); resume with the config.yaml of the run and "
+            "the version of vri_pyro that started it, or choose another output folder"
         )
     return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
 
 
-def _first_difference(saved: str, asked: str) -> str | None:
-    """The first option in which two configurations in YAML differ, by its full name; None where they agree."""
-    if saved == asked:
+def _first_difference(saved: str, expected: str) -> str | None:
+    """Describe the first option in which two YAML configurations differ; None if they are equal."""
+    if saved == expected:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecatedNameWarning)  # reading config.yaml has warned already
+        warnings.simplefilter("ignore", DeprecatedNameWarning)  # already shown when config.yaml was read
         was = dict(named_options(current_configuration(yaml.safe_load(saved))))
-    now = dict(named_options(yaml.safe_load(asked)))
+    now = dict(named_options(yaml.safe_load(expected)))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:
@@ -95,7 +100,7 @@ def _first_difference(saved: str, asked: str) -> str | None:
 
 
 def named_options(value: Any, name: str = "") -> Iterator[tuple[str, Any]]:
-    """The options in a nested configuration and their values, named as on the command line."""
+    """Yield the options of a nested configuration with their values, named as on the command line."""
     if not isinstance(value, dict) or not value:
         yield name, value
         return

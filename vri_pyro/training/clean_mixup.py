@@ -1,4 +1,4 @@
-"""Mixup passes over the clean set between the epochs of a method."""
+"""Mixup training passes over the clean set between the epochs of a method."""
 
 from __future__ import annotations
 
@@ -17,17 +17,20 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class CleanMixup:
-    """Trains the classifier on mixtures of clean examples, by its own optimiser, after every so many epochs.
+    """Trains the classifier with mixup on the clean set, once every few epochs of the method.
 
-    A batch x, y is mixed with a permutation x′, y′ of itself: λx + (1 − λ)x′ with the loss λ·CE(y) + (1 − λ)·CE(y′)
-    and one λ ~ Beta(α, α) a batch.
+    A pass uses the classifier's own optimiser. It mixes each batch x, y with a permutation x′, y′ of itself: the inputs
+    are λx + (1 − λ)x′, the loss is λ·CE(y) + (1 − λ)·CE(y′), and each batch has one λ ~ Beta(α, α).
 
     Attributes:
-        every: epochs of the method from one pass to the next; the first comes after as many.
-        alpha: α.
-        epochs: times over the clean set in a pass.
+        every: number of epochs of the method between two passes, and before the first pass.
+        alpha: α of Beta(α, α).
+        epochs: number of epochs over the clean set per pass.
 
-    Reference: Zhang et al. (2018), mixup; the passes are those of Sun et al.'s (2025) script.
+    Raises:
+        UserError: a value is out of range.
+
+    Reference: Zhang et al. (2018), mixup; the schedule of the passes is that of Sun et al.'s (2025) script.
     """
 
     every: int = 5
@@ -35,28 +38,30 @@ class CleanMixup:
     epochs: int = 1
 
     def __post_init__(self) -> None:
-        """Check the numbers."""
+        """Check the ranges of the values."""
         for name in ("every", "epochs"):
             if getattr(self, name) < 1:
-                raise UserError(f"clean_mixup.{name} is {getattr(self, name)}; give at least 1")
+                raise UserError(f"clean_mixup.{name} is {getattr(self, name)}; expected a value >= 1")
         if not 0 < self.alpha < math.inf:
-            raise UserError(f"clean_mixup.alpha is {self.alpha}; give more than 0")
+            raise UserError(f"clean_mixup.alpha is {self.alpha}; expected a finite value > 0")
 
     def due(self, epoch: int) -> bool:
-        """Whether a pass follows ``epoch``, from 0."""
+        """Whether a pass follows the epoch of this number, counted from 0."""
         return (epoch + 1) % self.every == 0
 
-    def train(self, learner: Algorithm, examples: Examples, plan: BatchPlan, after_step: Callable[[], None]) -> Tensor:
-        """Make one pass.
+    def train(
+        self, algorithm: Algorithm, examples: Examples, plan: BatchPlan, after_step: Callable[[], None]
+    ) -> Tensor:
+        """Run one pass.
 
         Args:
-            learner: its classifier is trained.
-            examples: what the plan's positions mean.
-            plan: batches of the clean set, of a purpose that no other pass has.
+            algorithm: the algorithm whose classifier is trained.
+            examples: the examples that the positions of the plan refer to.
+            plan: batches of the clean set, with a purpose that is unique to the pass.
             after_step: called after each step.
 
         Returns:
-            the mean loss, [], on the device.
+            mean loss over the steps, [], on the device of the data.
         """
         batches, losses = examples.sequence(plan), []
         steps = self.epochs * max(1, len(plan.pool) // plan.size)
@@ -64,13 +69,13 @@ class CleanMixup:
             batch, generator = batches(step), generator_for(plan.seed, plan.purpose, "mixture", step)
             weight = beta(generator, self.alpha, self.alpha, 1).item()
             other = torch.from_numpy(permutation(generator, len(batch.y))).to(batch.y.device)
-            losses.append(_mixed_step(learner, batch.x, batch.y, other, weight))
+            losses.append(_mixed_step(algorithm, batch.x, batch.y, other, weight))
             after_step()
         return torch.stack(losses).mean()
 
 
-def _mixed_step(learner: Algorithm, x: Tensor, y: Tensor, other: Tensor, weight: float) -> Tensor:
+def _mixed_step(algorithm: Algorithm, x: Tensor, y: Tensor, other: Tensor, weight: float) -> Tensor:
     def loss(logits: Tensor) -> Tensor:
         return weight * F.cross_entropy(logits, y) + (1 - weight) * F.cross_entropy(logits, y[other])
 
-    return learner.supervised_step(weight * x + (1 - weight) * x[other], loss)
+    return algorithm.supervised_step(weight * x + (1 - weight) * x[other], loss)

@@ -1,4 +1,4 @@
-"""The network that a run predicts with: the trained classifier itself, or a moving average of it."""
+"""Exponential moving average (EMA) of the classifier's weights."""
 
 from __future__ import annotations
 
@@ -12,15 +12,16 @@ from vri_pyro.utils.errors import UserError
 
 
 class EMA:
-    """What is evaluated, saved, and asked which labels are clean.
+    """Exponential moving average of the classifier over the steps, w̄ ← d·w̄ + (1 − d)·w; optional.
 
-    With a decay it is the exponential moving average of the classifier over the steps, w̄ ← d·w̄ + (1 − d)·w. Buffers
-    are averaged as well: batch statistics that lag behind like the weights are those that the weights fit. The average
-    starts anew with every stage, at the weights after its first step, since a stage may start its classifier anew.
+    :attr:`network` is the network that is evaluated and saved, and that selects clean examples: the average, or the
+    classifier itself without a decay. Buffers are averaged as well, so that the batch statistics match the averaged
+    weights. The average restarts in every stage, at the weights after the first step of the stage, since a stage may
+    restart its classifier.
 
     Args:
-        classifier: what is trained.
-        decay: d, in (0, 1); without it there is no average.
+        classifier: the classifier that is trained.
+        decay: d, in (0, 1); None for no average.
 
     Raises:
         UserError: the decay is out of range.
@@ -40,30 +41,30 @@ class EMA:
 
     @property
     def network(self) -> Classifier:
-        """The network to predict with."""
+        """The averaged network, or the classifier itself if there is no average."""
         return self._classifier if self._average is None else cast(Classifier, self._average.module)
 
     def restart(self) -> None:
-        """Start a new average with the next step; until then the network stays what it was."""
+        """Restart the average at the next :meth:`update`; until then, the network remains unchanged."""
         if self._average is not None:
             self._average.n_averaged.zero_()
 
     def update(self) -> None:
-        """Take the classifier after a step into the average."""
+        """Update the average with the current weights of the classifier, after a step."""
         if self._average is not None:
             self._average.update_parameters(self._classifier)
 
     def state_dict(self) -> dict[str, Any] | None:
-        """The average, where there is one."""
+        """Return the state of the average; None if there is none."""
         return None if self._average is None else self._average.state_dict()
 
     def load_state_dict(self, state: Mapping[str, Any] | None) -> None:
-        """Take over the state of a :meth:`state_dict`."""
+        """Restore a state returned by :meth:`state_dict`."""
         if self._average is not None and state is not None:
             self._average.load_state_dict(state)
 
 
 def check_decay(decay: float) -> None:
-    """Refuse a decay outside (0, 1)."""
+    """Raise UserError if ``decay`` is not in (0, 1)."""
     if not 0 < decay < 1:
-        raise UserError(f"ema is {decay}; give a decay between 0 and 1, such as 0.999, or leave it out")
+        raise UserError(f"ema is {decay}; expected a decay in (0, 1), such as 0.999, or null for no average")

@@ -1,4 +1,4 @@
-"""Several networks of different initialisation, trained side by side and asked together."""
+"""Ensembles of networks with different initial parameters, trained together; their logits are averaged."""
 
 from __future__ import annotations
 
@@ -19,12 +19,12 @@ from vri_pyro.interfaces.training_context import TrainingContext
 
 
 class Ensemble(Classifier):
-    """Networks whose logits are averaged; their features stand side by side.
+    """Classifier that averages the logits of several networks and concatenates their features.
 
     Args:
         members: the networks, at least one.
 
-    Reference: Sun et al. (2025), the two-network variant of the authors' script.
+    Reference: Sun et al. (2025), two-network variant in the authors' script.
     """
 
     def __init__(self, members: Sequence[Classifier]) -> None:
@@ -34,22 +34,22 @@ class Ensemble(Classifier):
         self.num_classes = members[0].num_classes
 
     def member(self, number: int) -> Classifier:
-        """One of the networks."""
+        """Return the network of this index, from 0."""
         return cast(Classifier, self.members[number])
 
     def forward(self, x: Tensor) -> ClassifierOutput:
-        """Classify ``x`` [batch, ...] by all of them."""
+        """Classify ``x`` [batch, ...]: mean logits [batch, K] and concatenated features of all networks."""
         outputs = [member(x) for member in self.members]
         logits = torch.stack([output.logits for output in outputs]).mean(0)
         return ClassifierOutput(logits, torch.cat([output.features for output in outputs], dim=-1))
 
 
 class EnsembleAlgorithm(Algorithm):
-    """Trains every network of an ensemble with an algorithm of its own, all on the same batches.
+    """Trains each network of an ensemble with its own algorithm, on the same batches.
 
     Args:
         classifier: the ensemble.
-        members: one algorithm for each of its networks, in their order.
+        members: one algorithm per network, in the order of the networks.
     """
 
     def __init__(self, classifier: Ensemble, members: Sequence[Algorithm]) -> None:
@@ -58,12 +58,12 @@ class EnsembleAlgorithm(Algorithm):
 
     @property
     def structural_zeros(self) -> tuple[str, ...] | None:  # type: ignore[override]
-        """Those of the first member; the others have the same."""
+        """Structural zeros of the first member; they are the same for all members."""
         return self.members[0].structural_zeros
 
     @property
     def classifier_optimizer(self) -> Optimizer:
-        """That of the first member; :attr:`param_groups` has those of all."""
+        """Optimiser of the first member; :attr:`param_groups` covers all members."""
         return self.members[0].classifier_optimizer
 
     @property
@@ -73,27 +73,27 @@ class EnsembleAlgorithm(Algorithm):
 
     @property
     def skipped(self) -> int:
-        """The largest number of skipped updates of any member."""
+        """Number of skipped updates, the maximum over the members."""
         return max(member.skipped for member in self.members)
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
-        """Take a step of every member.
+        """Take one step with every member.
 
         Returns:
-            the mean of each metric over the members that have it.
+            mean of each metric over the members that report it.
         """
         found = [member.step(noisy, clean) for member in self.members]
         names = dict.fromkeys(name for metrics in found for name in metrics)
         return {name: torch.stack([metrics[name] for metrics in found if name in metrics]).mean() for name in names}
 
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
-        """Take a supervised step of every network; returns the mean loss, []."""
+        """Take one supervised step with every member; return the mean loss, []."""
         return torch.stack([member.supervised_step(x, loss) for member in self.members]).mean()
 
     def begin_training(self, context: TrainingContext) -> Tensor | None:
-        """Call every member's hook; all draw from the examples that the first one chooses, so that batches agree.
+        """Call the hook of every member, and return the choice of the first one, since all share the same batches.
 
-        The context is given a copy of the ensemble, since a member may restart its network.
+        The hooks receive a copy of the ensemble, since the hook of a member may restart its network.
         """
         context = replace(context, classifier=copy.deepcopy(context.classifier))
         first, *_ = [member.begin_training(context) for member in self.members]
@@ -112,13 +112,20 @@ class EnsembleAlgorithm(Algorithm):
 def build_classifier(
     backbone: Callable[[tuple[int, ...], int], Classifier], shape: tuple[int, ...], num_classes: int, networks: int
 ) -> Classifier:
-    """A network of the backbone, or an ensemble of several with initial parameters of their own."""
+    """Build the classifier: one network, or an ensemble if ``networks`` > 1.
+
+    Args:
+        backbone: builds a network from (input_shape, num_classes).
+        shape: input shape.
+        num_classes: number of classes.
+        networks: number of networks; each has its own random initial parameters.
+    """
     members = [backbone(shape, num_classes) for _ in range(networks)]
     return members[0] if networks == 1 else Ensemble(members)
 
 
 def build_algorithm(classifier: Classifier, build: Callable[[Classifier], Algorithm]) -> Algorithm:
-    """What ``build`` makes of the classifier, or of each network of an ensemble."""
+    """Build the algorithm of a classifier; for an ensemble, one algorithm per network."""
     if isinstance(classifier, Ensemble):
         members = map(classifier.member, range(len(classifier.members)))
         return EnsembleAlgorithm(classifier, [build(member) for member in members])

@@ -1,4 +1,4 @@
-"""What a classifier makes of examples, and how good it is."""
+"""Evaluate a classifier: predictions, accuracy and negative log-likelihood."""
 
 from __future__ import annotations
 
@@ -12,26 +12,26 @@ from torch.nn import functional as F
 from vri_pyro.data import Examples
 from vri_pyro.interfaces.classifier import Classifier, evaluating
 
-BATCH_SIZE = 1000  # of a forward pass without gradients
+BATCH_SIZE = 1000  # for forward passes without gradients
 
 
 @torch.no_grad()
 def evaluate(
     classifier: Classifier, data: Examples, indices: np.ndarray | None = None, batch_size: int = BATCH_SIZE
 ) -> dict[str, float]:
-    """Accuracy in percent and cross entropy in nats, in evaluation mode.
+    """Accuracy and mean negative log-likelihood of a classifier in evaluation mode.
 
     Args:
-        classifier: left in the mode it was in.
+        classifier: the classifier; its training mode is restored afterwards.
         data: examples with true labels.
-        indices: which of them, at least one; all when None.
-        batch_size: examples a pass.
+        indices: positions of the examples to evaluate, int64 [n], at least one; None for all.
+        batch_size: number of examples per forward pass.
 
     Returns:
-        ``accuracy`` and ``nll``.
+        ``accuracy`` in percent and ``nll`` in nats.
     """
     indices = np.arange(len(data)) if indices is None else indices
-    # Sums stay on the device, in double precision so that their order does not show; they are read once.
+    # The sums stay on the device to avoid a synchronisation per batch; double precision hides the summation order.
     correct, nll = torch.zeros(2, dtype=torch.float64, device=data.device)
     for logits, y in _outputs(classifier, data, indices, batch_size):
         correct += (logits.argmax(dim=-1) == y).sum()
@@ -43,16 +43,16 @@ def evaluate(
 def predict(
     classifier: Classifier, data: Examples, indices: np.ndarray, batch_size: int = BATCH_SIZE
 ) -> tuple[Tensor, Tensor]:
-    """What a classifier makes of some examples, in evaluation mode and without augmentation.
+    """Logits of a classifier in evaluation mode, without augmentation.
 
     Args:
-        classifier: left in the mode it was in.
+        classifier: the classifier; its training mode is restored afterwards.
         data: the examples.
-        indices: which of them, int64 [n], at least one.
-        batch_size: examples a pass.
+        indices: positions of the examples, int64 [n], at least one.
+        batch_size: number of examples per forward pass.
 
     Returns:
-        logits [n, K] and given labels, int64 [n], on the data's device.
+        logits [n, K] and given labels, int64 [n], on the device of the data.
     """
     logits, labels = zip(*_outputs(classifier, data, indices, batch_size), strict=True)
     return torch.cat(logits), torch.cat(labels)
@@ -61,7 +61,7 @@ def predict(
 def _outputs(
     classifier: Classifier, data: Examples, indices: np.ndarray, batch_size: int
 ) -> Iterator[tuple[Tensor, Tensor]]:
-    """Logits and labels, batch by batch."""
+    """Yield logits and labels of each batch."""
     with evaluating(classifier):
         for batch in data.in_order(indices, batch_size):
             yield classifier(batch.x).logits, batch.y

@@ -1,4 +1,4 @@
-"""The data of a run: what it learns from and what it is evaluated on."""
+"""The data of a run: training, validation and test examples, and their augmentation."""
 
 from __future__ import annotations
 
@@ -11,14 +11,15 @@ from vri_pyro.data import Augmentation, Examples, NoAugmentation
 
 @dataclass(frozen=True)
 class RunData:
-    """What a run learns from and is evaluated on.
+    """Training and test examples of a run, with the clean and the validation subset of the training examples.
 
     Attributes:
-        train: all training inputs with the labels that training may see.
-        test: test inputs and labels; nothing is ever chosen by them.
+        train: all training inputs, with the labels that training may use.
+        test: test inputs and labels; used for evaluation only, never to select anything.
         clean: positions of the clean set in ``train``; may be empty.
         validation: positions of the validation examples in ``train``; may be empty.
-        augmentation, clean_augmentation: of the noisy and of the clean batch of a step.
+        augmentation: augmentation of the noisy batches.
+        clean_augmentation: augmentation of the clean batches.
     """
 
     train: Examples

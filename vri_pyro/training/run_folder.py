@@ -1,4 +1,4 @@
-"""The folder that a run leaves behind: which file is what, and how it is written."""
+"""The run folder: paths, writers and readers of its files."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ class RunFolder:
     """The files of one run.
 
     Args:
-        path: the folder; :meth:`make` makes it.
+        path: path of the folder; :meth:`make` creates it.
     """
 
     def __init__(self, path: Path | str) -> None:
@@ -42,42 +42,42 @@ class RunFolder:
         self.best = self.path / "checkpoints" / "best.pt"
 
     def check(self, resume: bool) -> None:
-        """Make sure that a run here would not destroy another one.
+        """Raise if a new run would overwrite an existing one.
 
         Args:
-            resume: whether a run that is there already is to be continued rather than an error.
+            resume: whether to continue an existing run.
 
         Raises:
-            UserError: when the folder holds a run that ``resume`` does not ask for.
+            UserError: the folder contains a run and ``resume`` is false.
         """
         if self.last.exists() and not resume:
             raise UserError(
-                f"{self.path} already holds a run; add --resume true to continue it, or choose another --output"
+                f"{self.path} already contains a run; add --resume true to continue it, or choose another --output"
             )
 
     def make(self) -> None:
-        """Make the folder.
+        """Create the folder.
 
         Raises:
-            UserError: when it cannot be made.
+            UserError: the folder cannot be created.
         """
         with clear_write_errors(self.path):
             self.last.parent.mkdir(parents=True, exist_ok=True)
 
     def write_config(self, text: str) -> None:
-        """Write ``config.yaml``: everything, resolved."""
+        """Write ``config.yaml``: the complete configuration with all defaults resolved."""
         write_atomically(self.config, text.encode())
 
     def read_config(self) -> dict[str, Any]:
-        """The configuration in ``config.yaml``; empty where there is none."""
+        """Read ``config.yaml``; empty if the file does not exist."""
         return yaml.safe_load(self.config.read_text()) if self.config.is_file() else {}
 
     def logger_id(self, logger: str, create: Callable[[], str]) -> str:
-        """The id that an outside tracking service knows this run by.
+        """Return the id of this run at an external tracking service.
 
         Args:
-            logger: name of the service; the id is kept in ``<logger>_id.txt``, so that a resumed run finds it.
-            create: returns a new id; called where there is none yet.
+            logger: name of the service. The id is stored in ``<logger>_id.txt``, so that a resumed run reuses it.
+            create: creates a new id; called if none is stored yet.
         """
         path = self.path / f"{logger}_id.txt"
         if not path.is_file():
@@ -87,7 +87,7 @@ class RunFolder:
     def write_inputs(
         self, shape: Sequence[int], dtype: np.dtype, classes: Sequence[str], mean: np.ndarray, std: np.ndarray
     ) -> None:
-        """Write ``inputs.json``: what must be known to use the classifier later."""
+        """Write ``inputs.json``: input shape, dtype, class names and standardisation, needed to use the classifier."""
         inputs = {
             "shape": list(shape),
             "dtype": str(dtype),
@@ -98,17 +98,17 @@ class RunFolder:
         write_atomically(self.inputs, (json.dumps(inputs) + "\n").encode())
 
     def read_inputs(self) -> dict[str, Any]:
-        """What ``inputs.json`` says of a run.
+        """Read ``inputs.json``.
 
         Raises:
-            UserError: there is none, so this is not the folder of a run, or it is damaged.
+            UserError: the file is damaged or does not exist, in which case the folder is not a run folder.
         """
         if not self.inputs.is_file():
-            raise UserError(f"{self.path} is no run folder; give the --output of a vri-pyro fit")
+            raise UserError(f"{self.path} is not a run folder; use the --output of a vri-pyro fit")
         return self._json(self.inputs)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, one row per epoch; stages may have different columns."""
+        """Write ``metrics.csv``, one row per epoch; a column that a row lacks is empty."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")
@@ -117,10 +117,10 @@ class RunFolder:
         write_atomically(self.metrics, text.getvalue().encode())
 
     def read_metrics(self) -> list[dict[str, Any]]:
-        """The rows of ``metrics.csv``: numbers as numbers, the stage's name as text; what a stage lacks is left out.
+        """Read ``metrics.csv``: one dict per row, with numbers as floats and the stage as text, without empty columns.
 
         Raises:
-            UserError: there is none, or it is damaged.
+            UserError: the file does not exist or is damaged.
         """
         if not self.metrics.is_file():
             raise UserError(f"{self.path} has no {self.metrics.name}; {_RESTORE}")
@@ -134,14 +134,14 @@ class RunFolder:
             raise UserError(f"{self.metrics} is damaged ({error}); {_RESTORE}") from error
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
-        """Write ``summary.json``: the run's results and what made them."""
+        """Write ``summary.json``: results of the run and their provenance."""
         write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
 
     def read_summary(self) -> dict[str, Any]:
-        """The ``summary.json`` of a finished run.
+        """Read ``summary.json`` of a finished run.
 
         Raises:
-            UserError: it is damaged.
+            UserError: the file is damaged.
         """
         return self._json(self.summary)
 
@@ -151,5 +151,5 @@ class RunFolder:
         except ValueError as error:
             raise UserError(f"{path} is damaged ({error}); {_RESTORE}") from error
         if not isinstance(found, dict):
-            raise UserError(f"{path} is damaged (it holds no object); {_RESTORE}")
+            raise UserError(f"{path} is damaged (it is not a JSON object); {_RESTORE}")
         return found

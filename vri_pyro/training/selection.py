@@ -1,4 +1,4 @@
-"""Learning without clean labels: what of the noisy part to take for clean, by the losses of the classifier."""
+"""Select probably clean examples from the noisy set by their losses, for training without clean labels."""
 
 from __future__ import annotations
 
@@ -16,71 +16,88 @@ from vri_pyro.utils.errors import UserError
 
 
 class Selection(ABC):
-    """Chooses examples whose given labels are probably right; the classifier must know a little already.
+    """Base class of selections, which choose examples whose given labels are probably correct.
+
+    A selection needs a classifier that has been trained already, for example in a warm-up stage.
 
     Reference: Sun et al. (2025), algorithm 2 and table 12.
     """
 
     def __call__(self, classifier: Classifier, examples: Examples, noisy: np.ndarray) -> np.ndarray:
-        """Choose from the noisy part.
+        """Select examples from the noisy set by the losses of a classifier.
 
         Args:
-            classifier: what the losses are of, in evaluation mode and without augmentation.
+            classifier: the classifier; its losses are computed in evaluation mode, without augmentation.
             examples: the training examples with their given labels.
-            noisy: positions of the noisy part, int64 [n].
+            noisy: positions of the noisy set, int64 [n].
 
         Returns:
-            positions of the chosen, ascending, at least one.
+            positions of the selected examples, in ascending order, int64 [m], m >= 1.
 
         Raises:
-            UserError: the noisy part is too small for what is asked.
             NonFiniteError: no loss is finite.
         """
         logits, labels = predict(classifier, examples, noisy)
         losses = F.cross_entropy(logits, labels, reduction="none").double().cpu().numpy()
         finite = np.isfinite(losses)
         if not finite.any():
-            raise NonFiniteError("no loss is finite, so none can tell clean labels; lower the learning rates")
+            raise NonFiniteError("no loss is finite, so no examples can be selected; lower the learning rates")
         chosen = self.choose(losses[finite], labels.cpu().numpy()[finite], classifier.num_classes)
         return np.sort(noisy[finite][chosen])
 
     def check(self, count: int, num_classes: int) -> None:
-        """Refuse a noisy part of ``count`` examples that this selection cannot choose from.
+        """Raise before training if the noisy set is too small for this selection.
+
+        Args:
+            count: number of noisy examples.
+            num_classes: number of classes.
 
         Raises:
-            UserError: it is too small.
+            UserError: the noisy set is too small.
         """
         return
 
     @abstractmethod
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
-        """Which of the examples with these losses [n] and given labels [n] are probably right: integers [m]."""
+        """Choose the examples whose given labels are probably correct.
+
+        Args:
+            losses: finite losses of the examples, float64 [n].
+            labels: given labels, int64 [n].
+            num_classes: number of classes.
+
+        Returns:
+            indices into ``losses``, integers [m], m >= 1.
+        """
 
 
 @dataclass(frozen=True)
 class SmallLoss(Selection):
-    """The examples of the smallest losses: VRI(-), or VRI(+) when balanced.
+    """Selects the examples with the smallest losses: VRI(-), or VRI(+) if balanced.
 
     Attributes:
-        size: how many; 1,000 in the paper.
-        balanced: whether each class, as given, gets the same share; a class with fewer examples gives all it has.
+        size: number of examples to select; 1,000 in the paper.
+        balanced: whether to select the same number of examples per given label; a class with fewer contributes all.
     """
 
     size: int = 1000
     balanced: bool = False
 
     def __post_init__(self) -> None:
-        """Check the size."""
+        """Check ``size``."""
         if self.size < 1:
-            raise UserError(f"selection.size is {self.size}; give at least 1")
+            raise UserError(f"selection.size is {self.size}; expected a value >= 1")
 
     def check(self, count: int, num_classes: int) -> None:
         """See :class:`Selection`."""
         if self.size > count:
-            raise UserError(f"selection.size is {self.size} but there are {count} noisy examples; choose fewer")
+            raise UserError(
+                f"selection.size is {self.size} but there are {count} noisy examples; expected a value <= {count}"
+            )
         if self.balanced and self.size < num_classes:
             raise UserError(
-                f"selection.size is {self.size} but there are {num_classes} classes to balance; give as many"
+                f"selection.size is {self.size} but a balanced selection has {num_classes} classes; "
+                f"expected a value >= {num_classes}"
             )
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
@@ -95,32 +112,33 @@ class SmallLoss(Selection):
 
 @dataclass(frozen=True)
 class GaussianMixture(Selection):
-    """The examples that belong to the lower of two normal distributions fitted to the losses: VRI(Aug).
+    """Selects the examples in the low-loss component of a Gaussian mixture: VRI(Aug).
 
-    Losses are scaled to [0, 1] first. The fit is deterministic.
+    The mixture has two components, fitted to the losses after scaling them to [0, 1]. The fit is deterministic. If no
+    example exceeds the threshold, the example with the highest posterior probability is selected.
 
     Attributes:
-        threshold: least posterior probability of the lower component.
+        threshold: posterior probability of the low-loss component above which an example is selected.
 
-    Reference: Li et al. (2020), DivideMix, where the mixture is from; Arazo et al. (2019) for the idea.
+    Reference: Li et al. (2020), DivideMix, for this mixture; Arazo et al. (2019) for the idea.
     """
 
     threshold: float = 0.5
 
     def __post_init__(self) -> None:
-        """Check the threshold."""
+        """Check ``threshold``."""
         if not 0 <= self.threshold < 1:
-            raise UserError(f"selection.threshold is {self.threshold}; give a probability from 0 to below 1")
+            raise UserError(f"selection.threshold is {self.threshold}; expected a value in [0, 1)")
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """See :class:`Selection`."""
-        from sklearn import mixture  # takes seconds, which no other run should wait for
+        from sklearn import mixture  # takes seconds to import
 
         spread = np.ptp(losses)
         if spread == 0:
             return np.arange(len(losses))
         scaled = ((losses - losses.min()) / spread)[:, None]
-        # DivideMix's floor of the variance, which keeps a component from shrinking onto equal losses.
+        # reg_covar is DivideMix's; it prevents a component from collapsing onto equal losses.
         fitted = mixture.GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0).fit(scaled)
         clean = fitted.predict_proba(scaled)[:, fitted.means_.argmin()]
         chosen = np.flatnonzero(clean > self.threshold)

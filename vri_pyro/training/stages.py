@@ -1,4 +1,4 @@
-"""The stages of a run: built from the stages of its configuration and checked against the split."""
+"""Build the stages of a run from its configuration, and check that the split has the examples they need."""
 
 from __future__ import annotations
 
@@ -18,22 +18,22 @@ from vri_pyro.training.ensemble import build_algorithm
 from vri_pyro.training.selection import Selection
 from vri_pyro.utils.errors import UserError, building
 
-MAIN = "training"  # the name of the stage of a run's own method
+MAIN = "training"  # name of the main stage, which trains with the method of the run
 
 
 class BuiltStage(NamedTuple):
-    """A stage of training, ready to run.
+    """A stage of training that is ready to run.
 
     Attributes:
-        name: shown in the metrics.
-        algorithm: takes the steps; the algorithms of all stages train the same classifier.
-        pool: positions of the examples that the noisy batches are drawn from.
+        name: name of the stage, shown in the metrics.
+        algorithm: the training algorithm; the algorithms of all stages train the same classifier.
+        pool: positions of the examples for the noisy batches, int64 [n].
         epochs: number of epochs.
-        views: number of augmented views of the noisy batch that the algorithm needs.
-        schedule: its own learning rate schedule, instead of the run's.
-        selection: chooses a clean set from the pool before every epoch, if any.
-        clean_mixup: mixup passes over the clean set between epochs, if any.
-        preparatory: whether it only prepares another stage, so that none of its epochs can be the run's best.
+        views: number of augmented views of the noisy batch that the algorithm uses.
+        schedule: learning-rate schedule of the stage; None for the schedule of the run.
+        selection: selects the clean set from the pool before every epoch; None for the clean set of the split.
+        clean_mixup: mixup passes over the clean set between epochs; None for no passes.
+        preparatory: whether the stage only prepares another one; its epochs cannot be the best epoch of the run.
     """
 
     name: str
@@ -49,11 +49,11 @@ class BuiltStage(NamedTuple):
 
 @dataclass(frozen=True)
 class CleanSource:
-    """Where a stage gets clean examples from, besides the split.
+    """Clean-set options of a stage.
 
     Attributes:
-        selection: chooses the clean set, for splits without one.
-        mixup: mixup passes over the clean set; only for the stage of the method itself, not for preparatory ones.
+        selection: selects the clean set, for splits without one.
+        mixup: mixup passes over the clean set; applies to the stage itself, not to its preparatory stages.
     """
 
     selection: Selection | None = None
@@ -66,21 +66,24 @@ def build_stages(
     """Build the stages of a run.
 
     Args:
-        stages: by name, in the order of training, each with its source of clean examples. A stage may consist of
-            several (:meth:`~vri_pyro.methods.Method.stages`). Those of :data:`MAIN` keep their names; the preparatory
-            ones of another stage are named after it, as in "warm-up: estimation".
-        classifier: trained by all of them.
+        stages: configured stages by name, in the order of training, with their clean-set options. The method of a
+            stage can expand it into several stages (:meth:`~vri_pyro.methods.Method.stages`). The preparatory stages
+            of :data:`MAIN` keep their names; those of another stage are prefixed, as in "warm-up: estimation".
+        classifier: the classifier that all stages train.
         split: the noisy and the clean examples.
-        epochs: length of stages that name none.
+        epochs: number of epochs of stages that do not specify it.
+
+    Returns:
+        the stages in the order of training.
 
     Raises:
-        UserError: a stage lacks the clean examples it needs, has two sources of them, or cannot be built.
+        UserError: a stage lacks the clean examples it needs, has both a clean set and a selection, or cannot be built.
     """
     built = []
     for name, (stage, source) in stages.items():
         for part_name, part in stage.method.stages(name, replace(stage, epochs=stage.epochs or epochs)).items():
             preparatory = part_name != name
-            # Preparatory stages are trained on labels that their method chooses; mixup must not add clean ones.
+            # The method decides which labels a preparatory stage uses; mixup must not add clean labels.
             own = replace(source, mixup=None) if preparatory else source
             full_name = f"{name}: {part_name}" if preparatory and name != MAIN else part_name
             found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split)
@@ -108,19 +111,19 @@ def _build_stage(
 
 
 def _check_clean(name: str, stage: Stage, source: CleanSource, split: Split) -> None:
-    """Raise if a stage lacks the clean examples that it needs, or has two sources of them."""
+    """Raise if a stage lacks the clean examples it needs, or has both a clean set and a selection."""
     trusted = len(split.clean_indices)
     if source.selection is None:
         if not trusted and (stage.method.needs_clean or source.mixup is not None):
             raise UserError(
-                f"{name} learns from clean examples and the split has none; give it some (split.clean_per_class), or "
-                "the method a selection such as SmallLoss; one that can do without wants a method.clean_weight of 0"
+                f"{name} needs clean examples but the split has none; set split.clean_per_class, use a selection such "
+                "as SmallLoss, or set method.clean_weight to 0 if the method can train without clean examples"
             )
         return
     if trusted:
         raise UserError(
-            f"selection is set but the split has {trusted} clean examples; set split.clean_per_class to 0, or leave "
-            "the selection out"
+            f"selection is set but the split has {trusted} clean examples; set split.clean_per_class to 0, or remove "
+            "the selection"
         )
     if stage.method.pool != "noisy":
         raise UserError(

@@ -1,4 +1,4 @@
-"""The state of a run, besides its algorithms and the random state."""
+"""Progress of a run: position, metrics and best validation accuracy."""
 
 from __future__ import annotations
 
@@ -13,13 +13,15 @@ from vri_pyro.infer.metrics import Metrics
 
 @dataclass
 class TrainerState:
-    """How far a run has come: everything that changes besides the algorithms and the random state.
+    """Progress and metrics of a run; algorithms and random states are stored separately.
 
     Attributes:
-        epoch, step: what comes next, from 0; ``step`` within the epoch.
-        rows: the metrics of the epochs done.
-        sums, counts: of the current epoch's finite step metrics.
-        best: validation accuracy of the best epoch so far.
+        epoch: next epoch, from 0.
+        step: next step within the epoch, from 0.
+        rows: metrics of the completed epochs, one row per epoch.
+        sums: sum of the finite values of each step metric in the current epoch.
+        counts: number of finite values of each step metric in the current epoch.
+        best: best validation accuracy so far, in percent.
     """
 
     epoch: int = 0
@@ -30,7 +32,7 @@ class TrainerState:
     best: float = -math.inf
 
     def add(self, metrics: Metrics) -> None:
-        """Add one step's metrics; what a skipped step has of non-finite values does not count."""
+        """Add the metrics of one step; non-finite values, as in a skipped step, are ignored."""
         for name, value in metrics.items():
             finite = value.isfinite()
             zero = value.new_zeros(())
@@ -38,7 +40,7 @@ class TrainerState:
             self.counts[name] = self.counts.get(name, zero) + finite.to(value.dtype)
 
     def means(self) -> dict[str, float]:
-        """The current epoch's mean of each metric, not a number where no step had a finite value."""
+        """Return the mean of each metric over the current epoch; NaN if no step had a finite value."""
         names = list(self.sums)
         means = torch.stack([self.sums[n] / self.counts[n] for n in names]) if names else torch.zeros(0)
         return dict(zip(names, means.tolist(), strict=True))

@@ -1,4 +1,4 @@
-"""The training loop: batches, schedule, evaluation, checkpoints and logging; resumes after any interruption."""
+"""The training loop, with learning-rate schedule, evaluation, checkpoints, logging and exact resuming."""
 
 from __future__ import annotations
 
@@ -27,23 +27,28 @@ from vri_pyro.utils.progress import ProgressDisplay
 
 
 class Trainer:
-    """Runs stages one after the other and keeps the run folder.
+    """Trains the stages of a run in order, and writes metrics and checkpoints to the run folder.
 
-    A run that is killed at any moment resumes from the last checkpoint and ends with the same numbers: batches are
-    functions of the seed, the step and the current pools, the learning rate is a function of the step, and everything
-    else is in the checkpoint.
+    An interrupted run resumes from the last checkpoint and gives the same results as an uninterrupted one. Batches
+    depend only on the seed, the step and the current pools, the learning rate depends only on the step, and the
+    checkpoint contains everything else.
 
     Args:
-        stages: in the order of training.
+        stages: the stages in the order of training.
         data: the training, validation and test data.
-        folder: where everything is written.
-        schedule: factor on the learning rate over each stage without a schedule of its own.
-        steps_per_epoch: the same for every pool, so that methods are compared at equal numbers of steps.
-        batch_size, clean_batch_size: number of examples in the noisy and the clean batch of a step.
-        seed: of the order of the batches.
-        config: the configuration as text, kept with every checkpoint.
-        ema: decay of a moving average of the classifier, which is then evaluated instead of it.
+        folder: the run folder.
+        schedule: factor on the learning rate, for stages without their own schedule.
+        steps_per_epoch: number of steps per epoch, equal for all pools so that methods take equally many steps.
+        batch_size: number of examples in a noisy batch.
+        clean_batch_size: number of examples in a clean batch.
+        seed: seed of the order of the batches.
+        config: configuration as text, saved with every checkpoint.
+        ema: decay of the moving average of the classifier, which is evaluated instead of it; None for no average.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
+
+    Attributes:
+        classifier: the classifier that all stages train.
+        state: progress and metrics of the run.
     """
 
     def __init__(
@@ -72,16 +77,16 @@ class Trainer:
 
     @property
     def epochs(self) -> int:
-        """Epochs of all stages together."""
+        """Total number of epochs over all stages."""
         return sum(stage.epochs for stage in self.stages)
 
     @property
     def finished(self) -> bool:
-        """Whether the last epoch is done."""
+        """Whether all epochs are complete."""
         return self.state.epoch >= self.epochs
 
     def state_dict(self) -> dict[str, Any]:
-        """Everything that the rest of the run depends on, as tensors and plain values."""
+        """Return everything that the remaining run depends on, as tensors and plain values."""
         state = {
             "progress": vars(self.state),
             "stages": [stage.algorithm.state_dict() for stage in self.stages],
@@ -95,7 +100,7 @@ class Trainer:
         return state
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
-        """Restore the state of a :meth:`state_dict`, which may come from another device."""
+        """Restore a state returned by :meth:`state_dict`, possibly on another device."""
         self.state = TrainerState(**state["progress"])
         device = self.data.train.device
         for totals in (self.state.sums, self.state.counts):
@@ -114,12 +119,12 @@ class Trainer:
         """Train to the end and return the metrics, one row per epoch.
 
         Args:
-            display: makes the progress display, given the number of epochs and of steps per epoch.
-            loggers: receive the metrics, besides ``metrics.csv``.
+            display: creates the progress display from the number of epochs and the number of steps per epoch.
+            loggers: additional loggers; ``metrics.csv`` is always written.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM asked to stop; the state has been saved.
-            NonFiniteError: training broke down; the last checkpoint is intact.
+            Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
+            NonFiniteError: too many steps were non-finite; the last checkpoint is intact.
         """
         state = self.state
         with (
@@ -144,41 +149,43 @@ class Trainer:
 
     @property
     def skipped(self) -> int:
-        """Number of updates skipped because something was not finite, over all stages."""
+        """Number of updates skipped because of non-finite values, over all stages."""
         return sum(stage.algorithm.skipped for stage in self.stages)
 
     @property
     def preparatory(self) -> list[str]:
-        """Names of the stages that only prepare another one."""
+        """Names of the preparatory stages."""
         return [stage.name for stage in self.stages if stage.preparatory]
 
     @property
     def structural_zeros(self) -> list[str]:
-        """The parameter groups that no hypergradient reached, over all stages."""
+        """Parameter groups that received no hypergradient, over all stages."""
         found = (stage.algorithm.structural_zeros or () for stage in self.stages)
         return list(dict.fromkeys(name for names in found for name in names))
 
     def _check_skipped(self) -> None:
         if self.skipped >= self.epochs * self.steps_per_epoch:
-            raise NonFiniteError("no step of this run was finite, so nothing was trained; look at the inputs' scale")
+            raise NonFiniteError(
+                "all steps of this run were non-finite, so nothing was trained; check the scale of the inputs"
+            )
         if self.skipped:
-            warnings.warn(f"{self.skipped} updates were skipped because they were not finite", stacklevel=2)
+            warnings.warn(f"{self.skipped} updates were skipped because of non-finite values", stacklevel=2)
 
     def save(self) -> None:
-        """Write the last checkpoint."""
+        """Write the checkpoint ``last.pt``."""
         save_checkpoint(self.folder.last, self.state_dict(), self.config)
 
     def _current_stage(self) -> tuple[BuiltStage, int, list[float]]:
-        """The stage of the next epoch, the epoch it began with, and its learning rates."""
+        """Return the stage of the current epoch, the first epoch of the stage, and its initial learning rates."""
         started = 0
         for stage, rates in zip(self.stages, self._rates, strict=True):
             if self.state.epoch < started + stage.epochs:
                 return stage, started, rates
             started += stage.epochs
-        raise IndexError("the run is over")
+        raise IndexError("the run is finished")
 
     def _begin_epoch(self, stage: BuiltStage, began: int) -> None:
-        """Choose the examples of the epoch's batches: by the selection, and in the first epoch by the algorithm."""
+        """Set the pools of the epoch with the selection and, in the first epoch of a stage, the algorithm's hook."""
         first = self.state.epoch == began
         if first:
             self._batches = self._batches_of(stage)
@@ -221,7 +228,10 @@ class Trainer:
         state.step += 1
 
     def _end_epoch(self, stage: BuiltStage, began: int, loggers: Iterable[Logger]) -> dict[str, Any]:
-        """Mix, evaluate and record; the last checkpoint comes last, so that a kill in between repeats all of it."""
+        """Run the mixup pass, evaluate and record the metrics.
+
+        ``last.pt`` is saved last, so that a run killed before that repeats all of it on resuming.
+        """
         state = self.state
         mixed = self._mixed(stage, state.epoch - began)
         row = self._trained(stage) | mixed
@@ -241,7 +251,7 @@ class Trainer:
         return row
 
     def _mixed(self, stage: BuiltStage, epoch: int) -> dict[str, float]:
-        """The metrics of the mixup pass after an epoch of the stage, if one is due."""
+        """Run the mixup pass after an epoch of the stage if one is due, and return its metrics."""
         if stage.clean_mixup is None or not stage.clean_mixup.due(epoch):
             return {}
         plan = self._batches.clean_pass(f"clean mixup after epoch {self.state.epoch}")
@@ -267,7 +277,7 @@ class Trainer:
 
 @contextmanager
 def _started(loggers: Sequence[Logger], folder: RunFolder, rows: Rows) -> Iterator[Sequence[Logger]]:
-    """Start the loggers, and close in the end those that were started."""
+    """Start the loggers; on exit, close those that were started."""
     with ExitStack() as stack:
         for logger in loggers:
             logger.start(folder, rows)

@@ -1,1 +1,1 @@
-"""What every folder may use: errors, files, progress, interruption and provenance."""
+"""Utilities for all packages: errors, files, devices, progress, interruption, provenance and deprecations."""

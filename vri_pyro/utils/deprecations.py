@@ -51,7 +51,7 @@ MODULES = {
     "peers.mixup": "methods.mixup",
     "peers.reweighting": "methods.l2rw",
     "run_folder": "training.run_folder",
-    "schedules": "infer.schedules",
+    "schedules": "infer",
     "selection": "training.selection",
     "single_level": "infer.single_level",
     "trained": "runs.predictor",

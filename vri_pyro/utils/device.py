@@ -1,4 +1,4 @@
-"""Choosing the device to compute on."""
+"""Device selection."""
 
 from __future__ import annotations
 
@@ -10,13 +10,13 @@ from vri_pyro.utils.errors import UserError
 
 
 def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
-    """The device meant by ``name``.
+    """Return the device with the given name; "auto" selects CUDA if it is available, otherwise the CPU.
 
     Raises:
-        UserError: CUDA is asked for and there is none.
+        UserError: ``name`` is "cuda" and no CUDA device is available.
     """
     if name == "cuda" and not torch.cuda.is_available():
-        raise UserError("device is cuda but PyTorch finds no CUDA device here; use --device auto or cpu")
+        raise UserError("device is cuda but no CUDA device is available; use --device auto or --device cpu")
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)

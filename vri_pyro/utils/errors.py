@@ -1,4 +1,4 @@
-"""The error that a user can mend: its message is one sentence naming the offending thing and the remedy."""
+"""The error for invalid user input; its message is one sentence with the problem and the remedy."""
 
 from __future__ import annotations
 
@@ -7,15 +7,22 @@ from contextlib import contextmanager
 
 
 class UserError(ValueError):
-    """Bad input. The command line prints its message without a traceback and exits with status 2."""
+    """Invalid user input.
+
+    The command line prints the message without a traceback and exits with status 2.
+    """
 
 
 @contextmanager
 def building(what: str) -> Iterator[None]:
-    """Take what a constructor refuses, PyTorch's included, for a value that the user can mend."""
+    """Convert errors raised by a constructor, including PyTorch's, to a :class:`UserError`.
+
+    Args:
+        what: name of the object under construction, for the message.
+    """
     try:
         yield
     except UserError:
         raise
     except (TypeError, ValueError, RuntimeError) as error:
-        raise UserError(f"{what} cannot be built, change its options: {error}") from error
+        raise UserError(f"{what} cannot be built; change its options: {error}") from error

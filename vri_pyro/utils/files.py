@@ -1,4 +1,4 @@
-"""Writing files so that a crash or a full disk leaves the previous one whole."""
+"""Atomic file writes, which preserve the previous file after a crash or on a full disk."""
 
 from __future__ import annotations
 
@@ -12,21 +12,24 @@ from vri_pyro.utils.errors import UserError
 
 @contextmanager
 def clear_write_errors(path: Path) -> Iterator[None]:
-    """Say in one sentence that ``path`` could not be written, and why; what was there before must be intact."""
+    """Convert an ``OSError`` to a :class:`~vri_pyro.utils.errors.UserError` that says why ``path`` cannot be written.
+
+    The code in the context must leave an existing file at ``path`` unchanged when it fails.
+    """
     try:
         yield
     except OSError as error:
-        kept = "the previous one is intact" if path.is_file() else "nothing was there before"
+        kept = "the previous file is intact" if path.is_file() else "no previous file existed"
         raise UserError(
-            f"cannot write {path}: {error.strerror} ({kept}); free some space, fix the rights or choose another place"
+            f"cannot write {path}: {error.strerror} ({kept}); free disk space, fix the permissions or use another path"
         ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Replace ``path`` by ``content``, or leave it as it was: write beside it, flush to disk, rename.
+    """Write ``content`` to ``path`` atomically: write a temporary file beside it, flush it to disk, rename it.
 
     Raises:
-        UserError: when the file cannot be written; the previous file is intact.
+        UserError: the file cannot be written; the previous file is intact.
     """
     with replacing(path) as partial, open(partial, "wb") as file:
         file.write(content)
@@ -35,25 +38,26 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Refuse what is there and is no file.
+    """Raise if ``path`` exists and is not a regular file.
 
     Raises:
-        UserError: ``path`` is a folder, a device or the like.
+        UserError: ``path`` is a folder, a device or another special file.
     """
     if path.is_dir():
-        raise UserError(f"cannot write {path}: it is a folder; name a file in it")
+        raise UserError(f"cannot write {path}: it is a folder; use the path of a file")
     if path.exists() and not path.is_file():
-        raise UserError(f"cannot write {path}: it is no regular file; name another one")
+        raise UserError(f"cannot write {path}: it is not a regular file; use another path")
 
 
 @contextmanager
 def replacing(path: Path) -> Iterator[Path]:
-    """A file beside ``path`` to write, which takes its place in the end; where that fails, ``path`` is as it was.
+    """Yield the path of a temporary file beside ``path``, which replaces ``path`` on success.
 
-    Folders on the way to it are made, and where ``path`` is a link, what it leads to is replaced.
+    On failure, ``path`` stays unchanged. Missing parent folders are created. If ``path`` is a symbolic link, its target
+    is replaced.
 
     Raises:
-        UserError: when the file cannot be written, or ``path`` is a folder, a device or the like.
+        UserError: the file cannot be written, or ``path`` is a folder, a device or another special file.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     check_place(path)

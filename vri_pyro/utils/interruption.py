@@ -1,4 +1,4 @@
-"""Stopping at a moment of the program's choosing when somebody presses Ctrl-C or the scheduler sends SIGTERM."""
+"""Graceful stop on Ctrl-C (SIGINT) or SIGTERM."""
 
 from __future__ import annotations
 
@@ -10,11 +10,15 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """The run was asked to stop and saved its state."""
+    """The run received a stop request and saved its state."""
 
 
 class StopRequest:
-    """Whether a stop was asked for."""
+    """A flag that is set when a stop is requested.
+
+    Attributes:
+        made: whether a stop was requested.
+    """
 
     def __init__(self) -> None:
         self.made = False
@@ -22,7 +26,10 @@ class StopRequest:
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
-    """Turn the first SIGINT or SIGTERM into a request; a second SIGINT stops at once, as usual."""
+    """Turn the first SIGINT or SIGTERM into a stop request; a second SIGINT raises ``KeyboardInterrupt``, as usual.
+
+    The program checks the request where it can stop safely. Outside the main thread, no signal is handled.
+    """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request

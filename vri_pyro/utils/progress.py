@@ -1,4 +1,4 @@
-"""What a person sees while a run goes on: a table that grows by a line an epoch, and on a terminal a live bar."""
+"""Progress of a run on the console: a table with one row per epoch and, on a terminal, a progress bar."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ class _Column(NamedTuple):
     form: str
 
 
-# Narrow enough, all together, for a terminal of 80 columns.
+# The total width fits a terminal of 80 columns.
 _COLUMNS = (
     _Column("loss", "loss", 8, ".4g"),
     _Column("meta_loss", "meta loss", 10, ".4g"),
@@ -28,17 +28,17 @@ _COLUMNS = (
 
 
 class ProgressDisplay:
-    """Shows epochs as they end and, on a terminal, steps as they pass.
+    """Displays the metrics of each epoch and, on a terminal, a progress bar of the steps.
 
     Args:
-        epochs: epochs of the run.
-        steps: steps an epoch.
-        console: where to; nothing is shown on a quiet console.
+        epochs: number of epochs of the run.
+        steps: number of steps per epoch.
+        console: the console to print to; a quiet console shows nothing.
     """
 
     def __init__(self, epochs: int, steps: int, console: Console) -> None:
         self.epochs, self.steps, self.console = epochs, steps, console
-        self._phase: str | None = None
+        self._stage: str | None = None
         self._bar = Progress(
             TextColumn("{task.description}"),
             BarColumn(),
@@ -58,15 +58,15 @@ class ProgressDisplay:
         self._bar.stop()
 
     def step(self, epoch: int, step: int) -> None:
-        """Show that ``step`` of ``epoch`` (both from 0) is done."""
+        """Advance the progress bar after ``step`` of ``epoch``, both counted from 0."""
         done = epoch * self.steps + step + 1
         self._bar.update(self._task, description=f"epoch {epoch + 1}/{self.epochs}", completed=done)
 
     def epoch(self, row: Mapping[str, Any]) -> None:
-        """Show an epoch's metrics, under headings when a phase begins."""
-        if row["stage"] != self._phase:
-            self._phase = row["stage"]
-            self._print(self._phase, [column.heading for column in _COLUMNS])
+        """Print the metrics of an epoch, below a header if it is the first epoch of a stage."""
+        if row["stage"] != self._stage:
+            self._stage = row["stage"]
+            self._print(self._stage, [column.heading for column in _COLUMNS])
         self._print(f"{row['epoch'] + 1}/{self.epochs}", [_figure(row.get(c.metric), c.form) for c in _COLUMNS])
 
     def _print(self, label: str, cells: list[str]) -> None:
@@ -75,5 +75,5 @@ class ProgressDisplay:
 
 
 def _figure(value: float | None, form: str) -> str:
-    """A metric as text, and a dash for one that this phase does not have."""
+    """Format a metric; a dash stands for a metric that the stage does not have."""
     return "-" if value is None else format(value, form)

@@ -1,4 +1,4 @@
-"""What made a result: versions, commit and hardware."""
+"""Provenance of a result: versions, commit and hardware."""
 
 from __future__ import annotations
 
@@ -13,11 +13,11 @@ import torch
 import vri_pyro
 
 _TREE = Path(vri_pyro.__file__).parents[1]
-_RESULTS = "experiments/results"  # what studies write there changes nothing that they run
+_RESULTS = "experiments/results"  # output files of studies, which do not affect the code
 
 
 def provenance(device: torch.device) -> dict[str, str]:
-    """The versions and the hardware that a result comes from, with the commit when the package runs from a checkout."""
+    """Return the package versions and the hardware, and the commit if the package runs from a git checkout."""
     on_gpu = device.type == "cuda"
     commit = _commit()
     return {
@@ -32,7 +32,10 @@ def provenance(device: torch.device) -> dict[str, str]:
 
 
 def _commit() -> str | None:
-    """The commit of the checkout, marked when code differs from it; None elsewhere, as in an environment within one."""
+    """Return the commit of the checkout, with the suffix "-dirty" if the code has uncommitted changes.
+
+    Return None if the package is not at the top of a git checkout, such as in an environment inside one.
+    """
     top = _git("rev-parse", "--show-toplevel")
     if not top or Path(top) != _TREE:
         return None

@@ -1,4 +1,4 @@
-"""Augmentation: batched, on the device, with random numbers of each image's own."""
+"""Batched augmentation on the device, with separate random numbers for each image."""
 
 from vri_pyro.data.augmentation.base import Augmentation, NoAugmentation
 from vri_pyro.data.augmentation.chain import Chain, Strong, Weak

@@ -1,4 +1,4 @@
-"""What augmentation is: a random change of a batch of images, drawn for each image on its own."""
+"""The base class of augmentations, and helpers for its subclasses."""
 
 from __future__ import annotations
 
@@ -15,7 +15,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class Augmentation(ABC):
-    """Changes images where they lie. Subclass it, and name the class in a configuration, to add one."""
+    """Base class of random augmentations of image batches, on any device.
+
+    To add an augmentation, write a subclass and name its class path in the configuration.
+    """
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
@@ -23,25 +26,29 @@ class Augmentation(ABC):
 
         Args:
             images: uint8 (0 to 255) or float32 [B, C, H, W], on any device.
-            generator: the only source of randomness. It is drawn from on the CPU, with ``generator.random`` alone, so
-                that the draws do not depend on the device, and as often as the batch's shape says.
+            generator: the only source of randomness. Implementations draw on the CPU and only with
+                ``generator.random``, so that the draws do not depend on the device. The number of draws may only
+                depend on the shape of the batch.
 
         Returns:
-            images of the same dtype on the same device.
+            augmented images, of the same dtype and on the same device.
 
         Raises:
-            UserError: these are no images, or not of a kind that the augmentation can change.
+            UserError: the inputs are not images, or the augmentation does not support their dtype or shape.
         """
 
     def evaluation(self) -> Augmentation:
-        """What is done to images that are not augmented, so that they get the same shape; nothing for most."""
+        """Return the deterministic transform for evaluation, which gives images the shape of augmented ones.
+
+        By default it leaves images unchanged. Augmentations that change the shape override it.
+        """
         return NoAugmentation()
 
     def output_shape(self, shape: tuple[int, ...], dtype: DTypeLike = np.uint8) -> tuple[int, ...]:
-        """The shape of one augmented input, (C, H, W) or (D,), from that of an input.
+        """Return the shape of one augmented input, (C, H, W) or (D,), for an input of the given shape and dtype.
 
         Raises:
-            UserError: such inputs cannot be augmented.
+            UserError: the augmentation does not support such inputs.
         """
         blank = torch.from_numpy(np.zeros((1, *shape), dtype))
         return tuple(self(blank, generator_for(0)).shape[1:])
@@ -49,26 +56,26 @@ class Augmentation(ABC):
 
 @dataclass(frozen=True)
 class NoAugmentation(Augmentation):
-    """Leaves images, and vectors too, as they are."""
+    """No augmentation; images and vectors stay unchanged."""
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """The same inputs; nothing is drawn."""
+        """Return the inputs unchanged; draw nothing."""
         return images
 
 
 def check_images(augmentation: Augmentation, images: Tensor) -> None:
-    """Refuse what is no batch of images."""
+    """Raise if the inputs are not a batch of images."""
     if images.dim() != 4:
         raise UserError(
-            f"{augmentation!r} got inputs of shape {list(images.shape[1:])}, but it is for images; take NoAugmentation."
+            f"{augmentation!r} got inputs of shape {list(images.shape[1:])} but requires images; use NoAugmentation."
         )
 
 
 def on_device_of(images: Tensor, values: np.ndarray) -> Tensor:
-    """Small per-image parameters where the images are, without waiting for the device."""
+    """Copy per-image parameters to the device of the images, without host-device synchronisation."""
     return torch.from_numpy(values).to(images.device, non_blocking=True)
 
 
 def integers(generator: np.random.Generator, count: int, end: int) -> np.ndarray:
-    """Uniform draws from 0..end-1, int64 [count]: one double each."""
+    """Draw uniform integers from 0..end-1, int64 [count], with one double per integer."""
     return (generator.random(count) * end).astype(np.int64)

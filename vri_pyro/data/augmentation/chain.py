@@ -1,4 +1,4 @@
-"""Several augmentations, one after the other, and the two that the field uses most."""
+"""Augmentations in sequence, and the usual weak and strong augmentations."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Chain(Augmentation):
-    """Augmentations in order.
+    """Several augmentations, applied in order.
 
     Attributes:
-        steps: any number of them.
+        steps: the augmentations, any number of them.
     """
 
     steps: tuple[Augmentation, ...]
@@ -32,7 +32,7 @@ class Chain(Augmentation):
         return images
 
     def evaluation(self) -> Augmentation:
-        """What the steps do to images that are not augmented."""
+        """Return the chain of the steps' transforms for evaluation."""
         steps = tuple(step.evaluation() for step in self.steps)
         kept = tuple(step for step in steps if not isinstance(step, NoAugmentation))
         return Chain(kept) if kept else NoAugmentation()
@@ -40,11 +40,11 @@ class Chain(Augmentation):
 
 @dataclass(frozen=True)
 class Weak(Augmentation):
-    """Pad-crop and mirroring: what the clean set gets in the paper.
+    """Pad-crop and horizontal flip, the paper's augmentation of the clean set.
 
     Attributes:
-        padding: of the pad-crop.
-        flip: whether images are mirrored; not for digits and letters.
+        padding: padding of the pad-crop, in pixels.
+        flip: whether to flip images horizontally; set it to false for digits and letters.
     """
 
     padding: int = 4
@@ -62,13 +62,16 @@ class Weak(Augmentation):
 
 @dataclass(frozen=True)
 class Strong(Augmentation):
-    """Pad-crop, mirroring and RandAugment (n = 2, m = 10): what the noisy data get in the paper (§4).
+    """Pad-crop, horizontal flip and RandAugment, the paper's augmentation of noisy data (§4).
+
+    The defaults are the paper's RandAugment settings, n = 2 and m = 10.
 
     Attributes:
-        padding: of the pad-crop.
-        flip: whether images are mirrored; not for digits and letters.
-        num_ops, magnitude: of RandAugment.
-        cutout: side of the square that is hidden in the end; 0 hides none, as in the paper.
+        padding: padding of the pad-crop, in pixels.
+        flip: whether to flip images horizontally; set it to false for digits and letters.
+        num_ops: RandAugment's n, the number of operations per image.
+        magnitude: RandAugment's m, from 0 to 30.
+        cutout: side of the square that Cutout masks last, in pixels; 0 for no Cutout, as in the paper.
     """
 
     padding: int = 4
@@ -82,7 +85,7 @@ class Strong(Augmentation):
         Weak(self.padding, self.flip)
         RandAugment(self.num_ops, self.magnitude)
         if self.cutout < 0:
-            raise UserError(f"Strong got cutout {self.cutout}; give the side of the square, or 0 for none.")
+            raise UserError(f"Strong got cutout {self.cutout}; expected the side of the square, or 0 for no Cutout.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""

@@ -1,4 +1,4 @@
-"""Mixing each input with another of its batch: the one augmentation that looks at other images."""
+"""Mixup as an augmentation, which mixes each input with another input of its batch."""
 
 from __future__ import annotations
 
@@ -16,17 +16,18 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Mixup(Augmentation):
-    """Mixes each image, or vector, with another of its batch, and keeps its label: mixup for any method.
+    """Mixup with unmixed labels, for any method: mixes each input with another of its batch.
 
-    Mixup trains on λx + (1 − λ)x′ with the loss λ·ℓ(y) + (1 − λ)·ℓ(y′), λ ~ Beta(α, α). Because x and x′ are
-    exchangeable, the expected loss is the same as that of ℓ(y) alone under λ ~ Beta(α + 1, α), which is what is
-    drawn here, once an image. So labels stay labels, and models, guides and methods of two views need not know.
+    Mixup trains on λx + (1 − λ)x′ with the loss λ·ℓ(y) + (1 − λ)·ℓ(y′), where λ ~ Beta(α, α). Because x and x′ are
+    exchangeable, the expected loss equals the expectation of ℓ(y) alone under λ ~ Beta(α + 1, α). This class draws λ
+    from the latter distribution, once per image. Labels therefore stay integers, and models, guides and two-view
+    methods work unchanged. Images and vectors [B, D] are supported.
 
     Reference: Zhang et al. (2018), mixup: beyond empirical risk minimization, arXiv:1710.09412; Huszár (2017), mixup:
     data-dependent data augmentation, for the identity.
 
     Attributes:
-        alpha: α; 0.2 is what the paper's script takes for its clean set.
+        alpha: α, above 0. The paper's script uses 0.2 for its clean set.
     """
 
     alpha: float = 0.2
@@ -34,10 +35,10 @@ class Mixup(Augmentation):
     def __post_init__(self) -> None:
         """Check α."""
         if not 0 < self.alpha < math.inf:
-            raise UserError(f"Mixup got alpha {self.alpha}; give more than 0.")
+            raise UserError(f"Mixup got alpha {self.alpha}; expected a finite value > 0.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """See :class:`Augmentation`; two numbers an image. Vectors [B, D] will do as well."""
+        """See :class:`Augmentation`; draws two numbers per image or vector [B, D]."""
         count = len(images)
         other = on_device_of(images, permutation(generator, count))
         drawn = beta(generator, self.alpha + 1, self.alpha, count).astype(np.float32)

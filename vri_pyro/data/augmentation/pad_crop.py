@@ -1,4 +1,4 @@
-"""Shifting images: padding, then a random crop of the former size."""
+"""Random shifts by padding and cropping."""
 
 from __future__ import annotations
 
@@ -17,13 +17,13 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class PadCrop(Augmentation):
-    """Pads every side, then cuts the former size out at a random place.
+    """Pads every side of an image, then crops it to its original size at a random position.
 
     Reference: Lee et al., Deeply-supervised nets, AISTATS 2015; He et al., Deep residual learning, CVPR 2016.
 
     Attributes:
-        padding: pixels on each side, at least 1.
-        mode: what they are: "zeros", as is usual, or the image's reflection ("reflect").
+        padding: padding on each side in pixels, at least 1.
+        mode: fill of the padding: "zeros", the usual choice, or "reflect" for the image's reflection.
     """
 
     padding: int = 4
@@ -32,12 +32,12 @@ class PadCrop(Augmentation):
     def __post_init__(self) -> None:
         """Check the parameters."""
         if self.padding < 1:
-            raise UserError(f"PadCrop got padding {self.padding}; give at least 1.")
+            raise UserError(f"PadCrop got padding {self.padding}; expected a value >= 1.")
         if self.mode not in ("zeros", "reflect"):
-            raise UserError(f"PadCrop got mode {self.mode!r}; give 'zeros' or 'reflect'.")
+            raise UserError(f"PadCrop got mode {self.mode!r}; expected 'zeros' or 'reflect'.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """See :class:`Augmentation`; two numbers an image."""
+        """See :class:`Augmentation`; draws two numbers per image."""
         check_images(self, images)
         count, _, height, width = images.shape
         top, left = (on_device_of(images, integers(generator, count, 2 * self.padding + 1)) for _ in range(2))
@@ -48,7 +48,7 @@ class PadCrop(Augmentation):
         if self.mode == "zeros":
             return F.pad(images, sides)
         if self.padding >= min(images.shape[2:]):
-            raise UserError(f"{self!r} cannot reflect images of {list(images.shape[2:])} pixels; give less padding.")
-        if images.dtype == torch.uint8:  # reflection is for floating numbers only; 0 to 255 are exact in them
+            raise UserError(f"{self!r} cannot reflect images of {list(images.shape[2:])} pixels; use less padding.")
+        if images.dtype == torch.uint8:  # PyTorch reflects only floating dtypes, which represent 0 to 255 exactly
             return F.pad(images.float(), sides, mode="reflect").byte()
         return F.pad(images, sides, mode="reflect")

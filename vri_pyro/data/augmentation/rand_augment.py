@@ -1,4 +1,4 @@
-"""RandAugment with operations of each image's own."""
+"""RandAugment with separate random operations for each image of a batch."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from torch import Tensor
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.utils.errors import UserError
 
-# Each by its number in a draw; those that a sign changes come first.
+# The order defines the number of each operation in a draw. Operations with a sign come first.
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
 _UNSIGNED = ("Identity", "Posterize", "Solarize", "AutoContrast", "Equalize")
 OPERATIONS = (*_SIGNED, *_UNSIGNED)
@@ -23,20 +23,20 @@ _HIGHEST = 30
 
 @dataclass(frozen=True)
 class RandAugment(Augmentation):
-    """Applies some of fourteen operations, one after the other, each at the same magnitude and of random sign.
+    """RandAugment: applies random operations of fixed magnitude to each image.
 
-    The operations and their ranges are torchvision's. Since the magnitude is fixed, images that drew the same
-    operation and sign are changed by one call of torchvision's function, which treats the images of a batch on their
-    own. (Libraries that change whole batches, such as Kornia, draw one sequence of operations a batch.)
+    The fourteen operations and their ranges are torchvision's; the sign of the magnitude is random. Each image draws
+    its own operations, unlike in libraries such as Kornia, which draw one sequence of operations per batch. Since the
+    magnitude is fixed, one call of torchvision's function serves all images that drew the same operation and sign.
 
     Reference: Cubuk et al., RandAugment, CVPR workshops 2020.
 
     Attributes:
-        num_ops: n, operations an image.
+        num_ops: n, the number of operations per image.
         magnitude: m, from 0 to 30.
 
     Raises:
-        UserError: a parameter is out of range; when called, images that are not uint8 or have neither 1 nor 3 channels.
+        UserError: a parameter is out of range, or the images are not uint8 with 1 or 3 channels.
     """
 
     num_ops: int = 2
@@ -45,16 +45,17 @@ class RandAugment(Augmentation):
     def __post_init__(self) -> None:
         """Check the parameters."""
         if self.num_ops < 1:
-            raise UserError(f"RandAugment got num_ops {self.num_ops}; give at least 1.")
+            raise UserError(f"RandAugment got num_ops {self.num_ops}; expected a value >= 1.")
         if not 0 <= self.magnitude <= _HIGHEST:
-            raise UserError(f"RandAugment got magnitude {self.magnitude}; give 0 to {_HIGHEST}.")
+            raise UserError(f"RandAugment got magnitude {self.magnitude}; expected a value from 0 to {_HIGHEST}.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """See :class:`Augmentation`; two numbers an image and operation."""
+        """See :class:`Augmentation`; draws two numbers per image and operation."""
         check_images(self, images)
         if images.dtype != torch.uint8 or images.shape[1] not in (1, 3):
             raise UserError(
-                f"{self!r} got {images.dtype} images with {images.shape[1]} channels; give uint8 images of 1 or 3."
+                f"{self!r} got {images.dtype} images with {images.shape[1]} channels; "
+                "expected uint8 images with 1 or 3 channels."
             )
         for _ in range(self.num_ops):
             chosen = integers(generator, len(images), len(OPERATIONS))
@@ -63,10 +64,10 @@ class RandAugment(Augmentation):
         return images
 
     def _applied(self, images: Tensor, chosen: np.ndarray, negative: np.ndarray) -> Tensor:
-        """One operation an image, by its number, int64 [B], and sign, bool [B]."""
+        """Apply one operation to each image, by its number, int64 [B], and negative sign, bool [B]."""
         group = chosen * 2 + (negative & (chosen < len(_SIGNED)))
         height, width = images.shape[2:]
-        # Sorted by group, the members of each are a slice: one gather and one scatter serve all groups.
+        # After sorting, each group is a slice, so that one gather and one scatter serve all groups.
         order = on_device_of(images, np.argsort(group, kind="stable"))
         numbers, sizes = np.unique(group, return_counts=True)
         grouped = images[order]
@@ -79,23 +80,24 @@ class RandAugment(Augmentation):
         return changed
 
 
-# Every batch asks for the same few; building them anew would be about a fifth of the work on small images.
+# Every batch uses the same few operations; without the cache, building them takes about a fifth of the time on small
+# images.
 @cache
 def operation(name: str, sign: int, magnitude: int, size: tuple[int, int]) -> Callable[[Tensor], Tensor]:
-    """One of torchvision's operations on uint8 images [..., C, H, W].
+    """Return one of torchvision's RandAugment operations, a function of uint8 images [..., C, H, W].
 
     Args:
-        name: which of :data:`OPERATIONS`.
-        sign: 1 or -1.
+        name: one of :data:`OPERATIONS`.
+        sign: sign of the magnitude, 1 or -1.
         magnitude: from 0 to 30.
         size: (H, W) of the images.
     """
-    from torchvision.transforms.v2 import functional as F  # slow to import, and only needed here
+    from torchvision.transforms.v2 import functional as F  # slow to import
 
     height, width = size
 
     def level(highest: float) -> float:
-        # In single precision, as torchvision has it, so that every pixel rounds as there.
+        # Single precision, as in torchvision, so that every pixel is rounded identically.
         return sign * float(torch.linspace(0.0, highest, _HIGHEST + 1)[magnitude])
 
     def sheared(x: float, y: float) -> Callable[[Tensor], Tensor]:

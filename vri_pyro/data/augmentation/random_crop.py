@@ -1,4 +1,4 @@
-"""Cropping images that are held larger than the classifier wants them."""
+"""Random and central crops, for images stored larger than the classifier's input."""
 
 from __future__ import annotations
 
@@ -14,7 +14,9 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class RandomCrop(Augmentation):
-    """A square at a random place, for images held larger than it; evaluation sees the central one.
+    """Crops a square at a random position; evaluation uses the central crop.
+
+    Store the images larger than ``size``, so that there is room for the crop.
 
     Attributes:
         size: side of the square in pixels.
@@ -27,7 +29,7 @@ class RandomCrop(Augmentation):
         _check_size(self)
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """See :class:`Augmentation`; two numbers an image."""
+        """See :class:`Augmentation`; draws two numbers per image."""
         _check_larger(self, images)
         top, left = (
             on_device_of(images, integers(generator, len(images), side - self.size + 1)) for side in images.shape[2:]
@@ -35,13 +37,13 @@ class RandomCrop(Augmentation):
         return windows(images, top, left, self.size, self.size)
 
     def evaluation(self) -> Augmentation:
-        """The central square."""
+        """Return the central crop of the same size."""
         return CentreCrop(self.size)
 
 
 @dataclass(frozen=True)
 class CentreCrop(Augmentation):
-    """The central square; nothing is random.
+    """Crops the central square; deterministic.
 
     Attributes:
         size: side of the square in pixels.
@@ -60,16 +62,16 @@ class CentreCrop(Augmentation):
         return images[:, :, top : top + self.size, left : left + self.size]
 
     def evaluation(self) -> Augmentation:
-        """The same."""
+        """Return this crop."""
         return self
 
 
 def _check_size(crop: RandomCrop | CentreCrop) -> None:
     if crop.size < 1:
-        raise UserError(f"{type(crop).__name__} got size {crop.size}; give at least 1.")
+        raise UserError(f"{type(crop).__name__} got size {crop.size}; expected a value >= 1.")
 
 
 def _check_larger(crop: RandomCrop | CentreCrop, images: Tensor) -> None:
     check_images(crop, images)
     if crop.size > min(images.shape[2:]):
-        raise UserError(f"{crop!r} got images of {list(images.shape[2:])} pixels; give a smaller size.")
+        raise UserError(f"{crop!r} got images of {list(images.shape[2:])} pixels; use a smaller size.")

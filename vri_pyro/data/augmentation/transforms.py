@@ -1,4 +1,4 @@
-"""Torchvision's transforms, or one's own, image by image."""
+"""Torchvision transforms and custom modules, applied image by image."""
 
 from __future__ import annotations
 
@@ -13,28 +13,28 @@ from vri_pyro.data.augmentation.base import Augmentation, NoAugmentation, check_
 
 @dataclass(frozen=True)
 class Transforms(Augmentation):
-    """Any modules that change one image [C, H, W], such as those of ``torchvision.transforms.v2``, image by image.
+    """Applies modules to each image [C, H, W], such as ``torchvision.transforms.v2``.
 
-    Slower than the other augmentations, which take a batch at once; workers of streamed data hide that. PyTorch's
-    random stream is seeded for every image and put back in the end.
+    It is slower than the other augmentations, which process a whole batch at once. For streamed data, worker processes
+    hide this cost. PyTorch's random generator is seeded for every image and restored afterwards.
 
     Attributes:
-        modules: applied in order.
-        evaluated: applied instead to images that are not augmented, where the modules change the images' size.
+        modules: the modules, applied in order.
+        evaluated: the modules for evaluation, needed if ``modules`` change the size of the images.
     """
 
     modules: tuple[nn.Module, ...]
     evaluated: tuple[nn.Module, ...] = ()
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
-        """See :class:`Augmentation`; one number an image."""
+        """See :class:`Augmentation`; draws one number per image."""
         check_images(self, images)
         seeds = (generator.random(len(images)) * 2**53).astype(np.int64)
         with torch.random.fork_rng(devices=[]):
             return torch.stack([self._one(image, int(seed)) for image, seed in zip(images, seeds, strict=True)])
 
     def evaluation(self) -> Augmentation:
-        """The modules for evaluation."""
+        """Return the transform with the modules for evaluation."""
         return Transforms(self.evaluated, self.evaluated) if self.evaluated else NoAugmentation()
 
     def _one(self, image: Tensor, seed: int) -> Tensor:

@@ -1,4 +1,4 @@
-"""Cutting a window out of each image of a batch, at a place of its own."""
+"""Cropping a window from each image of a batch, at separate positions."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from torch import Tensor
 
 
 def windows(images: Tensor, top: Tensor, left: Tensor, height: int, width: int) -> Tensor:
-    """The window of each image, in one gather.
+    """Crop a window from each image, in one gather.
 
     Args:
         images: [B, C, H, W].
-        top, left: each window's first row and column, int64 [B].
-        height, width: of the windows.
+        top, left: first row and first column of each window, int64 [B].
+        height, width: size of the windows in pixels.
 
     Returns:
-        [B, C, height, width].
+        the windows, [B, C, height, width].
     """
     count = torch.arange(len(images), device=images.device)[:, None, None]
     rows = top[:, None] + torch.arange(height, device=images.device)
     columns = left[:, None] + torch.arange(width, device=images.device)
-    # Advanced indices around a slice: the channels come last and are put back.
+    # Advanced indices around a slice move the channels to the end; permute moves them back.
     return images[count, :, rows[:, :, None], columns[:, None, :]].permute(0, 3, 1, 2).contiguous()

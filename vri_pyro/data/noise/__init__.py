@@ -1,4 +1,4 @@
-"""Label noise, one recipe a file."""
+"""Label noise recipes."""
 
 from vri_pyro.data.noise.asymmetric_cifar10 import AsymmetricCIFAR10
 from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, Replacement, check_class_count, check_rate

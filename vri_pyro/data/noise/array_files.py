@@ -1,4 +1,4 @@
-"""Reading the small files that recipes take labels and matrices from; nothing in them is unpickled at will."""
+"""Safe readers for files with labels and matrices, without arbitrary unpickling."""
 
 from __future__ import annotations
 
@@ -14,10 +14,10 @@ from numpy._core.multiarray import _reconstruct
 
 from vri_pyro.utils.errors import UserError
 
-# What torch.load raises, by kind of damage, for bytes that are no sound file of tensors and arrays; the
-# SystemError is NumPy's, for a damaged dtype.
+# Exceptions of torch.load for damaged files, which depend on the damage. NumPy raises the SystemError for a damaged
+# dtype.
 _UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, SystemError, pickle.UnpicklingError)
-# All that pickled integer arrays call, under the names of NumPy 2 and of NumPy 1, which wrote CIFAR-10N.
+# All callables that a pickled integer array needs, under their names in NumPy 2 and in NumPy 1, which wrote CIFAR-10N.
 _PLAIN_ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.ndarray,
     np.dtype,
@@ -28,55 +28,55 @@ _PLAIN_ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
 
 
 def read_npy(path: Path) -> np.ndarray:
-    """The array of an .npy file.
+    """Read the array of an .npy file.
 
     Raises:
-        UserError: the file is missing, damaged, or holds Python objects.
+        UserError: the file is missing, damaged, or contains Python objects.
     """
     _check_is_file(path, "an .npy file, written by numpy.save")
     try:
         array = np.load(path, allow_pickle=False)
     except (OSError, ValueError, EOFError) as error:
-        raise UserError(f"{path} is no sound .npy file of numbers; write it with numpy.save.") from error
+        raise UserError(f"{path} is not a valid .npy file of numbers; write it with numpy.save.") from error
     if not isinstance(array, np.ndarray):
         array.close()
-        raise UserError(f"{path} is an .npz file by its contents; name it so.")
+        raise UserError(f"{path} has the contents of an .npz file; change its extension to .npz.")
     return array
 
 
 def read_csv(path: Path) -> np.ndarray:
-    """The matrix of a .csv file of comma-separated numbers, without a header: float64 [rows, columns].
+    """Read the matrix of a .csv file without a header, float64 [rows, columns].
 
     Raises:
-        UserError: the file is missing, or is no matrix of numbers.
+        UserError: the file is missing, or does not contain a matrix of comma-separated numbers.
     """
     expected = "rows of comma-separated numbers, without a header"
     _check_is_file(path, expected)
     try:
-        # NumPy warns of an empty file, whose matrix then has the wrong shape, which the caller reports.
+        # NumPy warns about an empty file; the caller reports the wrong shape of its matrix.
         with warnings.catch_warnings(action="ignore", category=UserWarning):
             return np.loadtxt(path, delimiter=",", dtype=np.float64, ndmin=2)
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} is no matrix ({error}); expected are {expected}.") from error
+        raise UserError(f"{path} does not contain a matrix ({error}); expected {expected}.") from error
 
 
 def read_pt(path: Path, required: Collection[str], optional: Collection[str] = ()) -> dict[str, np.ndarray]:
-    """The named arrays of a .pt file that holds a dict of integer arrays or tensors, as CIFAR-10N's does.
+    """Read named arrays from a .pt file with a dict of integer arrays or tensors, such as CIFAR-10N's.
 
-    PyTorch's restricted unpickler reads it, which builds arrays and tensors but calls nothing else.
+    The file is read by PyTorch's restricted unpickler, which builds arrays and tensors and calls nothing else.
 
     Args:
         path: the file.
-        required: keys that must be there.
-        optional: keys that are returned where they are there; all others are ignored.
+        required: keys that must exist.
+        optional: keys that are returned if they exist; all other keys are ignored.
 
     Raises:
-        UserError: the file is missing, damaged, holds other objects, or lacks a key.
+        UserError: the file is missing or damaged, contains other objects, or lacks a required key.
     """
     expected = "a .pt file, written by torch.save, with a dict of integer arrays"
     _check_is_file(path, expected)
     try:
-        # PyTorch warns of files that it then refuses; the error below says as much.
+        # PyTorch warns about files before it rejects them; the error below is sufficient.
         with (
             warnings.catch_warnings(action="ignore", category=UserWarning),
             torch.serialization.safe_globals(_PLAIN_ARRAYS),
@@ -84,13 +84,13 @@ def read_pt(path: Path, required: Collection[str], optional: Collection[str] = (
         ):
             contents = torch.load(file, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
-        raise UserError(f"{path} is damaged or holds Python objects; expected is {expected}.") from error
+        raise UserError(f"{path} is damaged or contains Python objects; expected {expected}.") from error
     if not isinstance(contents, dict):
-        raise UserError(f"{path} holds a {type(contents).__name__}; expected is {expected}.")
+        raise UserError(f"{path} contains a {type(contents).__name__}; expected {expected}.")
     missing = [key for key in required if key not in contents]
     if missing:
         found = ", ".join(map(str, contents)) or "nothing"
-        raise UserError(f"{path} lacks {', '.join(missing)} (it holds {found}); expected is {expected}.")
+        raise UserError(f"{path} lacks {', '.join(missing)} (it contains {found}); expected {expected}.")
     wanted = [*required, *(key for key in optional if key in contents)]
     return {key: _as_array(path, key, contents[key]) for key in wanted}
 
@@ -105,4 +105,4 @@ def _as_array(path: Path, key: str, value: object) -> np.ndarray:
 
 def _check_is_file(path: Path, expected: str) -> None:
     if not path.is_file():
-        raise UserError(f"There is no file {path}; expected is {expected}.")
+        raise UserError(f"The file {path} does not exist; expected {expected}.")

@@ -1,4 +1,4 @@
-"""Asymmetric noise for CIFAR-10: the confusions that people make."""
+"""Asymmetric noise for CIFAR-10, with confusions between similar classes."""
 
 from __future__ import annotations
 
@@ -22,14 +22,15 @@ CONFUSIONS = {
 
 @dataclass(frozen=True)
 class AsymmetricCIFAR10(ClassConditionalNoise):
-    """For CIFAR-10: truck → automobile, bird → airplane, deer → horse and cat ↔ dog, each with probability ρ.
+    """Asymmetric noise for CIFAR-10: similar classes are confused with probability ρ.
 
-    Airplane, automobile, frog, horse and ship stay as they are, so ρ/2 of balanced labels are wrong.
+    The confusions are truck → automobile, bird → airplane, deer → horse and cat ↔ dog. Labels of airplane, automobile,
+    frog, horse and ship stay unchanged, so a share ρ/2 of balanced labels is wrong.
 
     Reference: Patrini et al., Making deep neural networks robust to label noise, CVPR 2017.
 
     Attributes:
-        rate: ρ, from 0 to 1. Above 0.5 cats and dogs change places.
+        rate: ρ, from 0 to 1. Above 0.5 most labels of the confused classes are wrong; cats and dogs are swapped.
     """
 
     rate: float
@@ -39,13 +40,13 @@ class AsymmetricCIFAR10(ClassConditionalNoise):
         check_rate("AsymmetricCIFAR10", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [10, 10] in CIFAR-10's order of classes; nothing is drawn.
+        """Return T, float64 [10, 10], in CIFAR-10's order of classes; draw nothing.
 
         Raises:
-            UserError: there are not ten classes.
+            UserError: the number of classes is not 10.
         """
         if num_classes != len(CIFAR10_CLASSES):
-            raise UserError(f"{self!r} got {num_classes} classes; it is defined for the 10 classes of CIFAR-10.")
+            raise UserError(f"{self!r} got {num_classes} classes; expected the 10 classes of CIFAR-10.")
         transition = np.eye(num_classes)
         for true, given in CONFUSIONS.items():
             row = CIFAR10_CLASSES.index(true)

@@ -1,4 +1,4 @@
-"""What label noise is: a seeded corruption of true labels, with its transition matrix on record."""
+"""The base class of label noise recipes, and their result."""
 
 from __future__ import annotations
 
@@ -15,11 +15,11 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True, eq=False)
 class Replacement:
-    """Images that took the place of others: open-set noise.
+    """Images replaced by open-set noise.
 
     Attributes:
-        positions: of the examples whose image was replaced, int64 [R], each once.
-        images: what they show now, [R, H, W, C], in the data's dtype.
+        positions: positions of the examples whose image was replaced, int64 [R], without duplicates.
+        images: the replacement images, [R, H, W, C], in the data's dtype.
     """
 
     positions: np.ndarray
@@ -28,17 +28,17 @@ class Replacement:
 
 @dataclass(frozen=True, eq=False)
 class NoisyLabels:
-    """True labels and what the noise made of them.
+    """Noisy labels with the true labels and the nominal transition matrix.
 
     Attributes:
         labels: the possibly wrong labels, int64 [N].
-        true_labels: the labels before the noise, int64 [N]; -1 (:data:`~vri_pyro.data.validation.NO_CLASS`) where
-            the example belongs to none of the classes.
-        transition: the nominal matrix, float64 [K, K]: entry [i, j] is the probability that class i is
-            labelled j. Where the noise depends on the instance, its mean over the class's examples; where
-            it is fixed by a file, the realised matrix. In both, a class without examples has the identity's row.
-            It is about the examples that have a class.
-        replaced: the images that were replaced, if any.
+        true_labels: the labels before noise injection, int64 [N]; -1 (:data:`~vri_pyro.data.validation.NO_CLASS`) for
+            examples that belong to none of the classes.
+        transition: the nominal transition matrix, float64 [K, K]. Entry [i, j] is the probability that an example of
+            class i is labelled j. For instance-dependent noise it is the mean over the examples of the class; for
+            labels from a file it is the realised matrix. In both cases a class without examples gets the row of the
+            identity. Examples of no class are ignored.
+        replaced: the replaced images; None if the recipe replaces no images.
     """
 
     labels: np.ndarray
@@ -48,7 +48,7 @@ class NoisyLabels:
 
     @property
     def flipped(self) -> np.ndarray:
-        """Which labels are wrong, bool [N]."""
+        """Mask of wrong labels, bool [N]."""
         return self.labels != self.true_labels
 
     @property
@@ -58,10 +58,10 @@ class NoisyLabels:
 
     @property
     def nominal_rate(self) -> float:
-        """The expected share of wrong labels, given the true ones.
+        """The expected share of wrong labels, given the true labels.
 
-        This is not always the recipe's parameter: inclusive uniform noise of rate ρ over C classes gets
-        ρ (1 - 1/C) of the labels wrong. The label of an example of no class is wrong with certainty.
+        It can differ from the recipe's rate: inclusive uniform noise of rate ρ over C classes has an expected share of
+        ρ (1 - 1/C). The label of an example of no class always counts as wrong.
         """
         right = self.transition.diagonal()[self.true_labels]
         return float(1.0 - np.where(self.true_labels == NO_CLASS, 0.0, right).mean())
@@ -73,63 +73,66 @@ class NoisyLabels:
 
     @property
     def realised_transition(self) -> np.ndarray:
-        """The realised matrix, float64 [K, K]; the row of a class without examples is nan."""
+        """The realised transition matrix, float64 [K, K]; the row of a class without examples is nan."""
         return transition_frequencies(self.true_labels, self.labels, len(self.transition))
 
 
 class LabelNoise(ABC):
-    """A recipe for wrong labels. Subclass it, and name the class in a configuration, to add one."""
+    """Base class of label noise recipes.
+
+    To add a recipe, write a subclass and name its class path in the configuration.
+    """
 
     @abstractmethod
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
-        """Corrupt true labels.
+        """Inject noise into true labels.
 
         Args:
             labels: true labels, int64 [N] in 0..num_classes-1.
-            features: the examples themselves, as in :class:`~vri_pyro.data.arrays.Arrays`, for noise that
-                depends on the instance.
+            features: inputs of the examples, as in :class:`~vri_pyro.data.arrays.Arrays`, for instance-dependent noise.
             num_classes: number of classes K.
-            generator: the only source of randomness; draw with ``generator.random`` alone (see
+            generator: the only source of randomness; draw only with ``generator.random`` (see
                 :mod:`vri_pyro.data.randomness`).
 
         Raises:
-            UserError: the recipe is not defined for so many classes, or what it reads is unusable.
+            UserError: the recipe does not support this number of classes, or a file that it reads is unusable.
         """
 
     def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
-        """The recipe for a part of the training set; what it returns is applied to the labels of that part.
+        """Return the recipe to apply to the labels of a part of the training set.
 
-        A recipe that treats its examples by label and features alone is its own, as here. Override this where
-        the noise is tied to an example's place in the training set, as labels in a file are.
+        By default this is the recipe itself. Override the method if the noise depends on the positions of the examples
+        in the training set, such as for labels from a file.
 
         Args:
-            indices: the positions of the part's examples in the training set, int64 [N].
+            indices: positions of the part's examples in the training set, int64 [N].
             num_train: size of the whole training set.
 
         Raises:
-            UserError: what the recipe reads does not belong to a training set of this size.
+            UserError: a file that the recipe reads does not match a training set of this size.
         """
         return self
 
     def __repr__(self) -> str:
-        """The recipe and its parameters, as recorded with a run."""
+        """Return the recipe and its parameters, as saved with a run."""
         return f"{type(self).__name__}()"
 
 
 def check_rate(noise: str, rate: float) -> None:
-    """Refuse a noise rate that is no probability."""
+    """Raise if a noise rate is not a probability."""
     if not 0.0 <= rate <= 1.0:
-        raise UserError(f"{noise} got rate {rate}; give a probability from 0 to 1.")
+        raise UserError(f"{noise} got rate {rate}; expected a probability from 0 to 1.")
 
 
 def check_class_count(noise: LabelNoise, num_classes: int) -> None:
-    """Refuse a problem that has no wrong labels to give."""
+    """Raise if there are fewer than two classes, since no label could be wrong."""
     if num_classes < 2:
         raise UserError(f"{noise!r} got {num_classes} classes; label noise needs at least two.")
 
 
 def count_of(share: float, total: int) -> int:
-    """How many make up a share of a total, rounded down, where 0.29 of 100 is 29 whatever floats say."""
+    """Return the given share of a total, rounded down."""
+    # The offset compensates for floating-point errors: 0.29 of 100 is 29.
     return int(share * total + 1e-9)

@@ -1,4 +1,4 @@
-"""Several noises, one after the other."""
+"""Composition of noise recipes."""
 
 from __future__ import annotations
 
@@ -18,43 +18,46 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Compose(LabelNoise):
-    """Recipes in order, each applied to the labels that the one before it left.
+    """Several noise recipes, each applied to the output labels of the previous one.
 
-    Examples whose image a recipe replaced belong to no class any more; the recipes after it leave them alone, and are
-    not asked where none is left.
+    Examples whose image was replaced by a recipe belong to no class, so later recipes skip them. A later recipe is not
+    applied at all if no other examples remain.
 
-    The nominal matrix is the product T₁T₂… where every recipe after the first depends on the class alone. It is the
-    realised matrix otherwise, because a later recipe that looks at the example is not independent of the earlier.
+    If every recipe after the first is class-conditional or open-set, the nominal matrix is the product T₁T₂… of the
+    recipes' matrices. Otherwise it is the realised matrix, because a later recipe that depends on the input is not
+    independent of the earlier ones.
 
     Attributes:
-        recipes: at least one; the items of a composition among them take its place. :class:`HumanLabels` can only
-            be the first, because it replaces the labels whatever they are.
+        recipes: the recipes in order, at least one. A nested composition is replaced by its own recipes.
+            :class:`~vri_pyro.data.noise.human_labels.HumanLabels` must be first, because it overwrites all labels.
 
     Raises:
-        UserError: there are no recipes, or HumanLabels is not the first.
+        UserError: there are no recipes, or HumanLabels is not the first one.
     """
 
     recipes: tuple[LabelNoise, ...]
 
     def __post_init__(self) -> None:
-        """Check the recipes, and keep them as one flat tuple."""
+        """Validate the recipes and flatten them into one tuple."""
         flat: list[LabelNoise] = []
         for recipe in self.recipes:
             flat.extend(recipe.recipes if isinstance(recipe, Compose) else [recipe])
         if not flat:
-            raise UserError("Compose got no recipes; give at least one.")
+            raise UserError("Compose got no recipes; expected at least one.")
         if any(isinstance(recipe, HumanLabels) for recipe in flat[1:]):
-            raise UserError("Compose got HumanLabels after another recipe, which it would undo; put it first.")
+            raise UserError(
+                "Compose got HumanLabels after another recipe, whose labels it would overwrite; put HumanLabels first."
+            )
         object.__setattr__(self, "recipes", tuple(flat))
 
     def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
-        """The composition of the recipes for these examples; see :meth:`LabelNoise.for_part`."""
+        """Return the composition of the recipes' parts; see :meth:`LabelNoise.for_part`."""
         return replace(self, recipes=tuple(recipe.for_part(indices, num_train) for recipe in self.recipes))
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
-        """Corrupt the labels once a recipe; see :meth:`LabelNoise.apply`."""
+        """Apply the recipes in order; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)
         given, true, transition = labels.copy(), labels.copy(), np.eye(num_classes)
         replaced: list[Replacement] = []

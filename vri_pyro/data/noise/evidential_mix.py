@@ -1,4 +1,4 @@
-"""Open-set and closed-set noise together, by exact counts."""
+"""Combined open-set and closed-set noise with exact counts."""
 
 from __future__ import annotations
 
@@ -23,16 +23,22 @@ from vri_pyro.data.validation import NO_CLASS
 
 @dataclass(frozen=True)
 class EvidentialMix(LabelNoise):
-    """Of int(ρN) noisy examples, int(ρsN) get another set's image, and the rest a label drawn from all classes.
+    """Combined open-set and closed-set noise, with exact numbers of noisy examples.
 
-    The redrawn label may be the true one, as in the authors' code and in inclusive uniform noise.
+    Of N examples, int(ρN) are drawn at random to be noisy. Of these, int(ρsN) keep their label and get an image of
+    another data set. The others keep their image and get a label drawn uniformly from all classes. As in the authors'
+    code and in inclusive uniform noise, the drawn label may be the true label.
+
+    See :class:`~vri_pyro.data.noise.open_set.OpenSet` for the file of images.
 
     Reference: Sachdeva et al., EvidentialMix: learning with combined open-set and closed-set noisy labels, WACV 2021.
 
     Attributes:
-        images, exclude: see :class:`OpenSet`.
+        images: path of an .npz file with the images of another data set, as for OpenSet.
         rate: ρ, the share of noisy examples, from 0 to 1.
-        share: s, the share of the noisy ones that are open-set, from 0 to 1.
+        share: s, the share of open-set examples among the noisy ones, from 0 to 1.
+        exclude: words or full class names; images of classes whose name contains one of them are excluded, as for
+            OpenSet.
     """
 
     images: str | Path
@@ -41,9 +47,9 @@ class EvidentialMix(LabelNoise):
     exclude: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
-        """Check rate and share."""
+        """Check the rate and the share."""
         check_rate("EvidentialMix", self.rate)
-        check_rate("EvidentialMix's share,", self.share)
+        check_rate("EvidentialMix (share)", self.share)
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator

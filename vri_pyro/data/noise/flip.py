@@ -1,4 +1,4 @@
-"""Flip noise: every class is confused with one other."""
+"""Flip noise, where each class is confused with one random other class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 
 @dataclass(frozen=True)
 class Flip(ClassConditionalNoise):
-    """Every class c gets one random other class t(c); T[c, t(c)] = ρ and T[c, c] = 1-ρ.
+    """Flip noise: each class is confused with one random other class, with probability ρ.
 
-    The map t is drawn anew with every seed; two classes may share a target.
+    T[c, t(c)] = ρ and T[c, c] = 1-ρ for a map t that is drawn from the seed. Two classes may have the same target.
 
     Attributes:
-        rate: ρ, from 0 to 1. Above 0.5 most labels of a class agree on a wrong one.
+        rate: ρ, from 0 to 1. Above 0.5 the majority label of each class is wrong.
     """
 
     rate: float
@@ -27,7 +27,7 @@ class Flip(ClassConditionalNoise):
         check_rate("Flip", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K], with one double drawn a class."""
+        """Return T, float64 [K, K]; draw one double per class."""
         classes = np.arange(num_classes)
         others = np.floor(generator.random(num_classes) * (num_classes - 1)).astype(np.int64)
         targets = others + (others >= classes)

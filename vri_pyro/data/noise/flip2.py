@@ -1,4 +1,4 @@
-"""Flip2 noise: every class is confused with two others."""
+"""Flip2 noise, where each class is confused with two random other classes."""
 
 from __future__ import annotations
 
@@ -13,9 +13,10 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class Flip2(ClassConditionalNoise):
-    """Every class c gets two random other classes, T = ρ/2 each, and T[c, c] = 1-ρ.
+    """Flip2 noise: each class is confused with two random other classes, ρ/2 each.
 
-    The two are different and drawn anew with every seed; classes may share targets.
+    T[c, c] = 1-ρ. The two targets of a class are distinct and drawn from the seed. Two classes may have the same
+    targets.
 
     Reference: Shu et al., Meta-Weight-Net, NeurIPS 2019.
 
@@ -30,16 +31,16 @@ class Flip2(ClassConditionalNoise):
         check_rate("Flip2", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K], with two doubles drawn a class.
+        """Return T, float64 [K, K]; draw two doubles per class.
 
         Raises:
             UserError: there are fewer than three classes.
         """
         if num_classes < 3:
-            raise UserError(f"{self!r} got {num_classes} classes; flipping to two others needs at least three.")
+            raise UserError(f"{self!r} got {num_classes} classes; expected at least three.")
         classes = np.arange(num_classes)
         choices = np.array([num_classes - 1, num_classes - 2])
-        # Both are numbers among the other classes, the second also without the first.
+        # Both targets are indices into the other classes; the second index also skips the first target.
         first, second = np.floor(generator.random((num_classes, 2)) * choices).astype(np.int64).T
         second += second >= first
         transition = (1.0 - self.rate) * np.eye(num_classes)

@@ -1,4 +1,4 @@
-"""Hierarchical noise for CIFAR-100: confusions within a superclass."""
+"""Hierarchical noise for CIFAR-100, with confusions within a superclass."""
 
 from __future__ import annotations
 
@@ -38,10 +38,12 @@ CIFAR100_CLASSES = tuple(sorted(name for members in CIFAR100_SUPERCLASSES.values
 
 @dataclass(frozen=True)
 class HierarchicalCIFAR100(ClassConditionalNoise):
-    """For CIFAR-100: ρ is spread evenly over the other four classes of the superclass, ρ/4 each.
+    """Hierarchical noise for CIFAR-100: classes of a superclass are confused, with rate ρ.
 
-    Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe
-    noise, NeurIPS 2018, for noise within superclasses.
+    Each of the other four classes of the superclass has probability ρ/4.
+
+    Reference: Hendrycks et al., Using trusted data to train deep networks on labels corrupted by severe noise,
+    NeurIPS 2018, for noise within superclasses.
 
     Attributes:
         rate: ρ, from 0 to 1.
@@ -54,13 +56,13 @@ class HierarchicalCIFAR100(ClassConditionalNoise):
         check_rate("HierarchicalCIFAR100", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [100, 100] in CIFAR-100's order of fine classes; nothing is drawn.
+        """Return T, float64 [100, 100], in CIFAR-100's order of fine classes; draw nothing.
 
         Raises:
-            UserError: there are not a hundred classes.
+            UserError: the number of classes is not 100.
         """
         if num_classes != len(CIFAR100_CLASSES):
-            raise UserError(f"{self!r} got {num_classes} classes; it is defined for the 100 classes of CIFAR-100.")
+            raise UserError(f"{self!r} got {num_classes} classes; expected the 100 classes of CIFAR-100.")
         transition = np.zeros((num_classes, num_classes))
         for members in CIFAR100_SUPERCLASSES.values():
             labels = [CIFAR100_CLASSES.index(name) for name in members]

@@ -1,4 +1,4 @@
-"""Human noise: labels that annotators gave, from a file."""
+"""Human label noise, with annotators' labels read from a file."""
 
 from __future__ import annotations
 
@@ -21,22 +21,23 @@ _TRUTH_OF = {"noisy_coarse_label": "clean_coarse_label"}
 
 @dataclass(frozen=True)
 class HumanLabels(LabelNoise):
-    """Labels given by annotators, read from a file, one for every example of the training set in its order.
+    """Human label noise: annotators' labels from a file, one per training example.
 
-    The files of CIFAR-10N (``CIFAR-10_human.pt``) and CIFAR-100N (``CIFAR-100_human.pt``) are read as published.
-    Where the file holds ``clean_label`` beside the given ones, as those do, it must agree with the data's labels,
-    so that a file in another order is refused. Nothing is drawn; the nominal matrix is the realised one.
+    The labels are in the order of the training set. The published files of CIFAR-10N (``CIFAR-10_human.pt``) and
+    CIFAR-100N (``CIFAR-100_human.pt``) are supported. If the file also contains true labels (``clean_label``), as
+    these do, they must equal the labels of the data; a file in another order is thus detected. Nothing is drawn at
+    random, and the nominal matrix is the realised one.
 
     Reference: Wei et al., Learning with noisy labels revisited, ICLR 2022.
 
     Attributes:
-        path: an .npy array of integers, or named arrays in an .npz or in a dict in a .pt file. No pickled
-            object is run.
-        key: which array of an .npz or .pt file: CIFAR-10N has "aggre_label", "random_label1" to
+        path: the file: an .npy array of integers, or an .npz or .pt file with named arrays. No pickled code is run.
+        key: name of the label array in an .npz or .pt file. CIFAR-10N has "aggre_label", "random_label1" to
             "random_label3" and "worse_label"; CIFAR-100N has "noisy_label".
 
     Raises:
-        UserError: the file is of another kind, or the key is missing or superfluous.
+        UserError: the file type is not supported, the key of an .npz or .pt file is missing, or a key is given for an
+            .npy file.
     """
 
     path: str | Path
@@ -46,31 +47,33 @@ class HumanLabels(LabelNoise):
         """Check the parameters; the file is read when the noise is applied."""
         suffix = Path(self.path).suffix
         if suffix not in _SUFFIXES:
-            raise UserError(f"HumanLabels got the file {self.path}; give one of {', '.join(_SUFFIXES)}.")
+            raise UserError(f"HumanLabels got the file {self.path}; expected one of {', '.join(_SUFFIXES)}.")
         if suffix == ".npy" and self.key is not None:
-            raise UserError(f"HumanLabels got key {self.key!r}, but an .npy file has one array; leave the key out.")
+            raise UserError(f"HumanLabels got key {self.key!r}, but an .npy file has only one array; remove the key.")
         if suffix != ".npy" and self.key is None:
-            raise UserError(f"HumanLabels got no key for {self.path}; name the array of labels, such as worse_label.")
+            raise UserError(
+                f"HumanLabels got no key for {self.path}; set key to the name of the label array, such as worse_label."
+            )
 
     def for_part(self, indices: np.ndarray, num_train: int) -> LabelNoise:
-        """The annotators' labels of these examples; see :meth:`LabelNoise.for_part`.
+        """Return the recipe with the annotators' labels of a part; see :meth:`LabelNoise.for_part`.
 
         Raises:
-            UserError: the file is missing or damaged, lacks the key, or has not one label an example.
+            UserError: the file is missing or damaged, lacks the key, or does not have one label per example.
         """
         given, truth = self._read()
         for name, labels in ((self.key or "the array", given), (self._truth_key, truth)):
             if labels is not None and labels.shape != (num_train,):
                 raise UserError(
                     f"{name} in {self.path} has shape {labels.shape} but the training set has {num_train} examples; "
-                    "give one label for each, in their order."
+                    "expected one label per example, in their order."
                 )
         return _GivenLabels(repr(self), given[indices], None if truth is None else truth[indices])
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
-        """Relabel a whole training set; see :meth:`LabelNoise.apply`. For a part, ask :meth:`for_part` first."""
+        """Relabel a whole training set; see :meth:`LabelNoise.apply`. For a part, call :meth:`for_part` first."""
         part = self.for_part(np.arange(len(labels)), len(labels))
         return part.apply(labels, features, num_classes, generator)
 
@@ -79,7 +82,7 @@ class HumanLabels(LabelNoise):
         return _TRUTH_OF.get(self.key or "", "clean_label")
 
     def _read(self) -> tuple[np.ndarray, np.ndarray | None]:
-        """The given labels, and the true ones if the file has them."""
+        """Read the given labels, and the true labels if the file contains them."""
         path = Path(self.path)
         if self.key is None:
             return read_npy(path), None
@@ -90,12 +93,12 @@ class HumanLabels(LabelNoise):
 
 @dataclass(frozen=True, eq=False, repr=False)
 class _GivenLabels(LabelNoise):
-    """Labels that are there already, one for each of the labels that it is applied to.
+    """A recipe that replaces labels by fixed ones.
 
     Attributes:
-        origin: where they come from, for messages.
+        origin: the recipe from which the labels come, for messages.
         given: the labels, [N].
-        truth: the true labels that their authors assumed, [N], where they are known.
+        truth: the true labels according to the file, [N]; None if unknown.
     """
 
     origin: str
@@ -103,7 +106,7 @@ class _GivenLabels(LabelNoise):
     truth: np.ndarray | None
 
     def __repr__(self) -> str:
-        """The recipe that these labels were taken from."""
+        """Return the recipe from which the labels come."""
         return self.origin
 
     def apply(
@@ -114,7 +117,7 @@ class _GivenLabels(LabelNoise):
         given = check_labels(self.origin, self.given, len(labels), num_classes)
         if self.truth is not None and (wrong := int((self.truth != labels).sum())):
             raise UserError(
-                f"{self.origin} was made for other data: its true labels differ from {wrong} of {len(labels)} here; "
-                "give the training set in its original order."
+                f"{self.origin} was made for other data: {wrong} of its {len(labels)} true labels differ from the "
+                "labels of the data; use the training set in its original order."
             )
         return NoisyLabels(given, labels, realised_transition(labels, given, num_classes))

@@ -1,4 +1,4 @@
-"""Instance-dependent noise: what an example looks like decides how its label goes wrong."""
+"""Instance-dependent noise, where the wrong label depends on the input."""
 
 from __future__ import annotations
 
@@ -17,31 +17,32 @@ from vri_pyro.data.streamed import Inputs
 from vri_pyro.utils.errors import UserError
 
 _SCALINGS = ("standardised", "raw")
-# Feature values in float64 at a time (32 MiB); the labels do not depend on it.
+# Number of feature values converted to float64 at a time (32 MiB). It does not affect the labels.
 _CHUNK_VALUES = 2**22
 
 
 @dataclass(frozen=True)
 class InstanceDependent(LabelNoise):
-    """Part-dependent noise (PDN): the wrong label is drawn by a random linear classifier of the example.
+    """Part-dependent noise (PDN): a random linear classifier of the input draws wrong labels.
 
-    Example i of class y has its own flip rate q ~ N(ρ, std²) restricted to [0, 1], and its class a standard
-    normal matrix W[y] [d, C]. With a = xᵀ W[y] and a[y] = -∞, the label is drawn from q·softmax(a) for the wrong
-    classes and 1 - q for y. All are drawn anew with every seed. Near 0 and 1 the restriction to [0, 1] moves the
-    expected rate: it is 0.08 for ρ = 0 and 0.92 for ρ = 1.
+    Each example x of class y has a flip rate q, drawn from N(ρ, std²) truncated to [0, 1]. Each class y has a matrix
+    W[y] [d, C] with standard normal entries. Let a = xᵀ W[y] with a[y] = -∞. The label is y with probability 1 - q, and
+    wrong labels have the probabilities q·softmax(a). The flip rates and matrices are drawn from the seed. The
+    truncation shifts the expected rate for ρ near 0 and 1; with the default std it is 0.08 for ρ = 0 and 0.92 for
+    ρ = 1.
 
     Reference: Xia et al., Part-dependent label noise, NeurIPS 2020.
 
     Attributes:
         rate: ρ, from 0 to 1.
-        scaling: the x above. "standardised": shifted and scaled to mean 0 and std 1, per channel for images
-            and per dimension for vectors, over the examples that get the noise. "raw": the features as they
-            are stored, 0 to 255 for uint8 images; so large values of one sign saturate the softmax, and
-            most of a class goes to one or two wrong labels, so that it is flip noise in all but name.
-        std: standard deviation of the flip rates before the restriction, at least 0.
+        scaling: scaling of the features x. "standardised" scales them to mean 0 and std 1 over the examples that get
+            the noise, per channel for images and per dimension for vectors. "raw" uses the stored features, 0 to 255
+            for uint8 images. Large raw features of one sign saturate the softmax; most wrong labels of a class are then
+            the same one or two classes, as in flip noise.
+        std: standard deviation of the flip rates before truncation, at least 0.
 
     Raises:
-        UserError: the rate, the scaling or the std is none.
+        UserError: the rate, the scaling or the std is invalid.
     """
 
     rate: float
@@ -52,17 +53,17 @@ class InstanceDependent(LabelNoise):
         """Check the parameters."""
         check_rate("InstanceDependent", self.rate)
         if self.scaling not in _SCALINGS:
-            raise UserError(f"InstanceDependent got scaling {self.scaling!r}; give one of {', '.join(_SCALINGS)}.")
+            raise UserError(f"InstanceDependent got scaling {self.scaling!r}; expected one of {', '.join(_SCALINGS)}.")
         if not 0.0 <= self.std < math.inf:
-            raise UserError(f"InstanceDependent got std {self.std}; give a finite number of at least 0.")
+            raise UserError(f"InstanceDependent got std {self.std}; expected a finite number >= 0.")
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator
     ) -> NoisyLabels:
-        """Draw every label from its example's own distribution; see :meth:`LabelNoise.apply`.
+        """Draw each label from the distribution of its example; see :meth:`LabelNoise.apply`.
 
-        Everything is float64: with single precision, labels would depend on the machine's matrix product.
-        One class's W, and a chunk of its examples, are in memory at a time.
+        All computations are in float64. In single precision, labels would depend on the machine's matrix product.
+        Only the matrix W of one class and one chunk of its examples are in memory at a time.
         """
         check_class_count(self, num_classes)
         scale = _standardiser(features) if self.scaling == "standardised" else _flat
@@ -71,7 +72,7 @@ class InstanceDependent(LabelNoise):
         chunk_size = max(1, _CHUNK_VALUES // num_features)
         given, transition = labels.copy(), np.eye(num_classes)
         for label in range(num_classes):
-            # Drawn for classes without examples too, so that no class's W depends on which others are there.
+            # Drawn even for a class without examples, so that a class's W does not depend on which classes occur.
             weights = standard_normal(generator, (num_features, num_classes))
             members = np.flatnonzero(labels == label)
             total = np.zeros(num_classes)
@@ -86,7 +87,7 @@ class InstanceDependent(LabelNoise):
 
 
 def _label_probabilities(logits: np.ndarray, label: int, rates: np.ndarray) -> np.ndarray:
-    """P(given label) of a class's examples, [n, K], from their logits [n, K] and flip rates [n]."""
+    """Return the label distributions [n, K] of examples of one class, from their logits [n, K] and flip rates [n]."""
     logits[:, label] = -np.inf
     weights = np.exp(logits - logits.max(axis=1, keepdims=True))
     probabilities = rates[:, None] * weights / weights.sum(axis=1, keepdims=True)
@@ -95,9 +96,9 @@ def _label_probabilities(logits: np.ndarray, label: int, rates: np.ndarray) -> n
 
 
 def _standardiser(features: Inputs) -> Callable[[np.ndarray], np.ndarray]:
-    """The map from examples [n, ...] as they are stored to standardised vectors, float64 [n, d]."""
+    """Return a function from stored examples [n, ...] to standardised vectors, float64 [n, d]."""
     mean, std = (values.astype(np.float64) for values in mean_and_std(features))
-    # In the units of the features, to spare the chunks a division; a constant channel becomes 0.
+    # In units of the features, so that chunks need no division by 255. A constant channel becomes 0.
     unit = 255.0 if features.dtype == np.uint8 else 1.0
     factor = np.divide(1.0, std * unit, out=np.zeros_like(std), where=std > 0)
     return lambda chunk: _flat((chunk - mean * unit) * factor)

@@ -1,4 +1,4 @@
-"""No injected noise."""
+"""No noise injection."""
 
 from __future__ import annotations
 
@@ -11,8 +11,8 @@ from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 
 @dataclass(frozen=True)
 class NoNoise(ClassConditionalNoise):
-    """Labels stay as they are: T = I. For data whose labels are noisy already, and for upper bounds."""
+    """No injected noise (T = I); for data with noisy labels, or for upper-bound experiments."""
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """The identity, float64 [K, K]; nothing is drawn."""
+        """Return the identity, float64 [K, K]; draw nothing."""
         return np.eye(num_classes)

@@ -1,27 +1,27 @@
-"""Normal random numbers by inversion, so that they too depend on ``Generator.random`` alone."""
+"""Normal random numbers by inversion, drawn only with ``Generator.random``."""
 
 from __future__ import annotations
 
 import numpy as np
 import torch
 
-# random() is a multiple of 2^-53 and can be 0, whose quantile is infinite.
+# random() is a multiple of 2^-53 and can be 0, which has an infinite quantile.
 _SMALLEST = 2.0**-54
 
 
 def standard_normal(generator: np.random.Generator, shape: tuple[int, ...]) -> np.ndarray:
-    """Draws from N(0, 1), float64 of the given shape: one double each."""
+    """Draw from N(0, 1), float64 of the given shape, with one double per draw."""
     return _quantile(np.maximum(generator.random(shape), _SMALLEST))
 
 
 def truncated_normal(generator: np.random.Generator, count: int, mean: float, std: float) -> np.ndarray:
-    """Draws from N(mean, std²) restricted to [0, 1], float64 [count]: one double each.
+    """Draw from N(mean, std²) truncated to [0, 1], float64 [count], with one double per draw.
 
     Args:
-        generator: the source of randomness.
-        count: how many.
-        mean: the untruncated mean, from 0 to 1.
-        std: the untruncated standard deviation, at least 0; 0 gives the mean itself.
+        generator: the random generator.
+        count: number of draws.
+        mean: mean before truncation, from 0 to 1.
+        std: standard deviation before truncation, at least 0; with 0, all draws equal the mean.
     """
     doubles = generator.random(count)
     if std == 0.0:

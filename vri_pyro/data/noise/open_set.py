@@ -1,4 +1,4 @@
-"""Open-set noise: images that belong to none of the classes, under labels of the classes."""
+"""Open-set noise, with images that belong to none of the classes."""
 
 from __future__ import annotations
 
@@ -16,19 +16,20 @@ from vri_pyro.data.validation import NO_CLASS
 
 @dataclass(frozen=True)
 class OpenSet(LabelNoise):
-    """Replaces the images of int(ρN) examples, drawn at random, by images of another data set; labels stay.
+    """Open-set noise: replaces images by images of another data set; labels stay unchanged.
 
-    In a :class:`Compose` with closed-set noise after it, that noise acts on the examples left.
+    Of N examples, int(ρN) are drawn at random. In a :class:`~vri_pyro.data.noise.compose.Compose`, closed-set noise
+    after this recipe is applied to the remaining examples.
 
     Reference: Wei et al., Open-set label noise can improve robustness against inherent label noise, NeurIPS 2021.
 
     Attributes:
-        images: an .npz file with the other images as ``x_train`` or ``x``, of the data's shape and dtype. Each is used
-            once while they last.
-        rate: ρ, from 0 to 1.
-        exclude: words or whole names; images of classes that have one of them in their name are left out. For sets
-            that share classes with the data; the file then has ``y`` and ``names`` too (or ``y_train`` and
-            ``classes``).
+        images: path of an .npz file with the images of another data set, as ``x_train`` or ``x``, in the shape and
+            dtype of the data. An image is reused only after all images have been used.
+        rate: ρ, the share of replaced images, from 0 to 1.
+        exclude: words or full class names; images of classes whose name contains one of them are excluded. Use it if
+            the other data set shares classes with the data. The file must then contain ``y`` and ``names`` (or
+            ``y_train`` and ``classes``).
     """
 
     images: str | Path

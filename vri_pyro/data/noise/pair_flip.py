@@ -1,4 +1,4 @@
-"""Pair-flip noise: every class is confused with the next."""
+"""Pair-flip noise, where each class is confused with the next class."""
 
 from __future__ import annotations
 
@@ -12,12 +12,14 @@ from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 
 @dataclass(frozen=True)
 class PairFlip(ClassConditionalNoise):
-    """Every class c is labelled c + 1 with probability ρ, the last one 0: T[c, c+1 mod C] = ρ and T[c, c] = 1-ρ.
+    """Pair-flip noise: each class is confused with the next class, with probability ρ.
+
+    T[c, c+1 mod C] = ρ and T[c, c] = 1-ρ.
 
     Reference: Han et al., Co-teaching, NeurIPS 2018.
 
     Attributes:
-        rate: ρ, from 0 to 1. Above 0.5 most labels of a class agree on a wrong one.
+        rate: ρ, from 0 to 1. Above 0.5 the majority label of each class is wrong.
     """
 
     rate: float
@@ -27,6 +29,6 @@ class PairFlip(ClassConditionalNoise):
         check_rate("PairFlip", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K]; nothing is drawn."""
+        """Return T, float64 [K, K]; draw nothing."""
         identity = np.eye(num_classes)
         return (1.0 - self.rate) * identity + self.rate * np.roll(identity, 1, axis=1)

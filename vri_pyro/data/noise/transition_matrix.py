@@ -1,4 +1,4 @@
-"""Noise by a transition matrix of one's own."""
+"""Noise given by a custom transition matrix."""
 
 from __future__ import annotations
 
@@ -18,39 +18,39 @@ _READERS = {".npy": read_npy, ".csv": read_csv}
 
 @dataclass(frozen=True, eq=False, repr=False)
 class TransitionMatrix(ClassConditionalNoise):
-    """Any matrix T: a label of class i becomes j with probability T[i, j].
+    """Custom transition matrix T: a label of class i becomes j with probability T[i, j].
 
     Attributes:
-        matrix: T, non-negative, [K, K] with rows that sum to one: numbers, row by row, or the path of a file,
-            .npy or .csv (comma-separated, no header), that is read when the noise is applied.
+        matrix: T, [K, K], non-negative, with rows that sum to one. Either a list of rows, or the path of an .npy or
+            .csv file (comma-separated, no header), which is read when the noise is applied.
     """
 
     matrix: Sequence[Sequence[float]] | np.ndarray | str | Path
 
     def __post_init__(self) -> None:
-        """Check the file's kind."""
+        """Check the extension of the file."""
         if isinstance(self.matrix, str | Path) and Path(self.matrix).suffix not in _READERS:
-            raise UserError(f"TransitionMatrix got the file {self.matrix}; give an .npy or a .csv file.")
+            raise UserError(f"TransitionMatrix got the file {self.matrix}; expected an .npy or .csv file.")
 
     def __repr__(self) -> str:
-        """The file; or the size alone, because a split saves the numbers beside it."""
+        """Return the file, or only the size of a matrix of numbers, since a split saves the numbers separately."""
         if isinstance(self.matrix, str | Path):
             return f"TransitionMatrix(matrix={str(self.matrix)!r})"
         return f"TransitionMatrix(matrix=<{len(self.matrix)} rows>)"
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K]; nothing is drawn.
+        """Return T, float64 [K, K]; draw nothing.
 
         Raises:
-            UserError: the file is unusable, the matrix is not [K, K], or a row is no distribution.
+            UserError: the file is unusable, the matrix is not [K, K], or a row is not a distribution.
         """
         transition = self._read()
-        # NaN is left to check_transition, which finds that its row does not sum to one.
+        # NaN is left to check_transition, because a row with NaN does not sum to one.
         if (transition < 0).any():
             index = np.argwhere(transition < 0)[0].tolist()
-            raise UserError(f"{self!r} is {transition[*index]} at {index}; probabilities are not negative.")
+            raise UserError(f"{self!r} is {transition[*index]} at {index}; probabilities must be non-negative.")
         check_transition(repr(self), transition, num_classes)
-        # Rows from a file sum to one but for its decimals; the labels are drawn from the normalised ones.
+        # Rows from a file sum to one only up to rounding.
         return transition / transition.sum(axis=1, keepdims=True)
 
     def _read(self) -> np.ndarray:
@@ -62,4 +62,4 @@ class TransitionMatrix(ClassConditionalNoise):
         try:
             return np.asarray(values, dtype=np.float64)
         except (TypeError, ValueError) as error:
-            raise UserError(f"{self!r} is no matrix of numbers; give as many numbers in every row.") from error
+            raise UserError(f"{self!r} is not a matrix; expected rows of numbers of equal length.") from error

@@ -1,4 +1,4 @@
-"""Uniform (symmetric) noise, in the field's two conventions."""
+"""Uniform (symmetric) noise, in its two common conventions."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 
 @dataclass(frozen=True)
 class UniformInclusive(ClassConditionalNoise):
-    """With probability ρ a label is redrawn from all C classes, the true one included: ρ (1 - 1/C) are wrong.
+    """Symmetric noise: with probability ρ a label is drawn uniformly from all C classes.
 
-    T = ρ/C·11ᵀ + (1-ρ)·I.
+    The drawn label may be the true label, so the expected share of wrong labels is ρ (1 - 1/C). T = ρ/C·11ᵀ + (1-ρ)·I.
 
     Attributes:
         rate: ρ, from 0 to 1.
@@ -27,15 +27,15 @@ class UniformInclusive(ClassConditionalNoise):
         check_rate("UniformInclusive", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K]; nothing is drawn."""
+        """Return T, float64 [K, K]; draw nothing."""
         return np.full((num_classes, num_classes), self.rate / num_classes) + (1.0 - self.rate) * np.eye(num_classes)
 
 
 @dataclass(frozen=True)
 class UniformExclusive(ClassConditionalNoise):
-    """With probability ρ a label is redrawn from the C - 1 wrong classes: ρ are wrong.
+    """Symmetric noise: with probability ρ a label is drawn uniformly from the wrong classes.
 
-    T has 1-ρ on the diagonal and ρ/(C-1) off it.
+    The expected share of wrong labels is ρ. T is 1-ρ on the diagonal and ρ/(C-1) elsewhere.
 
     Attributes:
         rate: ρ, from 0 to 1.
@@ -48,7 +48,7 @@ class UniformExclusive(ClassConditionalNoise):
         check_rate("UniformExclusive", self.rate)
 
     def transition(self, num_classes: int, generator: np.random.Generator) -> np.ndarray:
-        """T, float64 [K, K]; nothing is drawn."""
+        """Return T, float64 [K, K]; draw nothing."""
         transition = np.full((num_classes, num_classes), self.rate / (num_classes - 1))
         np.fill_diagonal(transition, 1.0 - self.rate)
         return transition

@@ -1,4 +1,4 @@
-"""Data sets, by where they come from."""
+"""Data sources."""
 
 from vri_pyro.data.sources.animal10n import Animal10N
 from vri_pyro.data.sources.base import Source

@@ -1,4 +1,4 @@
-"""ANIMAL-10N: photographs of animals that are easily confused."""
+"""ANIMAL-10N, photographs of similar animals with noisy labels."""
 
 from __future__ import annotations
 
@@ -11,27 +11,28 @@ from vri_pyro.data.sources.listing import Listed, check_there, lines_of, streame
 from vri_pyro.utils.errors import UserError
 
 _CLASSES = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
-_FROM = "ANIMAL-10N (Song et al., SELFIE, 2019), the version with raw images, unpacked under root"
+_FROM = "ANIMAL-10N (Song et al., SELFIE, 2019; raw images, unpacked under root)"
 
 
 @dataclass(frozen=True)
 class Animal10N(Source):
-    """50,000 + 5,000 photographs of ten animals, about 8% of the training labels wrong. Streamed from disk.
+    """ANIMAL-10N: photographs of ten similar animals with about 8% wrong labels, streamed.
 
-    Expected under ``root``, as published, with the label as the first number of a file's name::
+    There are 50,000 training and 5,000 test images. The published layout is expected under ``root``; a file name begins
+    with the label::
 
         training/<label>_<id>.jpg
         testing/<label>_<id>.jpg
 
-    No training label is verified. Name those you trust in ``clean_list``; without it, a clean set is drawn from the
-    noisy labels, with a warning.
+    No training label is verified. List the files with trusted labels in ``clean_list``. Without it, the clean set is
+    drawn from the noisy labels, with a warning.
 
     Reference: Song et al., SELFIE, ICML 2019.
 
     Attributes:
-        root: the folder of the data set.
-        size: side in pixels that images are brought to.
-        clean_list: a text file with the names of trusted files of ``training/``, one a line.
+        root: folder of the data set.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        clean_list: a text file with the names of trusted files in ``training/``, one per line.
     """
 
     root: str | Path
@@ -39,10 +40,10 @@ class Animal10N(Source):
     clean_list: str | Path | None = None
 
     def load(self) -> Arrays:
-        """List the files; no image is read.
+        """List the image files, without reading any image.
 
         Raises:
-            UserError: a folder is missing or empty, a name has no label, or a trusted file is not there.
+            UserError: a folder is missing or empty, a file name has no label, or a trusted file does not exist.
         """
         root = Path(self.root)
         training, testing = (self._names(root / part) for part in ("training", "testing"))
@@ -53,7 +54,7 @@ class Animal10N(Source):
         for name in testing:
             test.add(f"testing/{name}", _label(root / "testing" / name))
         if not trusted:
-            warn_of_no_trusted_labels("ANIMAL-10N", "name trusted files in clean_list")
+            warn_of_no_trusted_labels("ANIMAL-10N", "list trusted files in clean_list")
         return streamed_arrays(root, _CLASSES, self.size, noisy, test, clean)
 
     @staticmethod
@@ -66,9 +67,9 @@ class Animal10N(Source):
             return set()
         path = Path(self.clean_list)
         trusted = set()
-        for number, name in lines_of(path, "a list of trusted files, a name a line"):
+        for number, name in lines_of(path, "a list of trusted files, one name per line"):
             if name not in there:
-                raise UserError(f"{path}, line {number}: there is no {name} in training/; correct the line.")
+                raise UserError(f"{path}, line {number}: {name} does not exist in training/; correct the line.")
             trusted.add(name)
         return trusted
 
@@ -76,5 +77,7 @@ class Animal10N(Source):
 def _label(path: Path) -> int:
     text = path.name.split("_")[0]
     if not text.isdecimal() or int(text) >= len(_CLASSES):
-        raise UserError(f"{path} does not begin with a label from 0 to 9 and an underscore; restore or remove it.")
+        raise UserError(
+            f"The name of {path} does not begin with a label from 0 to 9 and an underscore; restore or remove the file."
+        )
     return int(text)

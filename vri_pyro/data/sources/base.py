@@ -1,4 +1,4 @@
-"""Where data come from."""
+"""The base class of data sources."""
 
 from __future__ import annotations
 
@@ -8,12 +8,15 @@ from vri_pyro.data.arrays import Arrays
 
 
 class Source(ABC):
-    """A data set that can be loaded. Subclass it, and name the class in a configuration, to add one."""
+    """Base class of data sources, which load a data set.
+
+    To add a source, write a subclass and name its class path in the configuration.
+    """
 
     @abstractmethod
     def load(self) -> Arrays:
-        """Load the whole data set into memory.
+        """Load the data set: labels into memory, and inputs into memory or as streamed images.
 
         Raises:
-            UserError: the data are not there or unusable.
+            UserError: the data are missing or unusable.
         """

@@ -1,4 +1,4 @@
-"""CIFAR-100 with its last twenty classes out of distribution."""
+"""CIFAR-80, which is CIFAR-100 with its last 20 classes as open-set noise."""
 
 from __future__ import annotations
 
@@ -15,19 +15,20 @@ _INSIDE = 80
 
 @dataclass(frozen=True)
 class CIFAR80(CIFAR100):
-    """CIFAR-100's classes 0 to 79, with the images of the others among them: the data of CIFAR-80N.
+    """CIFAR-80N's data: CIFAR-100 with its last 20 classes as open-set noise.
 
-    A split gives those images uniform labels, and its noise acts on the rest: with ``UniformExclusive`` or ``PairFlip``
-    of rate ρ, 0.2 + 0.8ρ of the labels are wrong. Tested on the 8,000 images of the 80 classes.
+    A split gives the training images of the last 20 classes uniform labels from the first 80 classes. The noise recipe
+    is applied to the other images: with ``UniformExclusive`` or ``PairFlip`` of rate ρ, a share 0.2 + 0.8ρ of the
+    labels is wrong. The test set contains the 8,000 test images of the first 80 classes.
 
     Reference: Yao et al., Jo-SRC, CVPR 2021.
     """
 
     def load(self) -> Arrays:
-        """Read CIFAR-100, and take the last twenty classes off.
+        """Read CIFAR-100 and mark the training images of the last 20 classes as examples of no class.
 
         Raises:
-            UserError: there is no sound copy and none could be fetched.
+            UserError: the local copy is missing or damaged, or the download failed.
         """
         arrays = super().load()
         kept = arrays.y_test < _INSIDE

@@ -1,4 +1,4 @@
-"""CIFAR with labels given by people."""
+"""CIFAR-10N and CIFAR-100N, which are CIFAR with human labels."""
 
 from __future__ import annotations
 
@@ -14,13 +14,14 @@ from vri_pyro.data.sources.torchvision_sets import CIFAR10, CIFAR100
 
 @dataclass(frozen=True)
 class CIFAR10N(CIFAR10):
-    """CIFAR-10 with labels given by people, 9% to 40% of them wrong; the true ones are known too.
+    """CIFAR-10N: CIFAR-10 with human labels (9% to 40% wrong) and known true labels.
 
     Reference: Wei et al., Learning with noisy labels revisited, ICLR 2022.
 
     Attributes:
-        labels: which of the published labels: the majority's, one of three annotators', or the worst.
-        file: the published ``CIFAR-10_human.pt``; looked for under ``root`` when None.
+        labels: the published label set: majority vote ("aggre_label"), one of three annotators ("random_label1" to
+            "random_label3"), or the worst of the three ("worse_label").
+        file: path of the published ``CIFAR-10_human.pt``; None for that file under ``root``.
     """
 
     labels: Literal["aggre_label", "random_label1", "random_label2", "random_label3", "worse_label"] = "worse_label"
@@ -37,12 +38,12 @@ class CIFAR10N(CIFAR10):
 
 @dataclass(frozen=True)
 class CIFAR100N(CIFAR100):
-    """CIFAR-100 with fine labels given by people, 40% of them wrong; the true ones are known too.
+    """CIFAR-100N: CIFAR-100 with human fine labels (40% wrong) and known true labels.
 
     Reference: Wei et al., Learning with noisy labels revisited, ICLR 2022.
 
     Attributes:
-        file: the published ``CIFAR-100_human.pt``; looked for under ``root`` when None.
+        file: path of the published ``CIFAR-100_human.pt``; None for that file under ``root``.
     """
 
     file: str | Path | None = None

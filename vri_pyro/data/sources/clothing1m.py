@@ -1,4 +1,4 @@
-"""Clothing1M: a million photographs of clothes with labels from shops."""
+"""Clothing1M, one million photographs of clothes with labels from online shops."""
 
 from __future__ import annotations
 
@@ -12,29 +12,30 @@ from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, class_number, fields_of, lines_of, streamed_arrays
 from vri_pyro.utils.errors import UserError
 
-_FROM = "Clothing1M (Xiao et al., 2015, on request from its authors), unpacked under root"
+_FROM = "Clothing1M (Xiao et al., 2015; on request from its authors, unpacked under root)"
 _CLASSES = 14
 
 
 @dataclass(frozen=True)
 class Clothing1M(Source):
-    """1,000,000 noisy photographs of 14 kinds of clothes, with verified sets for training and testing. Streamed.
+    """Clothing1M: 1,000,000 noisy photographs of clothes, plus verified sets, streamed.
 
-    Expected under ``root``, the lists either there or in ``annotations/``::
+    There are 14 classes, and verified sets for training, validation and testing. Expected under ``root``, with the
+    lists there or in ``annotations/``::
 
         category_names_eng.txt
         noisy_train_key_list.txt, clean_train_key_list.txt, clean_val_key_list.txt, clean_test_key_list.txt
         noisy_label_kv.txt, clean_label_kv.txt
         images/0/00/<file>.jpg
 
-    An image of a verified set that is in the noisy list too is left out of the noisy part, with a warning.
+    Images of a verified set that are also in the noisy list are excluded from the noisy set, with a warning.
 
     Reference: Xiao et al., Learning from massive noisy labeled data for image classification, CVPR 2015.
 
     Attributes:
-        root: the folder of the data set.
-        size: side in pixels that images are brought to.
-        clean: which verified set is the clean set: "val", as in the paper, or "train"; the other one is the
+        root: folder of the data set.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        clean: the verified set used as the clean set: "val", as in the paper, or "train". The other one becomes the
             validation set.
     """
 
@@ -43,16 +44,16 @@ class Clothing1M(Source):
     clean: Literal["val", "train"] = "val"
 
     def load(self) -> Arrays:
-        """Read the lists; no image is read.
+        """Read the lists, without reading any image.
 
         Raises:
-            UserError: a list is missing, a line is not as published, or an image has no label.
+            UserError: a list is missing, a line has an unexpected format, or an image has no label.
         """
         root = Path(self.root)
         lists = root / "annotations" if (root / "annotations").is_dir() else root
-        names = [line for _, line in lines_of(lists / "category_names_eng.txt", f"the classes' names of {_FROM}")]
+        names = [line for _, line in lines_of(lists / "category_names_eng.txt", f"the class names of {_FROM}")]
         if len(names) != _CLASSES:
-            raise UserError(f"category_names_eng.txt in {lists} has {len(names)} lines instead of 14; restore it.")
+            raise UserError(f"category_names_eng.txt in {lists} has {len(names)} lines; expected 14; restore the file.")
         verified_labels = _labels(lists / "clean_label_kv.txt")
         noisy_labels = _labels(lists / "noisy_label_kv.txt")
         verified = {part: _keys(lists / f"clean_{part}_key_list.txt") for part in ("train", "val", "test")}
@@ -74,8 +75,8 @@ class Clothing1M(Source):
         left = [key for key in noisy if key not in known]
         if len(left) < len(noisy):
             warnings.warn(
-                f"{len(noisy) - len(left)} images of the noisy list are in a verified set too; they are left out of "
-                "the noisy part",
+                f"{len(noisy) - len(left)} images of the noisy list are also in a verified set; they are excluded from "
+                "the noisy set",
                 stacklevel=3,
             )
         return left

@@ -1,4 +1,4 @@
-"""Data sets of other libraries: PyTorch's map-style ones, and Hugging Face's."""
+"""PyTorch map-style data sets and Hugging Face data sets."""
 
 from __future__ import annotations
 
@@ -19,19 +19,20 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass(frozen=True)
 class TorchDatasets(Source):
-    """Map-style PyTorch data sets of pairs (image, label), without transforms. Streamed from wherever they are.
+    """Map-style PyTorch data sets of (image, label) pairs, streamed.
 
-    An image is a PIL image, an 8-bit array [H, W] or [H, W, C], or an 8-bit tensor [C, H, W].
+    The data sets must not have transforms. An image is a PIL image, a uint8 array [H, W] or [H, W, C], or a uint8
+    tensor [C, H, W].
 
     Attributes:
-        train: examples whose labels are not trusted.
+        train: training examples with untrusted labels.
         test: test examples.
-        clean: trusted examples; without them the clean set is drawn from ``train``, with a warning.
-        validation: further trusted examples; only with ``clean``.
-        size: side in pixels that images are brought to.
-        classes: the classes' names; those of ``train.classes`` when None, or else numbers.
-        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
-            them and clean ones drawn from them without a warning.
+        clean: examples with trusted labels. If None, the clean set is drawn from ``train``, with a warning.
+        validation: further examples with trusted labels, for validation; requires ``clean``.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        classes: the class names. If None, they come from ``train.classes``, or are numbers if that does not exist.
+        verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
+            a clean set drawn from them without a warning.
     """
 
     train: Dataset
@@ -43,10 +44,10 @@ class TorchDatasets(Source):
     verified: bool = False
 
     def load(self) -> Arrays:
-        """Collect the labels: from ``targets`` or ``labels`` where a data set has them, or else item by item.
+        """Collect the labels, from ``targets`` or ``labels`` of a data set if they exist, otherwise item by item.
 
         Raises:
-            UserError: a data set is no map-style one, or a label is no integer.
+            UserError: a data set is not map-style or is empty, or a label is not an integer.
         """
         parts = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
         labels = {name: _labels(name, part) for name, part in parts.items() if part is not None}
@@ -59,15 +60,20 @@ class TorchDatasets(Source):
 
 @dataclass(frozen=True)
 class HuggingFace(Source):
-    """A data set saved by Hugging Face's ``save_to_disk``, with splits for training and testing. Streamed from disk.
+    """A Hugging Face DatasetDict saved by ``save_to_disk``, streamed.
 
     Attributes:
-        path: the folder, of a ``DatasetDict``.
-        train, test, clean, validation: names of the splits; clean and validation are read where they exist.
-        image, label: names of the columns; labels are of type ``ClassLabel``, or integers.
-        size: side in pixels that images are brought to.
-        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
-            them and clean ones drawn from them without a warning.
+        path: the folder of the ``DatasetDict``.
+        train: name of the split with untrusted labels.
+        test: name of the test split.
+        clean: name of the split with trusted labels. If it does not exist, the clean set is drawn from ``train``, with
+            a warning.
+        validation: name of the validation split with trusted labels, which may be missing; requires ``clean``.
+        image: name of the image column.
+        label: name of the label column, of type ``ClassLabel`` or integer.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
+            a clean set drawn from them without a warning.
     """
 
     path: str | Path
@@ -81,21 +87,23 @@ class HuggingFace(Source):
     verified: bool = False
 
     def load(self) -> Arrays:
-        """Read the labels; no image is read.
+        """Read the labels, without reading any image.
 
         Raises:
-            UserError: the folder, a split or a column is missing, or the ``datasets`` package is.
+            UserError: the folder, a split, a column or the ``datasets`` package is missing.
         """
         saved = _load_from_disk(Path(self.path))
         there = list(saved)
         for name in (self.train, self.test):
             if name not in there:
-                raise UserError(f"{self.path} has no split {name!r} (it has {', '.join(there)}); name another one.")
+                raise UserError(f"{self.path} has no split {name!r}; expected one of {', '.join(there)}.")
         wanted = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
         parts = {part: saved[name] for part, name in wanted.items() if name in there}
         for part in parts.values():
             if missing := [name for name in (self.image, self.label) if name not in part.column_names]:
-                raise UserError(f"{self.path} has no column {missing[0]!r} (it has {', '.join(part.column_names)}).")
+                raise UserError(
+                    f"{self.path} has no column {missing[0]!r}; expected one of {', '.join(part.column_names)}."
+                )
         labels = {name: _integers(name, part[self.label]) for name, part in parts.items()}
         feature = parts["train"].features[self.label]
         names = getattr(feature, "names", None) or range(max(int(part.max()) for part in labels.values()) + 1)
@@ -112,9 +120,9 @@ def _load_from_disk(path: Path) -> Any:
     try:
         saved = datasets.load_from_disk(str(path))
     except (OSError, ValueError) as error:
-        raise UserError(f"{path} holds no data set ({error}); write it with save_to_disk.") from error
+        raise UserError(f"{path} does not contain a data set ({error}); write it with save_to_disk.") from error
     if not isinstance(saved, datasets.DatasetDict):
-        raise UserError(f"{path} holds a single split; save a DatasetDict with the splits for training and testing.")
+        raise UserError(f"{path} contains a single split; save a DatasetDict with a training and a test split.")
     return saved
 
 
@@ -126,24 +134,28 @@ def _arrays(
     verified: bool,
 ) -> Arrays:
     if "clean" not in images and not verified:
-        warn_of_no_trusted_labels(name, "give trusted examples as its clean part")
+        warn_of_no_trusted_labels(name, "provide trusted examples as its clean part")
     return arrays_of_parts(classes, images, labels, verified)
 
 
 def _labels(name: str, dataset: Any) -> np.ndarray:
     if not hasattr(dataset, "__len__") or not hasattr(dataset, "__getitem__"):
-        raise UserError(f"{name} is a {type(dataset).__name__} without a length or items; give a map-style data set.")
+        raise UserError(
+            f"{name} is a {type(dataset).__name__} without __len__ or __getitem__; expected a map-style data set."
+        )
     stored = getattr(dataset, "targets", getattr(dataset, "labels", None))
     values = [dataset[index][1] for index in range(len(dataset))] if stored is None else stored
     if len(values) != len(dataset):
-        raise UserError(f"{name} has {len(values)} labels for {len(dataset)} items; give one label an item.")
+        raise UserError(f"{name} has {len(values)} labels for {len(dataset)} items; expected one label per item.")
     return _integers(name, values)
 
 
 def _integers(name: str, values: Sequence[Any]) -> np.ndarray:
     labels = np.asarray(values)
     if len(labels) == 0:
-        raise UserError(f"The {name} part is empty; give at least one example.")
+        raise UserError(f"The {name} part is empty; expected at least one example.")
     if labels.dtype.kind not in "iu":
-        raise UserError(f"The labels of the {name} part are {labels.dtype}, not integers; encode them as 0 to K-1.")
+        raise UserError(
+            f"The labels of the {name} part have dtype {labels.dtype}; expected integers; encode them as 0 to K-1."
+        )
     return labels.astype(np.int64)

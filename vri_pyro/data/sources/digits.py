@@ -1,4 +1,4 @@
-"""Scikit-learn's handwritten digits: real data that is always there."""
+"""Scikit-learn's handwritten digits, a small real data set that needs no download."""
 
 from __future__ import annotations
 
@@ -16,9 +16,9 @@ _BRIGHTEST = 16
 
 @dataclass(frozen=True)
 class Digits(Source):
-    """1,797 grey images of digits, 8x8 pixels, as uint8: 1,400 for training and 397 for testing.
+    """Scikit-learn's digits: 1,400 + 397 grey images, 8x8, 10 classes; no download.
 
-    The test split is stratified and always the same. Nothing is downloaded.
+    The images are uint8. The test split is stratified and fixed.
 
     Reference: Alpaydin and Kaynak, Optical recognition of handwritten digits, UCI 1998.
     """
@@ -41,7 +41,7 @@ class Digits(Source):
 
 
 def _stratified_mask(labels: np.ndarray, size: int) -> np.ndarray:
-    """Choose ``size`` examples, each class in proportion: bool [N]."""
+    """Choose ``size`` examples, stratified by class: bool [N]."""
     order = permutation(generator_for(0, "digits test split"), len(labels))
     position = np.empty(len(labels))
     for label in np.unique(labels):

@@ -1,4 +1,4 @@
-"""Food-101N: photographs of dishes with labels from search engines."""
+"""Food-101N, photographs of dishes with labels from search engines."""
 
 from __future__ import annotations
 
@@ -12,30 +12,31 @@ from vri_pyro.data.sources.listing import Listed, class_named, fields_of, lines_
 from vri_pyro.utils.errors import UserError
 
 _NOISY, _TEST = "Food-101N_release", "food-101"
-_FROM = "the Food-101N release (Lee et al., CleanNet, 2018), unpacked under root"
-_TEST_FROM = "Food-101 (Bossard et al., 2014), unpacked under root; its test set is the test set"
+_FROM = "the Food-101N release (Lee et al., CleanNet, 2018; unpacked under root)"
+_TEST_FROM = "Food-101 (Bossard et al., 2014; unpacked under root), which provides the test set"
 
 
 @dataclass(frozen=True)
 class Food101N(Source):
-    """310,009 noisy photographs of 101 dishes, some verified; tested on Food-101. Streamed from disk.
+    """Food-101N: 310,009 noisy photographs of 101 dishes, with Food-101's test set, streamed.
 
-    Expected under ``root`` are both archives as published::
+    The labels of some images are verified. Both published archives are expected under ``root``::
 
         Food-101N_release/meta/classes.txt, imagelist.tsv, verified_train.tsv, verified_val.tsv
         Food-101N_release/images/<class>/<file>
         food-101/meta/test.txt
         food-101/images/<class>/<file>.jpg
 
-    Verified images whose label was found right are trusted, those found wrong stay in the noisy part.
+    Images whose label was verified as correct are trusted. Images whose label was found to be wrong stay in the noisy
+    set.
 
     Reference: Lee et al., CleanNet, CVPR 2018.
 
     Attributes:
-        root: the folder with both archives.
-        size: side in pixels that images are brought to.
-        clean: which verified images are the clean set: those of the validation list, as in the paper (3,824), of the
-            training list, or of both. The other list's become the validation set.
+        root: folder of both archives.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        clean: list of verified images used as the clean set: "val" for the validation list, as in the paper (3,824
+            images), "train" for the training list, or "both". The images of the other list become the validation set.
     """
 
     root: str | Path
@@ -43,14 +44,14 @@ class Food101N(Source):
     clean: Literal["val", "train", "both"] = "val"
 
     def load(self) -> Arrays:
-        """Read the lists; no image is read.
+        """Read the lists, without reading any image.
 
         Raises:
-            UserError: a list is missing or a line is not as published.
+            UserError: a list is missing or a line has an unexpected format.
         """
         root = Path(self.root)
         meta = root / _NOISY / "meta"
-        # The list of classes begins with a heading in the release.
+        # The list of classes begins with a header in the release.
         names = [line for _, line in lines_of(meta / "classes.txt", f"the list of classes of {_FROM}")]
         classes = [name for name in names if name != "class_name"]
         numbers = {name: number for number, name in enumerate(classes)}
@@ -69,12 +70,14 @@ class Food101N(Source):
 
     @staticmethod
     def _verified(path: Path) -> set[str]:
-        """The images whose label was found right."""
+        """Return the images whose label was verified as correct."""
         right = set()
         for number, line in _body(path, f"a list of verified images of {_FROM}"):
             key, verdict = fields_of(path, number, line, "\t", 2)
             if verdict not in ("0", "1"):
-                raise UserError(f"{path}, line {number}: the verdict {verdict!r} is neither 0 nor 1; restore the file.")
+                raise UserError(
+                    f"{path}, line {number}: the verification label is {verdict!r}; expected 0 or 1; restore the file."
+                )
             if verdict == "1":
                 right.add(key)
         return right
@@ -88,5 +91,5 @@ class Food101N(Source):
 
 
 def _body(path: Path, expected: str) -> list[tuple[int, str]]:
-    """The lines after the heading."""
+    """Return the numbered lines after the header."""
     return list(lines_of(path, expected))[1:]

@@ -1,4 +1,4 @@
-"""A user's own images, in a folder a class."""
+"""Image folders with one folder per class."""
 
 from __future__ import annotations
 
@@ -10,28 +10,28 @@ from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
-_LAYOUT = "a folder with the images of each class in a folder of its name"
+_LAYOUT = "a folder with one subfolder of images per class"
 
 
 @dataclass(frozen=True)
 class ImageFolder(Source):
-    """Images in folders: ``noisy/``, ``test/`` and, optionally, ``clean/`` and ``validation/``. Streamed from disk.
+    """Images in folders noisy/, test/ and optionally clean/ and validation/, streamed.
 
     Expected under ``root``::
 
-        noisy/<class>/<file>         labels that are not trusted
-        clean/<class>/<file>         the clean set
-        validation/<class>/<file>    further trusted labels, to choose an epoch
-        test/<class>/<file>
+        noisy/<class>/<file>         training images with untrusted labels
+        clean/<class>/<file>         optional: the clean set
+        validation/<class>/<file>    optional: trusted labels for the choice of the best epoch; requires clean/
+        test/<class>/<file>          test images
 
-    The classes are all names of folders, sorted; a part need not have every class. Without ``clean/``, the labels of
-    ``noisy/`` are all there is: the clean set is drawn from them, with a warning, and noise can be injected.
+    The classes are the sorted names of all class folders; not every part needs every class. Without ``clean/``, the
+    clean set is drawn from the labels of ``noisy/``, with a warning, and noise can be injected into the rest.
 
     Attributes:
-        root: the folder.
-        size: side in pixels that images are brought to.
-        verified: whether the labels of ``noisy/`` are known to be right all the same, so that noise can be injected
-            into them and clean ones drawn from them without a warning.
+        root: folder of the data set.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        verified: whether the labels of ``noisy/`` are known to be correct. If true, noise can be injected into them and
+            a clean set drawn from them without a warning.
     """
 
     root: str | Path
@@ -39,10 +39,10 @@ class ImageFolder(Source):
     verified: bool = False
 
     def load(self) -> Arrays:
-        """List the files; no image is read.
+        """List the image files, without reading any image.
 
         Raises:
-            UserError: ``noisy/`` or ``test/`` is missing or has no image.
+            UserError: ``noisy/`` or ``test/`` is missing or contains no image.
         """
         root = Path(self.root)
         for part in ("noisy", "test"):

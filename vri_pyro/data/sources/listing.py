@@ -1,4 +1,4 @@
-"""What the sources of files on disk share: reading their lists, and putting their parts together."""
+"""Helpers for sources that read from disk: reading lists of files, and combining parts into arrays."""
 
 from __future__ import annotations
 
@@ -17,11 +17,11 @@ from vri_pyro.utils.errors import UserError
 
 @dataclass
 class Listed:
-    """Files with their labels.
+    """Image files with their labels.
 
     Attributes:
-        paths: relative to the source's folder.
-        labels: class numbers, one a path.
+        paths: paths relative to the source's folder.
+        labels: class numbers, one per path.
     """
 
     paths: list[str] = field(default_factory=list)
@@ -43,25 +43,26 @@ def streamed_arrays(
     validation: Listed | None = None,
     verified: bool = False,
 ) -> Arrays:
-    """Arrays of image files, unread; noisy, clean and validation part make up the training set in this order.
+    """Build a data set of streamed image files, without reading any image.
+
+    The training set contains the noisy, clean and validation examples, in this order.
 
     Args:
-        root: the folder that all paths start from.
-        classes: names.
-        size: side of the images in pixels.
-        noisy: examples whose labels are not trusted.
+        root: the folder to which all paths are relative.
+        classes: the class names.
+        size: side of the square images in pixels.
+        noisy: examples with untrusted labels.
         test: test examples.
-        clean: trusted examples, where there are some. Without them ``y_train`` is all there is, not verified, and a
-            clean set will be drawn from it.
-        validation: further trusted examples, where there are some.
-        verified: see :class:`Arrays`.
+        clean: examples with trusted labels. If there are none, splits draw the clean set from the noisy examples.
+        validation: further examples with trusted labels, for validation.
+        verified: see :class:`~vri_pyro.data.arrays.Arrays`.
 
     Raises:
-        UserError: the noisy or the test part is empty.
+        UserError: there are no noisy or no test examples.
     """
     for name, part in (("noisy", noisy), ("test", test)):
         if not part.paths:
-            raise UserError(f"{root} has no {name} images; put some there.")
+            raise UserError(f"{root} has no {name} images; expected at least one.")
     parts = {"train": noisy, "clean": clean, "validation": validation, "test": test}
     there = {name: part for name, part in parts.items() if part is not None and part.paths}
     images = {name: ImageFiles(root, part.paths, size) for name, part in there.items()}
@@ -72,15 +73,22 @@ def streamed_arrays(
 def arrays_of_parts(
     classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray], verified: bool = False
 ) -> Arrays:
-    """Arrays of streamed parts: "train" (the noisy one), "test" and, where there are some, "clean" and "validation".
+    """Build a data set from streamed parts.
+
+    Args:
+        classes: the class names.
+        images: images of the parts "train" (the noisy examples), "test" and optionally "clean" and "validation".
+        labels: labels of the same parts.
+        verified: see :class:`~vri_pyro.data.arrays.Arrays`.
 
     Warns:
-        UserWarning: there is a validation part but no clean one, so that it is left out.
+        UserWarning: the validation part is ignored because there is no clean part.
     """
     order = ["train", *(name for name in ("clean", "validation") if name in images)]
     if "validation" in images and "clean" not in images:
         warnings.warn(
-            "The validation part is not used without a clean part; give one, such as a share of it", stacklevel=4
+            "The validation part is ignored because there is no clean part; add one, such as some validation examples",
+            stacklevel=4,
         )
         order.remove("validation")
     ends = np.cumsum([0, *(len(images[name]) for name in order)])
@@ -98,64 +106,64 @@ def arrays_of_parts(
 
 
 def warn_of_no_trusted_labels(name: str, remedy: str) -> None:
-    """Say that a clean set will be drawn from labels that nobody has verified."""
+    """Warn that the clean set will be drawn from unverified labels."""
     warnings.warn(
-        f"{name} has no verified labels, so that the clean set is drawn from its noisy ones; {remedy}", stacklevel=4
+        f"{name} has no verified labels, so the clean set is drawn from its noisy labels; {remedy}", stacklevel=4
     )
 
 
 def lines_of(path: Path, expected: str) -> Iterator[tuple[int, str]]:
-    """The lines of a text file that are not blank, with their numbers from 1.
+    """Yield the non-blank lines of a text file with their line numbers, from 1.
 
     Args:
         path: the file.
-        expected: what it should be and where it comes from, for the message.
+        expected: description of the expected file and its origin, for the error message.
 
     Raises:
-        UserError: the file is missing or no text.
+        UserError: the file is missing or is not a text file.
     """
     check_there(path, expected)
     try:
         text = path.read_text(encoding="utf-8-sig")
     except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"{path} cannot be read as text ({error}); expected is {expected}.") from error
+        raise UserError(f"{path} cannot be read as text ({error}); expected {expected}.") from error
     for number, line in enumerate(text.splitlines(), start=1):
         if line.strip():
             yield number, line.strip()
 
 
 def check_there(path: Path, expected: str) -> None:
-    """Refuse a missing file or folder, saying what it should be."""
+    """Raise if a file or folder is missing; the message describes the expected one."""
     if not path.exists():
         started = "" if path.is_absolute() else f" in {Path.cwd()}"
-        raise UserError(f"There is no {path}{started}; expected is {expected}.")
+        raise UserError(f"{path} does not exist{started}; expected {expected}.")
 
 
 def fields_of(path: Path, number: int, line: str, separator: str | None, count: int) -> list[str]:
-    """The fields of a line, of which there must be ``count``; the last one separated first."""
+    """Split a line into exactly ``count`` fields, from the right."""
     fields = line.rsplit(separator, count - 1)
     if len(fields) != count:
-        raise UserError(f"{path}, line {number}: {line!r} has not {count} fields; restore the file.")
+        raise UserError(f"{path}, line {number}: expected {count} fields but got {line!r}; restore the file.")
     return fields
 
 
 def class_number(path: Path, number: int, text: str, num_classes: int) -> int:
-    """A class number written in a line.
+    """Parse a class number from a line of a file.
 
     Raises:
-        UserError: it is none of 0 to ``num_classes`` - 1.
+        UserError: the text is not a number from 0 to ``num_classes`` - 1.
     """
     if not text.isdecimal() or int(text) >= num_classes:
-        raise UserError(f"{path}, line {number}: {text!r} is no class; classes are 0 to {num_classes - 1}.")
+        raise UserError(f"{path}, line {number}: {text!r} is not a class; classes are 0 to {num_classes - 1}.")
     return int(text)
 
 
 def class_named(path: Path, number: int, name: str, numbers: dict[str, int]) -> int:
-    """The number of a class named in a line.
+    """Return the number of a class named in a line of a file.
 
     Raises:
-        UserError: there is no class of that name.
+        UserError: no class has that name.
     """
     if name not in numbers:
-        raise UserError(f"{path}, line {number}: {name!r} is no class of this data set; correct the line.")
+        raise UserError(f"{path}, line {number}: {name!r} is not a class of this data set; correct the line.")
     return numbers[name]

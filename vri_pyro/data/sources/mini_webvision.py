@@ -1,4 +1,4 @@
-"""mini-WebVision: the first classes of WebVision, with images found by a search engine."""
+"""Mini-WebVision, the first classes of WebVision with images from Google search."""
 
 from __future__ import annotations
 
@@ -18,32 +18,32 @@ from vri_pyro.data.sources.listing import (
 )
 from vri_pyro.utils.errors import UserError
 
-_FROM = "WebVision 1.0 (Li et al., 2017), resized images, unpacked under root"
+_FROM = "WebVision 1.0 (Li et al., 2017; resized images, unpacked under root)"
 _ALL_CLASSES = 1000
 
 
 @dataclass(frozen=True)
 class MiniWebVision(Source):
-    """The first 50 classes of WebVision 1.0 from Google, 65,944 noisy images. Streamed from disk.
+    """mini-WebVision: the first 50 classes of WebVision 1.0 (Google images), streamed.
 
-    Expected under ``root``, as published::
+    There are 65,944 noisy training images. The published layout is expected under ``root``::
 
         info/synsets.txt, train_filelist_google.txt, val_filelist.txt
         google/q0001/<file>.jpg ...
         val_images_256/<file>.jpg
 
-    No training label is verified; name those you trust in ``clean_list``. Without it, a clean set is drawn from the
-    noisy labels, with a warning.
+    No training label is verified. List the files with trusted labels in ``clean_list``. Without it, the clean set is
+    drawn from the noisy labels, with a warning.
 
     Reference: Li et al., WebVision database, arXiv:1708.02862; Jiang et al., MentorNet, ICML 2018.
 
     Attributes:
-        root: the folder of the data set.
-        size: side in pixels that images are brought to.
-        num_classes: how many of the first classes.
-        ilsvrc12: folder of ILSVRC12's validation images, a folder a synset; when given, it is the test set instead of
-            WebVision's validation images.
-        clean_list: a text file with trusted paths of ``train_filelist_google.txt``, one a line.
+        root: folder of the data set.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        num_classes: number of classes to use, from the first.
+        ilsvrc12: folder of ILSVRC12's validation images, with one subfolder per synset, to use as the test set. If
+            None, WebVision's validation images are the test set.
+        clean_list: a text file with trusted paths from ``train_filelist_google.txt``, one per line.
     """
 
     root: str | Path
@@ -53,23 +53,23 @@ class MiniWebVision(Source):
     clean_list: str | Path | None = None
 
     def load(self) -> Arrays:
-        """Read the lists; no image is read.
+        """Read the lists, without reading any image.
 
         Raises:
-            UserError: a list or folder is missing, or a line is not as published.
+            UserError: a list or folder is missing, or a line has an unexpected format.
         """
         root, info = Path(self.root), Path(self.root) / "info"
         if not 2 <= self.num_classes <= _ALL_CLASSES:
-            raise UserError(f"num_classes is {self.num_classes}; give 2 to {_ALL_CLASSES}.")
+            raise UserError(f"num_classes is {self.num_classes}; expected a value from 2 to {_ALL_CLASSES}.")
         synsets = self._synsets(info / "synsets.txt")
         noisy, clean = self._training(info / "train_filelist_google.txt")
         if not clean.paths:
-            warn_of_no_trusted_labels("mini-WebVision", "name trusted files in clean_list")
+            warn_of_no_trusted_labels("mini-WebVision", "list trusted files in clean_list")
         names = [f"{name} ({synset})" for synset, name in synsets]
         return streamed_arrays(root, names, self.size, noisy, self._test(root, [s for s, _ in synsets]), clean)
 
     def _synsets(self, path: Path) -> list[tuple[str, str]]:
-        """Identifier and first name of each class."""
+        """Return the synset identifier and the first name of each class."""
         found = []
         for number, line in lines_of(path, f"the classes of {_FROM}"):
             synset, *names = line.split(maxsplit=1)
@@ -77,13 +77,15 @@ class MiniWebVision(Source):
                 raise UserError(f"{path}, line {number}: {line!r} has no name; restore the file.")
             found.append((synset, names[0].split(",")[0]))
         if len(found) < self.num_classes:
-            raise UserError(f"{path} names {len(found)} classes but num_classes is {self.num_classes}; restore it.")
+            raise UserError(f"{path} has {len(found)} classes but num_classes is {self.num_classes}; restore the file.")
         return found[: self.num_classes]
 
     def _training(self, path: Path) -> tuple[Listed, Listed]:
         trusted = set()
         if self.clean_list is not None:
-            trusted = {line for _, line in lines_of(Path(self.clean_list), "a list of trusted files, a path a line")}
+            trusted = {
+                line for _, line in lines_of(Path(self.clean_list), "a list of trusted files, one path per line")
+            }
         noisy, clean = Listed(), Listed()
         for number, line in lines_of(path, f"the list of Google's images of {_FROM}"):
             name, text = fields_of(path, number, line, None, 2)
@@ -91,7 +93,10 @@ class MiniWebVision(Source):
             if label < self.num_classes:
                 (clean if name in trusted else noisy).add(name, label)
         if unknown := trusted - set(clean.paths):
-            raise UserError(f"{self.clean_list} names {min(unknown)}, which is not in {path} or of a class left out.")
+            raise UserError(
+                f"{self.clean_list} contains {min(unknown)}, which is not in {path} or not of the first "
+                f"{self.num_classes} classes; remove the line."
+            )
         return noisy, clean
 
     def _test(self, root: Path, synsets: list[str]) -> Listed:
@@ -109,7 +114,7 @@ class MiniWebVision(Source):
 def _ilsvrc12(folder: Path, synsets: list[str]) -> Listed:
     test = Listed()
     for label, synset in enumerate(synsets):
-        check_there(folder / synset, "a folder of ILSVRC12's validation images, sorted by synset")
+        check_there(folder / synset, "a folder of ILSVRC12's validation images of this synset")
         for path in sorted((folder / synset).glob("*.JPEG")):
             test.add(str(path), label)
     return test

@@ -1,4 +1,4 @@
-"""A user's own arrays."""
+"""Custom data sets in an .npz file."""
 
 from __future__ import annotations
 
@@ -21,16 +21,18 @@ _OPTIONAL = ("y_train_clean", "clean_indices", "validation_indices", "classes")
 
 @dataclass(frozen=True)
 class NpzFile(Source):
-    """An .npz file with ``x_train``, ``y_train``, ``x_test`` and ``y_test``, shaped as in :class:`Arrays`.
+    """Arrays from an .npz file with the keys x_train, y_train, x_test and y_test.
 
-    Optional keys: ``y_train_clean`` or ``clean_indices`` (not both) and, with the latter, ``validation_indices``, as in
-    :class:`Arrays`; and ``classes``, the class names as strings [K]. Without ``classes`` the labels must be 0..K-1
-    without a gap, and the names are those numbers.
+    Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Optional keys are ``y_train_clean`` or
+    ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
+    as strings [K]. Without ``classes``, the labels must be 0..K-1 without gaps, and the class names are these numbers.
 
     Attributes:
-        path: the file. Nothing in it is unpickled.
-        open_set: whether a true label of -1 stands for "none of the classes" rather than being a mistake.
-        verified: false for a ``y_train`` as observed, of which nothing is known to be right; see :class:`Arrays`.
+        path: the .npz file. Nothing in it is unpickled.
+        open_set: whether a true label of -1 marks an example that belongs to none of the classes. If false, it is an
+            error.
+        verified: whether ``y_train`` is known to be correct when the file has neither ``y_train_clean`` nor
+            ``clean_indices``. Set it to false for labels that were never checked.
     """
 
     path: str | Path
@@ -38,17 +40,21 @@ class NpzFile(Source):
     verified: bool = True
 
     def load(self) -> Arrays:
-        """Read and check the file.
+        """Read and validate the file.
 
         Raises:
-            UserError: the file is missing or damaged, lacks an array, or an array is unusable.
+            UserError: the file is missing or damaged, an array is missing, or an array is invalid.
+
+        Warns:
+            UserWarning: the file contains unknown keys.
         """
         arrays: dict[str, Any] = read_npz(Path(self.path), _REQUIRED, _OPTIONAL)
         known = {*_REQUIRED, *_OPTIONAL}
         if unread := sorted(set(names_in(Path(self.path))) - known):
-            # A mistyped clean_indices, unnoticed, would have noise injected into labels that are noisy already.
+            # If a misspelt clean_indices went unnoticed, noise would be injected into labels that are already noisy.
             warnings.warn(
-                f"{self.path} holds {', '.join(unread)}, which is not read; known are {', '.join(sorted(known))}",
+                f"{self.path} contains unknown keys {', '.join(unread)}, which are ignored; known keys are "
+                f"{', '.join(sorted(known))}",
                 stacklevel=2,
             )
         names = arrays.pop("classes", None)
@@ -61,18 +67,18 @@ class NpzFile(Source):
 
 def _stored_names(names: np.ndarray) -> tuple[str, ...]:
     if names.ndim != 1 or names.dtype.kind != "U":
-        raise UserError(f"classes has dtype {names.dtype} and shape {names.shape}; give strings [K].")
+        raise UserError(f"classes has dtype {names.dtype} and shape {names.shape}; expected strings [K].")
     return tuple(names.tolist())
 
 
 def _numbered_names(arrays: dict[str, np.ndarray]) -> tuple[str, ...]:
-    """Name the classes 0..K-1 by the labels that occur; Arrays reports what is no label."""
+    """Name the classes 0..K-1 by their numbers; :class:`~vri_pyro.data.arrays.Arrays` reports invalid labels."""
     integers = [arrays[key] for key in _LABELS if key in arrays and arrays[key].dtype.kind in "iu"]
     occurring = sorted({int(label) for labels in integers for label in np.unique(labels) if label >= 0})
     gap = next((number for number, label in enumerate(occurring) if number != label), None)
     if gap is not None:
         raise UserError(
-            f"No label is {gap} although the largest is {occurring[-1]}; number the classes from 0 without "
-            "a gap, or store their names as `classes`."
+            f"No label is {gap} although the largest label is {occurring[-1]}; number the classes from 0 without "
+            "gaps, or store the class names as `classes`."
         )
     return tuple(str(number) for number in range(len(occurring) or 2))

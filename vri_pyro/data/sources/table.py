@@ -1,4 +1,4 @@
-"""Images listed in a table."""
+"""Images listed in a .csv or .parquet table."""
 
 from __future__ import annotations
 
@@ -19,20 +19,23 @@ _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "v
 
 @dataclass(frozen=True)
 class Table(Source):
-    """A .csv or .parquet file with a row an image: its path, its label and the part it belongs to. Streamed from disk.
+    """Images listed in a .csv or .parquet file with path, label and split, streamed.
 
-    The column of parts has ``train`` (or ``noisy``), ``clean``, ``validation`` or ``test``. Without any ``clean`` row,
-    the labels of ``train`` are all there is: the clean set is drawn from them, with a warning. The classes are the
-    labels that occur, sorted, as numbers where all of them are.
+    The file has one row per image. The values of the split column are ``train`` (or ``noisy``), ``clean``,
+    ``validation`` and ``test``. Without ``clean`` rows, the clean set is drawn from the ``train`` rows, with a warning.
+    The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
 
     Attributes:
-        file: the table. A .csv file has a heading.
-        root: the folder that the paths start from; the table's own when None.
-        size: side in pixels that images are brought to.
-        path, label, split: the columns' names.
-        true_label: the column with true labels, where those of the ``train`` rows are known; then no row is clean.
-        verified: whether the labels of ``train`` are known to be right all the same, so that noise can be injected into
-            them and clean ones drawn from them without a warning.
+        file: the table. A .csv file must have a header.
+        root: folder to which the image paths are relative; None for the folder of the table.
+        size: side of the square to which images are scaled and cropped, in pixels.
+        path: name of the column with image paths.
+        label: name of the column with labels.
+        split: name of the column with splits.
+        true_label: name of the column with the true labels of the ``train`` rows, if they are known. The column must be
+            filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
+        verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
+            them and a clean set drawn from them without a warning.
     """
 
     file: str | Path
@@ -45,13 +48,13 @@ class Table(Source):
     verified: bool = False
 
     def load(self) -> Arrays:
-        """Read the table; no image is read.
+        """Read the table, without reading any image.
 
         Raises:
-            UserError: the file is missing, of another kind or lacks a column, or a row lacks a value.
+            UserError: the file is missing, has an unsupported type or lacks a column, or a row lacks a value.
         """
         file = Path(self.file)
-        check_there(file, "a .csv or .parquet file with a row an image")
+        check_there(file, "a .csv or .parquet file with one row per image")
         columns = [self.path, self.label, self.split, *([self.true_label] if self.true_label else [])]
         rows = list(_checked(file, _rows(file, columns), columns))
         labels = [row[name] for row in rows for name in columns[1:] if name != self.split]
@@ -62,7 +65,7 @@ class Table(Source):
             part = _PARTS.get(row[self.split])
             if part is None:
                 known = ", ".join(_PARTS)
-                raise UserError(f"{file}, row {number}: {self.split} is {row[self.split]!r}; give one of {known}.")
+                raise UserError(f"{file}, row {number}: {self.split} is {row[self.split]!r}; expected one of {known}.")
             parts[part].add(row[self.path], numbers[row[self.label]])
             if self.true_label and part == "noisy":
                 truth.append(numbers[row[self.true_label]])
@@ -75,13 +78,16 @@ class Table(Source):
 
     def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
         if parts["clean"].paths or parts["validation"].paths:
-            raise UserError(f"{self.file} has true labels and clean rows; keep one of them.")
+            raise UserError(
+                f"{self.file} has true labels, so clean and validation rows are not allowed; remove these rows or do "
+                "not set true_label."
+            )
         arrays = streamed_arrays(root, classes, self.size, parts["noisy"], parts["test"])
         return replace(arrays, y_train_clean=np.array(truth, dtype=np.int64))
 
 
 def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
-    """The wanted columns, row by row."""
+    """Yield the values of the given columns, row by row."""
     if file.suffix == ".parquet":
         yield from _parquet_rows(file, columns)
     elif file.suffix == ".csv":
@@ -90,7 +96,7 @@ def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
             _check_columns(file, columns, list(reader.fieldnames or ()))
             yield from reader
     else:
-        raise UserError(f"{file} is neither a .csv nor a .parquet file; convert it.")
+        raise UserError(f"{file} has an unsupported type; expected a .csv or .parquet file.")
 
 
 def _parquet_rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
@@ -102,23 +108,26 @@ def _parquet_rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]
         _check_columns(file, columns, parquet.read_schema(file).names)
         yield from parquet.read_table(file, columns=columns).to_pylist()
     except ArrowInvalid as error:
-        raise UserError(f"{file} is damaged or no .parquet file; write it again.") from error
+        raise UserError(f"{file} is damaged or not a .parquet file; write it again.") from error
 
 
 def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
     if missing := [name for name in columns if name not in there]:
-        raise UserError(f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}).")
+        raise UserError(
+            f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}); "
+            "add them or change the column options."
+        )
 
 
 def _checked(file: Path, rows: Iterator[dict[str, object]], columns: list[str]) -> Iterator[dict[str, str]]:
     for number, row in enumerate(rows, start=1):
         for name in columns:
             if row[name] is None or str(row[name]).strip() == "":
-                raise UserError(f"{file}, row {number}: {name} is empty; fill it in or drop the row.")
+                raise UserError(f"{file}, row {number}: {name} is empty; fill it in or remove the row.")
         yield {name: str(row[name]).strip() for name in columns}
 
 
 def _sorted_names(labels: set[str]) -> list[str]:
-    """In the order of numbers where all are, 2 before 10."""
+    """Sort labels, numerically (2 before 10) if all of them are numbers."""
     numeric = all(label.isdecimal() for label in labels)
     return sorted(labels, key=int) if numeric else sorted(labels)

@@ -1,4 +1,4 @@
-"""Benchmarks that torchvision reads from local files, and downloads when asked."""
+"""Benchmarks read by torchvision from local files, with optional download."""
 
 from __future__ import annotations
 
@@ -15,17 +15,17 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.utils.errors import UserError
 
-# What torchvision raises for missing and for damaged files.
+# Exceptions of torchvision for missing and damaged files.
 _UNREADABLE = (OSError, RuntimeError, AssertionError, ValueError, LookupError, EOFError, pickle.UnpicklingError)
 
 
 @dataclass(frozen=True)
 class _TorchvisionSource(Source):
-    """What the sets share.
+    """Base class of benchmarks read by torchvision.
 
     Attributes:
-        root: the folder that holds, or will hold, torchvision's copy.
-        download: whether to fetch the set when the copy is missing.
+        root: folder of torchvision's local copy.
+        download: whether to download the data set if the local copy is missing.
     """
 
     root: str | Path = "data"
@@ -34,18 +34,18 @@ class _TorchvisionSource(Source):
     _files: ClassVar[str]
 
     def _part(self, train: bool) -> dict[str, Any]:
-        """How torchvision's class is told which part."""
+        """Return the argument of torchvision's class that selects the training or test set."""
         return {"train": train}
 
     @abstractmethod
     def _dataset_class(self) -> Any:
-        """Torchvision's class of the set, imported only now because torchvision is slow to import."""
+        """Return torchvision's data set class, imported lazily because torchvision is slow to import."""
 
     def load(self) -> Arrays:
-        """Read the set's local copy, after fetching it if asked.
+        """Read the local copy of the data set; download it first if ``download`` is set and it is missing.
 
         Raises:
-            UserError: there is no sound copy and none could be fetched.
+            UserError: the local copy is missing or damaged, or the download failed.
         """
         train, test = self._read(train=True), self._read(train=False)
         return Arrays(
@@ -57,11 +57,11 @@ class _TorchvisionSource(Source):
         )
 
     def _read(self, train: bool) -> Any:
-        """Torchvision's object of a part."""
+        """Read the training or test set with torchvision."""
         dataset_class = self._dataset_class()
         try:
             with warnings.catch_warnings():
-                # CIFAR's pickles are older than the dtype arguments that NumPy now deprecates.
+                # CIFAR's pickle files use dtype arguments that NumPy has since deprecated.
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
                 return dataset_class(str(self.root), **self._part(train), download=self.download)
         except _UNREADABLE as error:
@@ -69,17 +69,17 @@ class _TorchvisionSource(Source):
             if self.download:
                 raise UserError(
                     f"{name} could not be downloaded to {self.root} ({error}); put its files at {place}, "
-                    "or read arrays with NpzFile."
+                    "or load arrays with NpzFile."
                 ) from error
             raise UserError(
-                f"There is no sound copy of {name}: expected are its files at {place}; put them there, "
-                "set `download: true`, or read arrays with NpzFile."
+                f"The local copy of {name} is missing or damaged; expected its files at {place}; put them there, "
+                "set `download: true`, or load arrays with NpzFile."
             ) from error
 
 
 @dataclass(frozen=True)
 class FashionMNIST(_TorchvisionSource):
-    """60,000 + 10,000 grey images of clothes, 28x28, ten classes.
+    """Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28x28, 10 classes.
 
     Reference: Xiao et al., Fashion-MNIST, arXiv:1708.07747.
     """
@@ -94,7 +94,7 @@ class FashionMNIST(_TorchvisionSource):
 
 @dataclass(frozen=True)
 class MNIST(_TorchvisionSource):
-    """60,000 + 10,000 grey images of digits, 28x28.
+    """MNIST: 60,000 + 10,000 grey images of handwritten digits, 28x28, 10 classes.
 
     Reference: LeCun et al., Gradient-based learning applied to document recognition, 1998.
     """
@@ -109,7 +109,7 @@ class MNIST(_TorchvisionSource):
 
 @dataclass(frozen=True)
 class KMNIST(_TorchvisionSource):
-    """60,000 + 10,000 grey images of cursive Japanese characters, 28x28, ten classes.
+    """Kuzushiji-MNIST: 60,000 + 10,000 grey images of Japanese characters, 28x28, 10 classes.
 
     Reference: Clanuwat et al., Deep learning for classical Japanese literature, arXiv:1812.01718.
     """
@@ -124,7 +124,7 @@ class KMNIST(_TorchvisionSource):
 
 @dataclass(frozen=True)
 class SVHN(_TorchvisionSource):
-    """73,257 + 26,032 colour images of house numbers' digits, 32x32.
+    """SVHN: 73,257 + 26,032 colour images of house-number digits, 32x32, 10 classes.
 
     Reference: Netzer et al., Reading digits in natural images with unsupervised feature learning, 2011.
     """
@@ -153,7 +153,7 @@ class SVHN(_TorchvisionSource):
 
 @dataclass(frozen=True)
 class CIFAR10(_TorchvisionSource):
-    """50,000 + 10,000 colour images, 32x32, ten classes.
+    """CIFAR-10: 50,000 + 10,000 colour images, 32x32, 10 classes.
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """
@@ -168,7 +168,7 @@ class CIFAR10(_TorchvisionSource):
 
 @dataclass(frozen=True)
 class CIFAR100(_TorchvisionSource):
-    """50,000 + 10,000 colour images, 32x32, a hundred classes.
+    """CIFAR-100: 50,000 + 10,000 colour images, 32x32, 100 classes.
 
     Reference: Krizhevsky, Learning multiple layers of features from tiny images, 2009.
     """

@@ -1,1 +1,1 @@
-"""The parts of the converter to ArviZ."""
+"""Building blocks of :func:`~vri_pyro.diagnostics.from_pyro_svi`, the converter to ArviZ."""

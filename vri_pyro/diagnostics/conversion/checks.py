@@ -1,4 +1,4 @@
-"""What is refused before any work is done."""
+"""Checks of the arguments of ``from_pyro_svi``."""
 
 from __future__ import annotations
 
@@ -18,59 +18,60 @@ from vri_pyro.utils.errors import UserError
 
 
 def check_options(model: Any, guide: Any, groups: Collection[str], **numbers: Any) -> None:
-    """Refuse what cannot be a pair, names of groups that there are not, and numbers that are none."""
+    """Raise if model or guide is not a Pyro callable, a group is unknown, or a number is not an integer >= 1."""
     for name, function in (("model", model), ("guide", guide)):
         if not callable(function) or isinstance(function, pyro.infer.SVI):
             given = type(function).__name__
-            raise UserError(f"the {name} is of type {given}; give a Pyro {name}, such as the one that SVI trained")
+            raise UserError(f"the {name} is of type {given}; expected a Pyro {name}, such as the one passed to SVI")
     for name, number in numbers.items():
         if not isinstance(number, Integral) or number < 1:
-            raise UserError(f"{name} is {number}; give a whole number, at least 1")
+            raise UserError(f"{name} is {number}; expected an integer >= 1")
     if isinstance(groups, str):
-        raise UserError(f"groups is '{groups}'; give a list of names")
+        raise UserError(f"groups is '{groups}'; expected a list of group names")
     if strangers := [group for group in groups if group not in GROUPS]:
-        raise UserError(f"there is no group '{strangers[0]}'; choose from {', '.join(GROUPS)}")
+        raise UserError(f"groups contains '{strangers[0]}', which is not a group; choose from {', '.join(GROUPS)}")
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
-    """Constant data as an array; refuse what is none."""
+    """Convert constant data to an array; raise if that fails."""
     try:
         return traces.array(values)
     except ValueError as error:
-        raise UserError(f"constant_data has '{name}', which is no array ({first_line(error)})") from error
+        raise UserError(f"constant_data contains '{name}', which is not an array ({first_line(error)})") from error
 
 
 def check_names(modelled: Any, dims: Mapping[str, Sequence[str]], constant_data: Mapping[str, Any]) -> None:
-    """Refuse what ArviZ has no place for, or what would be left out in silence."""
+    """Raise for names that ArviZ cannot represent, and for names in ``dims`` that would be ignored."""
     sites = traces.stochastic(modelled) | traces.deterministic(modelled)
     counts = Counter(in_arviz(name) for name in sites.keys() | constant_data.keys())
     for name in (name for name, count in counts.items() if count > 1):
-        raise UserError(f"two sites or arrays are called '{name}' where '/' becomes '.', as in ArviZ; rename one")
+        raise UserError(f"two sites or arrays are named '{name}' once '/' becomes '.', as ArviZ requires; rename one")
     if taken := [name for name in SAMPLE_DIMS if name in sites or name in constant_data]:
-        raise UserError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; give the site or array another")
+        raise UserError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; rename the site or array")
     for name, named in dims.items():
         if name not in sites and name not in constant_data:
-            raise UserError(f"dims has '{name}', which is neither a site of the model nor constant data")
+            raise UserError(f"dims contains '{name}', which is neither a site of the model nor constant data")
         if len({*named, *SAMPLE_DIMS}) < len(named) + len(SAMPLE_DIMS):
             raise UserError(
-                f"dims names dimensions of '{name}' {', '.join(named)}; they must differ, also from chain and draw"
+                f"dims names the dimensions of '{name}' {', '.join(named)}; the names must differ from one another and "
+                "from chain and draw"
             )
 
 
 def check_predictions(modelled: Any) -> None:
-    """Refuse observations for which the model, drawn from, has another number."""
+    """Raise if a site's observations and its samples differ in shape."""
     for name, site in traces.observed(modelled).items():
         shape, drawn = tuple(traces.value(site).shape), tuple(site["fn"].shape())
         if shape != drawn:
             raise UserError(
-                f"'{name}' is observed in shape {shape} and predicted in {drawn}; put it in a plate of its data, or "
-                "ask for groups without posterior_predictive and prior_predictive"
+                f"'{name}' has shape {shape} when observed and {drawn} when sampled; put the site in a plate over its "
+                "data, or leave posterior_predictive and prior_predictive out of groups"
             )
 
 
 def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities: Densities) -> None:
-    """Refuse a pair of which draws made at once are not what it makes of the same latents alone."""
-    remedy = "use chunk_size=1, or let all of guide and model broadcast over a plate to the left of theirs"
+    """Raise if draws computed at once differ from single draws with the same latents."""
+    remedy = "use chunk_size=1, or make all of guide and model broadcast over a plate to the left of their own"
 
     def values(drawn: Any, run: Any) -> dict[str, np.ndarray]:
         sites = traces.latent(run) | traces.deterministic(run)
@@ -84,7 +85,7 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
         several = values(drawn, run)
         _take(alone, drawn, count - 1, count)
     except (UserError, RuntimeError, ValueError, IndexError) as error:
-        raise UserError(f"{count} draws cannot be made at once ({first_line(error)}); {remedy}") from error
+        raise UserError(f"{count} draws cannot be computed at once ({first_line(error)}); {remedy}") from error
     finally:
         pair.draws = 1
     single, again = values(*pair.posterior(alone)), values(*pair.posterior(alone))
@@ -93,11 +94,11 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
     for name, value in single.items():
         if not _alike(value[0], again[name][0]):
             raise UserError(
-                f"'{name}' is another one each time for the same latents; call eval() of networks that draw "
-                "themselves, such as dropout, or use chunk_size=1"
+                f"'{name}' differs between two runs with the same latents; call eval() on networks with randomness "
+                "of their own, such as dropout, or use chunk_size=1"
             )
         if not _alike(several[name][-1], value[0]):
-            raise UserError(f"'{name}' of {count} draws made at once is not what it is of each alone; {remedy}")
+            raise UserError(f"'{name}' differs between {count} draws computed at once and single draws; {remedy}")
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:
@@ -106,7 +107,7 @@ def _alike(one: np.ndarray, other: np.ndarray) -> bool:
 
 
 def _take(alone: Any, drawn: Any, draw: int, count: int) -> None:
-    """Put one of some draws made at once in the place of a guide's draw; points it is left to find by itself."""
+    """Copy one of several draws into a guide's trace; remove point masses, which the guide recomputes."""
     for name, site in traces.stochastic(drawn).items():
         if name not in alone.nodes:
             raise changing(name)

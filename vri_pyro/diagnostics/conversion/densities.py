@@ -1,4 +1,4 @@
-"""Log p and log q of draws: a datum, where guide and model factorise over a plate of them."""
+"""Log p and log q of draws, per datum if guide and model both factorise over the data plate."""
 
 from __future__ import annotations
 
@@ -17,7 +17,14 @@ POINT_MASSES, GLOBALS, PART = "point_masses", "global_latents", "subsample"  # a
 
 
 class Densities:
-    """Log p and log q without subsampling's scale: a datum, where there is a plate of them, and of what is outside."""
+    """Computes log p and log q of draws, without subsampling's scale.
+
+    Args:
+        guided: trace of the guide.
+        modelled: trace of the model.
+        plate: the data plate, or None. If there is one, the densities of the sites inside it are computed per datum and
+            those of the sites outside it separately.
+    """
 
     def __init__(self, guided: Any, modelled: Any, plate: Any) -> None:
         self._plate = plate
@@ -27,7 +34,7 @@ class Densities:
         }
 
     def __call__(self, guided: Any, modelled: Any, count: int) -> dict[str, np.ndarray]:
-        """Of some draws, [count] or [count, plate's size]."""
+        """Return log p and log q of ``count`` draws, [count] or [count, plate size], and of global sites, [count]."""
         inside: dict[str, Any] = dict.fromkeys(("log_p", "log_q"), torch.zeros(()))
         outside: dict[str, Any] = {}
         for name, trace in (("log_p", modelled), ("log_q", guided)):
@@ -49,7 +56,11 @@ class Densities:
 
 
 def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
-    """The plate over data, unless what is inside it for the model comes from outside it in the guide."""
+    """Return the plate over data, or None if guide and model do not both factorise over it.
+
+    Raises:
+        UserError: ``asked`` names a plate that the model does not have, or over which the guide does not factorise.
+    """
     plate = traces.choose_data_plate(modelled, asked)
     if plate is None:
         return None
@@ -60,20 +71,21 @@ def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     auxiliary = {n: s for n, s in traces.stochastic(guided).items() if s["infer"].get("is_auxiliary")}
     made = [name for name in inside(traces.latent(guided)) if traces.is_point(guided.nodes[name])]
     drawn_inside = set(inside(traces.latent(modelled))) <= set(inside(traces.latent(guided)))
-    # What is made of auxiliary draws has its density there: inside, unless there are fewer of them and others outside.
+    # A point-mass latent can be computed from auxiliary sites, as in Pyro's autoguides; they then carry its density. It
+    # counts as inside if all auxiliary sites are, or at least as many as there are point masses.
     density_inside = len(made) <= len(inside(auxiliary)) or len(inside(auxiliary)) == len(auxiliary)
     if drawn_inside and density_inside:
         return plate
     if asked is not None:
         raise UserError(
-            f"the guide does not factorise over '{asked}' as the model does, so it has one density for all of it; "
-            "leave data_plate out"
+            f"the guide does not factorise over '{asked}' as the model does, so it has no density per datum; leave "
+            "data_plate out"
         )
     return None
 
 
 def attributes_of(guided: Any, again: Any, plate: Any) -> dict[str, str]:
-    """Of ``sample_stats``; from two traces of the guide."""
+    """Return the attributes of ``sample_stats``, from two traces of the guide and the data plate."""
     found = {POINT_MASSES: "\n".join(map(in_arviz, _points(guided, again))), GLOBALS: ""}
     if plate is None:
         return found
@@ -86,12 +98,15 @@ def attributes_of(guided: Any, again: Any, plate: Any) -> dict[str, str]:
 
 
 def _points(guided: Any, again: Any) -> list[str]:
-    """The latents that the guide puts in one point, the same in two traces; not those made of auxiliary draws."""
+    """Point-mass latents with equal values in two traces, which excludes those computed from auxiliary draws."""
     sites, others = traces.latent(guided), traces.latent(again)
     points = [name for name, site in sites.items() if traces.is_point(site) and name in others]
     return [name for name in points if torch.equal(sites[name]["value"], others[name]["value"])]
 
 
 def names_in(attribute: str) -> list[str]:
-    """The names in one of the attributes that :func:`from_pyro_svi` gives ``sample_stats``."""
+    """Split an attribute of ``sample_stats`` into names.
+
+    The attributes are described at :func:`~vri_pyro.diagnostics.from_pyro_svi`.
+    """
     return attribute.splitlines()

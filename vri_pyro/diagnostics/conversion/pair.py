@@ -1,4 +1,4 @@
-"""Guide and model run on the same arguments, draw by draw or some draws at once."""
+"""Run guide and model on the same arguments, one draw or several vectorised draws at a time."""
 
 from __future__ import annotations
 
@@ -18,10 +18,10 @@ from vri_pyro.utils.errors import UserError
 
 
 class Pair:
-    """Guide and model, run on the same arguments and, where their plates work on subsamples, on the same ones.
+    """Runs guide and model on the same arguments and the same subsamples.
 
     Attributes:
-        draws: how many to make in a run.
+        draws: number of draws per run.
     """
 
     def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
@@ -35,30 +35,29 @@ class Pair:
         self._subsamples = traces.subsamples(guided) | traces.subsamples(modelled)
 
     def posterior(self, drawn: Any = None) -> tuple[Any, Any]:
-        """Traces of the guide, and of the model at what the guide drew."""
+        """Return a trace of the guide, and one of the model replayed against it."""
         guided = self.guided(drawn)
         return guided, self._run(poutine.replay(self._on_subsamples(self._model), trace=guided))
 
     def guided(self, drawn: Any = None) -> Any:
-        """A trace of the guide; at the values of another trace where there is one."""
+        """Return a trace of the guide, replayed against another trace if one is given."""
         guide = self._on_subsamples(self._guide)
         guided = self._run(guide if drawn is None else poutine.replay(guide, trace=drawn))
-        if isinstance(self._guide, GuideMessenger):  # which runs the model, whose data are not the guide's
+        if isinstance(self._guide, GuideMessenger):  # it runs the model, so its trace has the data too
             observed = [name for name, site in traces.stochastic(guided).items() if site["is_observed"]]
             for name in [*observed, *traces.deterministic(guided)]:
                 guided.remove_node(name)
         return guided
 
     def predicted(self, guided: Any = None) -> tuple[dict[str, Site], dict[str, Site]]:
-        """The model's latents, drawn from the prior unless the guide drew them, and data drawn given them."""
+        """Return the model's latents, from the prior or a trace of the guide, and data sampled given them."""
         model = self._on_subsamples(Unobserved()(self._model))
         try:
             drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
         except (NotImplementedError, ValueError, ArithmeticError, RuntimeError) as error:
             group = "prior and prior_predictive" if guided is None else "posterior_predictive"
             raise UserError(
-                f"the model cannot be drawn from for {group} ({first_line(error)}); leave that out: groups without "
-                f"{group}"
+                f"the model cannot be sampled for {group} ({first_line(error)}); leave {group} out of groups"
             ) from error
         sites = traces.latent(drawn)
         data = {n: s for n, s in sites.items() if s["infer"].get("was_observed")}
@@ -75,7 +74,7 @@ class Pair:
 
 
 class Unobserved(UnconditionMessenger):
-    """Has observed data sampled; factors and deterministic values stay as they are."""
+    """Samples observed data; factors and deterministic sites are not changed."""
 
     def _pyro_sample(self, msg: Any) -> None:
         if not (is_deterministic(msg) or site_is_factor(msg)):
@@ -83,22 +82,24 @@ class Unobserved(UnconditionMessenger):
 
 
 def _check_latents(guided: Any, modelled: Any) -> None:
-    """Refuse a guide that draws other latents than the model has."""
+    """Raise if guide and model have different latents."""
     drawn, needed = traces.latent(guided), traces.latent(modelled)
     for name in sorted(needed.keys() - drawn.keys()):
         discrete = getattr(needed[name]["fn"], "has_enumerate_support", False)
-        remedy = "draw it in the guide (a latent that enumeration summed out has no draws)" if discrete else "draw it"
-        raise UserError(f"the model's latent '{name}' is not in the guide; {remedy}, or observe it in the model")
+        note = " (a latent that is enumerated out has no draws)" if discrete else ""
+        raise UserError(
+            f"the model's latent '{name}' is not in the guide; sample it in the guide{note}, or observe it in the model"
+        )
     for name in sorted(drawn.keys() - needed.keys()):
         raise UserError(
-            f"the guide draws '{name}', which is no latent of the model; mark it infer={{'is_auxiliary': True}}"
+            f"the guide samples '{name}', which is not a latent of the model; mark it infer={{'is_auxiliary': True}}"
         )
     for name, site in needed.items():
         shape, expected = tuple(drawn[name]["value"].shape), tuple(site["fn"].shape())
         if shape != expected:
-            raise UserError(f"the guide draws '{name}' in shape {shape}, the model in {expected}; use the same plates")
+            raise UserError(f"'{name}' has shape {shape} in the guide and {expected} in the model; use the same plates")
 
 
 def first_line(error: Exception) -> str:
-    """Of an error's message, or what kind it is where it has none."""
+    """Return the first line of an error's message, or the error's type if the message is empty."""
     return next(iter(str(error).splitlines()), type(error).__name__)

@@ -1,4 +1,4 @@
-"""A model's sites as arrays on named axes, the draws in front."""
+"""Convert a model's sites to arrays with named axes and leading draws."""
 
 from __future__ import annotations
 
@@ -26,12 +26,17 @@ DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
 
 
 def in_arviz(name: str) -> str:
-    """A name as ArviZ can have it, which keeps "/" for paths."""
+    """Return a name that ArviZ accepts: it reserves "/" for paths."""
     return name.replace("/", ".")
 
 
 class Variables:
-    """The sites as variables: their values on named axes."""
+    """Converts sites to variables with named axes.
+
+    Args:
+        modelled: trace of the model.
+        events: names of event dimensions by site, and of all dimensions of constant data by array.
+    """
 
     def __init__(self, modelled: Any, events: Mapping[str, Sequence[str]]) -> None:
         self._events = events
@@ -42,15 +47,15 @@ class Variables:
         self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in with_density.items()}
 
     def values(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
-        """What was drawn, [count, ...]."""
+        """Return the values of sites, [count, ...]."""
         return {name: _on(self._axes, name, traces.value(site), count) for name, site in sites.items()}
 
     def log_probs(self, sites: Mapping[str, Site], count: int) -> dict[str, np.ndarray]:
-        """Log densities, unscaled, [count, ...]."""
+        """Return the unscaled log densities of sites, [count, ...]."""
         return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites.items()}
 
     def dims(self, group: str, variables: Iterable[str], plate: Any) -> dict[str, list[str]]:
-        """The dimensions of a group's variables, but for chain and draw."""
+        """Return the dimensions of a group's variables, without chain and draw."""
         if group == "constant_data":
             return {name: list(self._events.get(name, ())) for name in variables}
         if group == "sample_stats":
@@ -60,35 +65,39 @@ class Variables:
         return {name: axes[name].kept for name in variables}
 
     def coordinates(self, given: Mapping[str, Any], sizes: Mapping[str, int]) -> dict[str, Any]:
-        """Of the dimensions, which are of these sizes.
+        """Return the coordinates of all dimensions.
+
+        Args:
+            given: the user's coordinates by dimension.
+            sizes: sizes of the dimensions.
 
         Raises:
-            UserError: something is given for no dimension, or for another number of positions.
+            UserError: coordinates are given for an unknown dimension, or are not a list of the dimension's size.
         """
         found = {name: traces.array(values) for name, values in given.items()}
         for name, values in found.items():
             if values.ndim != 1:
-                raise UserError(
-                    f"coords of '{name}' have {values.ndim} dimensions; give a list of one value a position"
-                )
+                raise UserError(f"coords of '{name}' have {values.ndim} dimensions; expected a list of values")
             if name not in sizes:
-                raise UserError(f"coords has '{name}', which is no dimension; choose from {', '.join(sorted(sizes))}")
+                raise UserError(
+                    f"coords has '{name}', which is not a dimension; choose from {', '.join(sorted(sizes))}"
+                )
             if len(values) == self._names.full_sizes.get(name):
                 found[name] = values = values[self._names.coordinates[name]]
             if len(values) != sizes[name]:
-                raise UserError(f"coords has {len(values)} values for '{name}', which has {sizes[name]} positions")
+                raise UserError(f"coords has {len(values)} values for '{name}', which has size {sizes[name]}")
         return self._names.coordinates | found
 
 
 class Kept:
-    """Arrays [1, draws, ...] by group and variable, filled chunk by chunk; of the groups asked for."""
+    """Stores the requested groups as arrays [1, draws, ...] by group and variable, filled chunk by chunk."""
 
     def __init__(self, groups: Collection[str], num_draws: int) -> None:
         self._asked, self._num_draws = groups, num_draws
         self.groups: dict[str, dict[str, np.ndarray]] = {}
 
     def write(self, group: str, start: int, values: Mapping[str, np.ndarray]) -> None:
-        """Keep the values [count, ...] of the draws from ``start`` on."""
+        """Store values [count, ...] as the draws from position ``start`` on; groups not requested are ignored."""
         if group not in self._asked:
             return
         if start == 0:
@@ -111,7 +120,7 @@ def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.nd
 
 
 def by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
-    """Values, with so many axes a draw, of some draws that were made at once, [count, ...]."""
+    """Reshape the values of ``count`` vectorised draws, with ``axes`` axes per draw, to [count, ...]."""
     if value.dim() < axes or (count == 1 and value.dim() > axes):
         raise changing(name)
     own = value.shape[value.dim() - axes :]
@@ -123,8 +132,8 @@ def by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
 
 
 def changing(name: str) -> UserError:
-    """What to say of a site that is not in every draw as it was in the first."""
+    """Return the error for a site that is missing or has another shape in some draws."""
     return UserError(
-        f"site '{name}' is not there in every draw, or not in one shape; ArviZ's arrays are rectangular, so let the "
-        "model have the same sites in every run"
+        f"site '{name}' is missing or has another shape in some draws; ArviZ needs rectangular arrays, so the model "
+        "must have the same sites in every run"
     )

@@ -1,4 +1,4 @@
-"""Loggers: where the metrics of a run go, besides its checkpoint. One file a logger."""
+"""Loggers, which write the metrics of a run to files or tracking services; one per file."""
 
 from vri_pyro.training.loggers.base import Logger, Row, Rows
 from vri_pyro.training.loggers.csv import CSVLogger

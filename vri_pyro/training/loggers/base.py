@@ -1,4 +1,4 @@
-"""The protocol of a logger."""
+"""Base class of loggers."""
 
 from __future__ import annotations
 
@@ -13,19 +13,19 @@ Rows = Sequence[Row]
 
 
 class Logger(ABC):
-    """Writes the metrics of a run somewhere, one row per epoch.
+    """Base class of loggers, which receive the metrics of a run, one row per epoch.
 
-    Subclass it and name the class with ``--loggers`` to send metrics anywhere else. A run that resumes calls
-    :meth:`start` again, with the rows of the epochs that are done.
+    To send metrics to another destination, subclass it and select the class with ``--loggers``.
     """
 
     @abstractmethod
     def start(self, folder: RunFolder, rows: Rows) -> None:
-        """Called before the first epoch, and again when a run resumes.
+        """Called before the first epoch, and again when the run is resumed.
 
         Args:
-            folder: the run folder, which exists; :meth:`~RunFolder.read_config` returns the configuration of the run.
-            rows: the rows of the epochs that are done; empty for a new run.
+            folder: the run folder, which exists.
+                :meth:`~vri_pyro.training.run_folder.RunFolder.read_config` returns the configuration of the run.
+            rows: rows of the completed epochs; empty for a new run.
         """
 
     @abstractmethod
@@ -33,16 +33,16 @@ class Logger(ABC):
         """Called after each epoch.
 
         Args:
-            row: the metrics: ``epoch`` (from 0), ``stage`` (a name), and numbers by name.
+            row: ``epoch`` (from 0), ``stage`` (its name), and the metrics as numbers by name.
         """
 
     @abstractmethod
     def close(self) -> None:
-        """Called at the end, also after an interruption or an error, if :meth:`start` was called."""
+        """Called at the end, also after an interruption or an error, if :meth:`start` succeeded."""
 
 
 def scalars(row: Row) -> Iterator[tuple[str, float]]:
-    """The numbers of a row, without the epoch, which is their position."""
+    """Yield the numeric metrics of a row, without ``epoch``."""
     for name, value in row.items():
         if name != "epoch" and isinstance(value, float | int):
             yield name, value

@@ -1,4 +1,4 @@
-"""``metrics.csv``."""
+"""Logger for ``metrics.csv``."""
 
 from __future__ import annotations
 
@@ -7,14 +7,14 @@ from vri_pyro.training.run_folder import RunFolder
 
 
 class CSVLogger(Logger):
-    """Writes ``metrics.csv``: one line per epoch. Every run has one; reports read it."""
+    """Writes ``metrics.csv``, one row per epoch; every run has this logger."""
 
     def start(self, folder: RunFolder, rows: Rows) -> None:
         """See :class:`Logger`."""
         self._folder, self._rows = folder, list(rows)
 
     def log(self, row: Row) -> None:
-        """See :class:`Logger`; the file is replaced as a whole, since a stage may add columns."""
+        """See :class:`Logger`; rewrites the whole file, since a stage may add columns."""
         self._rows.append(row)
         self._folder.write_metrics(self._rows)
 

@@ -1,4 +1,4 @@
-"""MLflow."""
+"""Logger for MLflow."""
 
 from __future__ import annotations
 
@@ -7,18 +7,18 @@ from vri_pyro.training.loggers.base import Logger, Row, Rows, scalars
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 
-_LONGEST = 500  # characters of a parameter, on every MLflow server
+_LONGEST = 500  # maximum length of a parameter that every MLflow server accepts
 
 
 class MLflowLogger(Logger):
     """Sends metrics to MLflow. Needs ``pip install 'vri-pyro[mlflow]'``.
 
-    A run that resumes continues the same MLflow run, whose id is kept in ``mlflow_id.txt``.
+    A resumed run continues the same MLflow run, whose id is stored in ``mlflow_id.txt`` in the run folder.
 
     Args:
-        experiment: name of the experiment.
-        name: display name of the run; by default that of the run folder.
-        tracking_uri: of the server or store; by default what MLflow is configured with.
+        experiment: name of the MLflow experiment.
+        name: display name of the run; the name of the run folder by default.
+        tracking_uri: URI of the tracking server or store; MLflow's own setting by default.
     """
 
     def __init__(self, experiment: str = "vri-pyro", name: str | None = None, tracking_uri: str | None = None) -> None:
@@ -39,7 +39,7 @@ class MLflowLogger(Logger):
         self._client.update_run(self._run, status="RUNNING")
 
     def _create(self, folder: RunFolder) -> str:
-        """Create a run with the configuration as its parameters; returns its id."""
+        """Create an MLflow run with the configuration as its parameters; return its id."""
         experiment = self._client.get_experiment_by_name(self.experiment)
         identifier = experiment.experiment_id if experiment else self._client.create_experiment(self.experiment)
         run = self._client.create_run(identifier, run_name=self.name or folder.path.resolve().name).info.run_id

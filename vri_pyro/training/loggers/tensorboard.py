@@ -1,4 +1,4 @@
-"""TensorBoard events."""
+"""Logger for TensorBoard."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from vri_pyro.utils.files import clear_write_errors
 
 
 class TensorBoardLogger(Logger):
-    """Writes TensorBoard events to the folder ``tensorboard`` of the run."""
+    """Writes TensorBoard events to the subfolder ``tensorboard`` of the run folder."""
 
     def start(self, folder: RunFolder, rows: Rows) -> None:
         """See :class:`Logger`."""

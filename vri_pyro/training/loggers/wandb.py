@@ -1,4 +1,4 @@
-"""Weights & Biases."""
+"""Logger for Weights & Biases."""
 
 from __future__ import annotations
 
@@ -12,12 +12,12 @@ from vri_pyro.utils.errors import UserError
 class WandbLogger(Logger):
     """Sends metrics to Weights & Biases. Needs ``pip install 'vri-pyro[wandb]'``.
 
-    A run that resumes continues the same Weights & Biases run, whose id is kept in ``wandb_id.txt``.
+    A resumed run continues the same Weights & Biases run, whose id is stored in ``wandb_id.txt`` in the run folder.
 
     Args:
-        project: name of the project.
-        name: display name of the run; by default that of the run folder.
-        mode: "online", or "offline" to store it in the run folder for a later ``wandb sync``.
+        project: name of the Weights & Biases project.
+        name: display name of the run; the name of the run folder by default.
+        mode: "online", or "offline" to store the run in the run folder for a later ``wandb sync``.
     """
 
     def __init__(

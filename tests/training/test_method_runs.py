@@ -1,4 +1,4 @@
-"""Runs of the peers that are several stages, or remember something of each example."""
+"""Runs of methods with several stages, or with a state per example."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ def _rows(folder: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_glc_estimates_on_the_noisy_labels_and_trains_on_both(run: Run, folder: Path) -> None:
+def test_glc_pretrains_on_noisy_labels_and_then_trains_on_both(run: Run, folder: Path) -> None:
     run(method=GLC(estimation_epochs=2), epochs=3)
     assert [row["stage"] for row in _rows(folder)] == ["estimation"] * 2 + ["training"] * 3
     state = load_checkpoint(folder / "checkpoints/last.pt")["stages"][1]
@@ -64,7 +64,7 @@ def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, f
     ("method", "at"),
     [(ELR, 6), *((GLC, at) for at in (3, 8, 9)), *((lambda: ConfidentLearning(folds=2), at) for at in (3, 8, 13, 18))],
 )
-def test_run_is_resumed_to_the_same_numbers(
+def test_resumed_run_gives_the_same_results(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[[], Method], at: int
 ) -> None:
     changes = {
@@ -95,29 +95,29 @@ def test_run_is_resumed_to_the_same_numbers(
 def test_networks_of_an_ensemble_are_cross_validated_together(run: Run, folder: Path, ema: float | None) -> None:
     run(method=ConfidentLearning(folds=2), epochs=2, networks=2, ema=ema)
     *folds, pruned = load_checkpoint(folder / "checkpoints/last.pt")["stages"]
-    said = [[learner["probabilities"] for learner in phase["members"]] for phase in folds]
-    assert [[tuple(p.shape) for p in fold] for fold in said] == [[(100, 10)] * 2] * 2
-    assert all(torch.equal(*fold) for fold in said)
-    assert torch.equal(*(learner["kept"] for learner in pruned["members"]))
+    predicted = [[member["probabilities"] for member in fold["members"]] for fold in folds]
+    assert [[tuple(p.shape) for p in fold] for fold in predicted] == [[(100, 10)] * 2] * 2
+    assert all(torch.equal(*fold) for fold in predicted)
+    assert torch.equal(*(member["kept"] for member in pruned["members"]))
 
 
 @pytest.mark.parametrize("ema", [None, 0.9])
-def test_networks_of_an_ensemble_start_anew_from_one_estimate(run: Run, folder: Path, ema: float | None) -> None:
+def test_networks_of_an_ensemble_share_one_transition_estimate(run: Run, folder: Path, ema: float | None) -> None:
     run(method=GLC(), epochs=2, networks=2, ema=ema, optimizer=sgd(0.5))
     _, main = load_checkpoint(folder / "checkpoints/last.pt")["stages"]
-    first, second = (learner["transition"] for learner in main["members"])
+    first, second = (member["transition"] for member in main["members"])
     assert torch.equal(first, second)
     assert not torch.equal(first, torch.eye(10))
 
 
 @pytest.mark.parametrize("method", [Mixup, ELR, ConfidentLearning])
-def test_peer_that_looks_at_no_clean_label_runs_without_any(run: Run, method: Callable[[], Method]) -> None:
+def test_method_without_a_clean_weight_trains_without_clean_examples(run: Run, method: Callable[..., Method]) -> None:
     split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
-    assert run(method=method(), epochs=1, split=split)["split"]["clean"] == 0
+    assert run(method=method(clean_weight=0.0), epochs=1, split=split)["split"]["clean"] == 0
 
 
 @pytest.mark.parametrize("method", [GLC(), L2RW(), ELR(clean_weight=1.0)], ids=["GLC", "L2RW", "clean weight"])
-def test_peer_that_learns_from_clean_labels_says_that_there_are_none(run: Run, method: Method) -> None:
+def test_method_that_needs_clean_examples_raises_without_them(run: Run, method: Method) -> None:
     split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
-    with pytest.raises(UserError, match="learns from clean examples and the split has none"):
+    with pytest.raises(UserError, match="needs clean examples but the split has none"):
         run(method=method, epochs=1, split=split)
