@@ -94,6 +94,7 @@ nitpick_ignore: list[tuple[str, str]] = [
 ]
 
 # Appearance
+highlight_language = "text"  # of commands, which name no language
 html_theme = "furo"
 html_title = f"vri_pyro {version}"
 html_static_path = ["_static"]

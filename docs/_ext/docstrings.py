@@ -26,7 +26,7 @@ _SEVERAL = re.compile(r"^( +)([*\w]+(?:, [*\w]+)+): (.*)$")
 def rewrite(lines: list[str]) -> list[str]:
     """The lines of a docstring with the sections above as fields."""
     found: list[str] = []
-    rest = [_escaped(line) for line in lines]
+    rest = _escaped(lines)
     section = ""
     while rest:
         line = rest.pop(0)
@@ -50,9 +50,22 @@ def rewrite(lines: list[str]) -> list[str]:
     return found
 
 
-def _escaped(line: str) -> str:
-    """A line with the asterisks and bars escaped that are no markup."""
-    if line.lstrip().startswith(("|", "+-", "*")):  # a table, a line block or a list
+def _escaped(lines: list[str]) -> list[str]:
+    """The lines with the asterisks and bars escaped that are no markup; literal blocks stay as they are."""
+    found = []
+    literal: int | None = None  # the indentation of the paragraph that a literal block belongs to
+    for line in lines:
+        indentation = len(line) - len(line.lstrip())
+        if literal is not None and line.strip() and indentation <= literal:
+            literal = None
+        found.append(line if literal is not None else _escaped_line(line))
+        if literal is None and line.rstrip().endswith("::"):
+            literal = indentation
+    return found
+
+
+def _escaped_line(line: str) -> str:
+    if line.lstrip().startswith(("|", "+-", "*", ">>>")):  # a table, a line block, a list or an example
         return line
     parts = _LITERAL.split(line)
     parts[::2] = [_STAR.sub(r"\\*", part).replace("|", r"\|") for part in parts[::2]]

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import matplotlib as mpl
 import pytest
+from matplotlib import pyplot
 
 import vri_pyro
 from vri_pyro.cli import main as cli
@@ -51,6 +52,9 @@ def prepare(page: Path, folder: Path, run: Path, text: str) -> None:
         if block.language == "python" and block.file:
             (folder / block.file).write_text(block.text)
             sys.modules.pop(block.file.removesuffix(".py"), None)
+    for line in lines(page):
+        if match := re.search(r"--print_config > (\S+)", line):
+            (folder / match[1]).write_text("seed: 1\n")
     if "runs/latest" in text:
         shutil.copytree(run, folder / "runs" / "latest")
 
@@ -85,7 +89,7 @@ def test_programs_of_a_page_run_in_order(page: Path, folder: Path, finished_run:
         warnings.filterwarnings("ignore", message="More than 20 figures")
         for block in programs(page):
             exec(compile("\n" * block.line + block.text, str(page), "exec"), names)
-        mpl.pyplot.close("all")
+        pyplot.close("all")
 
 
 def run_needed_commands(page: Path, text: str) -> None:

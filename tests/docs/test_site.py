@@ -88,17 +88,7 @@ def test_a_description_of_returns_is_prose(docstrings: ModuleType) -> None:
         "Raises:",
         "    UserError: never.",
     ]
-    expected = [
-        "Do it.",
-        "",
-        "",
-        ":returns: ``last``: the last,",
-        "    and more.",
-        "",
-        "",
-        "Raises:",
-        "    UserError: never.",
-    ]
+    expected = ["Do it.", "", "", ":returns: ``last``: the last,", "    and more.", "", ""]
     assert docstrings.rewrite(lines) == [*expected, *lines[-2:]]
 
 
@@ -111,6 +101,11 @@ def test_names_described_at_once_are_described_each(docstrings: ModuleType) -> N
 def test_shapes_and_bars_are_no_markup(docstrings: ModuleType) -> None:
     line = "``x`` [batch, *shape] and |a - b| with *emphasis* and ``a | *b``"
     assert docstrings.rewrite([line]) == [r"``x`` [batch, \*shape] and \|a - b\| with *emphasis* and ``a | *b``"]
+
+
+def test_literal_blocks_stay_as_they_are(docstrings: ModuleType) -> None:
+    lines = ["The model::", "", "    v ~ p(v | z)", "", "p(v | z) is the prior."]
+    assert docstrings.rewrite(lines) == [*lines[:4], r"p(v \| z) is the prior."]
 
 
 def test_a_reference_is_a_field(docstrings: ModuleType) -> None:
