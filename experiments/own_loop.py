@@ -1,5 +1,6 @@
 """The default model and guide in a training loop of your own, with a plain DataLoader."""
 
+import sys
 from functools import partial
 from itertools import cycle
 
@@ -13,7 +14,7 @@ from vri_pyro.backbones import MLP
 from vri_pyro.guides import DiagonalNormal, Hierarchical
 from vri_pyro.models import HierarchicalRectification, PriorNetwork
 
-CLASSES, EPOCHS = 10, 60
+CLASSES, EPOCHS = 10, int(sys.argv[1]) if sys.argv[1:] else 60
 
 
 def main() -> None:

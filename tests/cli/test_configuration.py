@@ -82,7 +82,7 @@ def test_learning_without_clean_labels_takes_the_method_of_another_configuration
     assert json.loads((here / "stacked" / "summary.json").read_text())["split"]["clean"] == 0
 
 
-def test_what_runs_by_default_is_the_librarys_configuration(vri_pyro: Command) -> None:
+def test_default_options_are_those_of_vri_yaml(vri_pyro: Command) -> None:
     (config,) = (path for path in CONFIGS if path.stem == "vri")
     plain, named = (vri_pyro("fit", *files, "--print_config") for files in ((), ("--config", str(config))))
     assert plain.status == named.status == 0
@@ -194,7 +194,7 @@ def test_quiet_run_prints_nothing(vri_pyro: Command) -> None:
     assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true") == (0, "", "")
 
 
-def test_unknown_share_of_noise_is_called_so(vri_pyro: Command, here: Path) -> None:
+def test_unknown_noise_rate_is_reported_as_unknown(vri_pyro: Command, here: Path) -> None:
     x, y = np.eye(3, dtype=np.float32)[np.arange(90) % 3], np.arange(90) % 3
     np.savez(here / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y, clean_indices=np.arange(30))
     npz = ("--data", "vri_pyro.data.NpzFile", "--data.path", "mine.npz", "--noise", "vri_pyro.data.NoNoise")

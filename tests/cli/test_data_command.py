@@ -114,7 +114,7 @@ def test_a_run_on_images_from_disk_is_the_same_with_any_number_of_workers(vri_py
     assert (here / "none" / "metrics.csv").read_text() == (here / "two" / "metrics.csv").read_text()
 
 
-def test_a_run_on_images_from_disk_goes_on_in_mid_epoch_to_the_same_numbers(
+def test_a_run_on_images_from_disk_resumes_in_mid_epoch_with_the_same_results(
     vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     _folder(here, damaged=False)

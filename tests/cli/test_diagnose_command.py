@@ -43,7 +43,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
     for words in ("20 noisy examples, 60 draws", "share of k-hat above 0.7", "importance-weighted", "active units"):
         assert words in printed
     assert "The guide is " in printed
-    assert "That is of each example by itself, given transition as drawn" in printed
+    assert "This assesses each example separately, given the draws of transition;" in printed
     assert "The posterior of v did not collapse" in printed
     done = subprocess.run([sys.executable, "-c", ALONE, folder / "posterior.nc"], capture_output=True, text=True)
     assert done.returncode == 0, done.stderr
@@ -61,7 +61,7 @@ def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys
         assert group in done.stdout
 
 
-def test_file_says_which_examples_and_labels(folder: Path) -> None:
+def test_file_holds_the_examples_and_their_labels(folder: Path) -> None:
     path = folder / "other.nc"
     assert main(["diagnose", str(folder), "--examples", "12", "--draws", "40", "--output", str(path)]) == 0
     tree, split, run = az.from_netcdf(path), Split.load(folder / "split.npz"), Run(folder)
@@ -77,7 +77,7 @@ def test_file_says_which_examples_and_labels(folder: Path) -> None:
     assert tree.sample_stats.log_p.dims == ("chain", "draw", "data")
 
 
-def test_guide_that_is_a_point_is_not_blamed(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+def test_point_mass_guide_gets_no_collapse_verdict(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     run = fit(tmp_path / "run", "--config", str(CONFIGS / "vri_dirac.yaml"))
     assert main(["diagnose", str(run), "--examples", "10", "--draws", "30"]) == 0
     printed = " ".join(capsys.readouterr().out.split())

@@ -122,7 +122,7 @@ def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: 
 
 
 @pytest.mark.parametrize(("number", "epoch"), [(signal.SIGINT, 3), (signal.SIGTERM, 25)])
-def test_stopped_in_mid_epoch_and_gone_on_with_by_the_command_it_names(
+def test_run_stopped_in_mid_epoch_is_resumed_by_the_command_in_the_message(
     here: Path, undisturbed: Path, number: signal.Signals, epoch: int
 ) -> None:
     process = _start(here, resume=False)
@@ -139,7 +139,7 @@ def test_stopped_in_mid_epoch_and_gone_on_with_by_the_command_it_names(
     _assert_same_end(here / "run", undisturbed)
 
 
-def test_stopped_before_the_first_epoch_ends(here: Path, undisturbed: Path) -> None:
+def test_run_stopped_in_the_first_epoch_is_resumed(here: Path, undisturbed: Path) -> None:
     process = _start(here, resume=False)
     events = here / "run" / "tensorboard"
     while not events.exists():  # created when the training starts
@@ -163,7 +163,7 @@ def _interrupt_at(step: int, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr("vri_pyro.utils.progress.ProgressDisplay.step", display)
 
 
-def test_stopped_convolutional_network_goes_on_bit_for_bit(
+def test_stopped_convolutional_network_resumes_bit_for_bit(
     vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     cnn = ("fit", "--config", "tiny.yaml", "--backbone", "vri_pyro.backbones.SmallCNN", "--epochs", "2")

@@ -59,7 +59,7 @@ def test_bad_options_are_named(vri_pyro: Command, options: str, complaint: str) 
     assert complaint in done.stderr
 
 
-def test_data_with_noise_of_their_own_are_refused(vri_pyro: Command, here: Path) -> None:
+def test_data_with_noisy_labels_are_refused(vri_pyro: Command, here: Path) -> None:
     x, y = np.zeros((30, 4), dtype=np.float32), np.arange(30) % 3
     np.savez(here / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y, y_train_clean=y)
     done = vri_pyro(
@@ -76,7 +76,7 @@ def test_help_lists_noises_and_sources_with_a_line_each(vri_pyro: Command) -> No
 
 
 @pytest.mark.filterwarnings("default::UserWarning")  # the command prints the warning
-def test_labels_that_nobody_has_verified_are_warned_of(vri_pyro: Command, here: Path) -> None:
+def test_unverified_labels_are_warned_about(vri_pyro: Command, here: Path) -> None:
     labels = np.arange(40) % 2
     np.savez(here / "own.npz", x_train=np.eye(40), y_train=labels, x_test=np.eye(40), y_test=labels)
     own = ("--data", "NpzFile", "--data.path", "own.npz", "--data.verified", "false", "--noise", "Flip")

@@ -25,6 +25,8 @@ SMALLEST = {
     "posterior_memory.py": [
         *("--draws", "3", "--examples", "20", "--classes", "3", "--chunk", "2", "--output", "memory.json"),
     ],
+    "overview.py": ["--epochs", "1", "--output", "overview.png"],
+    "own_loop.py": ["3"],
     "prepare.py": ["cifar10"],
     "noise_rate_intervals.py": ["run", "--output", "intervals.json"],
     "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],

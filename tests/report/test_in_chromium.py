@@ -156,7 +156,7 @@ def _open(browser: Tab, folder: Path, drawn: Drawing) -> None:
 
 
 @pytest.mark.parametrize("fault", ["console.error('a fault')", "missing()", "new Image().src = 'missing.png'"])
-def test_faults_of_a_page_would_be_seen(browser: Tab, tmp_path: Path, fault: str) -> None:
+def test_faults_of_a_page_are_detected(browser: Tab, tmp_path: Path, fault: str) -> None:
     (tmp_path / "faulty.html").write_text(f"<script>{fault}</script>")
     browser.open(tmp_path / "faulty.html", 800)
     assert browser.complaints()
@@ -169,7 +169,7 @@ def test_no_two_drawings_share_an_identifier(browser: Tab, page: Path) -> None:
 
 
 @pytest.mark.parametrize("dark", [False, True], ids=["light", "dark"])
-def test_text_stands_out_from_its_ground(browser: Tab, page: Path, dark: bool) -> None:
+def test_text_contrasts_with_the_background(browser: Tab, page: Path, dark: bool) -> None:
     browser.open(page, 1280, dark=dark)
     ground = browser.evaluate(LIGHTNESS.format("document.body", "backgroundColor"))
     assert ground < 0.2 if dark else ground > 0.8

@@ -99,7 +99,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
     assert f"ELBO per example {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
 
 
-def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder: Path) -> None:
+def test_temperature_is_fitted_on_held_out_examples_and_improves_calibration(folder: Path) -> None:
     seen = SeenRun(Run(folder))
     logits, labels = predict(seen.run.predictor, seen.run.examples, seen.run.split.validation_indices)
     losses = [
@@ -114,7 +114,7 @@ def test_temperature_is_fitted_on_what_was_held_out_and_mends_confidence(folder:
     assert set(calibrations(seen)) == {"classifier", "under the prior p(v | x)"}
 
 
-def test_guide_that_is_a_point_by_design_is_not_blamed_for_it(tmp_path: Path) -> None:
+def test_point_mass_guide_gets_no_collapse_verdict(tmp_path: Path) -> None:
     dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
     text = Outline(render([SeenRun(Run(dirac))])).text
     assert "The guide is a point mass in v, so there is no spread that could collapse." in text
@@ -253,7 +253,7 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
     assert len(set(re.findall(r'style="fill: none; stroke: (var\(--series-.\))', together))) == 3
 
 
-def test_name_that_is_no_utf8_is_escaped_on_the_page(
+def test_name_that_is_invalid_utf8_is_escaped_on_the_page(
     folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "gr\udcfcn")
@@ -261,7 +261,7 @@ def test_name_that_is_no_utf8_is_escaped_on_the_page(
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == r"gr\udcfcn"
 
 
-def test_status_is_for_terminals_alone(
+def test_status_is_shown_only_on_a_terminal(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     command = ["report", str(folder), "--output", str(tmp_path / "page.html"), "--device", "cpu"]
@@ -288,7 +288,9 @@ def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(
     assert "report: true" in (tmp_path / "run" / "config.yaml").read_text()
 
 
-def test_a_page_that_cannot_be_made_is_a_warning(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_report_that_cannot_be_written_is_a_warning(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def refuse(*_: object, **__: object) -> None:
         raise UserError("the disk is full")
 
@@ -298,7 +300,9 @@ def test_a_page_that_cannot_be_made_is_a_warning(folder: Path, tmp_path: Path, m
         assert REAL_LEAVE_PAGE(gone, trained, "cpu") is False
 
 
-def test_page_that_breaks_down_is_a_warning_too(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_unexpected_error_in_the_report_is_a_warning(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     def break_down(*_: object, **__: object) -> None:
         raise ValueError("a bug")
 
@@ -322,7 +326,7 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     assert capsys.readouterr().out.count("[") >= 20  # the given and the suggested class in each of ten rows
 
 
-def test_run_that_has_not_ended_says_of_which_epoch_an_accuracy_is(folder: Path) -> None:
+def test_report_of_an_unfinished_run_states_the_epoch_of_the_accuracy(folder: Path) -> None:
     seen = SeenRun(Run(folder))
     assert "The test accuracy after the last epoch is " in Outline(render([seen])).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]

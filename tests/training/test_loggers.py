@@ -58,9 +58,10 @@ def test_logger_is_told_the_rows_of_a_run_that_resumes(
         save(self)
         raise Interrupted
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(Trainer, "save", interrupted)
-        run(epochs=3, loggers=[first])
+        with pytest.raises(Interrupted):
+            run(epochs=3, loggers=[first])
     run(epochs=3, loggers=[second], resume=True)
     assert first.calls == [("start", 0), ("log", 0), ("close", None)]
     assert second.calls == [("start", 1), ("log", 1), ("log", 2), ("close", None)]
@@ -103,9 +104,10 @@ def test_mlflow_has_the_metrics_and_the_configuration_and_a_resumed_run_is_the_s
         save(self)
         raise Interrupted
 
-    with monkeypatch.context() as patch, pytest.raises(Interrupted):
+    with monkeypatch.context() as patch:
         patch.setattr(Trainer, "save", interrupted)
-        run(epochs=2, loggers=[MLflowLogger(tracking_uri=uri)])
+        with pytest.raises(Interrupted):
+            run(epochs=2, loggers=[MLflowLogger(tracking_uri=uri)])
     run(epochs=2, loggers=[MLflowLogger(tracking_uri=uri)], resume=True)
     client = mlflow.MlflowClient(uri)
     identifier = (folder / "mlflow_id.txt").read_text()

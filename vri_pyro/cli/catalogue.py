@@ -69,7 +69,7 @@ def catalogue() -> str:
 
 def _imports(package: str) -> dict[str, str]:
     """The names that a package's ``__init__`` imports, with the modules they come from."""
-    found = {}
+    found: dict[str, str] = {}
     for node in module_tree(package).body:
         if isinstance(node, ast.ImportFrom) and node.module:
             found |= {alias.asname or alias.name: node.module for alias in node.names}

@@ -13,7 +13,6 @@ from vri_pyro.runs.building import load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.errors import UserError
 
-HELP = "preview the data of a run: sizes, classes, realised noise and a picture"
 _OWN = ("picture", "check")
 
 

@@ -7,7 +7,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
-import torch
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
@@ -18,8 +17,6 @@ if TYPE_CHECKING:
     from xarray import DataArray
 
     from vri_pyro.diagnostics import Bounds, Collapse
-
-HELP = "diagnose the posterior of a run (accuracy, collapse) and write it for ArviZ"
 
 
 def build_parser() -> ArgumentParser:
@@ -47,6 +44,8 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Draw from the posterior, write the draws and print the diagnostics."""
     # Lazy, because importing ArviZ takes seconds.
+    import torch
+
     from vri_pyro import diagnostics
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from pathlib import Path
 
-import torch
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
@@ -12,7 +11,6 @@ from rich.table import Column, Table
 
 from vri_pyro.utils.files import check_place
 
-HELP = "rank the noisy labels of a run by their probability of being wrong"
 _SHOWN = 10
 
 
@@ -39,6 +37,8 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Rank the labels, write both tables and print a summary."""
     # Lazy, because these imports take seconds.
+    import torch
+
     from vri_pyro.label_issues import (
         BEST,
         class_name,

@@ -16,8 +16,6 @@ from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-HELP = "inject label noise into a data set and write the labels to a file"
-
 
 @dataclass(frozen=True)
 class Injection:

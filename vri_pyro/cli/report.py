@@ -10,8 +10,6 @@ from rich.markup import escape
 
 from vri_pyro.utils.errors import UserError
 
-HELP = "write an HTML report on a run, or a comparison of several runs"
-
 
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""

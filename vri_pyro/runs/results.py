@@ -3,15 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Collection
-from typing import Any
 
 import numpy as np
 
-from vri_pyro.training.loggers import Rows
+from vri_pyro.training.loggers import Row, Rows
 from vri_pyro.utils.errors import UserError
 
 
-def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, dict[str, Any]]:
+def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, Row]:
     """Return the evaluated rows that count for the results, by epoch.
 
     Args:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import secrets
 from typing import Literal
 
 from vri_pyro.training.loggers.base import Logger, Row, Rows, scalars
@@ -35,7 +36,7 @@ class WandbLogger(Logger):
             import wandb
         except ImportError as error:
             raise UserError("WandbLogger needs wandb: pip install 'vri-pyro[wandb]'") from error
-        identifier = folder.logger_id("wandb", wandb.util.generate_id)
+        identifier = folder.logger_id("wandb", lambda: secrets.token_hex(4))
         self._run = wandb.init(
             project=self.project,
             name=self.name or folder.path.resolve().name,
