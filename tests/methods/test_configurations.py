@@ -11,7 +11,7 @@ from infer.toys import Dense, batch
 from torch import nn
 from torch.optim import SGD
 
-from vri_pyro.cli import main as cli
+from vri_pyro.cli import fit
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.interfaces.classifier import ClassifierOutput
 
@@ -20,7 +20,7 @@ CLASSES = 10
 
 
 def _algorithm(name: str) -> BilevelSVI:
-    parser = cli.COMMANDS["fit"].build_parser()
+    parser = fit.build_parser()
     options = parser.parse_args(["--config", str(CONFIGS / f"{name}.yaml")])
     algorithm = parser.instantiate(options).method.build(Dense(classes=CLASSES), partial(SGD, lr=0.1))
     assert isinstance(algorithm, BilevelSVI)

@@ -31,7 +31,8 @@ from vri_pyro.utils.deprecations import (
 )
 
 FOLDERS = Path(__file__).parent / "version_0_1"
-pytestmark = pytest.mark.filterwarnings("ignore::vri_pyro.utils.deprecations.DeprecatedNameWarning")
+quietly = pytest.mark.filterwarnings("ignore::vri_pyro.utils.deprecations.DeprecatedNameWarning")
+shown = pytest.mark.filterwarnings("default::vri_pyro.utils.deprecations.DeprecatedNameWarning")
 
 
 @pytest.fixture
@@ -40,7 +41,7 @@ def old(tmp_path: Path, request: pytest.FixtureRequest) -> Path:
     return Path(shutil.copytree(FOLDERS / request.param, tmp_path / "run"))
 
 
-@pytest.mark.filterwarnings("default::vri_pyro.utils.deprecations.DeprecatedNameWarning")
+@shown
 @pytest.mark.parametrize("old", ["unfinished", "glc"], indirect=True)
 def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
     old: Path, capsys: pytest.CaptureFixture[str]
@@ -48,11 +49,12 @@ def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
     assert main(["fit", "--config", str(old / "config.yaml"), "--resume", "true", "--output", str(old)]) == 0
     expected = (old / "metrics_of_whole_run.csv").read_text().replace(",phase,", ",stage,", 1)
     assert (old / "metrics.csv").read_text() == expected
-    shown = capsys.readouterr().err
-    assert "vri_pyro.peers." in shown
-    assert "will be removed in version 0.3" in shown
+    said = capsys.readouterr().err
+    assert "vri_pyro.peers." in said
+    assert "will be removed in version 0.3" in said
 
 
+@quietly
 @pytest.mark.parametrize("old", ["unfinished"], indirect=True)
 def test_run_of_other_options_is_still_refused(old: Path, capsys: pytest.CaptureFixture[str]) -> None:
     arguments = ["--config", str(old / "config.yaml"), "--resume", "true", "--output", str(old)]
@@ -60,6 +62,7 @@ def test_run_of_other_options_is_still_refused(old: Path, capsys: pytest.Capture
     assert "method.num_particles was 1, now it is 7" in capsys.readouterr().err
 
 
+@quietly
 @pytest.mark.parametrize("old", ["finished"], indirect=True)
 def test_finished_run_is_opened_predicted_with_ranked_and_reported(old: Path) -> None:
     run = Run(old)
@@ -92,6 +95,7 @@ def test_every_old_name_in_a_configuration_is_replaced_and_named(old: Path) -> N
         assert current_configuration(current) == current
 
 
+@quietly
 def test_options_on_the_command_line_are_replaced() -> None:
     given = ["--method.particles=3", "--method.model.strength", "5", "--warm_up.method.strength", "2", "--epochs", "4"]
     given += ["--schedule", "vri_pyro.schedules.Cosine"]
@@ -101,6 +105,7 @@ def test_options_on_the_command_line_are_replaced() -> None:
     ]
 
 
+@quietly
 @pytest.mark.parametrize(
     ("old_path", "new_path"),
     [

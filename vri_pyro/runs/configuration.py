@@ -70,7 +70,7 @@ class FineTuning(Stage):
 
 @dataclass(frozen=True, kw_only=True)
 class Configuration:
-    """Configuration of an experiment: trains a classifier on noisy and clean labels and writes a run folder.
+    """Configuration of an experiment, which trains a classifier on noisy and clean labels.
 
     Attributes:
         method: training method, such as Bilevel or SingleLevel with a model and a guide, or your own class.
