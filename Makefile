@@ -1,8 +1,8 @@
-# `make demo` and `make test` set up what they need in .venv. PYTHON must be 3.12 or newer.
+# `make demo`, `make test` and `make docs` set up what they need in .venv. PYTHON must be 3.12 or newer.
 PYTHON ?= python3
 BIN := $(CURDIR)/.venv/bin
 
-.PHONY: setup demo test lint typecheck clean
+.PHONY: setup demo test docs lint typecheck clean
 
 setup: .venv/ready
 
@@ -19,6 +19,10 @@ demo: setup
 test: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadfile
 
+docs: setup
+	$(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
+	@echo "the site: $(CURDIR)/docs/_build/html/index.html"
+
 lint: setup
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -30,4 +34,4 @@ typecheck: setup
 	cd build/typecheck && $(BIN)/mypy --config-file ../../pyproject.toml -p vri_pyro
 
 clean:
-	rm -rf .venv build dist *.egg-info
+	rm -rf .venv build dist *.egg-info docs/_build

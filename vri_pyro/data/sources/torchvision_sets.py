@@ -132,7 +132,7 @@ class SVHN(_TorchvisionSource):
     _files: ClassVar[str] = "train_32x32.mat and test_32x32.mat"
 
     def load(self) -> Arrays:
-        """See :class:`_TorchvisionSource`."""
+        """See :class:`Source`."""
         train, test = self._read(train=True), self._read(train=False)
         return Arrays(
             x_train=np.ascontiguousarray(train.data.transpose(0, 2, 3, 1)),
