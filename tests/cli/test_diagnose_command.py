@@ -40,7 +40,12 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def test_file_opens_by_arviz_alone_and_verdicts_are_printed(folder: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["diagnose", str(folder), "--examples", "20", "--draws", "60"]) == 0
     printed = " ".join(capsys.readouterr().out.split())
-    for words in ("20 noisy examples, 60 draws", "share of k-hat above 0.7", "importance-weighted", "active units"):
+    for words in (
+        "20 noisy examples, 60 draws",
+        "share of examples with k-hat above 0.7",
+        "importance-weighted",
+        "active units",
+    ):
         assert words in printed
     assert "The guide is " in printed
     assert "This assesses each example separately, given the draws of transition;" in printed

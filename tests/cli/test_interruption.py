@@ -130,7 +130,7 @@ def test_run_stopped_in_mid_epoch_is_resumed_by_the_command_in_the_message(
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
     assert process.returncode == 130
-    hint = "stopped and saved; go on with: "
+    hint = "stopped and saved; resume with: "
     assert message == f"{hint}vri-pyro fit --config run/config.yaml --resume true\n"
     assert epoch <= _epochs_done(here / "run") < EPOCHS
 
@@ -179,7 +179,7 @@ def test_command_quotes_a_folder_with_spaces(vri_pyro: Command, monkeypatch: pyt
     _interrupt_at(5, monkeypatch)
     result = vri_pyro("fit", "--config", "tiny.yaml", "--output", "my run")
     assert result.status == 130
-    assert result.stderr.endswith("go on with: vri-pyro fit --config 'my run/config.yaml' --resume true\n")
+    assert result.stderr.endswith("resume with: vri-pyro fit --config 'my run/config.yaml' --resume true\n")
 
 
 def test_interrupt_outside_the_training_leaves_no_traceback(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -188,7 +188,7 @@ def test_interrupt_outside_the_training_leaves_no_traceback(vri_pyro: Command, m
 
     monkeypatch.setattr("vri_pyro.data.Digits.load", interrupted)
     result = vri_pyro("fit", "--config", "tiny.yaml")
-    assert (result.status, result.stderr) == (130, "stopped at once; what was saved before is intact\n")
+    assert (result.status, result.stderr) == (130, "stopped immediately; files saved earlier are intact\n")
 
 
 def test_resuming_a_finished_run_prints_its_table_and_changes_nothing(vri_pyro: Command, here: Path) -> None:

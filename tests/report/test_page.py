@@ -196,7 +196,7 @@ def test_command_writes_the_page_and_the_summary(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     assert main(["report", str(folder), "--output", str(tmp_path / "new" / "page.html"), "--device", "cpu"]) == 0
-    assert "page:" in capsys.readouterr().out
+    assert "report:" in capsys.readouterr().out
     assert "</html>" in (tmp_path / "new" / "page.html").read_text()
     summary = json.loads((folder / "summary.json").read_text())
     assert set(summary["calibration"]) == {"classifier", "at the fitted temperature", "under the prior p(v | x)"}
@@ -221,7 +221,7 @@ def test_page_elsewhere_needs_no_run_folder_to_write_into(
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
     out = capsys.readouterr().out
     assert f"the run's summary was not updated: cannot write {tmp_path / 'run' / 'summary.json'}" in out
-    assert "page:" in out
+    assert "report:" in out
 
 
 def test_same_run_twice_is_refused(folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -296,7 +296,7 @@ def test_report_that_cannot_be_written_is_a_warning(
 
     monkeypatch.setattr("vri_pyro.report.SeenRun", refuse)
     gone, trained = RunFolder(tmp_path), Run(folder)
-    with pytest.warns(UserWarning, match="the run is complete, but there is no page about it: the disk is full"):
+    with pytest.warns(UserWarning, match="the run is complete but its report was not written: the disk is full"):
         assert REAL_LEAVE_PAGE(gone, trained, "cpu") is False
 
 
@@ -307,7 +307,7 @@ def test_unexpected_error_in_the_report_is_a_warning(
         raise ValueError("a bug")
 
     monkeypatch.setattr("vri_pyro.report.SeenRun", break_down)
-    with pytest.warns(UserWarning, match="there is no page about it: ValueError: a bug"):
+    with pytest.warns(UserWarning, match="its report was not written: ValueError: a bug"):
         assert REAL_LEAVE_PAGE(RunFolder(tmp_path), Run(folder), "cpu") is False
 
 

@@ -176,7 +176,7 @@ def test_cross_entropy_needs_no_clean_set(run: Run) -> None:
         ),
         (
             {"selection": SmallLoss(100), "method": cross_entropy("clean")},
-            "selection chooses from the noisy part but the pool of training is clean; set it to noisy",
+            "selection chooses from the noisy set but the pool of training is clean; set it to noisy",
         ),
     ],
 )

@@ -1,1 +1,1 @@
-"""The command line, ``vri-pyro``: one file a command."""
+"""The command line, ``vri-pyro``; one file per command."""

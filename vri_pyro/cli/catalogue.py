@@ -1,7 +1,7 @@
-"""The classes that an option can name, with the first line of their docstrings.
+"""Catalogue of the classes that an option can name, with the first lines of their docstrings.
 
-A class is registered by the import in the ``__init__`` of its folder; this module reads those files and the classes'
-own as text, so that ``vri-pyro fit --help`` does not have to import PyTorch.
+The import of a class in the ``__init__`` of its package registers it. This module parses the source files instead of
+importing them, so that ``vri-pyro fit --help`` does not import PyTorch.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ class Kind(NamedTuple):
     Attributes:
         option: the option, as on the command line.
         package: the package whose ``__init__`` registers the classes.
-        base: name of their base class.
+        base: name of the base class.
     """
 
     option: str
@@ -46,7 +46,7 @@ KINDS = {
 
 
 def choices(kind: str) -> dict[str, str]:
-    """The registered classes of a kind: the first line of the docstring by the name of the class, sorted.
+    """Return the registered classes of a kind, as a dict from sorted class names to first lines of docstrings.
 
     Args:
         kind: a key of :data:`KINDS`.
@@ -59,16 +59,16 @@ def choices(kind: str) -> dict[str, str]:
 
 
 def catalogue() -> str:
-    """All choices as text: for each option its classes, a line each."""
+    """Return the classes of all options as text, one line per class."""
     parts = []
     for kind, (option, _, _) in KINDS.items():
         lines = [f"  {name:<24} {line}" for name, line in choices(kind).items()]
-        parts.append("\n".join([f"{option} takes:", *lines]))
+        parts.append("\n".join([f"Classes for {option}:", *lines]))
     return "\n\n".join(parts)
 
 
 def _imports(package: str) -> dict[str, str]:
-    """The names that a package's ``__init__`` imports, with the modules they come from."""
+    """Return the names that a module imports, with the modules that they come from."""
     found: dict[str, str] = {}
     for node in module_tree(package).body:
         if isinstance(node, ast.ImportFrom) and node.module:
@@ -81,18 +81,18 @@ def _classes(module: str) -> dict[str, ast.ClassDef]:
 
 
 def class_definition(module: str, name: str) -> ast.ClassDef:
-    """The definition of a class, in its module or in the one that the module imports it from."""
+    """Return the definition of a class that a module defines or imports."""
     return found if (found := _classes(module).get(name)) else class_definition(_imports(module)[name], name)
 
 
 def _is_a(module: str, name: str, base: str) -> bool:
-    """Whether ``name`` is a concrete subclass of ``base``."""
+    """Return whether ``name`` is a concrete subclass of ``base``."""
     found = _classes(module).get(name)
     return found is not None and not _is_abstract(found) and _descends(module, name, base)
 
 
 def _descends(module: str, name: str, base: str) -> bool:
-    """Whether a class has ``base`` among its bases and theirs, as far as they are this package's own."""
+    """Return whether ``base`` is an ancestor of a class; only ancestors within ``vri_pyro`` are examined."""
     if name not in (classes := _classes(module)):
         where = _imports(module).get(name, "")
         return where.startswith("vri_pyro.") and _descends(where, name, base)
@@ -112,7 +112,7 @@ def _first_line(definition: ast.ClassDef) -> str:
 
 @cache
 def module_tree(module: str) -> ast.Module:
-    """The source of one of this package's modules, found without importing the packages above it."""
+    """Parse the source of a module of ``vri_pyro``, found without importing its parent packages."""
     top, folder, *below = module.split(".")
     spec = find_spec(f"{top}.{folder}")
     assert spec is not None

@@ -17,10 +17,10 @@ _OWN = ("picture", "check")
 
 
 def build_parser() -> ArgumentParser:
-    """Build the parser: the options of ``fit``, and those of this command."""
+    """Build the parser of the command, which has all options of ``fit``."""
     parser = configuration_parser(
-        "Preview the data that `vri-pyro fit` uses with the same options: sizes, class counts, the realised noise, and "
-        "a picture of examples with given and true labels and of the transition matrix.",
+        "Preview the data that `vri-pyro fit` uses with the same options. Print sizes, class counts and the realised "
+        "noise. Write a picture of examples, with given and true labels, and of the transition matrices.",
         catalogue(),
     )
     parser.add_argument("--picture", type=Path, default=Path("data.png"), help="file for the picture")

@@ -1,4 +1,4 @@
-"""``vri-pyro diagnose``: diagnose the posterior of a run and write it for ArviZ."""
+"""``vri-pyro diagnose``: diagnose the posterior of a run and export it for ArviZ."""
 
 from __future__ import annotations
 
@@ -22,9 +22,9 @@ if TYPE_CHECKING:
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Draw from the posterior of noisy training examples of a finished run, write the draws to "
-        "posterior.nc for arviz.from_netcdf, and report how well the guide approximates the posterior of its model and "
-        "whether it collapsed.",
+        description="Draw from the posterior of noisy training examples of a finished run. Write the draws to "
+        "posterior.nc, which arviz.from_netcdf reads. Report how well the guide approximates the posterior of its "
+        "model, and whether the posterior has collapsed.",
         exit_on_error=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
@@ -35,7 +35,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--output", type=Path | None, default=None, help="output file; null writes posterior.nc to the run folder"
     )
-    parser.add_argument("--network", type=int, default=0, help="index of the network in an ensemble")
+    parser.add_argument("--network", type=int, default=0, help="index of the network in an ensemble, from 0")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of examples and of the draws")
     parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="device to compute on")
     return parser
@@ -78,7 +78,7 @@ def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
     quantiles = np.quantile(k_hat, (0.1, 0.5, 0.9), method="nearest")
     table.add_row("k-hat per example: 10%, median, 90%", ", ".join(f"{value:.2f}" for value in quantiles))
     for threshold in (0.5, 0.7, 1.0):
-        table.add_row(f"share of k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
+        table.add_row(f"share of examples with k-hat above {threshold}", f"{float((k_hat > threshold).mean()):.1%}")
     table.add_row("ELBO (nats per example)", f"{float(bounds.elbo.mean()):.3f}")
     table.add_row("importance-weighted bound (nats per example)", f"{float(bounds.importance_weighted.mean()):.3f}")
     return table
@@ -87,16 +87,16 @@ def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:
 def _collapse(found: Collapse, curves: Mapping[str, np.ndarray]) -> Table:
     table = Table(f"Collapse of {found.site}", Column(justify="right"))
     for name, label in (
-        ("posterior_std", "std, first epoch → last"),
-        ("posterior_variance_norm", "‖σ²‖, first epoch → last"),
+        ("posterior_std", "std, first → last epoch"),
+        ("posterior_variance_norm", "‖σ²‖, first → last epoch"),
     ):
         if name in curves:
             table.add_row(label, f"{curves[name][0]:.3g} → {curves[name][-1]:.3g}")
-    table.add_row("std of the posterior, of the prior", f"{found.posterior_std:.3g}, {found.prior_std:.3g}")
+    table.add_row("std of posterior and prior", f"{found.posterior_std:.3g}, {found.prior_std:.3g}")
     table.add_row("‖σ²‖", f"{found.variance_norm:.3g}")
     table.add_row("KL to the prior (nats per example)", f"{found.kl:.3g}")
     table.add_row("KL per dimension", ", ".join(f"{value:.2g}" for value in found.kl_per_dimension))
-    table.add_row("distance of the means (in std of the prior)", f"{found.shift:.3g}")
+    table.add_row("distance between the means (in std of the prior)", f"{found.shift:.3g}")
     table.add_row("active units", f"{found.active_units} of {len(found.kl_per_dimension)}")
     table.add_row("variance explained by the label", f"{found.label_share:.1%}")
     return table

@@ -1,4 +1,4 @@
-"""``vri-pyro fit``: train a classifier on noisy labels and leave a run folder."""
+"""``vri-pyro fit``: train a classifier on noisy labels and write the results to a run folder."""
 
 from __future__ import annotations
 
@@ -19,18 +19,18 @@ from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
-# Where and how a run is shown and stored does not make it another run.
+# Options that may change when a run is resumed; all other options identify the run.
 PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers")
 
 
 def build_parser() -> ArgumentParser:
-    """The command's parser."""
-    return configuration_parser("Train a classifier on noisy labels and leave a run folder.")
+    """Build the parser of the command."""
+    return configuration_parser("Train a classifier on noisy labels and write the results to a run folder.")
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Train, and show the result."""
-    # In config.yaml the folder's path is absolute, so that it means the same folder from anywhere.
+    """Train, print the results and write the report."""
+    # The output path in config.yaml is absolute, so that the file can be used from any working directory.
     kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
     config = parser.dump(kept, skip_unset=False)
     identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
@@ -39,29 +39,29 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         summary = experiment.run(config, identity)
     except Interrupted:
         file = shlex.quote(str(experiment.folder.config))
-        raise Interrupted(f"stopped and saved; go on with: vri-pyro fit --config {file} --resume true") from None
-    # The page takes seconds to make; the results do not wait for it.
+        raise Interrupted(f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true") from None
+    # The results are printed first, since the report takes seconds.
     if not options.quiet:
         _show(summary, experiment.folder.path)
     if options.report:
         console = Console(quiet=options.quiet)
-        with console.status("making the page about it"):  # shows nothing unless on a terminal
+        with console.status("writing the report"):  # visible only on a terminal
             there = leave_page(experiment.folder, experiment.trained, options.device)
         if there:
             page = experiment.folder.report.absolute()
-            console.print(f"page: {page}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
 def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "cpu", "cuda"]) -> bool:
-    """Make the page about a run that has ended, unless that was done; what hinders it is a warning, not an error.
+    """Write the report on a finished run, unless an up-to-date report exists; warn if it cannot be written.
 
     Returns:
-        whether the page is there.
+        whether the run folder contains a report.
     """
     if folder.report.exists() and folder.report.stat().st_mtime >= folder.summary.stat().st_mtime:
         return True
-    # What takes seconds to import, no other command should wait for.
+    # Lazy, because these imports take seconds.
     from vri_pyro.report import SeenRun, record, write_page
 
     try:
@@ -71,7 +71,7 @@ def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "
     except Exception as error:
         again = f"vri-pyro report {shlex.quote(str(folder.path))}"
         why = error if isinstance(error, UserError) else f"{type(error).__name__}: {error}"
-        warnings.warn(f"the run is complete, but there is no page about it: {why}; then: {again}", stacklevel=2)
+        warnings.warn(f"the run is complete but its report was not written: {why}; retry with: {again}", stacklevel=2)
     return folder.report.exists()
 
 
@@ -81,7 +81,7 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     table.add_row("last", f"{results['last']:.2f}")
     table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
     if results["chosen"] is not None:
-        table.add_row(f"{results['chosen_epoch'] + 1}, chosen on validation", f"{results['chosen']:.2f}")
+        table.add_row(f"{results['chosen_epoch'] + 1}, best on the validation set", f"{results['chosen']:.2f}")
     console = Console()
     console.print(table)
     rate = split["realised_rate"]

@@ -1,4 +1,4 @@
-"""The command line, ``vri-pyro``: parsing, and what becomes of errors."""
+"""The command line, ``vri-pyro``: parsing of arguments and reporting of errors."""
 
 from __future__ import annotations
 
@@ -25,24 +25,24 @@ from vri_pyro.utils.deprecations import current_arguments, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
-# Each is a module of this package, with build_parser() and run(parser, options), imported when it is needed.
+# Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
     "fit": "train a classifier on noisy labels",
-    "report": "write an HTML report on a run, or on several side by side",
+    "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
-    "diagnose": "check the posterior of a run and write it for ArviZ",
-    "data": "show the data that a run would see: sizes, classes, noise, and a picture",
-    "noise": "inject label noise into a data set and write the labels to a file",
+    "diagnose": "diagnose the posterior of a run and export it for ArviZ",
+    "data": "preview the data of a run: sizes, classes, noise and a picture",
+    "noise": "inject label noise into a data set and write the labels to files",
 }
 
 
 def module_of(command: str) -> ModuleType:
-    """The module of a command."""
+    """Import and return the module of a command."""
     return import_module(f"vri_pyro.cli.{command}")
 
 
 def build_parser(command: str) -> ArgumentParser:
-    """The parser of the command line with one of the commands."""
+    """Build the parser of the command line for one command."""
     parser = ArgumentParser(prog="vri-pyro", exit_on_error=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_subcommands().add_subcommand(command, module_of(command).build_parser())
@@ -54,7 +54,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)  # a user's own classes lie in the folder they work in
+        sys.path.append(here)  # to import the user's own classes from the working directory
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
     with warnings.catch_warnings(), _quiet_threads(not debug):
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
@@ -62,7 +62,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         try:
             return _run([argument for argument in arguments if argument != "--debug"])
         except (Interrupted, KeyboardInterrupt) as stop:
-            errors.print(str(stop) or "stopped at once; what was saved before is intact")
+            errors.print(str(stop) or "stopped immediately; files saved earlier are intact")
             return 130
         except Exception as error:
             if debug:
@@ -73,7 +73,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 @contextmanager
 def _quiet_threads(quiet: bool) -> Iterator[None]:
-    """TensorBoard's thread hands its error to the main thread, which reports it; printing it as well is noise."""
+    """Suppress tracebacks of threads.
+
+    TensorBoard's writer thread passes its errors to the main thread, which reports them.
+    """
     previous = threading.excepthook
     if quiet:
         threading.excepthook = lambda _: None
@@ -84,7 +87,7 @@ def _quiet_threads(quiet: bool) -> Iterator[None]:
 
 
 def _command(arguments: Sequence[str]) -> str:
-    """The command that was meant, for the remedy in a message."""
+    """Return the command among the arguments, for the remedy in an error message; "fit" if there is none."""
     return next((argument for argument in arguments if argument in COMMANDS), "fit")
 
 
@@ -93,7 +96,7 @@ def _explanation(error: Exception, command: str) -> str:
         return one_sentence(str(error), command)
     if isinstance(error, UserError):
         return _one_line(error)
-    return f"{type(error).__name__}: {_one_line(error)} (--debug shows where)"
+    return f"{type(error).__name__}: {_one_line(error)} (add --debug for the traceback)"
 
 
 def _one_line(message: object) -> str:
@@ -101,7 +104,7 @@ def _one_line(message: object) -> str:
 
 
 def _run(arguments: Sequence[str]) -> int:
-    """Run the command that the arguments name; asking for help or the version imports no PyTorch."""
+    """Run the command in the arguments; help and version are printed without importing PyTorch."""
     first, *rest = arguments or [""]
     if first in ("-h", "--help"):
         _overview().print_help()
@@ -112,9 +115,9 @@ def _run(arguments: Sequence[str]) -> int:
     if first not in COMMANDS:
         known = ", ".join(map(repr, COMMANDS))
         raise UserError(
-            f"there is no command {first!r}; choose from {known}"
+            f"there is no command {first!r}; expected one of {known}"
             if first and not first.startswith("-")
-            else f"the command comes first; choose from {known}"
+            else f"the first argument must be a command; expected one of {known}"
         )
     if not {"-h", "--help"}.isdisjoint(rest) and first in DESCRIBED:
         print_help(first)
@@ -125,7 +128,7 @@ def _run(arguments: Sequence[str]) -> int:
 
 
 def _overview() -> argparse.ArgumentParser:
-    """The parser behind ``vri-pyro --help``."""
+    """Build the parser of ``vri-pyro --help``."""
     parser = argparse.ArgumentParser(prog="vri-pyro", description="Learning with noisy labels.")
     parser.add_argument("--version", action="store_true", help="show the version and exit")
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
@@ -136,7 +139,7 @@ def _overview() -> argparse.ArgumentParser:
 
 
 def _with_current_files(arguments: Sequence[str]) -> list[str]:
-    """The arguments, with a ``--config`` file that has names of an earlier version replaced by its current content."""
+    """Return the arguments; a ``--config`` file with deprecated names is replaced by its converted content."""
     return [
         _current_content(argument) if before == "--config" else argument
         for before, argument in itertools.pairwise(["", *arguments])
@@ -147,6 +150,6 @@ def _current_content(file: str) -> str:
     try:
         content = yaml.safe_load(Path(file).read_text())
     except (OSError, ValueError, yaml.YAMLError):
-        return file  # for the parser to refuse
+        return file  # the parser reports the error
     current = current_configuration(content)
     return file if current == content else yaml.safe_dump(current, sort_keys=False)

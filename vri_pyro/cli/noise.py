@@ -44,7 +44,7 @@ def build_parser() -> ArgumentParser:
         exit_on_error=False,
     )
     parser.add_argument(
-        "--config", action="config", help="a YAML file; of several files, later ones override earlier ones"
+        "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
     )
     parser.add_class_arguments(Injection)
     parser.set_defaults({name: DEFAULTS[name] for name in ("data", "noise")})
@@ -59,7 +59,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     arrays = chosen.data.load()
     if arrays.y_train_clean is not None or arrays.clean_indices is not None:
         raise UserError(
-            "the data set has noisy labels of its own; use a data set whose training labels are the true ones"
+            "the data set has noisy labels of its own; use a data set whose training labels are true labels"
         )
     made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
@@ -90,7 +90,7 @@ def _record(made: NoisyLabels, classes: tuple[str, ...], noise: str, seed: int) 
 
 
 def _lines(made: NoisyLabels) -> str:
-    """Format index, given label, true label and whether they differ as CSV; label -1 is none of the classes."""
+    """Format index, given label, true label and whether they differ as CSV; a true label of -1 is no class."""
     rows = zip(made.labels.tolist(), made.true_labels.tolist(), made.flipped.tolist(), strict=True)
     lines = [f"{index},{given},{true},{int(wrong)}" for index, (given, true, wrong) in enumerate(rows)]
     return "\n".join(["index,given,true,wrong", *lines, ""])

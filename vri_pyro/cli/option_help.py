@@ -1,8 +1,8 @@
-"""The help of the commands that configure an experiment, made from source text without importing PyTorch.
+"""Help of the commands that configure an experiment, built from source files without importing PyTorch.
 
-``jsonargparse`` builds the parser of these commands from type hints, for which every class that an option can name must
-be imported. Their help needs only the names, defaults and descriptions of the options, which this module reads from the
-source of the configuration classes.
+The parsers of these commands are built by ``jsonargparse`` from type hints, which requires importing all classes that
+the options can name. The help needs only the names, defaults and descriptions of the options. This module parses them
+from the source of the configuration classes.
 """
 
 from __future__ import annotations
@@ -16,7 +16,7 @@ from docstring_parser import parse
 from vri_pyro.cli.catalogue import KINDS, catalogue, class_definition, module_tree
 
 _CONFIGURATION = ("vri_pyro.runs.configuration", "Configuration")
-#: command → modules with ``add_argument`` calls, and the class whose fields are the other options
+#: command → modules whose ``add_argument`` calls define options, and the class whose fields are the other options
 DESCRIBED = {
     "fit": (["vri_pyro.runs.parsing"], _CONFIGURATION),
     "data": (["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION),
@@ -27,12 +27,12 @@ _WIDTH = 100
 
 
 class Option(NamedTuple):
-    """An option as its help shows it.
+    """An option as shown in the help.
 
     Attributes:
-        name: without the leading dashes; dotted where it belongs to a group.
-        description: what it is.
-        default: as text; None where there is none.
+        name: name without the leading dashes, with the name of its group if it has one, such as "split.file".
+        description: description of the option.
+        default: default value as text; None for a required option.
     """
 
     name: str
@@ -41,13 +41,13 @@ class Option(NamedTuple):
 
 
 def options_of(command: str) -> list[Option]:
-    """The options of one of the commands in :data:`DESCRIBED`."""
+    """Return the options of a command in :data:`DESCRIBED`."""
     modules, (module, name) = DESCRIBED[command]
     return [*(option for one in modules for option in _arguments(one)), *_fields(module, name)]
 
 
 def print_help(command: str) -> None:
-    """Print the help of one of the commands in :data:`DESCRIBED`."""
+    """Print the help of a command in :data:`DESCRIBED`."""
     parser = argparse.ArgumentParser(
         prog=f"vri-pyro {command}",
         usage=f"vri-pyro {command} [--config FILE] [--OPTION VALUE ...]",
@@ -63,13 +63,14 @@ def print_help(command: str) -> None:
     parser.print_help()
 
 
-_CLASSES = """A CLASS is one of the names below, or the class path of your own, such as my_file.MyClass.
-Its options follow it: --noise Flip --noise.rate 0.4. They are listed by, for example,
-vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add --print_config."""
+_CLASSES = """CLASS is the name of a class listed below, or the class path of your own class, such as
+my_file.MyClass. Set the options of a class after it, as in --noise Flip --noise.rate 0.4. To list
+them, use for example vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add
+--print_config."""
 
 
 def _description(command: str) -> str:
-    """The description that the command gives to its parser: the first text in its ``build_parser``."""
+    """Return the description of a command, which is the longest string in its ``build_parser``."""
     definition = next(
         node
         for node in module_tree(f"vri_pyro.cli.{command}").body
@@ -80,7 +81,7 @@ def _description(command: str) -> str:
 
 
 def _arguments(module: str) -> list[Option]:
-    """The options that a module adds to a parser one by one."""
+    """Return the options that a module defines by ``add_argument`` calls."""
     found = []
     for node in ast.walk(module_tree(module)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
@@ -91,7 +92,7 @@ def _arguments(module: str) -> list[Option]:
 
 
 def _fields(module: str, name: str, group: str = "") -> list[Option]:
-    """The fields of a configuration class; those of a class in the same module are a group."""
+    """Return the fields of a configuration class; the fields of a nested class of the same module form a group."""
     definition = class_definition(module, name)
     documented = parse(ast.get_docstring(definition) or "").params
     docs = {one.arg_name: " ".join((one.description or "").split()).rstrip(".") for one in documented}
@@ -116,7 +117,7 @@ def _is_defined(module: str, function: ast.expr) -> bool:
 
 
 def _text(node: ast.expr) -> str:
-    """A default or a description as the help shows it."""
+    """Format a default or a description as shown in the help."""
     if not isinstance(node, ast.Constant):
         return ast.unparse(node)
     if node.value is None or isinstance(node.value, bool):
@@ -125,7 +126,7 @@ def _text(node: ast.expr) -> str:
 
 
 def _defaults() -> dict[str, str]:
-    """The defaults that ``vri_pyro.runs.parsing`` sets, each class by its name."""
+    """Return the defaults set in ``vri_pyro.runs.parsing``, with class names in place of class paths."""
     value = next(
         node.value
         for node in module_tree("vri_pyro.runs.parsing").body

@@ -19,7 +19,7 @@ from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors
 
-# Largest number of classes with a table of class counts and class names at the matrices.
+# Largest number of classes for which class counts are tabulated and the axes of the matrices show class names.
 _MOST_CLASSES = 30
 _GRID = (6, 12)  # rows and columns of examples
 _AUGMENTED = 12  # examples in the row of augmented images
@@ -81,12 +81,12 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
     """Write a picture of examples of the noisy set and of the transition matrices.
 
     The title of an image is the given label and, if it differs, the true label. For inputs that are not images, the
-    picture shows the matrices only. Of streamed images, only those shown are read.
+    picture shows the matrices only. Streamed images are read only if they are shown.
 
     Args:
         arrays: the data.
         split: the split of the training set.
-        augmentation: augmentation of the noisy set; a last row shows the first examples augmented.
+        augmentation: augmentation of the noisy set; the last row shows augmented versions of the first examples.
         path: path of the picture; its suffix determines the format.
 
     Raises:

@@ -31,7 +31,7 @@ def build_parser() -> ArgumentParser:
 
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
-    """Write the page, and add its figures to the ``summary.json`` of every finished run if that is writable."""
+    """Write the report, and add its numbers to the ``summary.json`` of every finished run if the file is writable."""
     # Lazy, because these imports take seconds.
     from vri_pyro.report import SeenRun, check, record, write_page
     from vri_pyro.runs.run import Run
@@ -46,10 +46,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
                 record(one)
             except UserError as error:
                 unrecorded.append(error)
-        status.update("writing the page")
+        status.update("writing the report")
         path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
         write_page(seen, path)
     for why in unrecorded:
         console.print(f"the run's summary was not updated: {why}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"page: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"report: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -33,7 +33,7 @@ def batch_indices(n: int, batch_size: int, seed: int, purpose: str, step: int) -
         UserError: ``n`` or ``batch_size`` is below 1.
     """
     if n < 1:
-        raise UserError("There are no examples to make batches of; expected at least one.")
+        raise UserError("There are no examples to draw batches from; expected at least one.")
     if batch_size < 1:
         raise UserError(f"The batch size is {batch_size}; expected a value >= 1.")
     size = min(batch_size, n)

@@ -88,7 +88,7 @@ class StreamedData(Examples):
 
 
 class _Prefetched:
-    """Batches prefetched in order; a request for any other step restarts the workers there."""
+    """Batches prefetched in order of the steps; a request for any other step restarts the workers at that step."""
 
     def __init__(self, starting_at: Callable[[int], Iterator[Batch]]) -> None:
         self._starting_at = starting_at
@@ -127,7 +127,7 @@ class _InOrder:
 
 
 class _Batches(Dataset):
-    """Whole batches by step, made in the process that unpickles this object."""
+    """Map-style data set whose items are whole batches, indexed by step; each worker has a copy."""
 
     def __init__(self, images: Streamed, order: _Order) -> None:
         self._images, self._order = images, order

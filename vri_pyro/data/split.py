@@ -140,7 +140,7 @@ class Split:
             )
         if self.true_labels is None or (self.true_labels[np.isin(self.noisy_indices, indices)] != NO_CLASS).any():
             raise UserError(
-                "The true label of a replaced example is not -1; set it to -1, since its image has no class."
+                "The true label of a replaced example is not -1; set it to -1, since its image belongs to no class."
             )
         object.__setattr__(self, "replaced_indices", indices)
         object.__setattr__(self, "replaced_images", images)
@@ -217,9 +217,9 @@ class Split:
         }
 
     def of(self, arrays: Arrays) -> Split:
-        """Return this split for the given data, marked as unverified if the data are unverified.
+        """Return this split for the given data, marked as unverified if the labels of the data are unverified.
 
-        A split that was saved as verified loses that mark if the data are declared unverified. If no noise was
+        This affects a split that was saved as verified before its data were declared unverified. If no noise was
         injected, its true labels, transition matrix and nominal rate are removed as well, since they are unknown.
 
         Raises:

@@ -126,7 +126,7 @@ def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> No
         UserError: no example of the part belongs to a class, or the recipe cannot be applied.
 
     Warns:
-        UserWarning: the labels are observed ones, so some may be wrong before noise injection.
+        UserWarning: the labels are observed labels, so some may be wrong before noise injection.
     """
     if arrays.observed:
         warnings.warn(

@@ -38,7 +38,7 @@ class Streamed(ABC):
 
     @abstractmethod
     def name(self, index: int) -> str:
-        """Return the name by which a user finds an image, such as its full path."""
+        """Return a name that identifies an image to the user, such as its full path."""
 
     def listed(self, index: int) -> str:
         """Return the name of an image in its list, such as its path relative to the data folder."""

@@ -102,7 +102,7 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int, ma
         raise UserError(f"{name} has {len(labels)} labels for {count} examples; expected one label per example.")
     remedy = f"labels are 0 to {num_classes - 1}"
     first = NO_CLASS if may_be_none else 0
-    _check_range(name, labels, first, num_classes, f"{remedy}, or -1 for none of them" if may_be_none else remedy)
+    _check_range(name, labels, first, num_classes, f"{remedy}, or -1 for no class" if may_be_none else remedy)
     return labels.astype(np.int64)
 
 

@@ -94,7 +94,7 @@ def build_trainer(
 
 
 def input_shape(configuration: Configuration, arrays: Arrays) -> tuple[int, ...]:
-    """Shape of one input of the classifier, after augmentation; a random crop makes it smaller than in the data.
+    """Return the shape of one classifier input after augmentation, which may crop the images.
 
     Raises:
         UserError: noisy, clean and evaluation inputs have different shapes.

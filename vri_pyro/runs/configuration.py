@@ -23,14 +23,16 @@ class SplitSizes:
     """Sizes of the clean, validation and noisy sets.
 
     Attributes:
-        clean_per_class: clean examples per class; null uses all examples whose labels the data mark as clean; 0 leaves
-            the clean set empty, for methods that need none and for a selection.
-        validation_per_class: validation examples per class, held out to choose the best epoch; data with their own
-            validation examples use all of those.
-        noisy_size: number of noisy examples; null uses all remaining examples.
-        clean_size: size of a clean set with the classes in proportion, instead of clean_per_class.
-        validation_from: the set that the validation examples are taken from; from "noisy", their labels are noisy.
-        file: split.npz of another run, used with its noisy labels; the other sizes and the noise are ignored.
+        clean_per_class: number of clean examples per class; null for all examples that the data set marks as clean; 0
+            for no clean set (for methods that need none, or with a selection).
+        validation_per_class: number of validation examples per class, held out to choose the best epoch; ignored if
+            the data set has its own validation set.
+        noisy_size: number of noisy examples; null for all remaining examples.
+        clean_size: total size of a clean set stratified by class; overrides clean_per_class.
+        validation_from: set from which the validation set is held out, "clean" or "noisy"; with "noisy", the
+            validation labels are noisy.
+        file: split.npz of another run, whose split and noisy labels are reused; all other split options and the noise
+            are ignored.
     """
 
     clean_per_class: int | None = 3
@@ -78,28 +80,30 @@ class Configuration:
         noise: label noise to inject into the noisy set.
         backbone: classifier, built from (input_shape, num_classes).
         optimizer: optimiser of the classifier.
-        schedule: factor on the classifier's learning rate.
+        schedule: schedule of the classifier's learning rate.
         split: sizes of the clean, validation and noisy sets.
         augmentation: augmentation of the noisy batches; the paper uses Strong.
         clean_augmentation: augmentation of the clean batches; the paper uses Weak.
         warm_up: stage before the main stage, usually cross entropy on the noisy labels.
-        fine_tuning: stage after the main stage.
-        selection: selects the clean set from the noisy set before each epoch of the main stage, for splits without one.
+        fine_tuning: stage after the main stage, usually cross entropy on the clean set.
+        selection: rule that selects a clean set from the noisy set before each epoch of the main stage, for splits
+            without a clean set.
         clean_mixup: mixup passes over the clean set between the epochs of the main stage.
-        ema: decay of an exponential moving average of the classifier, which is evaluated and saved instead of it;
-            usually 0.999; null for no average.
-        networks: number of networks, trained on the same batches from different initial parameters; their logits are
-            averaged.
+        ema: decay of an exponential moving average (EMA) of the classifier's weights, usually 0.999; the averaged
+            classifier is evaluated and saved; null for no average.
+        networks: number of networks in an ensemble that averages their logits; they are trained on the same batches
+            from different initial parameters.
         loggers: additional loggers; metrics.csv is always written.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
-        epochs: passes over the noisy set in the main stage; other pools use the same number of steps.
+        epochs: number of epochs of the main stage; for every method, an epoch has as many steps as one pass over the
+            noisy set.
         batch_size: number of examples in a noisy batch.
         clean_batch_size: number of examples in a clean batch; a smaller clean set is used as a whole.
         seed: seed of the split, the noise, the initial parameters and all other random numbers.
-        device: "auto" uses CUDA if available.
+        device: device to compute on, "cpu", "cuda" or "auto"; "auto" uses CUDA if available.
         threads: number of CPU threads; 0 uses PyTorch's default.
-        workers: number of processes that prefetch images of data streamed from disk; does not change the batches.
-        output: run folder.
+        workers: number of worker processes that load streamed images; the batches do not depend on it.
+        output: run folder to write.
         resume: continue the run in the output folder.
         quiet: print nothing during training.
 

@@ -27,7 +27,7 @@ class Experiment:
 
     Attributes:
         folder: the run folder.
-        trained: the run that :meth:`run` has trained; None before that, and if the run was already complete.
+        trained: the run that :meth:`run` trained; None before :meth:`run`, or if the run was already complete.
     """
 
     def __init__(self, configuration: Configuration) -> None:

@@ -50,7 +50,7 @@ def configuration_parser(description: str | None = None, epilog: str | None = No
     """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
     parser = ArgumentParser(description=description, epilog=epilog, exit_on_error=False)
     parser.add_argument(
-        "--config", action="config", help="YAML file with options; several files are merged in the given order"
+        "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
     )
     parser.add_class_arguments(Configuration)
     parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
@@ -59,7 +59,7 @@ def configuration_parser(description: str | None = None, epilog: str | None = No
 
 
 def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
-    """Read the options in a YAML file, such as ``config.yaml``; options of version 0.1 get their current names."""
+    """Read the options in a YAML file, such as ``config.yaml``; names of version 0.1 are converted."""
     return parser.parse_object(current_configuration(yaml.safe_load(path.read_text())))
 
 

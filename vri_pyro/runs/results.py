@@ -11,11 +11,11 @@ from vri_pyro.utils.errors import UserError
 
 
 def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, Row]:
-    """Return the evaluated rows that count for the results, by epoch.
+    """Return the evaluated rows that the results are computed from, keyed by epoch.
 
     Args:
         rows: metrics, one row per epoch.
-        preparatory: names of preparatory stages. Their rows are left out unless no other row is evaluated.
+        preparatory: names of preparatory stages. Their rows are used only if no other row is evaluated.
 
     Raises:
         UserError: no epoch has been evaluated yet.
@@ -31,7 +31,7 @@ def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, float | 
 
     Args:
         rows: metrics, one row per epoch; not all epochs need to be evaluated.
-        preparatory: names of preparatory stages. Their epochs are ignored unless no other epoch is evaluated.
+        preparatory: names of preparatory stages. Their epochs are used only if no other epoch is evaluated.
 
     Returns:
         ``last``: accuracy of the last evaluated epoch. ``last_10``: mean over the evaluated epochs among the last ten.

@@ -40,12 +40,13 @@ class Run:
         folder: the run folder, a :class:`~vri_pyro.training.run_folder.RunFolder`.
         algorithms: algorithms of all stages by name, in the order of training.
         algorithm: algorithm of the main stage.
-        classifier: the classifier whose output model and guide receive, in evaluation mode. It is the predictor, or
-            the chosen network of an ensemble. ``algorithm.classifier`` instead has the weights after the last step.
+        classifier: the classifier that computes the inputs of model and guide, in evaluation mode. It is the predictor,
+            or the chosen network of an ensemble. In contrast, ``algorithm.classifier`` has the weights after the last
+            step.
         model, guide: model and guide of ``algorithm``, in evaluation mode; see :attr:`has_pair`.
         predictor: the network that was evaluated in the run: the moving average if the run has one, and the whole
             ensemble if it has several networks.
-        examples: training inputs, with the labels used in training; positions are those of the split.
+        examples: training inputs, with the labels used in training; the indices of the split refer to them.
         test: test inputs and labels.
         split: noisy, clean and validation examples, with given labels and, if known, true labels.
         trained_on: positions of the examples in the noisy batches of all stages, int64, ascending. The clean batches
@@ -53,7 +54,7 @@ class Run:
         classes: names of the classes.
         epochs: number of completed epochs.
         all_epochs: total number of epochs of the run.
-        begun: whether the main stage has begun; before that, its model and guide are untrained.
+        begun: whether the main stage has begun; otherwise, its model and guide are untrained.
         preparatory: names of the preparatory stages.
 
     Raises:
@@ -99,15 +100,15 @@ class Run:
 
     @torch.no_grad()
     def outputs(self, indices: np.ndarray, batch_size: int = 1000) -> Iterator[tuple[ClassifierOutput, Batch]]:
-        """Evaluate the classifier on training examples, as inputs for model and guide: ``guide(output, batch.y)``.
+        """Compute classifier outputs on training examples, for use with model and guide: ``guide(output, batch.y)``.
 
         Args:
             indices: positions of the examples, int64 [n], such as ``split.noisy_indices``.
             batch_size: number of examples per forward pass.
 
         Yields:
-            the classifier's output (logits, features and positions, without a graph), and the batch with the labels
-            used in training.
+            the classifier's output (logits, features and positions, without an autograd graph), and the batch with the
+            labels used in training.
         """
         for batch in self.examples.in_order(indices, batch_size):
             yield self.classifier(batch.x)._replace(index=batch.index), batch
@@ -133,6 +134,7 @@ def _algorithm(algorithm: Algorithm, network: int) -> Algorithm:
     members = algorithm.members if isinstance(algorithm, EnsembleAlgorithm) else [algorithm]
     if not 0 <= network < len(members):
         raise UserError(
-            f"network is {network} but the run has {len(members)} networks; expected a value < {len(members)}"
+            f"network is {network} but the run has {len(members)} networks; "
+            f"expected a value from 0 to {len(members) - 1}"
         )
     return members[network]

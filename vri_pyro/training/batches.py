@@ -29,9 +29,10 @@ class Pools(NamedTuple):
 
 
 class StageBatches:
-    """Noisy and clean batch of each step; they depend only on the seed, the step and the current pools.
+    """Noisy and clean batch of each step.
 
-    Without a clean set, the clean batches are empty.
+    The batches depend only on the seed, the step and the current pools. Without a clean set, the clean batches are
+    empty.
 
     Args:
         stage: the stage; defines the pool and the number of views.
@@ -69,7 +70,7 @@ class StageBatches:
         self._use(pools)
 
     def clean_pass(self, purpose: str) -> BatchPlan:
-        """Plan of batches from the current clean pool, starting at step 0; ``purpose`` determines their order."""
+        """Return a plan of batches from the current clean pool; ``purpose`` determines their order."""
         return BatchPlan(self.pools.clean, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation)
 
     def state_dict(self) -> dict[str, Tensor] | None:

@@ -62,7 +62,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
         the state, with tensors on the CPU. A state of version 0.1 is converted to the current keys.
 
     Raises:
-        UserError: the file does not exist, is damaged, or has another format or configuration.
+        UserError: the file does not exist, is damaged, or has a different format or configuration.
     """
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; train with vri-pyro fit, without --resume")
@@ -78,8 +78,8 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
         )
     if config is not None and (difference := _first_difference(saved["config"], config)) is not None:
         raise UserError(
-            f"checkpoint {path} has another configuration ({difference}); resume with the config.yaml of the run and "
-            "the version of vri_pyro that started it, or choose another output folder"
+            f"checkpoint {path} has a different configuration ({difference}); resume with the config.yaml of the run "
+            "and the version of vri_pyro that started it, or choose another output folder"
         )
     return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
 
@@ -89,7 +89,7 @@ def _first_difference(saved: str, expected: str) -> str | None:
     if saved == expected:
         return None
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore", DeprecatedNameWarning)  # already shown when config.yaml was read
+        warnings.simplefilter("ignore", DeprecatedNameWarning)  # the warnings were shown when config.yaml was read
         was = dict(named_options(current_configuration(yaml.safe_load(saved))))
     now = dict(named_options(yaml.safe_load(expected)))
     for name in was | now:

@@ -30,7 +30,7 @@ class CleanMixup:
     Raises:
         UserError: a value is out of range.
 
-    Reference: Zhang et al. (2018), mixup; the schedule of the passes is that of Sun et al.'s (2025) script.
+    Reference: Zhang et al. (2018), mixup; the passes are scheduled as in the script of Sun et al. (2025).
     """
 
     every: int = 5
@@ -46,7 +46,7 @@ class CleanMixup:
             raise UserError(f"clean_mixup.alpha is {self.alpha}; expected a finite value > 0")
 
     def due(self, epoch: int) -> bool:
-        """Whether a pass follows the epoch of this number, counted from 0."""
+        """Return whether a pass follows ``epoch``, counted from 0."""
         return (epoch + 1) % self.every == 0
 
     def train(

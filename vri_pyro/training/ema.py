@@ -12,12 +12,12 @@ from vri_pyro.utils.errors import UserError
 
 
 class EMA:
-    """Exponential moving average of the classifier over the steps, w̄ ← d·w̄ + (1 − d)·w; optional.
+    """Optional exponential moving average of the classifier over the steps, w̄ ← d·w̄ + (1 − d)·w.
 
-    :attr:`network` is the network that is evaluated and saved, and that selects clean examples: the average, or the
-    classifier itself without a decay. Buffers are averaged as well, so that the batch statistics match the averaged
-    weights. The average restarts in every stage, at the weights after the first step of the stage, since a stage may
-    restart its classifier.
+    :attr:`network` is the average, or the classifier itself if there is no decay. It is evaluated and saved, and the
+    selection of clean examples uses its losses. Buffers are averaged as well, so that the batch statistics match the
+    averaged weights. In every stage, the average restarts from the weights after the first step of the stage, since a
+    stage may reset the classifier.
 
     Args:
         classifier: the classifier that is trained.

@@ -91,9 +91,10 @@ class EnsembleAlgorithm(Algorithm):
         return torch.stack([member.supervised_step(x, loss) for member in self.members]).mean()
 
     def begin_training(self, context: TrainingContext) -> Tensor | None:
-        """Call the hook of every member, and return the choice of the first one, since all share the same batches.
+        """Call the hook of every member, and return the examples that the first member chose.
 
-        The hooks receive a copy of the ensemble, since the hook of a member may restart its network.
+        All members share the same batches, so the choices of the others are ignored. The hooks receive a copy of the
+        ensemble, since the hook of a member may reset its network.
         """
         context = replace(context, classifier=copy.deepcopy(context.classifier))
         first, *_ = [member.begin_training(context) for member in self.members]

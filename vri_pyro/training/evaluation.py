@@ -31,7 +31,8 @@ def evaluate(
         ``accuracy`` in percent and ``nll`` in nats.
     """
     indices = np.arange(len(data)) if indices is None else indices
-    # The sums stay on the device to avoid a synchronisation per batch; double precision hides the summation order.
+    # The sums stay on the device to avoid a synchronisation per batch. In double precision, the order of summation does
+    # not affect the results noticeably.
     correct, nll = torch.zeros(2, dtype=torch.float64, device=data.device)
     for logits, y in _outputs(classifier, data, indices, batch_size):
         correct += (logits.argmax(dim=-1) == y).sum()

@@ -101,14 +101,14 @@ class RunFolder:
         """Read ``inputs.json``.
 
         Raises:
-            UserError: the file is damaged or does not exist, in which case the folder is not a run folder.
+            UserError: the file does not exist, so the folder is not a run folder; or the file is damaged.
         """
         if not self.inputs.is_file():
-            raise UserError(f"{self.path} is not a run folder; use the --output of a vri-pyro fit")
+            raise UserError(f"{self.path} is not a run folder; use the --output folder of vri-pyro fit")
         return self._json(self.inputs)
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
-        """Write ``metrics.csv``, one row per epoch; a column that a row lacks is empty."""
+        """Write ``metrics.csv``, one row per epoch; missing values are empty."""
         columns = list(dict.fromkeys(name for row in rows for name in row))
         text = io.StringIO()
         writer = csv.DictWriter(text, columns, restval="", lineterminator="\n")

@@ -77,7 +77,8 @@ class SmallLoss(Selection):
 
     Attributes:
         size: number of examples to select; 1,000 in the paper.
-        balanced: whether to select the same number of examples per given label; a class with fewer contributes all.
+        balanced: whether to select the same number of examples per given label; a class with fewer examples contributes
+            all of them.
     """
 
     size: int = 1000
@@ -138,7 +139,7 @@ class GaussianMixture(Selection):
         if spread == 0:
             return np.arange(len(losses))
         scaled = ((losses - losses.min()) / spread)[:, None]
-        # reg_covar is DivideMix's; it prevents a component from collapsing onto equal losses.
+        # DivideMix's value of reg_covar; it prevents a component from collapsing onto equal losses.
         fitted = mixture.GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0).fit(scaled)
         clean = fitted.predict_proba(scaled)[:, fitted.means_.argmin()]
         chosen = np.flatnonzero(clean > self.threshold)

@@ -33,7 +33,7 @@ class BuiltStage(NamedTuple):
         schedule: learning-rate schedule of the stage; None for the schedule of the run.
         selection: selects the clean set from the pool before every epoch; None for the clean set of the split.
         clean_mixup: mixup passes over the clean set between epochs; None for no passes.
-        preparatory: whether the stage only prepares another one; its epochs cannot be the best epoch of the run.
+        preparatory: whether the stage only prepares another one; its epochs are not candidates for the best epoch.
     """
 
     name: str
@@ -71,7 +71,7 @@ def build_stages(
             of :data:`MAIN` keep their names; those of another stage are prefixed, as in "warm-up: estimation".
         classifier: the classifier that all stages train.
         split: the noisy and the clean examples.
-        epochs: number of epochs of stages that do not specify it.
+        epochs: number of epochs of a stage that does not set its own.
 
     Returns:
         the stages in the order of training.
@@ -127,7 +127,7 @@ def _check_clean(name: str, stage: Stage, source: CleanSource, split: Split) -> 
         )
     if stage.method.pool != "noisy":
         raise UserError(
-            f"selection chooses from the noisy part but the pool of {name} is {stage.method.pool}; set it to noisy"
+            f"selection chooses from the noisy set but the pool of {name} is {stage.method.pool}; set it to noisy"
         )
     source.selection.check(len(split.noisy_indices), split.num_classes)
 

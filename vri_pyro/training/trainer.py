@@ -30,20 +30,20 @@ class Trainer:
     """Trains the stages of a run in order, and writes metrics and checkpoints to the run folder.
 
     An interrupted run resumes from the last checkpoint and gives the same results as an uninterrupted one. Batches
-    depend only on the seed, the step and the current pools, the learning rate depends only on the step, and the
-    checkpoint contains everything else.
+    depend only on the seed, the step and the current pools. The learning rate depends only on the step. The checkpoint
+    contains all other state.
 
     Args:
         stages: the stages in the order of training.
         data: the training, validation and test data.
         folder: the run folder.
         schedule: factor on the learning rate, for stages without their own schedule.
-        steps_per_epoch: number of steps per epoch, equal for all pools so that methods take equally many steps.
+        steps_per_epoch: number of steps per epoch, the same for all pools, so that all methods take equally many steps.
         batch_size: number of examples in a noisy batch.
         clean_batch_size: number of examples in a clean batch.
         seed: seed of the order of the batches.
         config: configuration as text, saved with every checkpoint.
-        ema: decay of the moving average of the classifier, which is evaluated instead of it; None for no average.
+        ema: decay of the moving average that replaces the classifier in evaluation; None for no average.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
 
     Attributes:
@@ -86,7 +86,7 @@ class Trainer:
         return self.state.epoch >= self.epochs
 
     def state_dict(self) -> dict[str, Any]:
-        """Return everything that the remaining run depends on, as tensors and plain values."""
+        """Return the complete state of the training, as tensors and plain values."""
         state = {
             "progress": vars(self.state),
             "stages": [stage.algorithm.state_dict() for stage in self.stages],
@@ -185,7 +185,7 @@ class Trainer:
         raise IndexError("the run is finished")
 
     def _begin_epoch(self, stage: BuiltStage, began: int) -> None:
-        """Set the pools of the epoch with the selection and, in the first epoch of a stage, the algorithm's hook."""
+        """Set the pools of the epoch: run the selection and, in the first epoch of a stage, the algorithm's hook."""
         first = self.state.epoch == began
         if first:
             self._batches = self._batches_of(stage)
@@ -230,7 +230,7 @@ class Trainer:
     def _end_epoch(self, stage: BuiltStage, began: int, loggers: Iterable[Logger]) -> dict[str, Any]:
         """Run the mixup pass, evaluate and record the metrics.
 
-        ``last.pt`` is saved last, so that a run killed before that repeats all of it on resuming.
+        ``last.pt`` is saved last. If the run is killed earlier, the resumed run repeats all of these operations.
         """
         state = self.state
         mixed = self._mixed(stage, state.epoch - began)

@@ -1,6 +1,6 @@
-"""Names of version 0.1 that go on working, with a warning, until version 0.3.
+"""Deprecated names of version 0.1, which work with a warning until version 0.3.
 
-They are module paths in a user's imports, class paths and options in a ``config.yaml``, and keys in a checkpoint.
+They are module paths in imports, class paths and options in configurations, and keys in checkpoints.
 """
 
 from __future__ import annotations
@@ -58,7 +58,7 @@ MODULES = {
     "trained_run": "runs.run",
     "transition": "interfaces.transition_likelihood",
 }
-#: old class → new class, where the module has moved as well
+#: old class → new class, for renamed classes of moved modules
 CLASSES = {
     "Labelled": "Batch",
     "EpochView": "TrainingContext",
@@ -66,7 +66,7 @@ CLASSES = {
     "TrainedRun": "Run",
     "TrainedClassifier": "Predictor",
 }
-#: (option that holds the class, old option) → new option; ``*`` is any
+#: (option whose value is the class, old name of the class's option) → new name; ``*`` matches any option
 OPTIONS = {
     ("*", "particles"): "num_particles",
     ("model", "strength"): "prior_strength",
@@ -79,7 +79,7 @@ _OLD_PATH = re.compile(r"vri_pyro\.(" + "|".join(sorted(map(re.escape, MODULES),
 
 
 class DeprecatedNameWarning(FutureWarning):
-    """A name of an earlier version was used; the message says which one replaces it."""
+    """Warning about a name of an earlier version; the message contains the current name."""
 
 
 def warn(old: str, new: str) -> None:
@@ -89,7 +89,7 @@ def warn(old: str, new: str) -> None:
 
 
 def current_class_path(path: str) -> str:
-    """A class path under its current name; warns if that differs."""
+    """Return the current name of a class path; warn if the path is deprecated."""
     if not (match := _OLD_PATH.match(path)):
         return path
     module, rest = MODULES[match[1]], path[match.end() :].lstrip(".")
@@ -99,7 +99,12 @@ def current_class_path(path: str) -> str:
 
 
 def current_option(holder: str, name: str) -> str:
-    """An option of the class that the option ``holder`` names, under its current name; warns if that differs."""
+    """Return the current name of an option of a class; warn if the name is deprecated.
+
+    Args:
+        holder: option whose value is the class, such as "model".
+        name: name of the class's option.
+    """
     new = OPTIONS.get((holder, name)) or OPTIONS.get(("*", name))
     if new is None:
         return name
@@ -108,11 +113,11 @@ def current_option(holder: str, name: str) -> str:
 
 
 def current_configuration(value: Any, holder: str = "") -> Any:
-    """A configuration with its class paths and options under their current names; warns of every other one.
+    """Return a configuration with current class paths and option names; warn about each deprecated one.
 
     Args:
         value: nested dicts, lists and plain values, as in ``config.yaml``.
-        holder: the option that has this value.
+        holder: name of the option that has this value.
     """
     if isinstance(value, str):
         return current_class_path(value)
@@ -130,7 +135,7 @@ def current_configuration(value: Any, holder: str = "") -> Any:
 
 
 def current_arguments(arguments: Sequence[str]) -> list[str]:
-    """Command-line arguments with options such as ``--method.particles`` and class paths under their current names."""
+    """Return command-line arguments with current class paths and option names; warn about each deprecated one."""
     return [_current_argument(argument) for argument in arguments]
 
 
@@ -144,7 +149,7 @@ def _current_argument(argument: str) -> str:
 
 
 def current_checkpoint_state(state: Mapping[str, Any]) -> dict[str, Any]:
-    """The state of a trainer as version 0.1 saved it, under its current keys."""
+    """Return a trainer state saved by version 0.1 with the current keys."""
     found = dict(state)
     if "phases" in found:
         found["stages"] = [_with_members(stage) for stage in found.pop("phases")]
@@ -154,7 +159,7 @@ def current_checkpoint_state(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def current_row(row: Mapping[str, Any]) -> dict[str, Any]:
-    """A row of ``metrics.csv`` under the current names of its columns."""
+    """Return a row of ``metrics.csv`` with the current column names."""
     return {"stage" if name == "phase" else name: value for name, value in row.items()}
 
 
@@ -163,7 +168,7 @@ def _with_members(state: Mapping[str, Any]) -> dict[str, Any]:
 
 
 class _OldModules(MetaPathFinder, Loader):
-    """Imports an old module as one that looks its names up in the new one."""
+    """Import hook that imports a deprecated module as an alias of its replacement."""
 
     def find_spec(
         self, fullname: str, path: Sequence[str] | None = None, target: ModuleType | None = None
@@ -183,7 +188,7 @@ class _OldModules(MetaPathFinder, Loader):
         return module
 
     def exec_module(self, module: ModuleType) -> None:
-        """Nothing to execute."""
+        """Do nothing; :meth:`create_module` returns a complete module."""
 
 
 def _is_old(package: str, name: str) -> bool:
@@ -191,6 +196,6 @@ def _is_old(package: str, name: str) -> bool:
 
 
 def keep_old_modules_importable() -> None:
-    """Let ``import vri_pyro.pairs`` and the like find the modules that replace them."""
+    """Install an import hook for deprecated modules, such as ``vri_pyro.pairs``."""
     if not any(isinstance(finder, _OldModules) for finder in sys.meta_path):
         sys.meta_path.append(_OldModules())

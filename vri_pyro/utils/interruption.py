@@ -10,7 +10,7 @@ from types import FrameType
 
 
 class Interrupted(Exception):
-    """The run received a stop request and saved its state."""
+    """Raised when a stop request ends a run; its state has been saved."""
 
 
 class StopRequest:
@@ -28,7 +28,8 @@ class StopRequest:
 def stop_request() -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a stop request; a second SIGINT raises ``KeyboardInterrupt``, as usual.
 
-    The program checks the request where it can stop safely. Outside the main thread, no signal is handled.
+    The caller checks the request at points where it can stop safely. Outside the main thread, no signal handler is
+    installed.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():

@@ -34,7 +34,8 @@ def provenance(device: torch.device) -> dict[str, str]:
 def _commit() -> str | None:
     """Return the commit of the checkout, with the suffix "-dirty" if the code has uncommitted changes.
 
-    Return None if the package is not at the top of a git checkout, such as in an environment inside one.
+    Return None if the package is not at the top of a git checkout, for example in a virtual environment inside another
+    checkout.
     """
     top = _git("rev-parse", "--show-toplevel")
     if not top or Path(top) != _TREE:

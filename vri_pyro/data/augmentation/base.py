@@ -38,7 +38,7 @@ class Augmentation(ABC):
         """
 
     def evaluation(self) -> Augmentation:
-        """Return the deterministic transform for evaluation, which gives images the shape of augmented ones.
+        """Return the deterministic transform for evaluation, with the same output shape as the augmentation.
 
         By default it leaves images unchanged. Augmentations that change the shape override it.
         """

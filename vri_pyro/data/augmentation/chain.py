@@ -71,7 +71,7 @@ class Strong(Augmentation):
         flip: whether to flip images horizontally; set it to false for digits and letters.
         num_ops: RandAugment's n, the number of operations per image.
         magnitude: RandAugment's m, from 0 to 30.
-        cutout: side of the square that Cutout masks last, in pixels; 0 for no Cutout, as in the paper.
+        cutout: side of the square masked by a final Cutout, in pixels; 0 for no Cutout, as in the paper.
     """
 
     padding: int = 4

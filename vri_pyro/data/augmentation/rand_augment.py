@@ -64,7 +64,7 @@ class RandAugment(Augmentation):
         return images
 
     def _applied(self, images: Tensor, chosen: np.ndarray, negative: np.ndarray) -> Tensor:
-        """Apply one operation to each image, by its number, int64 [B], and negative sign, bool [B]."""
+        """Apply one operation to each image, given its number, int64 [B], and whether it is negated, bool [B]."""
         group = chosen * 2 + (negative & (chosen < len(_SIGNED)))
         height, width = images.shape[2:]
         # After sorting, each group is a slice, so that one gather and one scatter serve all groups.

@@ -30,7 +30,8 @@ class AsymmetricCIFAR10(ClassConditionalNoise):
     Reference: Patrini et al., Making deep neural networks robust to label noise, CVPR 2017.
 
     Attributes:
-        rate: ρ, from 0 to 1. Above 0.5 most labels of the confused classes are wrong; cats and dogs are swapped.
+        rate: ρ, from 0 to 1. Above 0.5 the majority label of each confused class is wrong; for example, most cats are
+            labelled dog and most dogs cat.
     """
 
     rate: float

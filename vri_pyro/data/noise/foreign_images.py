@@ -59,7 +59,10 @@ def draw_foreign(images: np.ndarray, count: int, generator: np.random.Generator)
 
 
 def _keys(path: Path, groups: tuple[tuple[str, str], ...]) -> list[str]:
-    """Choose from each group the key in the file, or the first key if there is none; the reader reports it then."""
+    """Return one key per group: the key that the file contains.
+
+    If the file contains no key of a group, return the first one, which the reader then reports as missing.
+    """
     if not path.is_file() or path.suffix != ".npz":
         raise UserError(f"There is no .npz file {path}; expected one with replacement images as x_train or x.")
     read_npz(path, ())

@@ -25,8 +25,8 @@ class HumanLabels(LabelNoise):
 
     The labels are in the order of the training set. The published files of CIFAR-10N (``CIFAR-10_human.pt``) and
     CIFAR-100N (``CIFAR-100_human.pt``) are supported. If the file also contains true labels (``clean_label``), as
-    these do, they must equal the labels of the data; a file in another order is thus detected. Nothing is drawn at
-    random, and the nominal matrix is the realised one.
+    these do, they must equal the labels of the data, so that a file in a different order is rejected. Nothing is drawn
+    at random, and the nominal matrix is the realised matrix.
 
     Reference: Wei et al., Learning with noisy labels revisited, ICLR 2022.
 

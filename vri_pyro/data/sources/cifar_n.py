@@ -31,7 +31,7 @@ class CIFAR10N(CIFAR10):
         """Read the images and the labels.
 
         Raises:
-            UserError: either is missing or damaged, or they do not belong together.
+            UserError: the images or the labels are missing or damaged, or do not belong together.
         """
         return _with_human_labels(super().load(), self.file or Path(self.root) / "CIFAR-10_human.pt", self.labels)
 
@@ -52,7 +52,7 @@ class CIFAR100N(CIFAR100):
         """Read the images and the labels.
 
         Raises:
-            UserError: either is missing or damaged, or they do not belong together.
+            UserError: the images or the labels are missing or damaged, or do not belong together.
         """
         return _with_human_labels(super().load(), self.file or Path(self.root) / "CIFAR-100_human.pt", "noisy_label")
 

@@ -68,7 +68,7 @@ class HuggingFace(Source):
         test: name of the test split.
         clean: name of the split with trusted labels. If it does not exist, the clean set is drawn from ``train``, with
             a warning.
-        validation: name of the validation split with trusted labels, which may be missing; requires ``clean``.
+        validation: name of the optional validation split with trusted labels; requires ``clean``.
         image: name of the image column.
         label: name of the label column, of type ``ClassLabel`` or integer.
         size: side of the square to which images are scaled and cropped, in pixels.

@@ -23,7 +23,7 @@ class Logger(ABC):
         """Called before the first epoch, and again when the run is resumed.
 
         Args:
-            folder: the run folder, which exists.
+            folder: the run folder; it already exists.
                 :meth:`~vri_pyro.training.run_folder.RunFolder.read_config` returns the configuration of the run.
             rows: rows of the completed epochs; empty for a new run.
         """

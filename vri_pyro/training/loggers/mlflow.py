@@ -7,7 +7,7 @@ from vri_pyro.training.loggers.base import Logger, Row, Rows, scalars
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 
-_LONGEST = 500  # maximum length of a parameter that every MLflow server accepts
+_LONGEST = 500  # maximum length of a parameter value that all MLflow servers accept
 
 
 class MLflowLogger(Logger):
