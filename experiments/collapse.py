@@ -13,8 +13,8 @@ v. The meta loss narrows the posterior where the loss is convex in v and widens 
 measures this pull as the derivative of the outer objective with respect to a common shift of all log σ², averaged over
 batches. A positive pull reduces the variance, towards collapse.
 
-Each further setting changes one thing in the whole run: the number of epochs, the learning rate of the guide, or the
-clean batch in the real step, which the paper's algorithm does not have.
+Each of the other settings differs from "whole run" in one respect: only two epochs, a ten times higher learning rate of
+the guide, or no clean batch in the real step, as in the paper's algorithm.
 """
 
 from __future__ import annotations

@@ -172,7 +172,7 @@ def report(records: Records) -> Page:
         "* accuracy: mean over settings and seeds.",
         f"* {DEFAULT} − other: difference averaged over settings within each seed; mean ± standard error over "  # noqa: RUF001
         "seeds, and its 95% interval by Student's t.",
-        f"* on settings not designed on: the same difference over the settings that played no part in the design of "
+        "* settings not used for design: the same difference over the settings that were not used to design "
         f"{DEFAULT}. Its parts were chosen by test accuracy on seeds 5 and 6 under {', '.join(DESIGNED_ON)}, which "
         f"favours {DEFAULT} under these noises.",
         "* rank: mean rank over settings.",
@@ -183,7 +183,7 @@ def report(records: Records) -> Page:
     parts.append("The training regime of every method was chosen by validation accuracy on seed 100.")
     if len(usual) < len(records):
         parts += ["## Trained twice as long", twice_as_long(records)]
-    return Page("VRI and its peers: test accuracy (%), last epoch", parts, drawn(usual), PAPERS)
+    return Page("VRI and other methods: test accuracy (%), last epoch", parts, drawn(usual), PAPERS)
 
 
 def titles(records: Records) -> list[str]:
@@ -229,7 +229,8 @@ def standing(records: Records) -> str:
         there = [s for s in records.settings if records.of(method, s)]
         mean = f"{np.mean(list(own.values())):.1f}"
         rows.append([method, mean, *shown, f"{np.mean(places[method]):.1f}", f"{len(first)} of {len(there)}"])
-    head = ["method", "accuracy", f"{DEFAULT} − other", "95% interval", "on settings not designed on", "rank", "first"]  # noqa: RUF001
+    head = ["method", "accuracy", f"{DEFAULT} − other", "95% interval", "settings not used for design"]  # noqa: RUF001
+    head += ["rank", "first"]
     return markdown_table(head, rows)
 
 
@@ -371,8 +372,8 @@ def tuning_report(records: Records) -> Page:
         parts += [f"## {title}", markdown_table(["method", *REGIMES, "chosen"], rows)]
     parts.append(
         f"Entries are validation accuracies (%) after the last epoch, averaged over {'; '.join(records.settings)}. The "
-        f"finite number of validation examples gives an entry a standard error of up to {max(sampled):.1f} points. The "
-        "variation between seeds is not included in it, so choices by smaller differences are due to chance."
+        f"finite number of validation examples gives an entry a standard error of up to {max(sampled):.1f} points. "
+        "This does not include the variation between seeds. Choices by smaller differences are therefore due to chance."
     )
     return Page("Training regimes, chosen on a separate seed", parts, data=choice)
 

@@ -97,9 +97,9 @@ def _structural_zeros(records: Records) -> list[str]:
         zeros: dict[str, list[str]] = {}
         for weight in records.settings:
             for record in records.of(placement, weight).values():
-                zeros.setdefault(", ".join(record["structural_zeros"]) or "nothing", []).append(weight)
+                zeros.setdefault(", ".join(record["structural_zeros"]) or "none", []).append(weight)
         told = (f"{group} ({', '.join(dict.fromkeys(weights))})" for group, weights in zeros.items())
-        lines.append(f"{placement}: hypergradient structurally zero for: {'; '.join(told)}.")
+        lines.append(f"{placement}: parameters with a structurally zero hypergradient: {'; '.join(told)}.")
     return lines
 
 
@@ -117,7 +117,7 @@ def _same_bits(records: Records) -> list[str]:
         ]
         counts = ", ".join(str(len(end)) for end in ends)
         lines.append(
-            f"{placement}: {len(records.settings)} weights give {counts} distinct sets of final parameters, by seed."
+            f"{placement}: distinct sets of final parameters from {len(records.settings)} weights, by seed: {counts}."
         )
     return lines
 

@@ -1,9 +1,9 @@
 """Finding wrong labels: the library's scores compared with cleanlab's on the same runs.
 
-All scores use the state at the end of a run: the classifier's probabilities p(k | x) of its own training examples,
-model and guide, and the trusted examples. The tables report three metrics. AUROC is the probability that a wrong label
-has a higher score than a right label; chance is 50%. AP is the area under the precision-recall curve; chance is the
-share of wrong labels, 40%. Precision at 100 is the share of wrong labels among the 100 highest scores.
+All scores are computed at the end of a run from the classifier's probabilities p(k | x) for its training examples, from
+model and guide, and from the trusted examples. The tables report three metrics. AUROC is the probability that a wrong
+label has a higher score than a right label; chance is 50%. AP is the area under the precision-recall curve; chance is
+the share of wrong labels, 40%. Precision at 100 is the share of wrong labels among the 100 highest scores.
 
 The scores are:
 
@@ -25,10 +25,10 @@ An ablation measures the parts of the combined score by leaving one out at a tim
 
 * the neighbours;
 * the example's own prediction;
-* the held-out labels, on which the temperature is fitted and the distances between trusted examples are measured;
+* the held-out labels, which are used to fit the temperature and to calibrate the distance to the trusted examples;
 * all trusted labels, without which there is no open-set class.
 
-Without held-out labels, memorisation cannot be detected. The last two variants therefore use the neighbours only. The
+Without held-out labels, memorisation cannot be detected. The last two variants therefore use only the neighbours. The
 method "cross entropy, eight times as long" is included because it memorises the labels.
 
 ``find_label_issues`` returns a set and not a ranking. Its precision and recall are compared with those of the same

@@ -24,7 +24,7 @@ CIFAR80 = replace(
 )
 LONG = 50  # epochs
 PAPERS = """\
-CIFAR-80N, mean of the last ten epochs. The open-set images are a further fifth of wrong labels, beyond these rates.
+CIFAR-80N, mean of the last ten epochs. The rates do not include the open-set images, another fifth of the images.
 
 | reported | uniform 20% | uniform 50% | uniform 80% | flip 40% |
 |---|---:|---:|---:|---:|

@@ -4,21 +4,21 @@ The study evaluates the guide of every run on a sample of noisy examples. It als
 trained afterwards to maximise the ELBO of the same model, with classifier and prior fixed at the end of the run. The
 diagnostics are:
 
-* Pareto k-hat of each example and the share of examples above 0.7, from unscaled importance weights with ArviZ's PSIS;
+* Pareto k-hat of each example by ArviZ's PSIS, from importance weights without subsampling's scale, and the share of
+  examples above 0.7;
 * the ELBO and the importance-weighted bound of the same draws;
 * simulation-based calibration: the share of true values in 90% intervals. The copy is trained on labels drawn from the
   model;
 * agreement with NUTS on a few of the examples: shift of the means in posterior standard deviations, ratio of the
   standard deviations, and coverage of NUTS draws by the guide's 90% intervals. The copy is trained on these examples.
-  Because the copy's coordinates are independent given the example, a low-rank guide with correlations is trained as
-  well.
+  Its coordinates are independent given the example, so a low-rank guide with correlations is trained as well.
 
 The outer objective of a meta-learned guide is the clean loss after a virtual step. It does not require the guide to
 approximate the posterior of the model. The rows "meta-learned" show how far the guide is from the posterior.
 
 A guide that is a point mass has no density and therefore no importance weights. A model with gates raises likelihoods
-to powers, so no labels can be drawn from it and its calibration is not evaluated. Only models with the vector as the
-only latent variable are compared with NUTS.
+to powers, so no labels can be drawn from it, and simulation-based calibration is left out. Only models with the vector
+as the only latent variable are compared with NUTS.
 """
 
 from __future__ import annotations
@@ -182,7 +182,8 @@ def report(records: Records) -> Page:
     ]
     parts += [table(["true values in 90% intervals", "spread of the ranks"], ("truths", 3), ("spread", 2))]
     parts += ["Agreement with NUTS; means over the coordinates, and the most extreme coordinates over all seeds:"]
-    head = ["shift", "largest", "std ratio", "smallest", "largest", "covered", "least", "most"]
+    head = ["shift", "largest shift", "std ratio", "smallest ratio", "largest ratio", "coverage"]
+    head += ["lowest coverage", "highest coverage"]
     names = ("shift", "largest_shift", "scale", "smallest_scale", "largest_scale", "covered", "least_covered")
     parts += [table(head, *((name, 2) for name in names), ("most_covered", 2))]
     parts += ["Collapse:", _collapse_table(records)]
@@ -203,7 +204,7 @@ def _collapse_table(records: Records) -> str:
         verdicts = Counter(one["verdict"].partition(":")[0] for one in found)
         told = "; ".join(f"{verdict} ({count} of {len(found)})" for verdict, count in verdicts.items())
         rows.append([method, *(spread([one[c] for one in found], d) for c, d in columns), told])
-    head = ["", "std", "‖σ²‖", "KL (nats)", "shift", "active units", "share of the label", "verdict"]
+    head = ["", "std", "‖σ²‖", "KL (nats)", "shift", "active units", "share explained by the label", "verdict"]
     return markdown_table(head, rows)
 
 

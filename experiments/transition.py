@@ -6,7 +6,7 @@ noisy examples by the class i that the classifier predicts. Row i of the estimat
 * counted: the frequencies of the given labels j. This estimate only requires a classifier;
 * rectified: the mean rectified prediction p(j | x, v), with v drawn from the guide, which depends on the given label.
 
-The third estimate, "its own", is the matrix that the method learns, for example in GLC.
+The third estimate, "method's own", is the matrix that the method learns, for example in GLC.
 
 The error is the Frobenius norm ‖T̂ - T‖, where T is the realised transition matrix of the run's split. The row "no
 noise" is the error of the identity matrix.
@@ -37,7 +37,7 @@ METHODS = {
     "GLC": config("glc"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),
 }
-ESTIMATES = {"counted": "counted", "rectified": "rectified predictions", "own": "its own"}
+ESTIMATES = {"counted": "counted", "rectified": "rectified predictions", "own": "method's own"}
 
 
 def cells(bench: Bench) -> list[Cell]:

@@ -49,10 +49,10 @@ STUDIES = {
     "kl_placement.py": (
         ["--settings", "weight 0", "weight 0.1", "--methods", "released", "variational"],
         [
-            "released: hypergradient structurally zero for: model (weight 0, weight 0.1)",
-            "variational: hypergradient structurally zero for: model (weight 0); nothing (weight 0.1)",
-            "released: 2 weights give 1, 1 distinct sets of final parameters",
-            "variational: 2 weights give 2, 2 distinct sets of final parameters",
+            "released: parameters with a structurally zero hypergradient: model (weight 0, weight 0.1)",
+            "variational: parameters with a structurally zero hypergradient: model (weight 0); none (weight 0.1)",
+            "released: distinct sets of final parameters from 2 weights, by seed: 1, 1.",
+            "variational: distinct sets of final parameters from 2 weights, by seed: 2, 2.",
         ],
     ),
     "label_issues.py": (
@@ -70,7 +70,7 @@ STUDIES = {
             "to a point",
         ],
     ),
-    "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| its own |", "| no noise | "]),
+    "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| method's own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%"], ["| VRI | ", "Figure 5"]),
     "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds per epoch | ", "2.17"]),
     "kl_weight.py": (["--settings", "0", "0.1"], ["| paper's equations, inner λ, flip 40% | ", "KL (nats)"]),

@@ -227,7 +227,7 @@ def test_warning_for_a_classifier_near_chance(right: int, told: bool) -> None:
     warning = rank(Evidence(classes, logits, torch.randn(400, 6), known), draws=2).warning
     assert (warning is not None) == told
     if warning is not None:
-        assert warning.startswith(f"The classifier is correct on {right}% of the held-out examples, hardly more than")
+        assert warning.startswith(f"The classifier is correct on {right}% of the held-out examples, hardly above")
 
 
 def test_no_examples_raise() -> None:

@@ -21,7 +21,7 @@ _LEAST = 1e-12  # probabilities are clamped to it before the logarithm
 
 
 class Reliability(NamedTuple):
-    """Reliability curve: predictions in bins of equal width by confidence, the probability of the predicted class.
+    """Reliability curve: accuracy by confidence, the probability of the predicted class, in bins of equal width.
 
     Attributes:
         confidence: mean confidence of each bin, [bins]; NaN for an empty bin.

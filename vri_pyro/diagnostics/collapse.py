@@ -35,8 +35,8 @@ class Collapse:
         kl_per_dimension: the KL of each dimension, [K]; NaN unless q and p are both diagonal normals.
         shift: distance between the means of q and p, in standard deviations of p.
         active_units: number of dimensions whose posterior mean has a variance above :data:`ACTIVE_VARIANCE` over data.
-        label_share: share of the variance of v under q that the label explains, when each input is paired with every
-            label: the variance of q's mean over labels, averaged over inputs, divided by the total variance of v.
+        label_share: share of the variance of v under q that the label explains. Each input is paired with every label;
+            the variance of q's mean over labels is averaged over inputs and divided by the total variance of v.
     """
 
     site: str

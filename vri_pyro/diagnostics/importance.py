@@ -92,7 +92,7 @@ def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     fitted = weights.where(~alike, np.log1p(weights["draw"].astype(weights.dtype)))
     with np.errstate(all="ignore"):  # smoothed weights of heavy tails, which are discarded
         _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # expects log q - log p
-    # ArviZ returns NaN if too few weights are non-zero relative to the largest to fit a tail.
+    # ArviZ returns NaN if too many weights are negligible relative to the largest one for a tail to be fitted.
     return found.fillna(np.inf).where(~alike, -np.inf).rename("pareto_k")
 
 

@@ -16,7 +16,7 @@ from vri_pyro.diagnostics.conversion.pair import Unobserved
 from vri_pyro.utils.errors import UserError
 
 SIGNIFICANCE = 0.01
-SLIGHT = 0.05  # deviations of the spread and of the mean transform up to it are called slight
+SLIGHT = 0.05  # largest deviation of the spread from 1, or of the mean transform from 1/2, that is called slight
 
 
 @dataclass(frozen=True)
@@ -113,7 +113,7 @@ def simulation_based_calibration(
                 below[name] = below.get(name, torch.zeros(())) + (value < truth[name]).double()
                 tied[name] = tied.get(name, torch.zeros(())) + (value == truth[name]).double()
         for name, ranks in below.items():
-            # Randomised between neighbouring draws: a sharp test would reject ranks on a grid even for the posterior.
+            # Randomised within a step of the ranks, whose grid a powerful test would reject even for the posterior.
             place = (ranks + torch.rand_like(ranks) * (tied[name] + 1)) / (draws + 1)
             transforms.setdefault(name, []).append(place.flatten(1))
     return {name: _calibration(torch.cat(parts).cpu().numpy()) for name, parts in transforms.items()}

@@ -29,7 +29,8 @@ def surprise(
     """Compute the surprise of each given label, KL[q(v | x, y) ‖ p(v | x)], in nats.
 
     The KL is summed over all per-example latents. Latents that are shared by all examples are left out. The KL is large
-    for surprising labels only if training used the KL, and if the guide sees how well label and prediction agree.
+    for surprising labels only if training used the KL, and if the guide's inputs show whether label and prediction
+    agree.
 
     Args:
         model, guide: the Pyro model and guide.

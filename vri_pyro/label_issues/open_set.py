@@ -6,7 +6,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-# The null density is multiplied by this factor. In the tail it may exceed what the trusted examples suggest, because
+# The null density is multiplied by this factor, because its tail may be heavier than the trusted examples suggest:
 # training on noisy labels slightly moves the features of an example, even of one that belongs to a class.
 _ROBUST = 3.0
 _CENTRE = 0.5  # p-values above it are assumed to come from examples of the classes

@@ -82,7 +82,7 @@ class LabelIssues:
         chance = 1 / (self.posterior.shape[1] - 1)
         if right - chance < _LITTLE * (1 - chance):
             return (
-                f"The classifier is correct on {right:.0%} of the held-out examples, hardly more than at chance: it "
+                f"The classifier is correct on {right:.0%} of the held-out examples, hardly above chance level: it "
                 "cannot identify wrong labels, and their share may lie well outside the interval."
             )
         return None
@@ -110,7 +110,7 @@ def rank(
     3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
 
     Without held-out trusted examples the temperature is 1. The probability of "none of the classes" is 0 if there are
-    fewer than two trusted examples, or none of the example's given or none of its predicted class.
+    fewer than two trusted examples, or if the example's given or predicted class has no trusted example.
     ``experiments/label_issues.py`` measures the contribution of each part.
 
     Args:

@@ -12,7 +12,7 @@ from vri_pyro.data import generator_for
 from vri_pyro.label_issues.two_observers import TwoObservers
 from vri_pyro.utils.errors import UserError
 
-_LEAST = 1.0  # pseudo-counts per class in the classifier's own confusion estimates: on the diagonal, and over the row
+_LEAST = 1.0  # pseudo-count per class in the classifier's own estimates: on the diagonal, and once more over the row
 _CHAINS = 20
 _AT_ONCE = 2_000_000  # maximum number of entries of an array over all chains
 
@@ -57,11 +57,11 @@ def transition_posterior(
     data determine how strongly these probabilities are trusted.
 
     A classifier that was trained on these labels is not independent of them: it may have memorised a label and predict
-    it, a correct label more often than a wrong one. The decisions do not reveal how often, so the intervals allow for a
-    range of shares: the classifier follows a share u ~ Beta(1/2, 1) of the correct labels and a share u b,
-    b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions, without
-    inferring them from the labels. If the classifier has memorised most labels, this is not enough and the intervals
-    are far too low.
+    it. This happens more often for correct labels than for wrong ones. The decisions do not reveal how often, so the
+    intervals allow for a range of shares: the classifier follows a share u ~ Beta(1/2, 1) of the correct labels and a
+    share u b, b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions,
+    without inferring them from the labels. If the classifier has memorised most labels, this is not enough and the
+    intervals are far too low.
 
     Each draw of a chain starts from the chain's previous state with new u and b, and is taken after a fixed number of
     sweeps. It is therefore only approximately a draw from the posterior given its u and b.

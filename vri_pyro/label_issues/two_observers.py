@@ -273,10 +273,11 @@ class TwoObservers:
     ) -> None:
         """Resample as a block the class counts of cells with decision k and label y ≠ k.
 
-        Of the examples of a cell whose class is k or y, the number with class y is drawn. With class y the decision is
-        wrong, with class k the label. Resampling examples one at a time given the matrices mixes slowly, because an
-        entry of a matrix is informed mainly by the examples currently assigned to it. The shapes ω of both matrices are
-        therefore integrated out. No two cells may share a decision or a label. All counts are changed in place.
+        Of the examples of a cell whose class is k or y, the number with class y is drawn. If the class is y, the
+        decision is wrong; if it is k, the label is wrong. Resampling examples one at a time given the matrices mixes
+        slowly, because an entry of a matrix is informed mainly by the examples currently assigned to it. The shapes ω
+        of both matrices are therefore integrated out. No two cells may share a decision or a label. All counts are
+        changed in place.
         """
         k, y, noise, error = self._rows[cells], self._columns[cells], state.transition.wrong, state.confusion.wrong
         wrongly_labelled, wrongly_decided = of_class[:, cells, k], of_class[:, cells, y]
@@ -304,7 +305,7 @@ class TwoObservers:
     def _summed(self, of_class: np.ndarray, groups: _Groups) -> np.ndarray:
         """Sum counts by cell and class, [B, cells, K], over the cells of each group: [B, K, K].
 
-        A matrix product would be slow on busy cores, because BLAS's threads then get in each other's way.
+        A matrix product would be slow on busy cores, because BLAS's threads would compete for them.
         """
         sums = np.zeros((len(of_class), self._classes, self._classes))
         if len(groups.starts):

@@ -96,7 +96,7 @@ def render(runs: Sequence[SeenRun]) -> str:
 
 
 def record(run: SeenRun) -> None:
-    """Add the report's figures to the ``summary.json`` of a finished run; do nothing for an unfinished run.
+    """Add the report's values to the ``summary.json`` of a finished run; do nothing for an unfinished run.
 
     The keys ``calibration``, ``temperature``, ``label_noise`` and, for methods with latents, ``posterior`` are added or
     replaced.
@@ -141,7 +141,7 @@ def _by_run(sections: Sequence[Section]) -> list[list[Part]]:
 
 
 def _headlines(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """Return the headline figures by name, with one value for each run; a dash marks a missing value."""
+    """Return the headline values by name, one for each run; a dash marks a missing value."""
     found = [{fact.name: fact.value for part in parts for fact in part.headline} for parts in _by_run(sections)]
     names = dict.fromkeys(name for one in found for name in one)
     return {name: [one.get(name, "–") for one in found] for name in names}  # noqa: RUF001

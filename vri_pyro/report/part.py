@@ -22,7 +22,7 @@ class Verdict(NamedTuple):
 
 
 class Fact(NamedTuple):
-    """A figure with its name, both as text."""
+    """A value with its name, both as text."""
 
     name: str
     value: str
@@ -61,12 +61,12 @@ class Part:
     Attributes:
         title: heading; the same for every run.
         about: introduction of a few sentences; the same for every run.
-        headline: the figures for the top of the page and for the comparison of runs.
+        headline: the values for the top of the page and for the comparison of runs.
         verdicts: findings in words, for the top of the page.
-        facts: further figures.
+        facts: further values.
         drawings: figures with captions.
         suspects: examples whose labels are probably wrong.
-        notes: explanations of the figures.
+        notes: explanations of the values and figures.
         text: preformatted text, collapsed by default.
     """
 

@@ -46,8 +46,8 @@ def posterior(seen: SeenRun) -> Part | None:
         )
         drawings.append(_k_hat(k_hat.values))
     notes = [
-        f"The verdicts and the figures without an epoch are computed after training on {count} noisy examples. The "
-        "curves and the figures of the first and last epoch are means over the steps of an epoch, during which the "
+        f"The verdicts and the values without an epoch are computed after training, on {count} noisy examples. The "
+        "curves and the values of the first and last epoch are means over the steps of an epoch, during which the "
         "networks change."
     ]
     return Part("Posterior", about, verdicts=verdicts, facts=facts, notes=notes, drawings=drawings)

@@ -115,6 +115,6 @@ def _notes(found: Mapping[str, Calibration]) -> list[str]:
         notes.append(
             "Under the prior, the model predicts the given label of an example, correct or wrong, without observing "
             "it. Here its predictions are compared with the true labels of the test set. With many wrong labels, these "
-            "figures are therefore expected to be worse than the classifier's."
+            "values are therefore expected to be worse than the classifier's."
         )
     return notes

@@ -30,7 +30,10 @@ def training(seen: SeenRun) -> Part:
     if some := of(rows, losses):
         caption = "Mean loss over the steps of each epoch."
         if any(float(row.get("loss") or 0) < 0 for row in rows):
-            caption += " Below 0, the reward for agreement with earlier predictions exceeds the loss of the labels."
+            caption += (
+                " The loss is below 0 where the reward for agreement with earlier predictions exceeds the loss of the "
+                "labels."
+            )
         drawings.append(curves(some, "loss (nats)", caption, starts))
     return Part(
         "Training",

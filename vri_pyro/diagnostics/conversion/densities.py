@@ -71,8 +71,8 @@ def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     auxiliary = {n: s for n, s in traces.stochastic(guided).items() if s["infer"].get("is_auxiliary")}
     made = [name for name in inside(traces.latent(guided)) if traces.is_point(guided.nodes[name])]
     drawn_inside = set(inside(traces.latent(modelled))) <= set(inside(traces.latent(guided)))
-    # A point-mass latent can be computed from auxiliary sites, as in Pyro's autoguides; they then carry its density. It
-    # counts as inside if all auxiliary sites are, or at least as many as there are point masses.
+    # A point-mass latent can be computed from auxiliary sites, as in Pyro's autoguides, which then carry its density.
+    # Its density counts as inside if all auxiliary sites are inside, or at least as many as there are point masses.
     density_inside = len(made) <= len(inside(auxiliary)) or len(inside(auxiliary)) == len(auxiliary)
     if drawn_inside and density_inside:
         return plate
