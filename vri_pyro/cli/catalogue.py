@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import ast
 import re
+from collections.abc import Iterable
 from functools import cache
 from importlib.util import find_spec
 from pathlib import Path
@@ -58,12 +59,12 @@ def choices(kind: str) -> dict[str, str]:
     }
 
 
-def catalogue() -> str:
-    """Return the classes of all options as text, one line per class."""
+def catalogue(kinds: Iterable[str]) -> str:
+    """Return the classes of some kinds as text, one line per class."""
     parts = []
-    for kind, (option, _, _) in KINDS.items():
-        lines = [f"  {name:<24} {line}" for name, line in choices(kind).items()]
-        parts.append("\n".join([f"Classes for {option}:", *lines]))
+    for kind in kinds:
+        lines = [f"  {name:<26} {line}" for name, line in choices(kind).items()]
+        parts.append("\n".join([f"Classes for {KINDS[kind].option}:", *lines]))
     return "\n\n".join(parts)
 
 

@@ -9,21 +9,41 @@ from __future__ import annotations
 
 import argparse
 import ast
+import textwrap
 from typing import Any, NamedTuple
 
 from docstring_parser import parse
 
 from vri_pyro.cli.catalogue import KINDS, catalogue, class_definition, module_tree
 
+
+class Sources(NamedTuple):
+    """Where the options of a command are defined.
+
+    Attributes:
+        modules: modules whose ``add_argument`` calls define options.
+        configuration: module and name of the class whose fields are the other options.
+        kinds: kinds of classes that the options can name, keys of :data:`~vri_pyro.cli.catalogue.KINDS`.
+    """
+
+    modules: list[str]
+    configuration: tuple[str, str]
+    kinds: list[str]
+
+
 _CONFIGURATION = ("vri_pyro.runs.configuration", "Configuration")
-#: command → modules whose ``add_argument`` calls define options, and the class whose fields are the other options
+#: the commands whose help this module prints
 DESCRIBED = {
-    "fit": (["vri_pyro.runs.parsing"], _CONFIGURATION),
-    "data": (["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION),
-    "noise": (["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection")),
+    "fit": Sources(["vri_pyro.runs.parsing"], _CONFIGURATION, list(KINDS)),
+    "data": Sources(["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION, list(KINDS)),
+    "noise": Sources(["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection"), ["data", "noise"]),
 }
 _CLASS_OPTIONS = {kind.option.removeprefix("--") for kind in KINDS.values()} | {"optimizer", "clean_augmentation"}
 _WIDTH = 100
+_CLASSES = """CLASS is the name of a class listed below, or the class path of your own class, such as
+my_file.MyClass. Set the options of a class after it, as in --noise Flip --noise.rate 0.4. To list
+them, use for example vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add
+--print_config."""
 
 
 class Option(NamedTuple):
@@ -42,8 +62,8 @@ class Option(NamedTuple):
 
 def options_of(command: str) -> list[Option]:
     """Return the options of a command in :data:`DESCRIBED`."""
-    modules, (module, name) = DESCRIBED[command]
-    return [*(option for one in modules for option in _arguments(one)), *_fields(module, name)]
+    modules, configuration, _ = DESCRIBED[command]
+    return [*(option for module in modules for option in _arguments(module)), *_fields(*configuration)]
 
 
 def print_help(command: str) -> None:
@@ -51,8 +71,8 @@ def print_help(command: str) -> None:
     parser = argparse.ArgumentParser(
         prog=f"vri-pyro {command}",
         usage=f"vri-pyro {command} [--config FILE] [--OPTION VALUE ...]",
-        description=_description(command),
-        epilog=f"{_CLASSES.format(command=command)}\n\n{catalogue()}",
+        description=textwrap.fill(_description(command), _WIDTH),
+        epilog=f"{_CLASSES.format(command=command)}\n\n{catalogue(DESCRIBED[command].kinds)}",
         formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH, max_help_position=30),
     )
     for option in options_of(command):
@@ -61,12 +81,6 @@ def print_help(command: str) -> None:
         text = (option.description + default).replace("%", "%%")
         parser.add_argument(f"--{option.name}", metavar=metavar, help=text)
     parser.print_help()
-
-
-_CLASSES = """CLASS is the name of a class listed below, or the class path of your own class, such as
-my_file.MyClass. Set the options of a class after it, as in --noise Flip --noise.rate 0.4. To list
-them, use for example vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add
---print_config."""
 
 
 def _description(command: str) -> str:
@@ -118,6 +132,8 @@ def _is_defined(module: str, function: ast.expr) -> bool:
 
 def _text(node: ast.expr) -> str:
     """Format a default or a description as shown in the help."""
+    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path":
+        node = node.args[0]
     if not isinstance(node, ast.Constant):
         return ast.unparse(node)
     if node.value is None or isinstance(node.value, bool):
