@@ -386,5 +386,5 @@ def test_forward_correction_reads_its_matrix_from_a_file_and_refuses_an_invalid_
     torch.testing.assert_close(ForwardCorrection(6, 4, tmp_path / "matrix.npy").transition, torch.tensor(MATRIX))
     with pytest.raises(UserError):
         ForwardCorrection(6, 3, MATRIX)
-    with pytest.raises(UserError, match="not negative"):
+    with pytest.raises(UserError, match="must be non-negative"):
         ForwardCorrection(6, 2, [[1.2, -0.2], [0.0, 1.0]])
