@@ -7,7 +7,6 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vri_pyro.cli.catalogue import catalogue
 from vri_pyro.data import Streamed, damaged
 from vri_pyro.runs.building import load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
@@ -21,7 +20,6 @@ def build_parser() -> ArgumentParser:
     parser = configuration_parser(
         "Preview the data that `vri-pyro fit` uses with the same options. Print sizes, class counts and the realised "
         "noise. Write a picture of examples, with given and true labels, and of the transition matrices.",
-        catalogue(),
     )
     parser.add_argument("--picture", type=Path, default=Path("data.png"), help="file for the picture")
     parser.add_argument(

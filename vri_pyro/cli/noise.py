@@ -9,7 +9,6 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 
-from vri_pyro.cli.catalogue import catalogue
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.runs.parsing import DEFAULTS
@@ -40,7 +39,6 @@ def build_parser() -> ArgumentParser:
         description="Inject label noise into the training labels of a data set. Write an .npz file with the given and "
         "the true labels, the indices of the examples and the transition matrix, and a .csv file with one line per "
         "example.",
-        epilog=catalogue(),
         exit_on_error=False,
     )
     parser.add_argument(

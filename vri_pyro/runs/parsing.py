@@ -46,9 +46,9 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
-def configuration_parser(description: str | None = None, epilog: str | None = None) -> ArgumentParser:
+def configuration_parser(description: str | None = None) -> ArgumentParser:
     """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
-    parser = ArgumentParser(description=description, epilog=epilog, exit_on_error=False)
+    parser = ArgumentParser(description=description, exit_on_error=False)
     parser.add_argument(
         "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
     )
