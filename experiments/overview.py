@@ -55,7 +55,9 @@ def _draw_accuracies(axis: Axes, runs: dict[str, Run]) -> None:
             ha="right",
             color=METHODS[name][1],
         )
-    axis.set(xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 102), title="Digits, 40% of the labels wrong")
+    axis.set(
+        xlabel="epoch", ylabel="test accuracy (%)", ylim=(0, 102), title="Digits, 40% of the labels wrong (seed 0)"
+    )
     axis.spines[["top", "right"]].set_visible(False)
 
 

@@ -38,7 +38,7 @@ def _start(here: Path, resume: bool) -> subprocess.Popen[str]:
     command = [
         sys.executable,
         "-m",
-        "vri_pyro.cli.main",
+        "vri_pyro.cli",
         "fit",
         "--config",
         "config.yaml",

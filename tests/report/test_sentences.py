@@ -82,7 +82,7 @@ def test_the_two_kl_divergences_of_a_latent_have_different_names(seen: SeenRun) 
     told = dict(part.facts)
     assert told["KL of v, last epoch"] == f"{seen.rows[-1]['kl/v']:.2f} nats"
     assert told["KL of v, after training"] == f"{judged.collapse['v'].kl:.2f} nats"
-    assert "are computed after training on 200 noisy examples" in part.notes[0]
+    assert "are computed after training, on 200 noisy examples" in part.notes[0]
 
 
 def test_kind_of_validation_examples_is_stated(seen: SeenRun) -> None:
