@@ -3,10 +3,37 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from pathlib import Path
 
 import pyro
 import pytest
 import torch
+
+TESTS = Path(__file__).parent
+
+
+# Tests that start processes, train whole runs or check statistics by simulation; `make test-fast` leaves them out.
+SLOW = (
+    "cli",
+    "diagnostics/test_collapse.py",
+    "diagnostics/test_from_pyro_svi.py",
+    "diagnostics/test_guides_against_the_posterior.py",
+    "diagnostics/test_importance.py",
+    "distribution/test_wheel.py",
+    "docs",
+    "experiments",
+    "label_issues/test_of_run.py",
+    "label_issues/test_transition_posterior.py",
+    "label_issues/test_two_observers.py",
+    "report",
+    "runs",
+)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        if any(item.path.is_relative_to(TESTS / part) for part in SLOW):
+            item.add_marker(pytest.mark.slow)
 
 
 def pytest_configure() -> None:
