@@ -96,6 +96,24 @@ def commands(page: Path) -> list[Command]:
     return found
 
 
+def without_blocks(page: Path) -> str:
+    """The text of a page without its fenced blocks."""
+    return _BLOCK.sub("", page.read_text(encoding="utf-8"))
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as GitHub and the site make them."""
+    found: set[str] = set()
+    for heading in re.findall(r"^#+ (.+)$", without_blocks(page), flags=re.MULTILINE):
+        kept = re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")
+        number, anchor = 0, kept
+        while anchor in found:
+            number += 1
+            anchor = f"{kept}-{number}"
+        found.add(anchor)
+    return found
+
+
 def name_of(page: Path) -> str:
     """A page's path in the repository, for the names of tests."""
     return page.relative_to(ROOT).as_posix()

@@ -16,7 +16,20 @@ import vri_pyro
 from vri_pyro.cli import main as cli
 from vri_pyro.cli.catalogue import KINDS, choices
 
-from .pages import DOCS, PAGES, ROOT, Block, Command, blocks, commands, lines, name_of, programs
+from .pages import (
+    DOCS,
+    PAGES,
+    ROOT,
+    Block,
+    Command,
+    anchors,
+    blocks,
+    commands,
+    lines,
+    name_of,
+    programs,
+    without_blocks,
+)
 
 WITH_PROGRAMS = [page for page in PAGES if programs(page)]
 COMMANDS = [command for page in PAGES for command in commands(page)]
@@ -117,10 +130,20 @@ def test_a_block_that_is_not_run_says_why(page: Path) -> None:
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)
-def test_every_linked_file_exists(page: Path) -> None:
-    text = re.sub(r"^```.*?^```", "", page.read_text(), flags=re.MULTILINE | re.DOTALL)
-    links = re.findall(r"\]\(((?!http|#|mailto)[^)\s]+)\)", text)
-    assert [link for link in links if not (page.parent / link.split("#")[0]).exists()] == []
+def test_every_linked_file_and_heading_exists(page: Path) -> None:
+    def broken(link: str) -> bool:
+        path, _, anchor = link.partition("#")
+        target = page.parent / path if path else page
+        return not target.exists() or (anchor != "" and anchor not in anchors(target))
+
+    links = re.findall(r"\]\(((?!http|mailto)[^)\s]+)\)", without_blocks(page))
+    assert [link for link in links if broken(link)] == []
+
+
+def test_anchors_are_those_of_headings(tmp_path: Path) -> None:
+    page = tmp_path / "page.md"
+    page.write_text("# A `run` of Fit, twice\n\n## Is it?\n\n## Is it?\n\n```\n# no heading\n```\n")
+    assert anchors(page) == {"a-run-of-fit-twice", "is-it", "is-it-1"}
 
 
 @pytest.mark.parametrize("page", PAGES, ids=name_of)

@@ -89,8 +89,8 @@ class Configuration:
         selection: rule that selects a clean set from the noisy set before each epoch of the main stage, for splits
             without a clean set.
         clean_mixup: mixup passes over the clean set between the epochs of the main stage.
-        ema: decay of an exponential moving average (EMA) of the classifier's weights, usually 0.999; the averaged
-            classifier is evaluated and saved; null for no average.
+        ema: decay of an exponential moving average (EMA) of the classifier's weights, such as 0.99 or, for longer runs,
+            0.999; the averaged classifier is evaluated and saved; null for no average.
         networks: number of networks in an ensemble that averages their logits; they are trained on the same batches
             from different initial parameters.
         loggers: additional loggers; metrics.csv is always written.
