@@ -15,6 +15,8 @@ TESTS = Path(__file__).parent
 # Tests that start processes, train whole runs or check statistics by simulation; `make test-fast` leaves them out.
 SLOW = (
     "cli",
+    "data/test_loading.py",
+    "data/test_noise_on_real_images.py",
     "diagnostics/test_collapse.py",
     "diagnostics/test_from_pyro_svi.py",
     "diagnostics/test_guides_against_the_posterior.py",
@@ -22,11 +24,14 @@ SLOW = (
     "distribution/test_wheel.py",
     "docs",
     "experiments",
+    "label_issues/test_beliefs.py",
     "label_issues/test_of_run.py",
     "label_issues/test_transition_posterior.py",
     "label_issues/test_two_observers.py",
+    "models/test_gate.py",
     "report",
     "runs",
+    "training/test_checkpoints.py",
 )
 
 
