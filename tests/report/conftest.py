@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -30,12 +29,3 @@ def peer(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a run of GLC: two stages, no model and guide, and a learned transition matrix."""
     options = ("--method", "vri_pyro.methods.GLC", "--method.estimation_epochs", "2", "--epochs", "3")
     return fit(tmp_path_factory.mktemp("pages") / "peer", *options)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def _short_chains() -> Iterator[None]:
-    """Shorten the sampler of the noise rate, whose accuracy is tested in tests/label_issues."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setattr("vri_pyro.label_issues.two_observers._SWEEPS", 10)
-        patch.setattr("vri_pyro.label_issues.two_observers._BETWEEN", 2)
-        yield
