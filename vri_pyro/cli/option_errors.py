@@ -53,11 +53,6 @@ _SENTENCES = (
         r"Unexpected config: .*",
         "--config: the file does not map options to values; use the format of config.yaml in a run folder",
     ),
-    (
-        r"argument subcommand: invalid choice: ('\S+') \(choose from (.*)\)",
-        r"there is no command \1; expected one of \2",
-    ),
-    (r"expected \"subcommand\" to be one of .*", "the command is missing; `vri-pyro --help` lists the commands"),
 )
 
 
