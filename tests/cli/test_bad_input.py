@@ -28,6 +28,8 @@ def _complaint(result: Result) -> str:
     ("options", "complaint"),
     [
         ("--epochs 0", "epochs is 0; expected a value >= 1"),
+        ("--loggers WandbLogger", "--loggers: expected a list in brackets, such as [16, 8] or [MyClass], not 'Wandb"),
+        ("--loggers [Nope]", "--loggers: 'Nope' is not a class path; expected one such as my_file.MyClass"),
         ("--epochs three", "--epochs: expected an integer, not 'three'"),
         ("--batch_size -5", "batch_size is -5; expected a value >= 1"),
         ("--threads -1", "threads is -1; expected a value >= 0"),
@@ -43,7 +45,10 @@ def _complaint(result: Result) -> str:
             "the method of training cannot be built; change its options: Invalid learning rate: -1.0",
         ),
         ("--method.num_particles 0", "num_particles is 0; expected a value >= 1"),
-        ("--method.guide.hidden wide", "--method.guide.hidden: expected a list such as [16, 8], not 'wide'"),
+        (
+            "--method.guide.hidden wide",
+            "--method.guide.hidden: expected a list in brackets, such as [16, 8] or [MyClass], not 'wide'",
+        ),
         (
             "--split.clean_per_class 0",
             "training needs clean examples but the split has none; set split.clean_per_class, use a selection such as "

@@ -18,7 +18,10 @@ _SENTENCES = (
     (r"Expected a <class 'int'>", "expected an integer"),
     (r"Expected a <class 'float'>", "expected a number"),
     (r"Expected a <class 'bool'>", "expected true or false"),
-    (r"Expected a <class '[\w.]*(?:Sequence|tuple|list)'>", "expected a list such as [16, 8]"),
+    (
+        r"Expected a <class '[\w.]*(?:Sequence|tuple|list)'>",
+        "expected a list in brackets, such as [16, 8] or [MyClass]",
+    ),
     (r"Expected a <class '(?:\w+\.)*(\w+)'>", r"expected a value of type \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
     (r"Expected a dot import path string: (\S+)", r"'\1' is not a class path; expected one such as my_file.MyClass"),
