@@ -7,6 +7,8 @@ from collections.abc import Iterator
 from graphlib import TopologicalSorter
 from pathlib import Path
 
+import vri_pyro
+
 ROOT = Path(__file__).parents[2]
 PACKAGES = {"vri_pyro": "vri_pyro", "models": "vri_pyro.models", "guides": "vri_pyro.guides"}
 # From the top down: a folder imports from those below it. Folders on one line do not import each other.
@@ -106,6 +108,13 @@ def test_folders_are_those_of_the_order_and_no_module_lies_beside_them() -> None
     assert len(folders) <= 16
     loose = {path.stem for path in (ROOT / "vri_pyro").glob("*.py")}
     assert loose == LOOSE
+
+
+def test_no_module_imports_through_the_public_api() -> None:
+    """The public names come from the top of the order, which the test above would not see."""
+    public = {f"vri_pyro.{name}" for name in vri_pyro.__all__}
+    for name, path in _modules().items():
+        assert name == "vri_pyro" or not public & set(_imported_names(path)), name
 
 
 def test_imports_form_no_circle() -> None:

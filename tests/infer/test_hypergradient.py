@@ -12,7 +12,9 @@ from torch import Tensor, nn
 from torch.func import functional_call
 from torch.nn import functional as F
 
+from vri_pyro import infer
 from vri_pyro.infer.hypergradient import (
+    Hypergradient,
     SplitFiniteDifference,
     SplitForwardDifference,
     SplitJVP,
@@ -47,6 +49,12 @@ class TestSplitForwardDifference(HypergradientContract):
     strategy = SplitForwardDifference
     tolerance = 1e-3
     single_tolerance = 1e-1
+
+
+def test_every_strategy_is_tested() -> None:
+    tested = {contract.strategy for contract in HypergradientContract.__subclasses__()}
+    exported = {item for item in vars(infer).values() if isinstance(item, type) and issubclass(item, Hypergradient)}
+    assert exported - {Hypergradient} == tested | {Unrolled}  # the others are compared with Unrolled
 
 
 NAIVE_CASES = {
