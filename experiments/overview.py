@@ -66,7 +66,7 @@ def _draw_suspects(axis: Axes, run: Run) -> None:
     axis.axis("off")
     axis.set_title("The labels that VRI suspects most")
     for place, row in enumerate(issues.order()[:SUSPECTS].tolist()):
-        image = run.examples.original(next(run.examples.in_order(run.split.noisy_indices[[row]], 1)).x)[0, 0]
+        image = run.examples.original(next(run.examples.in_order(run.split.noisy_indices[[row]], 1)).x)[0, 0].numpy()
         inset = axis.inset_axes((place % 5 / 5 + 0.01, 0.5 - place // 5 * 0.5, 0.18, 0.36))
         inset.imshow(image, cmap="gray_r")
         inset.set(xticks=[], yticks=[])

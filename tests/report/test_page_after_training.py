@@ -2,29 +2,27 @@
 
 from __future__ import annotations
 
-import subprocess
-import sys
+import itertools
 from pathlib import Path
 
-PROGRAM = """
-import sys
-from vri_pyro.cli.main import main
-from vri_pyro.runs import run
+import pytest
 
-def restored(*arguments):
+from vri_pyro.cli.fit import leave_page  # the fixture that leaves it out of other tests is not active yet
+from vri_pyro.cli.main import main
+
+
+def _restored(*arguments: object) -> None:
     raise AssertionError("the run was restored from its folder")
 
-run._restored = restored
-sys.exit(main(sys.argv[1:]))
-"""
 
-
-def test_report_after_training_equals_that_of_the_restored_run(tmp_path: Path) -> None:
+def test_report_after_training_equals_that_of_the_restored_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vri_pyro.cli.fit.leave_page", leave_page)
     options = ["--epochs", "2", "--split.noisy_size", "300", "--threads", "1", "--device", "cpu", "--quiet", "true"]
-    arguments = ["fit", *options, "--output", str(tmp_path / "run")]
-    subprocess.run([sys.executable, "-c", PROGRAM, *arguments], check=True)
+    with monkeypatch.context() as patch:
+        patch.setattr("vri_pyro.runs.run._restored", _restored)
+        patch.setattr("vri_pyro.report.svg._numbers", itertools.count())  # of the figures, which a page contains
+        assert main(["fit", *options, "--output", str(tmp_path / "run")]) == 0
     page = tmp_path / "run" / "report.html"
-    again = ["report", str(tmp_path / "run"), "--output", str(tmp_path / "again.html"), "--device", "cpu"]
-    # In a process of its own, since the figures of a process are numbered.
-    subprocess.run([sys.executable, "-m", "vri_pyro.cli", *again], check=True)
+    monkeypatch.setattr("vri_pyro.report.svg._numbers", itertools.count())
+    assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "again.html"), "--device", "cpu"]) == 0
     assert (tmp_path / "again.html").read_text() == page.read_text()
