@@ -17,7 +17,7 @@ import numpy as np
 import pytest
 import yaml
 
-from vri_pyro.cli.main import main
+from vri_pyro.cli.main import _with_current_files, main
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
@@ -52,6 +52,17 @@ def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
     said = capsys.readouterr().err
     assert "vri_pyro.peers." in said
     assert "will be removed in version 0.3" in said
+
+
+@quietly
+@pytest.mark.parametrize("old", ["finished"], indirect=True)
+def test_configuration_file_is_converted_in_both_forms_of_the_option(old: Path) -> None:
+    file = str(old / "config.yaml")
+    apart = _with_current_files(["fit", "--config", file])
+    (joined,) = _with_current_files([f"--config={file}"])
+    assert joined == f"--config={apart[2]}"
+    assert "num_particles" in joined
+    assert "vri_pyro.peers" not in joined
 
 
 @quietly

@@ -140,10 +140,14 @@ def _overview() -> argparse.ArgumentParser:
 
 def _with_current_files(arguments: Sequence[str]) -> list[str]:
     """Return the arguments; a ``--config`` file with deprecated names is replaced by its converted content."""
-    return [
-        _current_content(argument) if before == "--config" else argument
-        for before, argument in itertools.pairwise(["", *arguments])
-    ]
+    found = []
+    for before, argument in itertools.pairwise(["", *arguments]):
+        if before == "--config":
+            argument = _current_content(argument)
+        elif argument.startswith("--config="):
+            argument = f"--config={_current_content(argument.removeprefix('--config='))}"
+        found.append(argument)
+    return found
 
 
 def _current_content(file: str) -> str:

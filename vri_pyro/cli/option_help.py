@@ -10,6 +10,7 @@ from __future__ import annotations
 import argparse
 import ast
 import textwrap
+from functools import cache
 from typing import Any, NamedTuple
 
 from docstring_parser import parse
@@ -118,7 +119,7 @@ def _fields(module: str, name: str, group: str = "") -> list[Option]:
         if isinstance(node.value, ast.Call) and not node.value.args and _is_defined(module, node.value.func):
             found += _fields(module, ast.unparse(node.value.func), f"{group}{field}.")
             continue
-        default = _DEFAULTS.get(field) if not group else None
+        default = _defaults().get(field) if not group else None
         if default is None and node.value is not None:
             default = _text(node.value)
         found.append(Option(f"{group}{field}", docs[field], default))
@@ -141,6 +142,7 @@ def _text(node: ast.expr) -> str:
     return str(node.value)
 
 
+@cache
 def _defaults() -> dict[str, str]:
     """Return the defaults set in ``vri_pyro.runs.parsing``, with class names in place of class paths."""
     value = next(
@@ -156,6 +158,3 @@ def _short(default: Any) -> str:
     if isinstance(default, list):
         return ", ".join(map(_short, default))
     return default["class_path"].rpartition(".")[2] if isinstance(default, dict) else str(default)
-
-
-_DEFAULTS = _defaults()
