@@ -17,7 +17,7 @@ from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors, write_atomically
 
 _RESTORE = "copy the whole run folder, or train again"
-Row = Mapping[str, float | int | str]
+Row = Mapping[str, Any]
 
 
 class RunFolder:

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Any
+from collections.abc import Iterator, Sequence
 
-from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.training.run_folder import Row, RunFolder
 
-Row = Mapping[str, Any]
 Rows = Sequence[Row]
 
 
