@@ -11,6 +11,7 @@ from vri_pyro.utils.deprecations import keep_old_modules_importable
 if TYPE_CHECKING:
     from vri_pyro.data.batch import Batch
     from vri_pyro.diagnostics import from_pyro_svi
+    from vri_pyro.estimator import VRIClassifier
     from vri_pyro.infer import BilevelSVI, RectificationELBO, SingleLevelSVI
     from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
     from vri_pyro.interfaces.training_context import TrainingContext
@@ -28,6 +29,7 @@ __all__ = [
     "Run",
     "SingleLevelSVI",
     "TrainingContext",
+    "VRIClassifier",
     "from_pyro_svi",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "Run": "runs.run",
     "SingleLevelSVI": "infer",
     "TrainingContext": "interfaces.training_context",
+    "VRIClassifier": "estimator",
     "from_pyro_svi": "diagnostics",
 }
 

@@ -14,6 +14,7 @@ PACKAGES = {"vri_pyro": "vri_pyro", "models": "vri_pyro.models", "guides": "vri_
 # From the top down: a folder imports from those below it. Folders on one line do not import each other.
 ORDER = (
     ("cli",),
+    ("estimator",),
     ("report",),
     ("label_issues",),
     ("diagnostics",),
@@ -25,8 +26,8 @@ ORDER = (
     ("data",),
     ("utils",),
 )
-# Modules beside the folders: the public API, which imports from all of them, when a name is used.
-LOOSE = {"__init__"}
+# Modules beside the folders: the public API, which imports from all of them, when a name is used, and the estimator.
+LOOSE = {"__init__", "estimator"}
 
 
 def _modules() -> dict[str, Path]:

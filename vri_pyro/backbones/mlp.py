@@ -1,4 +1,4 @@
-"""Multilayer perceptron for feature vectors and very small images."""
+"""Multilayer perceptron, or linear classifier, for feature vectors and very small images."""
 
 from __future__ import annotations
 
@@ -15,14 +15,17 @@ from vri_pyro.utils.errors import UserError
 class MLP(Classifier):
     """Multilayer perceptron with ReLU activations; inputs of any shape are flattened.
 
+    Without hidden layers it is a linear classifier, often the best choice for features of a pretrained network.
+
     Args:
         input_shape: shape of one input, (D,) or (C, H, W).
         num_classes: number of classes K.
-        hidden: widths of the hidden layers; the last width is ``feature_dim``.
+        hidden: widths of the hidden layers; the last width is ``feature_dim``. Empty for a linear classifier, whose
+            features are the inputs.
         dropout: dropout probability of the hidden units in training mode, in [0, 1).
 
     Raises:
-        UserError: there is no hidden layer, a width is below one, or ``dropout`` or the shape is invalid.
+        UserError: a width is below one, or ``dropout`` or the shape is invalid.
     """
 
     def __init__(
@@ -33,15 +36,16 @@ class MLP(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if not hidden or min(hidden) < 1:
-            raise UserError(f"MLP got hidden widths {tuple(hidden)}; expected at least one, all positive.")
+        if min(hidden, default=1) < 1:
+            raise UserError(
+                f"MLP got hidden widths {tuple(hidden)}; expected positive widths, or none for a linear classifier."
+            )
         if not 0.0 <= dropout < 1.0:
             raise UserError(f"MLP got dropout {dropout}; expected a probability in [0, 1).")
         self.input_shape = check_shape("MLP", input_shape)
         self.num_classes = check_num_classes(num_classes)
-        self.feature_dim = hidden[-1]
-
         widths = (math.prod(self.input_shape), *hidden)
+        self.feature_dim = widths[-1]
         layers: list[nn.Module] = [nn.Flatten()]
         for width_in, width_out in pairwise(widths):
             layers += [nn.Linear(width_in, width_out), nn.ReLU()]

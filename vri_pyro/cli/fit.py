@@ -77,13 +77,16 @@ def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
     results, split = summary["results"], summary["split"]
-    table = Table("epoch", Column("test accuracy (%)", justify="right"))
-    table.add_row("last", f"{results['last']:.2f}")
-    table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
-    if results["chosen"] is not None:
-        table.add_row(f"{results['chosen_epoch'] + 1}, best on the validation set", f"{results['chosen']:.2f}")
     console = Console()
-    console.print(table)
+    if results["measured_on"] is None:
+        console.print("accuracy: not measured, since there is neither a test set nor a validation set", highlight=False)
+    else:
+        table = Table("epoch", Column(f"{results['measured_on']} accuracy (%)", justify="right"))
+        table.add_row("last", f"{results['last']:.2f}")
+        table.add_row("mean of the last ten", f"{results['last_10']:.2f}")
+        if results["chosen"] is not None:
+            table.add_row(f"{results['chosen_epoch'] + 1}, best on the validation set", f"{results['chosen']:.2f}")
+        console.print(table)
     rate = split["realised_rate"]
     noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
     console.print(

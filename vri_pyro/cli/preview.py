@@ -45,7 +45,7 @@ def _sizes(arrays: Arrays, split: Split) -> Table:
     table.add_row("inputs", f"{' x '.join(map(str, arrays.input_shape))}, {arrays.x_train.dtype}")
     for name in ("noisy", "clean", "validation"):
         table.add_row(f"{name} examples", str(found[name]))
-    table.add_row("test examples", str(len(arrays.y_test)))
+    table.add_row("test examples", str(0 if arrays.y_test is None else len(arrays.y_test)))
     table.add_row("classes", str(arrays.num_classes))
     table.add_row("noise", split.noise)
     table.add_row("noise rate, expected", _percent(found["nominal_rate"]))

@@ -28,8 +28,8 @@ class Arrays:
         x_train: training inputs: images [N, H, W, C] or vectors [N, D], uint8 (0 to 255) or float32, or streamed
             images. Grey images [N, H, W] get a channel axis; other floating dtypes are converted to float32.
         y_train: training labels, int64 [N] in 0..K-1; any integer dtype is accepted.
-        x_test: test inputs, with the same example shape and dtype as the training inputs.
-        y_test: test labels.
+        x_test: test inputs, with the same example shape and dtype as the training inputs; None without a test set.
+        y_test: test labels; None without a test set.
         classes: the K class names.
         y_train_clean: the true training labels [N], if ``y_train`` holds observed labels that may be wrong.
         clean_indices: the training examples with trusted labels in ``y_train`` [M], if the other labels are not
@@ -41,14 +41,14 @@ class Arrays:
             given. True for a benchmark into which noise is injected later; False for labels that were never checked.
 
     Raises:
-        UserError: an array is unusable; both ``y_train_clean`` and ``clean_indices`` are given;
+        UserError: an array is unusable; only one of ``x_test`` and ``y_test`` is given; both ``y_train_clean`` and ``clean_indices`` are given;
             ``validation_indices`` is given without ``clean_indices``; or the two share an example.
     """
 
     x_train: Inputs
     y_train: np.ndarray
-    x_test: Inputs
-    y_test: np.ndarray
+    x_test: Inputs | None
+    y_test: np.ndarray | None
     classes: tuple[str, ...]
     y_train_clean: np.ndarray | None = None
     clean_indices: np.ndarray | None = None
@@ -67,13 +67,11 @@ class Arrays:
             raise UserError("validation_indices is given without clean_indices; add clean_indices.")
         self._keep("classes", check_classes(self.classes))
         self._keep("x_train", check_inputs("x_train", self.x_train))
-        self._keep("x_test", check_inputs("x_test", self.x_test))
-        check_same_shape("x_test", self.x_test, "x_train", self.x_train)
+        self._keep_test_set()
         count = len(self.x_train)
         truth_given = self.y_train_clean is None
         labels = check_labels("y_train", self.y_train, count, self.num_classes, self.open_set and truth_given)
         self._keep("y_train", labels)
-        self._keep("y_test", check_labels("y_test", self.y_test, len(self.x_test), self.num_classes))
         if self.y_train_clean is not None:
             labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes, self.open_set)
             self._keep("y_train_clean", labels)
@@ -83,6 +81,16 @@ class Arrays:
             indices = check_indices("validation_indices", self.validation_indices, count)
             check_disjoint("validation_indices", indices, "clean_indices", self.clean_indices)
             self._keep("validation_indices", indices)
+
+    def _keep_test_set(self) -> None:
+        if self.x_test is None or self.y_test is None:
+            if self.x_test is not None or self.y_test is not None:
+                missing = "x_test" if self.x_test is None else "y_test"
+                raise UserError(f"{missing} is missing; give both x_test and y_test, or neither.")
+            return
+        self._keep("x_test", check_inputs("x_test", self.x_test))
+        check_same_shape("x_test", self.x_test, "x_train", self.x_train)
+        self._keep("y_test", check_labels("y_test", self.y_test, len(self.x_test), self.num_classes))
 
     @property
     def observed(self) -> bool:

@@ -5,6 +5,8 @@ Every error message names the array. Functions that return the array convert it 
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from vri_pyro.data.streamed import Inputs, Streamed
@@ -114,6 +116,39 @@ def check_indices(name: str, indices: np.ndarray, count: int) -> np.ndarray:
     if len(values) < len(indices):
         raise UserError(f"{name} contains index {values[counts > 1][0]} more than once; remove the duplicates.")
     return indices.astype(np.int64)
+
+
+def check_trusted(name: str, trusted: Any, count: int) -> np.ndarray:
+    """Check which examples are trusted: positions or a mask; return positions, ascending, int64 [M].
+
+    Args:
+        name: the argument's name in messages.
+        trusted: positions, integers [M] in 0..count-1 without duplicates, or a mask, bool [count]; an array, list,
+            range or pandas Series. None for no trusted examples.
+        count: the number of examples.
+
+    Raises:
+        UserError: a position is out of range or occurs twice, the length of the mask is wrong, or the values are
+            neither integers nor booleans.
+    """
+    if trusted is None:
+        return np.zeros(0, dtype=np.int64)
+    values = np.asarray(trusted)
+    if values.ndim != 1:
+        raise UserError(f"{name} has shape {values.shape}; expected positions [M] or a boolean mask [{count}].")
+    if values.dtype == bool:
+        if len(values) != count:
+            raise UserError(f"{name} is a mask of length {len(values)} for {count} examples; expected one per example.")
+        return np.flatnonzero(values)
+    if len(values) == 0:
+        return np.zeros(0, dtype=np.int64)
+    if not np.issubdtype(values.dtype, np.integer):
+        raise UserError(f"{name} has dtype {values.dtype}; expected integer positions or a boolean mask.")
+    outside = (values < 0) | (values >= count)
+    if outside.any():
+        first = int(outside.argmax())
+        raise UserError(f"{name}[{first}] is {values[first]}; there are {count} examples, numbered from 0.")
+    return np.sort(check_indices(name, values, count))
 
 
 def check_disjoint(name: str, indices: np.ndarray, other_name: str, other: np.ndarray) -> None:

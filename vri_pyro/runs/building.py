@@ -37,7 +37,7 @@ def load_data(configuration: Configuration, saved_split: Path | None = None) -> 
 
 def build_trainer(
     configuration: Configuration,
-    folder: RunFolder,
+    folder: RunFolder | None,
     arrays: Arrays,
     split: Split,
     standardisation: tuple[np.ndarray, np.ndarray],
@@ -47,7 +47,7 @@ def build_trainer(
 
     Args:
         configuration: configuration of the run.
-        folder: run folder to write to.
+        folder: run folder to write to; None writes no files.
         arrays, split: see :func:`load_data`.
         standardisation: mean and standard deviation of the training inputs, [channels or features] each.
         identity: the part of the configuration, as text, that must match when a checkpoint is resumed.
@@ -66,7 +66,7 @@ def build_trainer(
 
     data = RunData(
         train=examples(split.inputs(arrays.x_train), split.labels(arrays.y_train)),
-        test=examples(arrays.x_test, arrays.y_test),
+        test=None if arrays.x_test is None or arrays.y_test is None else examples(arrays.x_test, arrays.y_test),
         clean=split.clean_indices,
         validation=split.validation_indices,
         augmentation=configuration.augmentation,

@@ -84,5 +84,5 @@ class Experiment:
             "made_by": provenance(trainer.data.train.device),
         }
         self.folder.write_summary(summary)
-        self.trained = Run.of_trainer(trainer, split)
+        self.trained = Run.of_trainer(trainer, split, arrays.classes)
         return summary

@@ -1,13 +1,24 @@
-"""Test accuracy of a run under different rules for choosing the epoch."""
+"""Accuracy of a run under different rules for choosing the epoch."""
 
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 import numpy as np
 
 from vri_pyro.training.loggers import Row, Rows
 from vri_pyro.utils.errors import UserError
+
+_EVALUATED = {"test": "test_accuracy", "validation": "validation_accuracy"}
+
+
+def measured_on(rows: Rows) -> str | None:
+    """Return the set that the accuracies of a run are measured on: "test", or "validation" without a test set.
+
+    Returns None if the run has neither, or if no epoch has been evaluated yet.
+    """
+    return next((part for part, metric in _EVALUATED.items() if any(metric in row for row in rows)), None)
 
 
 def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, Row]:
@@ -17,40 +28,48 @@ def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, R
         rows: metrics, one row per epoch.
         preparatory: names of preparatory stages. Their rows are used only if no other row is evaluated.
 
+    Returns:
+        the evaluated rows. If the run has neither a test set nor a validation set, all rows.
+
     Raises:
-        UserError: no epoch has been evaluated yet.
+        UserError: no epoch has been completed yet.
     """
-    evaluated = {epoch: row for epoch, row in enumerate(rows) if "test_accuracy" in row}
-    if not evaluated:
+    if not rows:
         raise UserError("no epoch of this run has been evaluated yet; resume the run, or try again later")
+    part = measured_on(rows)
+    evaluated = {epoch: row for epoch, row in enumerate(rows) if part is None or _EVALUATED[part] in row}
     return {epoch: row for epoch, row in evaluated.items() if row.get("stage") not in preparatory} or evaluated
 
 
-def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, float | None]:
-    """Test accuracy in percent under three rules for choosing the epoch, none of which uses the test set.
+def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, Any]:
+    """Accuracy in percent under three rules for choosing the epoch, none of which uses the test set.
 
     Args:
         rows: metrics, one row per epoch; not all epochs need to be evaluated.
         preparatory: names of preparatory stages. Their epochs are used only if no other epoch is evaluated.
 
     Returns:
-        ``last``: accuracy of the last evaluated epoch. ``last_10``: mean over the evaluated epochs among the last ten.
-        ``chosen``: accuracy of the epoch with the best validation accuracy, and ``chosen_epoch``: its number, from 0;
-        both are None without a validation set. Ties go to the last epoch, since a small validation set is often
-        classified without errors long before the end of training.
+        ``measured_on``: the set that the accuracies are measured on, see :func:`measured_on`. ``last``: accuracy of the
+        last evaluated epoch. ``last_10``: mean over the evaluated epochs among the last ten. ``chosen_epoch``: number
+        of the epoch with the best validation accuracy, from 0, and ``chosen``: its test accuracy. Ties go to the last
+        epoch, since a small validation set is often classified without errors long before the end of training.
+
+        ``chosen_epoch`` is None without a validation set. ``chosen`` is None without a test set: the best of many
+        validation accuracies is too high an estimate. All accuracies are None if the run has neither set.
 
     Raises:
-        UserError: no epoch has been evaluated yet.
+        UserError: no epoch has been completed yet.
     """
-    evaluated = evaluated_rows(rows, preparatory)
-    accuracies = {epoch: row["test_accuracy"] for epoch, row in evaluated.items()}
-    found: dict[str, float | None] = {
-        "last": accuracies[max(accuracies)],
-        "last_10": float(np.mean([value for epoch, value in accuracies.items() if epoch >= len(rows) - 10])),
-        "chosen": None,
-        "chosen_epoch": None,
-    }
+    evaluated, part = evaluated_rows(rows, preparatory), measured_on(rows)
+    found: dict[str, Any] = dict.fromkeys(("measured_on", "last", "last_10", "chosen", "chosen_epoch"))
+    if part is None:
+        return found
+    accuracies = {epoch: row[_EVALUATED[part]] for epoch, row in evaluated.items()}
+    found["measured_on"] = part
+    found["last"] = accuracies[max(accuracies)]
+    found["last_10"] = float(np.mean([value for epoch, value in accuracies.items() if epoch >= len(rows) - 10]))
     if "validation_accuracy" in evaluated[max(evaluated)]:
         best = max(evaluated, key=lambda epoch: (evaluated[epoch]["validation_accuracy"], epoch))
-        found |= {"chosen": accuracies[best], "chosen_epoch": best}
+        found["chosen_epoch"] = best
+        found["chosen"] = accuracies[best] if part == "test" else None
     return found

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -37,7 +37,6 @@ class Run:
         device: device to compute on: "auto", "cpu" or "cuda".
 
     Attributes:
-        folder: the run folder, a :class:`~vri_pyro.training.run_folder.RunFolder`.
         algorithms: algorithms of all stages by name, in the order of training.
         algorithm: algorithm of the main stage.
         classifier: the classifier that computes the inputs of model and guide, in evaluation mode. It is the predictor,
@@ -47,7 +46,7 @@ class Run:
         predictor: the network that was evaluated in the run: the moving average if the run has one, and the whole
             ensemble if it has several networks.
         examples: training inputs, with the labels used in training; the indices of the split refer to them.
-        test: test inputs and labels.
+        test: test inputs and labels; None without a test set.
         split: noisy, clean and validation examples, with given labels and, if known, true labels.
         trained_on: positions of the examples in the noisy batches of all stages, int64, ascending. The clean batches
             are not included.
@@ -62,18 +61,19 @@ class Run:
     """
 
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
-        self._take(*_restored(RunFolder(folder), device), network)
+        files = RunFolder(folder)
+        classes = files.read_inputs()["classes"]  # raises if it is not a run folder
+        self._take(*_restored(files, device), classes, network)
 
     @classmethod
-    def of_trainer(cls, trainer: Trainer, split: Split, network: int = 0) -> Run:
+    def of_trainer(cls, trainer: Trainer, split: Split, classes: Sequence[str], network: int = 0) -> Run:
         """Return the run of a trainer that has finished, without loading its checkpoint."""
         run = cls.__new__(cls)
-        run._take(trainer, split, network)
+        run._take(trainer, split, classes, network)
         return run
 
-    def _take(self, trainer: Trainer, split: Split, network: int) -> None:
-        self.folder, self.split = trainer.folder, split
-        self.classes = tuple(self.folder.read_inputs()["classes"])
+    def _take(self, trainer: Trainer, split: Split, classes: Sequence[str], network: int) -> None:
+        self._folder, self.split, self.classes = trainer.folder, split, tuple(classes)
         self.algorithms = {stage.name: _algorithm(stage.algorithm, network) for stage in trainer.stages}
         self.trained_on = np.unique(np.concatenate([stage.pool for stage in trainer.stages]))
         self.algorithm = self.algorithms[MAIN]
@@ -85,6 +85,17 @@ class Run:
         self.epochs, self.all_epochs, self.preparatory = trainer.state.epoch, trainer.epochs, trainer.preparatory
         before = list(self.algorithms).index(MAIN)
         self.begun = (self.epochs, trainer.state.step) > (sum(stage.epochs for stage in trainer.stages[:before]), 0)
+
+    @property
+    def folder(self) -> RunFolder:
+        """The run folder.
+
+        Raises:
+            UserError: the run was trained in memory, without a folder.
+        """
+        if self._folder is None:
+            raise UserError("this run has no folder; train with vri-pyro fit to get one")
+        return self._folder
 
     @property
     def has_pair(self) -> bool:
@@ -116,7 +127,6 @@ class Run:
 
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
-    folder.read_inputs()  # raises if it is not a run folder
     parser = configuration_parser()
     options = read_configuration(parser, folder.config)
     options.output, options.device = folder.path, device

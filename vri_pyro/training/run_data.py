@@ -15,7 +15,7 @@ class RunData:
 
     Attributes:
         train: all training inputs, with the labels that training may use.
-        test: test inputs and labels; used for evaluation only, never to select anything.
+        test: test inputs and labels; used for evaluation only, never to select anything; None without a test set.
         clean: positions of the clean set in ``train``; may be empty.
         validation: positions of the validation examples in ``train``; may be empty.
         augmentation: augmentation of the noisy batches.
@@ -23,7 +23,7 @@ class RunData:
     """
 
     train: Examples
-    test: Examples
+    test: Examples | None
     clean: np.ndarray
     validation: np.ndarray
     augmentation: Augmentation = NoAugmentation()

@@ -36,7 +36,7 @@ class Trainer:
     Args:
         stages: the stages in the order of training.
         data: the training, validation and test data.
-        folder: the run folder.
+        folder: the run folder; None writes no files, so that an interrupted run cannot be resumed.
         schedule: factor on the learning rate, for stages without their own schedule.
         steps_per_epoch: number of steps per epoch, the same for all pools, so that all methods take equally many steps.
         batch_size: number of examples in a noisy batch.
@@ -55,7 +55,7 @@ class Trainer:
         self,
         stages: list[BuiltStage],
         data: RunData,
-        folder: RunFolder,
+        folder: RunFolder | None,
         schedule: Schedule,
         steps_per_epoch: int,
         batch_size: int,
@@ -123,14 +123,14 @@ class Trainer:
             loggers: additional loggers; ``metrics.csv`` is always written.
 
         Raises:
-            Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
+            Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved, if the run has a folder.
             NonFiniteError: too many steps were non-finite; the last checkpoint is intact.
         """
         state = self.state
         with (
             stop_request() as stop,
             display(self.epochs, self.steps_per_epoch) as shown,
-            _started([CSVLogger(), *loggers], self.folder, state.rows) as started_loggers,
+            self._started(loggers) as started_loggers,
         ):
             while not self.finished:
                 stage, began, rates = self._current_stage()
@@ -172,8 +172,9 @@ class Trainer:
             warnings.warn(f"{self.skipped} updates were skipped because of non-finite values", stacklevel=2)
 
     def save(self) -> None:
-        """Write the checkpoint ``last.pt``."""
-        save_checkpoint(self.folder.last, self.state_dict(), self.config)
+        """Write the checkpoint ``last.pt``, if the run has a folder."""
+        if self.folder is not None:
+            save_checkpoint(self.folder.last, self.state_dict(), self.config)
 
     def _current_stage(self) -> tuple[BuiltStage, int, list[float]]:
         """Return the stage of the current epoch, the first epoch of the stage, and its initial learning rates."""
@@ -243,8 +244,9 @@ class Trainer:
         accuracy = row.get("validation_accuracy")
         if not stage.preparatory and accuracy is not None and accuracy >= state.best:
             state.best = accuracy
-            best = {"classifier": self.ema.network.state_dict(), "epoch": row["epoch"]}
-            save_checkpoint(self.folder.best, best, self.config)
+            if self.folder is not None:
+                best = {"classifier": self.ema.network.state_dict(), "epoch": row["epoch"]}
+                save_checkpoint(self.folder.best, best, self.config)
         for logger in loggers:
             logger.log(row)
         self.save()
@@ -271,15 +273,18 @@ class Trainer:
         data, network, found = self.data, self.ema.network, {}
         if len(data.validation):
             found["validation"] = evaluate(network, data.train, data.validation)
-        found["test"] = evaluate(network, data.test)
+        if data.test is not None:
+            found["test"] = evaluate(network, data.test)
         return {f"{part}_{name}": value for part, values in found.items() for name, value in values.items()}
 
-
-@contextmanager
-def _started(loggers: Sequence[Logger], folder: RunFolder, rows: Rows) -> Iterator[Sequence[Logger]]:
-    """Start the loggers; on exit, close those that were started."""
-    with ExitStack() as stack:
-        for logger in loggers:
-            logger.start(folder, rows)
-            stack.callback(logger.close)
-        yield loggers
+    @contextmanager
+    def _started(self, loggers: Sequence[Logger]) -> Iterator[Sequence[Logger]]:
+        """Start the loggers, and close them on exit; there are none without a run folder."""
+        started: list[Logger] = []
+        with ExitStack() as stack:
+            if self.folder is not None:
+                for logger in (CSVLogger(), *loggers):
+                    logger.start(self.folder, self.state.rows)
+                    stack.callback(logger.close)
+                    started.append(logger)
+            yield started

@@ -1,0 +1,1 @@
+"""The named configurations, installed as ``vri_pyro.configs``."""

@@ -1,0 +1,385 @@
+"""A scikit-learn classifier that is robust to wrong labels and reports which labels are wrong."""
+
+from __future__ import annotations
+
+import math
+import warnings
+from copy import deepcopy
+from dataclasses import dataclass
+from typing import Any, Literal, Self
+
+import numpy as np
+import pandas as pd
+import pyro
+import torch
+from rich.console import Console
+from sklearn.base import BaseEstimator, ClassifierMixin
+from sklearn.utils import check_random_state
+from sklearn.utils.multiclass import check_classification_targets
+from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_or_1d, validate_data
+from torch import nn
+
+from vri_pyro.backbones import MLP, SmallCNN
+from vri_pyro.backbones.with_head import WithHead
+from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
+from vri_pyro.data.class_labels import label_names, number_labels
+from vri_pyro.data.split import OBSERVED
+from vri_pyro.data.validation import check_array, check_trusted
+from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.label_issues import Evidence, LabelIssues, evidence_of, rank
+from vri_pyro.label_issues.frame import issues_frame
+from vri_pyro.methods.base import Method
+from vri_pyro.runs.building import build_trainer
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.named import named_configuration
+from vri_pyro.runs.run import Run
+from vri_pyro.utils.device import choose_device
+from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.progress import ProgressDisplay
+
+_STEPS = 600  # least number of steps with epochs="auto"
+_EPOCHS = 10, 200  # least and greatest number of epochs with epochs="auto"
+_BATCHES = 8  # least number of batches per epoch, unless they would be smaller than _SMALL_BATCH
+_SMALL_BATCH = 16
+_BATCH_SIZE = 1000  # of predictions
+_SMALLEST_IMAGE = 4  # side in pixels
+_NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
+
+
+class VRIClassifier(ClassifierMixin, BaseEstimator):
+    """Classifier for data with wrong labels, as a scikit-learn estimator.
+
+    It is trained on all labels, with the help of a few trusted ones, by variational rectification inference. Wrong
+    labels do little harm, and :attr:`label_issues_` lists the labels that are probably wrong.
+
+    Inputs are feature vectors [N, D], or images [N, H, W] or [N, H, W, C]; they are standardised. The labels may be
+    strings, numbers or any other hashable objects.
+
+    Args:
+        method: training method: "auto", a name such as "vri", "elr" or "glc", or a
+            :class:`~vri_pyro.methods.Method`. "auto" is "vri" with trusted labels. Without them it is "elr", the best
+            of our methods that need none.
+        backbone: network: "auto", a PyTorch module whose output are features [batch, D], such as a pretrained network
+            without its last layer, or a function of (input_shape, num_classes) that returns a
+            :class:`~vri_pyro.Classifier`. A linear layer is added to a module, and the weights of both are trained.
+            Images have the shape [batch, C, H, W]. "auto" is a linear classifier for vectors, and a small
+            convolutional network for images.
+        epochs: number of passes over the labels that are not trusted. "auto" chooses 10 to 200, so that there are at
+            least 600 steps.
+        batch_size: number of examples per step; less for small data sets.
+        learning_rate: learning rate of stochastic gradient descent.
+        validation_fraction: share of the trusted examples of each class, rounded down, that are not trained on. They
+            calibrate the probabilities of label issues, and measure the accuracy.
+        augmentation: augmentation of images in training, such as :class:`~vri_pyro.data.augmentation.Weak`.
+        random_state: seed, NumPy random state, or None for a different result in every call of :meth:`fit`.
+        device: "cpu", "cuda", or "auto" for a GPU if there is one.
+        verbose: whether to show the progress of training.
+
+    Attributes:
+        classes_: the classes, sorted, [K].
+        n_features_in_: number of features; the height of images.
+        feature_names_in_: names of the columns of ``X``, if it was a DataFrame.
+        method_: name of the training method, or the method itself.
+        n_trusted_: number of trusted examples.
+        run_: the training run, with model and guide, for the diagnostics of the posterior; None after unpickling.
+
+    Example:
+        >>> from sklearn.datasets import load_wine
+        >>> from vri_pyro import VRIClassifier
+        >>> X, y = load_wine(return_X_y=True)
+        >>> classifier = VRIClassifier(epochs=20).fit(X, y, trusted=range(0, 178, 6))
+        >>> list(classifier.label_issues_.columns)
+        ['index', 'given', 'suggested', 'score', 'uncertainty', 'is_label_issue']
+
+    Reference: Sun et al., Variational rectification inference for learning with noisy labels, IJCV 2025.
+    """
+
+    _issues: LabelIssues | None
+
+    def __init__(
+        self,
+        method: str | Method = "auto",
+        *,
+        backbone: Any = "auto",
+        epochs: int | Literal["auto"] = "auto",
+        batch_size: int = 100,
+        learning_rate: float = 0.05,
+        validation_fraction: float = 0.2,
+        augmentation: Augmentation | None = None,
+        random_state: int | np.random.RandomState | None = 0,
+        device: Literal["auto", "cpu", "cuda"] = "auto",
+        verbose: bool = False,
+    ) -> None:
+        self.method = method
+        self.backbone = backbone
+        self.epochs = epochs
+        self.batch_size = batch_size
+        self.learning_rate = learning_rate
+        self.validation_fraction = validation_fraction
+        self.augmentation = augmentation
+        self.random_state = random_state
+        self.device = device
+        self.verbose = verbose
+
+    def fit(self, X: Any, y: Any, trusted: Any = None) -> Self:
+        """Train the classifier.
+
+        Args:
+            X: feature vectors [N, D], or images [N, H, W] or [N, H, W, C]; an array or a DataFrame.
+            y: labels, [N], some of which may be wrong.
+            trusted: examples whose label is known to be correct: positions, int [M], or a mask, bool [N]. Use a mask
+                with ``cross_val_score`` and the like, which have to divide it.
+
+        Raises:
+            ValueError: the data are unusable; the message says what is wrong.
+            TypeError: the data have the wrong type.
+
+        Warns:
+            UserWarning: no labels are trusted.
+        """
+        x = self._inputs(X, fitting=True)
+        numbers, self.classes_ = _numbered(y, len(x))
+        seed = int(check_random_state(self.random_state).randint(2**31))
+        split = self._split(numbers, check_trusted("trusted", trusted, len(x)), seed)
+        arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
+        run = self._trained(self._configuration(arrays, split, seed), arrays, split)
+        self._keep(run, arrays)
+        return self
+
+    def predict(self, X: Any) -> np.ndarray:
+        """Predict the class of each input, [N], as one of :attr:`classes_`."""
+        probabilities = self.predict_proba(X)
+        return self.classes_[probabilities.argmax(axis=1)]
+
+    @torch.no_grad()
+    def predict_proba(self, X: Any) -> np.ndarray:
+        """Predict the probability of each class, [N, K], in the order of :attr:`classes_`."""
+        check_is_fitted(self)
+        x = self._inputs(X, fitting=False)
+        network = self._network.to(choose_device(self.device)).eval()
+        like, found = next(network.parameters()), []
+        for start in range(0, len(x), _BATCH_SIZE):
+            batch = torch.from_numpy((x[start : start + _BATCH_SIZE] * self._scale - self._mean) / self._std)
+            batch = batch.movedim(-1, 1).contiguous() if batch.dim() == 4 else batch
+            found.append(network(batch.to(like)).logits.double().softmax(-1).cpu().numpy())
+        return np.concatenate(found)
+
+    @property
+    def label_issues_(self) -> pd.DataFrame:
+        """The labels that were not trusted, most suspicious first; see :func:`~vri_pyro.find_label_issues`.
+
+        The column ``index`` holds positions in the ``X`` of :meth:`fit`. The table is computed on first use.
+        """
+        return issues_frame(self._ranked(), self._untrusted, self.classes_)
+
+    @property
+    def noise_rate_(self) -> float:
+        """Estimated share of wrong labels among those that were not trusted (posterior mean)."""
+        return float(self._ranked().transition.noise_rate.mean())
+
+    @property
+    def noise_rate_interval_(self) -> tuple[float, float]:
+        """95% credible interval of :attr:`noise_rate_`."""
+        return self._ranked().transition.noise_rate_interval()
+
+    @property
+    def transition_(self) -> np.ndarray:
+        """Estimated probability of each given label (column) for each true class (row), [K, K] (posterior mean)."""
+        return self._ranked().transition.transition.mean(0).numpy()
+
+    def _ranked(self) -> LabelIssues:
+        check_is_fitted(self)
+        if self._issues is None:
+            self._issues = rank(self._evidence, seed=self._seed)
+            if self._issues.warning:
+                warnings.warn(self._issues.warning, stacklevel=3)
+        return self._issues
+
+    def __getstate__(self) -> dict[str, Any]:
+        """Leave out the run, which contains the training data; the network is saved on the CPU."""
+        state = super().__getstate__()
+        if "_network" in state:
+            state = state | {"_network": deepcopy(state["_network"]).cpu(), "run_": None}
+        return state
+
+    def _inputs(self, X: Any, fitting: bool) -> np.ndarray:
+        """Validate inputs and return them as [N, D] or [N, H, W, C]: uint8 images, otherwise floating."""
+        _check_columns(X)
+        images = _dimensions(X) > 2
+        x = validate_data(
+            self, X, reset=fitting, ensure_2d=not images, allow_nd=images, dtype=None if images else "numeric"
+        )
+        if not (images and x.dtype == np.uint8):
+            x = x.astype(np.float32 if fitting else np.float64)
+        if images:
+            x = check_array("X", x) if fitting else x.reshape(*x.shape, *[1] * (4 - x.ndim))
+        if not fitting and x.shape[1:] != self._shape:
+            raise ValueError(f"X has inputs of shape {x.shape[1:]} but fit had {self._shape}; use inputs of this shape")
+        return x
+
+    def _split(self, numbers: np.ndarray, trusted: np.ndarray, seed: int) -> Split:
+        """Divide the examples into noisy, clean and validation examples."""
+        if not 0 <= self.validation_fraction < 1:
+            raise ValueError(f"validation_fraction is {self.validation_fraction}; expected a value in [0, 1)")
+        noisy = np.setdiff1d(np.arange(len(numbers)), trusted)
+        if len(noisy) == 0:
+            raise ValueError("all examples are trusted; leave the examples whose label may be wrong out of trusted")
+        shuffled = np.random.RandomState(seed).permutation(trusted)
+        members = [shuffled[numbers[shuffled] == label] for label in range(len(self.classes_))]
+        validation = np.concatenate([one[: int(self.validation_fraction * len(one))] for one in members])
+        clean = np.setdiff1d(trusted, validation)
+        return Split(
+            noisy_indices=noisy,
+            clean_indices=clean,
+            validation_indices=np.sort(validation),
+            given_labels=numbers[noisy],
+            true_labels=None,
+            clean_labels=numbers[clean],
+            validation_labels=numbers[np.sort(validation)],
+            noise=OBSERVED,
+            nominal_rate=math.nan,
+            transition=None,
+            num_train=len(numbers),
+            num_classes=len(self.classes_),
+            seed=seed,
+        )
+
+    def _configuration(self, arrays: Arrays, split: Split, seed: int) -> Configuration:
+        """Build the configuration of the training, and set ``method_``."""
+        trusted, count = len(split.clean_indices), len(split.noisy_indices)
+        self.method_ = (
+            ("vri" if trusted else "elr") if isinstance(self.method, str) and self.method == "auto" else self.method
+        )
+        if self.method_ != self.method and not trusted:
+            warnings.warn(
+                "no labels are trusted, so the method is ELR, the best of ours that needs none; check some labels and "
+                "pass them as trusted to use VRI",
+                stacklevel=3,
+            )
+        batch_size = min(self.batch_size, max(_SMALL_BATCH, count // _BATCHES), count)
+        epochs = self._epochs(count // batch_size)
+        fields: dict[str, Any] = {
+            "data": _Given(arrays),
+            "backbone": self._backbone,
+            "augmentation": self.augmentation or NoAugmentation(),
+            "epochs": epochs,
+            "batch_size": batch_size,
+            "evaluate_every": 1 if self.verbose else epochs,
+            "seed": seed,
+            "device": self.device,
+            "quiet": not self.verbose,
+        }
+        if not isinstance(self.method_, str):
+            fields["method"] = self.method_
+        options = {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}, "loggers": []}
+        configuration = named_configuration(self.method_ if isinstance(self.method_, str) else "vri", options, **fields)
+        if configuration.method.needs_clean and configuration.selection is None and not trusted:
+            raise ValueError(f"method {self.method_!r} needs trusted labels; pass trusted, or use method='auto'")
+        return configuration
+
+    def _epochs(self, steps: int) -> int:
+        """Number of epochs, of ``steps`` steps each."""
+        return int(np.clip(-(-_STEPS // steps), *_EPOCHS)) if self.epochs == "auto" else self.epochs
+
+    def _backbone(self, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
+        if isinstance(self.backbone, nn.Module):
+            body = deepcopy(self.backbone)
+            return body if isinstance(body, Classifier) else WithHead(body, input_shape, num_classes)
+        if callable(self.backbone):
+            return self.backbone(input_shape, num_classes)
+        if self.backbone != "auto":
+            raise ValueError(
+                f"backbone is {self.backbone!r}; expected 'auto', a PyTorch module or a function of (input_shape, "
+                "num_classes)"
+            )
+        if len(input_shape) == 3 and min(input_shape[1:]) >= _SMALLEST_IMAGE:
+            return SmallCNN(input_shape, num_classes)
+        return MLP(input_shape, num_classes, hidden=())
+
+    def _trained(self, configuration: Configuration, arrays: Arrays, split: Split) -> Run:
+        """Train in memory; the random state of PyTorch does not change."""
+        scale = mean_and_std(arrays.x_train)
+        console, device = Console(quiet=not self.verbose), choose_device(self.device)
+        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
+            torch.manual_seed(configuration.seed)
+            trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
+            with pyro.validation_enabled(False):  # slow
+                try:
+                    trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
+                except Interrupted:
+                    raise KeyboardInterrupt from None
+        return Run.of_trainer(trainer, split, arrays.classes)
+
+    def _keep(self, run: Run, arrays: Arrays) -> None:
+        """Keep what predictions and label issues need."""
+        images = arrays.x_train.ndim == 4
+        self.run_, self._issues, self._seed = run, None, run.split.seed
+        self._untrusted, self.n_trusted_ = run.split.noisy_indices, len(arrays.y_train) - len(run.split.noisy_indices)
+        self._evidence: Evidence = evidence_of(run, run.split.noisy_indices)
+        mean, std = mean_and_std(arrays.x_train)
+        self._mean, self._std = mean.astype(np.float64), np.where(std == 0, 1.0, std).astype(np.float64)
+        self._scale = 1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0
+        self._shape = arrays.x_train.shape[1:]
+        self._network = deepcopy(run.predictor)
+        if isinstance(self._network, MLP):
+            self._network.double()
+
+
+@dataclass(frozen=True, eq=False)
+class _Given(Source):
+    """Arrays as a data source.
+
+    Attributes:
+        arrays: the data.
+    """
+
+    arrays: Arrays
+
+    def load(self) -> Arrays:
+        """Return the arrays."""
+        return self.arrays
+
+
+def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Validate labels; return class numbers, int64 [N], and the classes, [K]."""
+    if y is None:
+        raise ValueError("VRIClassifier requires y to be passed, but the target y is None")
+    if not isinstance(y, list) and _dimensions(y) == 2:
+        y = column_or_1d(y, warn=True)
+    if not isinstance(y, list | pd.Series) and not hasattr(y, "dtype"):
+        y = np.asarray(y)
+    if getattr(getattr(y, "dtype", None), "kind", "") == "f":
+        assert_all_finite(y, input_name="y")
+        check_classification_targets(y)
+    numbers, classes = number_labels("y", y)
+    if len(numbers) != count:
+        raise ValueError(f"y has {len(numbers)} labels for the {count} examples of X; expected one label per example")
+    if len(classes) < 2:
+        raise ValueError(f"y has one class, {classes.tolist()[0]!r}; a classifier needs at least two classes")
+    return numbers, classes
+
+
+def _dimensions(values: Any) -> int:
+    return values.ndim if hasattr(values, "ndim") else np.asarray(values).ndim
+
+
+def _check_columns(X: Any) -> None:
+    """Raise if a column of a DataFrame is not numeric or has missing values."""
+    if not isinstance(X, pd.DataFrame):
+        return
+    for name, column in X.items():
+        if not pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
+            if not _holds_numbers(column):
+                raise ValueError(
+                    f"column {name!r} of X has dtype {column.dtype}; encode it as numbers, for example with "
+                    "sklearn.preprocessing.OneHotEncoder, or drop it"
+                )
+        if missing := int(column.isna().sum()):
+            raise ValueError(
+                f"column {name!r} of X has {missing} missing values (NaN); fill them, for example with "
+                "sklearn.impute.SimpleImputer, or drop the rows"
+            )
+
+
+def _holds_numbers(column: pd.Series) -> bool:
+    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS
