@@ -91,7 +91,7 @@ def test_pictures_that_cannot_be_written_are_reported(
     assert complaint in shown.stderr
 
 
-FOLDER = ("--data", "ImageFolder", "--data.root", "images", "--data.size", "16", "--noise", "NoNoise")
+FOLDER = ("--data", "ImageFolder", "--data.path", "images", "--data.size", "16", "--noise", "NoNoise")
 
 
 @pytest.mark.parametrize("damaged", [False, True])

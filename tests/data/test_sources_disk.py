@@ -140,7 +140,7 @@ def parquet_table(root: Path) -> Source:
     """The same images listed in a .parquet file in another folder."""
     csv_table(root / "images")
     pyarrow.parquet.write_table(pyarrow.Table.from_pylist(ROWS), root / "table.parquet")
-    return Table(root / "table.parquet", root=root / "images", size=8)
+    return Table(root / "table.parquet", image_root=root / "images", size=8)
 
 
 def hugging_face(root: Path) -> Source:
@@ -316,7 +316,9 @@ def test_table_sorts_numbers_as_numbers_and_keeps_the_truth(tmp_path: Path) -> N
     rows = [{"file": f"{i}.png", "y": str(i % 3 + 9), "t": str(i % 2 + 9), "part": "train"} for i in range(9)]
     rows += [{"file": "t.png", "y": "10", "t": "10", "part": "test"}]
     _write_csv(tmp_path / "t.csv", rows)
-    arrays = Table(tmp_path / "t.csv", size=8, path="file", label="y", split="part", true_label="t").load()
+    arrays = Table(
+        tmp_path / "t.csv", size=8, path_column="file", label_column="y", split_column="part", true_label_column="t"
+    ).load()
     assert arrays.classes == ("9", "10", "11")
     assert arrays.y_train.tolist() == [0, 1, 2] * 3
     assert arrays.y_train_clean is not None
@@ -417,7 +419,7 @@ def test_a_damaged_tree_is_named(
         (lambda r: Table(r / "table.xlsx"), "table.xlsx does not exist"),
         (lambda r: HuggingFace(r / "nowhere"), "nowhere does not exist; expected a folder written by save_to_disk"),
         (lambda r: HuggingFace(r / "saved", train="training"), "has no split 'training'"),
-        (lambda r: HuggingFace(r / "saved", label="y"), "has no column 'y'"),
+        (lambda r: HuggingFace(r / "saved", label_column="y"), "has no column 'y'"),
         (lambda r: TorchDatasets(Endless(), Pairs(2)), "without __len__ or __getitem__"),
         (lambda r: TorchDatasets(Pairs(0), Pairs(2)), "train part is empty"),
         (lambda r: MiniWebVision(r, num_classes=1), "num_classes is 1"),

@@ -13,7 +13,7 @@ import pytest
 import yaml
 
 import vri_pyro
-from vri_pyro.utils.deprecations import CLASSES, MODULES, OPTIONS
+from vri_pyro.utils.deprecations import ARGUMENTS, CLASSES, MODULES, OPTIONS
 
 from .pages import DOCS, ROOT
 
@@ -60,6 +60,7 @@ def test_changelog_lists_every_deprecated_name() -> None:
     text = (ROOT / "CHANGELOG.md").read_text()
     pairs = [(f"vri_pyro.{old}", f"vri_pyro.{new}") for old, new in MODULES.items()]
     pairs += CLASSES.items()
+    pairs += [(f"{name}.{old}", f"{name}.{new}") for name, renamed in ARGUMENTS.items() for old, new in renamed.items()]
     for (holder, old), new in OPTIONS.items():
         where = "…" if holder == "*" else holder
         pairs.append((f"{where}.{old}", f"{where}.{new}"))

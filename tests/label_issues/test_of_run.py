@@ -106,7 +106,7 @@ def test_table_lists_the_paths_of_image_files(tmp_path: Path, capsys: pytest.Cap
         for number, (image, label) in enumerate(zip(images[..., 0], labels, strict=True)):
             (tmp_path / part / f"digit {label % 3}").mkdir(parents=True, exist_ok=True)
             Image.fromarray(image).convert("RGB").save(tmp_path / part / f"digit {label % 3}" / f"{number}.png")
-    data = ["--data", "vri_pyro.data.ImageFolder", "--data.root", str(tmp_path), "--data.size", "8", "--workers", "0"]
+    data = ["--data", "vri_pyro.data.ImageFolder", "--data.path", str(tmp_path), "--data.size", "8", "--workers", "0"]
     vector = [
         "--config",
         str(Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"),
@@ -146,7 +146,7 @@ def test_unverified_labels_give_no_true_labels(tmp_path: Path, capsys: pytest.Ca
     lines = table_of_images(tmp_path)
     file = tmp_path / "labels.csv"
     file.write_text("\n".join(lines))
-    data = ["--data", "Table", "--data.file", str(file), "--data.size", "8"]
+    data = ["--data", "Table", "--data.path", str(file), "--data.size", "8"]
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN)
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
     shown = capsys.readouterr().out
@@ -176,7 +176,7 @@ def test_names_that_are_invalid_utf8_are_escaped(tmp_path: Path) -> None:
             for one in range(number):
                 name = os.fsdecode(b"gr\xfcn%d.png" % one)
                 Image.new("RGB", (8, 8), (one, 0, 200 * (label != "even"))).save(tmp_path / part / label / name)
-    data = ["--data", "ImageFolder", "--data.root", str(tmp_path), "--data.size", "8"]
+    data = ["--data", "ImageFolder", "--data.path", str(tmp_path), "--data.size", "8"]
     folder = fit(tmp_path / "run", "--config", str(VECTOR), *data, *OWN, "--split.validation_per_class", "0")
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert (folder / "report.html").read_text(encoding="utf-8").endswith("</html>")

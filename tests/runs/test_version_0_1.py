@@ -17,7 +17,8 @@ import numpy as np
 import pytest
 import yaml
 
-from vri_pyro.cli.main import _with_current_files, main
+from vri_pyro.cli.main import main
+from vri_pyro.cli.old_names import with_current_names
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
@@ -58,8 +59,8 @@ def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
 @pytest.mark.parametrize("old", ["finished"], indirect=True)
 def test_configuration_file_is_converted_in_both_forms_of_the_option(old: Path) -> None:
     file = str(old / "config.yaml")
-    apart = _with_current_files(["fit", "--config", file])
-    (joined,) = _with_current_files([f"--config={file}"])
+    apart = with_current_names(["fit", "--config", file])
+    (joined,) = with_current_names([f"--config={file}"])
     assert joined == f"--config={apart[2]}"
     assert "num_particles" in joined
     assert "vri_pyro.peers" not in joined

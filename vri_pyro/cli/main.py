@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import itertools
 import os
 import sys
 import threading
@@ -11,17 +10,15 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
-from pathlib import Path
 from types import ModuleType
 
-import yaml
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
+from vri_pyro.cli.old_names import with_current_names
 from vri_pyro.cli.option_errors import one_sentence
 from vri_pyro.cli.option_help import DESCRIBED, print_help
-from vri_pyro.utils.deprecations import current_arguments, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
@@ -122,7 +119,7 @@ def _run(arguments: Sequence[str]) -> int:
     if not {"-h", "--help"}.isdisjoint(rest) and first in DESCRIBED:
         print_help(first)
         return 0
-    parsed = build_parser(first).parse_args(_with_current_files([first, *current_arguments(rest)]))
+    parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
     module = module_of(first)
     return module.run(module.build_parser(), parsed[first])
 
@@ -136,24 +133,3 @@ def _overview() -> argparse.ArgumentParser:
     for name, line in COMMANDS.items():
         commands.add_parser(name, help=line)
     return parser
-
-
-def _with_current_files(arguments: Sequence[str]) -> list[str]:
-    """Return the arguments; a ``--config`` file with deprecated names is replaced by its converted content."""
-    found = []
-    for before, argument in itertools.pairwise(["", *arguments]):
-        if before == "--config":
-            argument = _current_content(argument)
-        elif argument.startswith("--config="):
-            argument = f"--config={_current_content(argument.removeprefix('--config='))}"
-        found.append(argument)
-    return found
-
-
-def _current_content(file: str) -> str:
-    try:
-        content = yaml.safe_load(Path(file).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return file  # the parser reports the error
-    current = current_configuration(content)
-    return file if current == content else yaml.safe_dump(current, sort_keys=False)

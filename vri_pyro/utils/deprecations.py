@@ -1,19 +1,25 @@
 """Deprecated names of version 0.1, which work with a warning until version 0.3.
 
-They are module paths in imports, class paths and options in configurations, and keys in checkpoints.
+They are module paths in imports, arguments of classes, class paths and options in configurations, and keys in
+checkpoints.
 """
 
 from __future__ import annotations
 
+import inspect
+import itertools
 import re
 import sys
 import warnings
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from functools import wraps
 from importlib import import_module
 from importlib.abc import Loader, MetaPathFinder
 from importlib.machinery import ModuleSpec
-from types import ModuleType
+from types import MappingProxyType, ModuleType
 from typing import Any
+
+from vri_pyro.utils.errors import UserError
 
 REMOVED_IN = "0.3"
 
@@ -75,6 +81,26 @@ OPTIONS = {
     ("method", "strength"): "elr_weight",
     ("estimation", "strength"): "elr_weight",
 }
+#: class → old name of an argument → new name. ``path`` of ``Table`` is both: it is the old name where ``file``, the old
+#: name of the new ``path``, is given as well.
+ARGUMENTS = {
+    **{
+        name: {"root": "path"}
+        for name in (
+            *("Animal10N", "Clothing1M", "Food101N", "ImageFolder", "MiniWebVision"),
+            *("CIFAR10", "CIFAR10N", "CIFAR80", "CIFAR100", "CIFAR100N", "FashionMNIST", "KMNIST", "MNIST", "SVHN"),
+        )
+    },
+    "HuggingFace": {"image": "image_column", "label": "label_column"},
+    "Table": {
+        "file": "path",
+        "root": "image_root",
+        "path": "path_column",
+        "label": "label_column",
+        "split": "split_column",
+        "true_label": "true_label_column",
+    },
+}
 _OLD_PATH = re.compile(r"vri_pyro\.(" + "|".join(sorted(map(re.escape, MODULES), key=len, reverse=True)) + r")(?=\.|$)")
 
 
@@ -98,18 +124,59 @@ def current_class_path(path: str) -> str:
     return new
 
 
-def current_option(holder: str, name: str) -> str:
+def current_option(holder: str, name: str, class_path: str = "", given: Collection[str] = ()) -> str:
     """Return the current name of an option of a class; warn if the name is deprecated.
 
     Args:
         holder: option whose value is the class, such as "model".
         name: name of the class's option.
+        class_path: the class, if it is known.
+        given: names of all options that are given to the class.
     """
-    new = OPTIONS.get((holder, name)) or OPTIONS.get(("*", name))
-    if new is None:
-        return name
-    warn(f"{holder}.{name}", f"{holder}.{new}")
+    new = OPTIONS.get((holder, name)) or OPTIONS.get(("*", name)) or current_argument(class_path, name, given)
+    if new != name:
+        warn(f"{holder}.{name}", f"{holder}.{new}")
     return new
+
+
+def current_argument(class_path: str, name: str, given: Collection[str]) -> str:
+    """Return the current name of an argument of a class, without a warning.
+
+    Args:
+        class_path: the class, such as "Table" or "vri_pyro.data.Table".
+        name: name of the argument.
+        given: names of all arguments that are given to the class.
+    """
+    package, _, class_name = class_path.rpartition(".")
+    if package and not package.startswith("vri_pyro."):
+        return name
+    renamed = ARGUMENTS.get(class_name, {})
+    if any(new == name and old not in given for old, new in renamed.items()):
+        return name
+    return renamed.get(name, name)
+
+
+def accepts_old_arguments[T](cls: type[T]) -> type[T]:
+    """Class decorator: let the constructor accept the old names of keyword arguments, with a warning for each."""
+    construct = cls.__init__  # type: ignore[misc]
+    names = list(inspect.signature(construct).parameters)[1:]
+    old_names = {new: old for old, new in ARGUMENTS[cls.__name__].items()}
+
+    @wraps(construct)
+    def construct_from_either(self: T, *args: Any, **kwargs: Any) -> None:
+        given = [*kwargs, *(old_names.get(name, name) for name in names[: len(args)])]
+        current: dict[str, Any] = {}
+        for name, value in kwargs.items():
+            new = current_argument(cls.__name__, name, given)
+            if new in current:
+                raise UserError(f"{cls.__name__} got {new} under its old name as well; set only {new}.")
+            if new != name:
+                warn(f"{cls.__name__}.{name}", f"{cls.__name__}.{new}")
+            current[new] = value
+        construct(self, *args, **current)
+
+    cls.__init__ = construct_from_either  # type: ignore[misc]
+    return cls
 
 
 def current_configuration(value: Any, holder: str = "") -> Any:
@@ -126,26 +193,63 @@ def current_configuration(value: Any, holder: str = "") -> Any:
     if not isinstance(value, dict):
         return value
     found = {}
+    class_path = str(value.get("class_path", ""))
     for key, inner in value.items():
         if key == "init_args" and isinstance(inner, dict):
-            inner = {current_option(holder, name): item for name, item in inner.items()}
+            names = {name: current_option(holder, name, class_path, inner) for name in inner}
+            if twice := next((new for new in names.values() if list(names.values()).count(new) > 1), None):
+                raise UserError(f"{holder} has {twice} under its old name as well; set only {twice}.")
+            inner = {names[name]: item for name, item in inner.items()}
         inside = holder if key in ("class_path", "init_args") else key
         found[key] = current_configuration(inner, inside)
     return found
 
 
-def current_arguments(arguments: Sequence[str]) -> list[str]:
-    """Return command-line arguments with current class paths and option names; warn about each deprecated one."""
-    return [_current_argument(argument) for argument in arguments]
+def current_arguments(arguments: Sequence[str], classes: Mapping[str, str] = MappingProxyType({})) -> list[str]:
+    """Return command-line arguments with current class paths and option names; warn about each deprecated one.
+
+    Args:
+        arguments: the arguments.
+        classes: options whose values are classes that are not among the arguments → class paths, such as "data" →
+            "ImageFolder".
+    """
+    split = [_option_and_value(*pair) for pair in itertools.pairwise([*arguments, ""])]
+    known = {**classes, **{option: value for option, value in split if option}}
+    return [_current_argument(argument, known, [option for option, _ in split]) for argument in arguments]
 
 
-def _current_argument(argument: str) -> str:
+def _option_and_value(argument: str, following: str) -> tuple[str, str]:
+    """Return the name of the option in an argument, without dashes ("" if there is none), and the option's value."""
+    if not argument.startswith("--"):
+        return "", ""
+    option, equals, value = argument.removeprefix("--").partition("=")
+    return option.replace(".init_args", ""), value if equals else following
+
+
+def _current_argument(argument: str, known: Mapping[str, str], options: Sequence[str]) -> str:
     if not argument.startswith("--"):
         return current_class_path(argument)
     option, equals, value = argument.partition("=")
     above, dot, name = option.rpartition(".")
-    holder = above.removeprefix("--").rpartition(".")[2]
-    return f"{above}{dot}{current_option(holder, name) if dot else name}{equals}{current_class_path(value)}"
+    if dot:
+        whole = above.removeprefix("--").removesuffix(".init_args")
+        given = [one.rpartition(".")[2] for one in options if one.rpartition(".")[0] == whole]
+        name = current_option(whole.rpartition(".")[2], name, known.get(whole, ""), given)
+    return f"{above}{dot}{name}{equals}{current_class_path(value)}"
+
+
+def classes_in(configuration: Any, option: str = "") -> dict[str, str]:
+    """Return the class paths in a configuration, as a dict from options, such as "method.model", to class paths."""
+    if not isinstance(configuration, dict):
+        return {}
+    found = {}
+    for key, value in configuration.items():
+        if key == "class_path":
+            found[option] = str(value)
+        else:
+            inside = option if key == "init_args" else f"{option}.{key}".removeprefix(".")
+            found |= classes_in(value, inside)
+    return found
 
 
 def current_checkpoint_state(state: Mapping[str, Any]) -> dict[str, Any]:

@@ -8,17 +8,19 @@ from pathlib import Path
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, lines_of, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
 _CLASSES = ("cat", "lynx", "wolf", "coyote", "cheetah", "jaguar", "chimpanzee", "orangutan", "hamster", "guinea pig")
-_FROM = "ANIMAL-10N (Song et al., SELFIE, 2019; raw images, unpacked under root)"
+_FROM = "ANIMAL-10N (Song et al., SELFIE, 2019; raw images, unpacked under path)"
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class Animal10N(Source):
     """ANIMAL-10N: photographs of ten similar animals with about 8% wrong labels, streamed.
 
-    There are 50,000 training and 5,000 test images. The published layout is expected under ``root``; a file name begins
+    There are 50,000 training and 5,000 test images. The published layout is expected under ``path``; a file name begins
     with the label::
 
         training/<label>_<id>.jpg
@@ -30,12 +32,12 @@ class Animal10N(Source):
     Reference: Song et al., SELFIE, ICML 2019.
 
     Attributes:
-        root: folder of the data set.
+        path: folder of the data set.
         size: side of the square to which images are scaled and cropped, in pixels.
         clean_list: a text file with the names of trusted files in ``training/``, one per line.
     """
 
-    root: str | Path
+    path: str | Path
     size: int = 64
     clean_list: str | Path | None = None
 
@@ -45,7 +47,7 @@ class Animal10N(Source):
         Raises:
             UserError: a folder is missing or empty, a file name has no label, or a trusted file does not exist.
         """
-        root = Path(self.root)
+        root = Path(self.path)
         training, testing = (self._names(root / part) for part in ("training", "testing"))
         trusted = self._trusted(set(training))
         noisy, clean, test = Listed(), Listed(), Listed()

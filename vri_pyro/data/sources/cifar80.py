@@ -9,10 +9,12 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.torchvision_sets import CIFAR100
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.utils.deprecations import accepts_old_arguments
 
 _INSIDE = 80
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class CIFAR80(CIFAR100):
     """CIFAR-80N's data: CIFAR-100 with its last 20 classes as open-set noise.

@@ -10,17 +10,19 @@ from typing import Literal
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, class_number, fields_of, lines_of, streamed_arrays
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
-_FROM = "Clothing1M (Xiao et al., 2015; on request from its authors, unpacked under root)"
+_FROM = "Clothing1M (Xiao et al., 2015; on request from its authors, unpacked under path)"
 _CLASSES = 14
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class Clothing1M(Source):
     """Clothing1M: 1,000,000 noisy photographs of clothes, plus verified sets, streamed.
 
-    There are 14 classes, and verified sets for training, validation and testing. Expected under ``root``, with the
+    There are 14 classes, and verified sets for training, validation and testing. Expected under ``path``, with the
     lists there or in ``annotations/``::
 
         category_names_eng.txt
@@ -33,13 +35,13 @@ class Clothing1M(Source):
     Reference: Xiao et al., Learning from massive noisy labeled data for image classification, CVPR 2015.
 
     Attributes:
-        root: folder of the data set.
+        path: folder of the data set.
         size: side of the square to which images are scaled and cropped, in pixels.
         clean: the verified set used as the clean set: "val", as in the paper, or "train". The other one becomes the
             validation set.
     """
 
-    root: str | Path
+    path: str | Path
     size: int = 224
     clean: Literal["val", "train"] = "val"
 
@@ -49,7 +51,7 @@ class Clothing1M(Source):
         Raises:
             UserError: a list is missing, a line has an unexpected format, or an image has no label.
         """
-        root = Path(self.root)
+        root = Path(self.path)
         lists = root / "annotations" if (root / "annotations").is_dir() else root
         names = [line for _, line in lines_of(lists / "category_names_eng.txt", f"the class names of {_FROM}")]
         if len(names) != _CLASSES:

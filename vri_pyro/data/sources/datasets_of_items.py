@@ -14,6 +14,7 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.image_files import DatasetImages
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import arrays_of_parts, check_there, warn_of_no_trusted_labels
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
 
@@ -58,6 +59,7 @@ class TorchDatasets(Source):
         return _arrays("the training data set", tuple(map(str, names)), images, labels, self.verified)
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class HuggingFace(Source):
     """A Hugging Face DatasetDict saved by ``save_to_disk``, streamed.
@@ -69,8 +71,8 @@ class HuggingFace(Source):
         clean: name of the split with trusted labels. If it does not exist, the clean set is drawn from ``train``, with
             a warning.
         validation: name of the optional validation split with trusted labels; requires ``clean``.
-        image: name of the image column.
-        label: name of the label column, of type ``ClassLabel`` or integer.
+        image_column: name of the image column.
+        label_column: name of the label column, of type ``ClassLabel`` or integer.
         size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
@@ -81,8 +83,8 @@ class HuggingFace(Source):
     test: str = "test"
     clean: str = "clean"
     validation: str = "validation"
-    image: str = "image"
-    label: str = "label"
+    image_column: str = "image"
+    label_column: str = "label"
     size: int = 224
     verified: bool = False
 
@@ -100,14 +102,14 @@ class HuggingFace(Source):
         wanted = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
         parts = {part: saved[name] for part, name in wanted.items() if name in there}
         for part in parts.values():
-            if missing := [name for name in (self.image, self.label) if name not in part.column_names]:
+            if missing := [name for name in (self.image_column, self.label_column) if name not in part.column_names]:
                 raise UserError(
                     f"{self.path} has no column {missing[0]!r}; expected one of {', '.join(part.column_names)}."
                 )
-        labels = {name: _integers(name, part[self.label]) for name, part in parts.items()}
-        feature = parts["train"].features[self.label]
+        labels = {name: _integers(name, part[self.label_column]) for name, part in parts.items()}
+        feature = parts["train"].features[self.label_column]
         names = getattr(feature, "names", None) or range(max(int(part.max()) for part in labels.values()) + 1)
-        images = {name: DatasetImages(part, self.size, self.image) for name, part in parts.items()}
+        images = {name: DatasetImages(part, self.size, self.image_column) for name, part in parts.items()}
         return _arrays(str(self.path), tuple(map(str, names)), images, labels, self.verified)
 
 

@@ -9,18 +9,20 @@ from typing import Literal
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, class_named, fields_of, lines_of, streamed_arrays
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
 _NOISY, _TEST = "Food-101N_release", "food-101"
-_FROM = "the Food-101N release (Lee et al., CleanNet, 2018; unpacked under root)"
-_TEST_FROM = "Food-101 (Bossard et al., 2014; unpacked under root), which provides the test set"
+_FROM = "the Food-101N release (Lee et al., CleanNet, 2018; unpacked under path)"
+_TEST_FROM = "Food-101 (Bossard et al., 2014; unpacked under path), which provides the test set"
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class Food101N(Source):
     """Food-101N: 310,009 noisy photographs of 101 dishes, with Food-101's test set, streamed.
 
-    The labels of some images are verified. Both published archives are expected under ``root``::
+    The labels of some images are verified. Both published archives are expected under ``path``::
 
         Food-101N_release/meta/classes.txt, imagelist.tsv, verified_train.tsv, verified_val.tsv
         Food-101N_release/images/<class>/<file>
@@ -33,13 +35,13 @@ class Food101N(Source):
     Reference: Lee et al., CleanNet, CVPR 2018.
 
     Attributes:
-        root: folder of both archives.
+        path: folder of both archives.
         size: side of the square to which images are scaled and cropped, in pixels.
         clean: list of verified images used as the clean set: "val" for the validation list, as in the paper (3,824
             images), "train" for the training list, or "both". The images of the other list become the validation set.
     """
 
-    root: str | Path
+    path: str | Path
     size: int = 224
     clean: Literal["val", "train", "both"] = "val"
 
@@ -49,7 +51,7 @@ class Food101N(Source):
         Raises:
             UserError: a list is missing or a line has an unexpected format.
         """
-        root = Path(self.root)
+        root = Path(self.path)
         meta = root / _NOISY / "meta"
         # The list of classes begins with a header in the release.
         names = [line for _, line in lines_of(meta / "classes.txt", f"the list of classes of {_FROM}")]

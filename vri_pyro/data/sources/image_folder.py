@@ -8,16 +8,18 @@ from pathlib import Path
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.utils.deprecations import accepts_old_arguments
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _LAYOUT = "a folder with one subfolder of images per class"
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class ImageFolder(Source):
     """Images in folders noisy/, test/ and optionally clean/ and validation/, streamed.
 
-    Expected under ``root``::
+    Expected under ``path``::
 
         noisy/<class>/<file>         training images with untrusted labels
         clean/<class>/<file>         optional: the clean set
@@ -28,13 +30,13 @@ class ImageFolder(Source):
     clean set is drawn from the labels of ``noisy/``, with a warning, and noise can be injected into the rest.
 
     Attributes:
-        root: folder of the data set.
+        path: folder of the data set.
         size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``noisy/`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
     """
 
-    root: str | Path
+    path: str | Path
     size: int = 224
     verified: bool = False
 
@@ -44,7 +46,7 @@ class ImageFolder(Source):
         Raises:
             UserError: ``noisy/`` or ``test/`` is missing or contains no image.
         """
-        root = Path(self.root)
+        root = Path(self.path)
         for part in ("noisy", "test"):
             check_there(root / part, _LAYOUT)
         parts = [part for part in ("noisy", "clean", "validation", "test") if (root / part).is_dir()]

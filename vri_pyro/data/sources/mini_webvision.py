@@ -16,17 +16,19 @@ from vri_pyro.data.sources.listing import (
     streamed_arrays,
     warn_of_no_trusted_labels,
 )
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
-_FROM = "WebVision 1.0 (Li et al., 2017; resized images, unpacked under root)"
+_FROM = "WebVision 1.0 (Li et al., 2017; resized images, unpacked under path)"
 _ALL_CLASSES = 1000
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class MiniWebVision(Source):
     """mini-WebVision: the first 50 classes of WebVision 1.0 (Google images), streamed.
 
-    There are 65,944 noisy training images. The published layout is expected under ``root``::
+    There are 65,944 noisy training images. The published layout is expected under ``path``::
 
         info/synsets.txt, train_filelist_google.txt, val_filelist.txt
         google/q0001/<file>.jpg ...
@@ -38,7 +40,7 @@ class MiniWebVision(Source):
     Reference: Li et al., WebVision database, arXiv:1708.02862; Jiang et al., MentorNet, ICML 2018.
 
     Attributes:
-        root: folder of the data set.
+        path: folder of the data set.
         size: side of the square to which images are scaled and cropped, in pixels.
         num_classes: number of classes to use, from the first.
         ilsvrc12: folder of ILSVRC12's validation images, with one subfolder per synset, to use as the test set. If
@@ -46,7 +48,7 @@ class MiniWebVision(Source):
         clean_list: a text file with trusted paths from ``train_filelist_google.txt``, one per line.
     """
 
-    root: str | Path
+    path: str | Path
     size: int = 224
     num_classes: int = 50
     ilsvrc12: str | Path | None = None
@@ -58,7 +60,7 @@ class MiniWebVision(Source):
         Raises:
             UserError: a list or folder is missing, or a line has an unexpected format.
         """
-        root, info = Path(self.root), Path(self.root) / "info"
+        root, info = Path(self.path), Path(self.path) / "info"
         if not 2 <= self.num_classes <= _ALL_CLASSES:
             raise UserError(f"num_classes is {self.num_classes}; expected a value from 2 to {_ALL_CLASSES}.")
         synsets = self._synsets(info / "synsets.txt")

@@ -12,11 +12,13 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
 _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class Table(Source):
     """Images listed in a .csv or .parquet file with path, label and split, streamed.
@@ -26,25 +28,25 @@ class Table(Source):
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
 
     Attributes:
-        file: the table. A .csv file must have a header.
-        root: folder to which the image paths are relative; None for the folder of the table.
+        path: the table. A .csv file must have a header.
+        image_root: folder to which the image paths are relative; None for the folder of the table.
         size: side of the square to which images are scaled and cropped, in pixels.
-        path: name of the column with image paths.
-        label: name of the column with labels.
-        split: name of the column with splits.
-        true_label: name of the column with the true labels of the ``train`` rows, if they are known. The column must be
-            filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
+        path_column: name of the column with image paths.
+        label_column: name of the column with labels.
+        split_column: name of the column with splits.
+        true_label_column: name of the column with the true labels of the ``train`` rows, if they are known. The column
+            must be filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
         verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
             them and a clean set drawn from them without a warning.
     """
 
-    file: str | Path
-    root: str | Path | None = None
+    path: str | Path
+    image_root: str | Path | None = None
     size: int = 224
-    path: str = "path"
-    label: str = "label"
-    split: str = "split"
-    true_label: str | None = None
+    path_column: str = "path"
+    label_column: str = "label"
+    split_column: str = "split"
+    true_label_column: str | None = None
     verified: bool = False
 
     def load(self) -> Arrays:
@@ -53,34 +55,35 @@ class Table(Source):
         Raises:
             UserError: the file is missing, has an unsupported type or lacks a column, or a row lacks a value.
         """
-        file = Path(self.file)
+        file = Path(self.path)
         check_there(file, "a .csv or .parquet file with one row per image")
-        columns = [self.path, self.label, self.split, *([self.true_label] if self.true_label else [])]
+        columns = [self.path_column, self.label_column, self.split_column]
+        columns += [self.true_label_column] if self.true_label_column else []
         rows = list(_checked(file, _rows(file, columns), columns))
-        labels = [row[name] for row in rows for name in columns[1:] if name != self.split]
+        labels = [row[name] for row in rows for name in columns[1:] if name != self.split_column]
         classes = _sorted_names(set(labels))
         numbers = {name: number for number, name in enumerate(classes)}
         parts, truth = {part: Listed() for part in ("noisy", "clean", "validation", "test")}, []
         for number, row in enumerate(rows, start=1):
-            part = _PARTS.get(row[self.split])
+            part = _PARTS.get(split := row[self.split_column])
             if part is None:
                 known = ", ".join(_PARTS)
-                raise UserError(f"{file}, row {number}: {self.split} is {row[self.split]!r}; expected one of {known}.")
-            parts[part].add(row[self.path], numbers[row[self.label]])
-            if self.true_label and part == "noisy":
-                truth.append(numbers[row[self.true_label]])
-        root = Path(self.root) if self.root is not None else file.parent
-        if self.true_label:
+                raise UserError(f"{file}, row {number}: {self.split_column} is {split!r}; expected one of {known}.")
+            parts[part].add(row[self.path_column], numbers[row[self.label_column]])
+            if self.true_label_column and part == "noisy":
+                truth.append(numbers[row[self.true_label_column]])
+        root = Path(self.image_root) if self.image_root is not None else file.parent
+        if self.true_label_column:
             return self._with_truth(root, classes, parts, truth)
         if not parts["clean"].paths and not self.verified:
-            warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split} = clean")
+            warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split_column} = clean")
         return streamed_arrays(root, classes, self.size, **parts, verified=self.verified)
 
     def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
         if parts["clean"].paths or parts["validation"].paths:
             raise UserError(
-                f"{self.file} has true labels, so clean and validation rows are not allowed; remove these rows or do "
-                "not set true_label."
+                f"{self.path} has true labels, so clean and validation rows are not allowed; remove these rows or do "
+                "not set true_label_column."
             )
         arrays = streamed_arrays(root, classes, self.size, parts["noisy"], parts["test"])
         return replace(arrays, y_train_clean=np.array(truth, dtype=np.int64))

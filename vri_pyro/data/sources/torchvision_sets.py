@@ -13,6 +13,7 @@ import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.sources.base import Source
+from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
 # Exceptions of torchvision for missing and damaged files.
@@ -24,11 +25,11 @@ class _TorchvisionSource(Source):
     """Base class of benchmarks read by torchvision.
 
     Attributes:
-        root: folder of torchvision's local copy.
+        path: folder of torchvision's local copy.
         download: whether to download the data set if the local copy is missing.
     """
 
-    root: str | Path = "data"
+    path: str | Path = "data"
     download: bool = False
 
     _files: ClassVar[str]
@@ -63,12 +64,12 @@ class _TorchvisionSource(Source):
             with warnings.catch_warnings():
                 # CIFAR's pickle files use dtype arguments that NumPy has since deprecated.
                 warnings.simplefilter("ignore", np.exceptions.VisibleDeprecationWarning)
-                return dataset_class(str(self.root), **self._part(train), download=self.download)
+                return dataset_class(str(self.path), **self._part(train), download=self.download)
         except _UNREADABLE as error:
-            name, place = type(self).__name__, Path(self.root) / self._files
+            name, place = type(self).__name__, Path(self.path) / self._files
             if self.download:
                 raise UserError(
-                    f"{name} could not be downloaded to {self.root} ({error}); put its files at {place}, "
+                    f"{name} could not be downloaded to {self.path} ({error}); put its files at {place}, "
                     "or load arrays with NpzFile."
                 ) from error
             raise UserError(
@@ -77,6 +78,7 @@ class _TorchvisionSource(Source):
             ) from error
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class FashionMNIST(_TorchvisionSource):
     """Fashion-MNIST: 60,000 + 10,000 grey images of clothes, 28x28, 10 classes.
@@ -92,6 +94,7 @@ class FashionMNIST(_TorchvisionSource):
         return Dataset
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class MNIST(_TorchvisionSource):
     """MNIST: 60,000 + 10,000 grey images of handwritten digits, 28x28, 10 classes.
@@ -107,6 +110,7 @@ class MNIST(_TorchvisionSource):
         return Dataset
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class KMNIST(_TorchvisionSource):
     """Kuzushiji-MNIST: 60,000 + 10,000 grey images of Japanese characters, 28x28, 10 classes.
@@ -122,6 +126,7 @@ class KMNIST(_TorchvisionSource):
         return Dataset
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class SVHN(_TorchvisionSource):
     """SVHN: 73,257 + 26,032 colour images of house-number digits, 32x32, 10 classes.
@@ -151,6 +156,7 @@ class SVHN(_TorchvisionSource):
         return Dataset
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class CIFAR10(_TorchvisionSource):
     """CIFAR-10: 50,000 + 10,000 colour images, 32x32, 10 classes.
@@ -166,6 +172,7 @@ class CIFAR10(_TorchvisionSource):
         return Dataset
 
 
+@accepts_old_arguments
 @dataclass(frozen=True)
 class CIFAR100(_TorchvisionSource):
     """CIFAR-100: 50,000 + 10,000 colour images, 32x32, 100 classes.
