@@ -19,7 +19,8 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from vri_pyro.backbones import MLP, SmallCNN
+from vri_pyro.backbones import MLP
+from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.class_labels import label_names, number_labels
@@ -42,7 +43,6 @@ _EPOCHS = 10, 200  # least and greatest number of epochs with epochs="auto"
 _BATCHES = 8  # least number of batches per epoch, unless they would be smaller than _SMALL_BATCH
 _SMALL_BATCH = 16
 _BATCH_SIZE = 1000  # of predictions
-_SMALLEST_IMAGE = 4  # side in pixels
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
 
@@ -292,9 +292,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 f"backbone is {self.backbone!r}; expected 'auto', a PyTorch module or a function of (input_shape, "
                 "num_classes)"
             )
-        if len(input_shape) == 3 and min(input_shape[1:]) >= _SMALLEST_IMAGE:
-            return SmallCNN(input_shape, num_classes)
-        return MLP(input_shape, num_classes, hidden=())
+        return default_backbone(input_shape, num_classes)
 
     def _trained(self, configuration: Configuration, arrays: Arrays, split: Split) -> Run:
         """Train in memory; the random state of PyTorch does not change."""
@@ -312,10 +310,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
 
     def _keep(self, run: Run, arrays: Arrays) -> None:
         """Keep what predictions and label issues need."""
-        images = arrays.x_train.ndim == 4
         self.run_, self._issues, self._seed = run, None, run.split.seed
         self._untrusted, self.n_trusted_ = run.split.noisy_indices, len(arrays.y_train) - len(run.split.noisy_indices)
-        self._evidence: Evidence = evidence_of(run, run.split.noisy_indices)
+        self._evidence: Evidence = evidence_of(run, run.split.noisy_indices, draws=0)
         mean, std = mean_and_std(arrays.x_train)
         self._mean, self._std = mean.astype(np.float64), np.where(std == 0, 1.0, std).astype(np.float64)
         self._scale = 1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0
@@ -368,12 +365,11 @@ def _check_columns(X: Any) -> None:
     if not isinstance(X, pd.DataFrame):
         return
     for name, column in X.items():
-        if not pd.api.types.is_numeric_dtype(column.dtype) and not pd.api.types.is_bool_dtype(column.dtype):
-            if not _holds_numbers(column):
-                raise ValueError(
-                    f"column {name!r} of X has dtype {column.dtype}; encode it as numbers, for example with "
-                    "sklearn.preprocessing.OneHotEncoder, or drop it"
-                )
+        if not _holds_numbers(column):
+            raise ValueError(
+                f"column {name!r} of X has dtype {column.dtype}; encode it as numbers, for example with "
+                "sklearn.preprocessing.OneHotEncoder, or drop it"
+            )
         if missing := int(column.isna().sum()):
             raise ValueError(
                 f"column {name!r} of X has {missing} missing values (NaN); fill them, for example with "
@@ -382,4 +378,7 @@ def _check_columns(X: Any) -> None:
 
 
 def _holds_numbers(column: pd.Series) -> bool:
-    return column.dtype == object and pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS
+    """Whether a column is numeric; a column of objects may be."""
+    if column.dtype == object:
+        return pd.api.types.infer_dtype(column, skipna=True) in _NUMBERS
+    return pd.api.types.is_numeric_dtype(column.dtype)

@@ -74,7 +74,7 @@ class Bench:
 
     def setting(self, *options: str) -> Options:
         """Return the bench's options followed by the options of a setting."""
-        data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path))
+        data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(self.path), "--data.verified", "true")
         return (*data, *self.options, *self.optimizer, *self.schedule, *options)
 
     def fitted(self, cell: Cell) -> Cell:

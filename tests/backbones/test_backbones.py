@@ -7,7 +7,7 @@ from collections.abc import Iterator
 import pytest
 import torch
 import torch.autograd.forward_ad as forward_ad
-from torch import Tensor
+from torch import Tensor, nn
 
 from vri_pyro.backbones import (
     MLP,
@@ -18,6 +18,8 @@ from vri_pyro.backbones import (
     ResNet32,
     SmallCNN,
 )
+from vri_pyro.backbones.default_backbone import default_backbone
+from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.infer.functional import call, cloned_buffers, parameters_of
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.utils.errors import UserError
@@ -164,9 +166,30 @@ def test_single_class_is_refused(backbone: type[Classifier]) -> None:
         backbone((1, 8, 8), 1)
 
 
+def test_a_perceptron_without_hidden_layers_is_linear() -> None:
+    classifier, x = MLP((3, 2), 5, hidden=()), torch.randn(4, 3, 2)
+    output = classifier(x)
+    assert classifier.feature_dim == 6
+    torch.testing.assert_close(output.features, x.flatten(1))
+    torch.testing.assert_close(output.logits, classifier.head(x.flatten(1)))
+
+
+def test_the_default_network_is_convolutional_for_images_and_linear_for_vectors() -> None:
+    assert isinstance(default_backbone((1, 8, 8), 3), SmallCNN)
+    linear = default_backbone((7,), 3)
+    assert isinstance(linear, MLP)
+    assert linear.feature_dim == 7
+
+
+def test_any_module_with_a_head_is_a_classifier() -> None:
+    classifier = WithHead(nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 9, 9), 4)
+    output = classifier(torch.randn(2, 3, 9, 9))
+    assert (classifier.feature_dim, output.features.shape, output.logits.shape) == (6, (2, 6), (2, 4))
+
+
 def test_impossible_options_are_refused() -> None:
-    with pytest.raises(UserError, match="hidden widths"):
-        MLP((4,), 2, hidden=())
+    with pytest.raises(UserError, match=r"hidden widths \(8, 0\)"):
+        MLP((4,), 2, hidden=(8, 0))
     with pytest.raises(UserError, match=r"dropout 1\.0"):
         MLP((4,), 2, dropout=1.0)
     with pytest.raises(UserError, match="all positive"):

@@ -42,7 +42,7 @@ NOISES: dict[str, Callable[[float], Any]] = {
 
 @pytest.fixture(scope="module", params=["fashion_mnist", "cifar10"])
 def arrays(request: pytest.FixtureRequest, unpacked: Callable[[str], Path]) -> Arrays:
-    return NpzFile(unpacked(request.param)).load()
+    return NpzFile(unpacked(request.param), verified=True).load()
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.4, 0.6])

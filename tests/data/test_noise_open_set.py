@@ -446,7 +446,7 @@ def test_instance_dependent_noise_reads_few_images_at_a_time(arrays: Arrays, mon
 def test_real_images_are_replaced(
     unpacked: Callable[[str], Path], name: str, other: str, exclude: tuple[str, ...], rate: float
 ) -> None:
-    arrays = NpzFile(unpacked(name)).load()
+    arrays = NpzFile(unpacked(name), verified=True).load()
     split = make_split(arrays, OpenSet(unpacked(other), rate, exclude), 100, 100, 5000, seed=0)
     assert split.open_set_rate == split.realised_rate == rate
     seen = np.asarray(split.inputs(arrays.x_train))

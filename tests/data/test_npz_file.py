@@ -29,14 +29,14 @@ def _written(folder: Path, **changes: Any) -> Path:
 
 
 def test_arrays_come_back_as_written(tmp_path: Path) -> None:
-    arrays = NpzFile(_written(tmp_path)).load()
+    arrays = NpzFile(_written(tmp_path), verified=True).load()
     assert np.array_equal(arrays.x_train, _contents()["x_train"])
     assert arrays.y_train.tolist() == [0, 1, 2, 0, 1, 2]
     assert arrays.classes == ("0", "1", "2")
 
 
 def test_stored_class_names_are_kept_and_allow_classes_without_examples(tmp_path: Path) -> None:
-    arrays = NpzFile(_written(tmp_path, classes=np.array(["cat", "dog", "hen", "yak"]))).load()
+    arrays = NpzFile(_written(tmp_path, classes=np.array(["cat", "dog", "hen", "yak"])), verified=True).load()
     assert arrays.classes == ("cat", "dog", "hen", "yak")
 
 
@@ -47,22 +47,44 @@ def test_true_labels_and_clean_indices_are_read(tmp_path: Path, known: dict[str,
         assert np.array_equal(getattr(arrays, key), values)
 
 
+def test_labels_may_be_strings(tmp_path: Path) -> None:
+    words = {"y_train": np.array(["dog", "cat", "dog", "cat", "yak", "cat"]), "y_test": np.array(["cat", "dog", "hen"])}
+    arrays = NpzFile(_written(tmp_path, **words), verified=True).load()
+    assert arrays.classes == ("cat", "dog", "hen", "yak")
+    assert arrays.y_train.tolist() == [1, 0, 1, 0, 3, 0]
+    assert arrays.y_test is not None
+    assert arrays.y_test.tolist() == [0, 1, 2]
+
+
+def test_no_test_set_is_needed(tmp_path: Path) -> None:
+    np.savez(tmp_path / "train.npz", x_train=np.eye(4, dtype=np.float32), y_train=np.array([0, 1, 0, 1]))
+    arrays = NpzFile(tmp_path / "train.npz", verified=True).load()
+    assert arrays.x_test is None
+    assert arrays.y_test is None
+    np.savez(tmp_path / "half.npz", x_train=np.eye(4), y_train=np.array([0, 1, 0, 1]), x_test=np.eye(4))
+    with pytest.raises(UserError, match="y_test is missing; give both x_test and y_test, or neither"):
+        NpzFile(tmp_path / "half.npz", verified=True).load()
+
+
+def test_labels_are_not_taken_as_verified_unless_it_is_said(tmp_path: Path) -> None:
+    with pytest.warns(UserWarning, match="has no verified labels"):
+        assert not NpzFile(_written(tmp_path)).load().truth_known
+
+
 def test_compressed_files_are_read(tmp_path: Path) -> None:
     np.savez_compressed(tmp_path / "small.npz", **_contents())
-    assert NpzFile(tmp_path / "small.npz").load().input_shape == (64,)
+    assert NpzFile(tmp_path / "small.npz", verified=True).load().input_shape == (64,)
 
 
 def test_mistyped_key_is_warned_of(tmp_path: Path) -> None:
     with pytest.warns(
         UserWarning, match=r"contains unknown keys clean_indicies, which are ignored; known keys are .*clean_indices"
     ):
-        NpzFile(_written(tmp_path, clean_indicies=np.array([5]))).load()
+        NpzFile(_written(tmp_path, clean_indicies=np.array([5])), verified=True).load()
 
 
 def test_missing_file_is_named_with_what_is_expected(tmp_path: Path) -> None:
-    with pytest.raises(
-        UserError, match=r"The file .*nowhere\.npz does not exist; expected .* x_train, y_train, x_test, y_test"
-    ):
+    with pytest.raises(UserError, match=r"The file .*nowhere\.npz does not exist; expected .* x_train, y_train"):
         NpzFile(tmp_path / "nowhere.npz").load()
 
 
@@ -95,7 +117,7 @@ def test_damaged_array_is_named(tmp_path: Path) -> None:
 def test_missing_key_is_named_beside_those_that_are_there(tmp_path: Path) -> None:
     path = tmp_path / "mine.npz"
     np.savez(path, x_train=np.zeros((2, 2)), labels=np.zeros(2))
-    with pytest.raises(UserError, match=r"lacks y_train, x_test, y_test \(it contains x_train, labels\)"):
+    with pytest.raises(UserError, match=r"lacks y_train \(it contains x_train, labels\)"):
         NpzFile(path).load()
 
 
@@ -114,17 +136,26 @@ def test_object_arrays_are_not_unpickled(tmp_path: Path) -> None:
         ({"y_train": np.zeros(6, int), "y_test": np.zeros(3, int)}, "There are 1 classes"),
         ({"y_train_clean": np.zeros(6, int), "clean_indices": np.array([0])}, "Both y_train_clean and clean"),
         ({"classes": np.arange(3)}, "classes has dtype int64"),
+        ({"y_train": np.array(list("abcabc"))}, "partly strings and partly numbers .y_train <U1, y_test int64"),
+        (
+            {
+                "y_train": np.array(list("abcabc")),
+                "y_test": np.array(list("abd")),
+                "classes": np.array(["a", "b", "c"]),
+            },
+            r"y_test\[2\] is 'd', which is not in classes",
+        ),
         ({"x_test": np.zeros((3, 63), np.float32)}, "x_test has examples of shape"),
     ],
 )
 def test_bad_contents_are_named_with_the_file(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        NpzFile(_written(tmp_path, **changes)).load()
+        NpzFile(_written(tmp_path, **changes), verified=True).load()
 
 
 @pytest.mark.shared_data
 def test_fashion_mnist_pack_reads_as_a_users_own_file(unpacked: Callable[[str], Path]) -> None:
-    arrays = NpzFile(unpacked("fashion_mnist")).load()
+    arrays = NpzFile(unpacked("fashion_mnist"), verified=True).load()
     assert arrays.x_train.shape == (60_000, 28, 28, 1)
     assert arrays.x_test.shape == (10_000, 28, 28, 1)
     assert np.bincount(arrays.y_train).tolist() == [6000] * 10
@@ -132,6 +163,6 @@ def test_fashion_mnist_pack_reads_as_a_users_own_file(unpacked: Callable[[str], 
 
 @pytest.mark.shared_data
 def test_cifar10_pack_reads_as_a_users_own_file(unpacked: Callable[[str], Path]) -> None:
-    arrays = NpzFile(unpacked("cifar10")).load()
+    arrays = NpzFile(unpacked("cifar10"), verified=True).load()
     assert arrays.input_shape == (3, 32, 32)
     assert np.bincount(arrays.y_train).tolist() == [5000] * 10

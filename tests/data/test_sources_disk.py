@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 import dataclasses
+import shutil
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -300,10 +301,68 @@ def test_image_folder_reads_the_existing_parts(tmp_path: Path) -> None:
     assert arrays.y_train[arrays.validation_indices].tolist() == [0]
 
 
+def test_folders_of_classes_alone_are_noisy_images(tmp_path: Path) -> None:
+    source = image_folder(tmp_path)
+    with pytest.warns(UserWarning, match="has no verified labels"):
+        arrays = dataclasses.replace(source, path=tmp_path / "noisy").load()
+    assert arrays.x_test is None
+    assert arrays.clean_indices is None
+    assert arrays.classes == ("cat", "dog")
+
+
+def test_a_misspelt_part_is_warned_of(tmp_path: Path) -> None:
+    source = image_folder(tmp_path)
+    (tmp_path / "test").rename(tmp_path / "tests")
+    with pytest.warns(UserWarning, match="contains the folders tests, which are ignored; known folders are noisy, cl"):
+        assert source.load().x_test is None
+
+
+@pytest.mark.filterwarnings("ignore:.*has no verified labels")
+def test_a_table_without_a_split_column_is_noisy_unless_the_column_was_named(tmp_path: Path) -> None:
+    rows = [{"path": f"{number}.png", "label": "ab"[number % 2]} for number in range(6)]
+    _write_csv(tmp_path / "own.csv", rows)
+    assert len(Table(tmp_path / "own.csv").load().y_train) == 6
+    with pytest.raises(UserError, match="lacks the columns part"):
+        Table(tmp_path / "own.csv", split_column="part").load()
+
+
+@pytest.mark.filterwarnings("ignore:.*has no verified labels")
+def test_data_sets_of_items_need_no_test_set(tmp_path: Path) -> None:
+    assert dataclasses.replace(torch_datasets(tmp_path), test=None).load().x_test is None
+    _saved({"train": ["cat", "dog"] * 3}, None).save_to_disk(str(tmp_path / "train only"))
+    assert HuggingFace(tmp_path / "train only", size=8).load().x_test is None
+    _saved({"train": ["cat", "dog"] * 3}, None)["train"].save_to_disk(str(tmp_path / "single"))
+    assert len(HuggingFace(tmp_path / "single", size=8).load().y_train) == 6
+    with pytest.raises(UserError, match="has no split 'held out'; expected one of train"):
+        HuggingFace(tmp_path / "train only", test="held out").load()
+
+
+def _saved(labels: dict[str, list[str]], names: dict[str, list[str]] | None) -> datasets.DatasetDict:
+    """Splits with the given labels: strings, or class numbers with the given names of each split."""
+    parts = {}
+    for part, own in labels.items():
+        kind = datasets.Value("string") if names is None else datasets.ClassLabel(names=names[part])
+        features = datasets.Features({"image": datasets.Image(), "label": kind})
+        images = [Image.new("RGB", (12, 9), (number, 0, 0)) for number in range(len(own))]
+        parts[part] = datasets.Dataset.from_dict({"image": images, "label": own}, features)
+    return datasets.DatasetDict(parts)
+
+
+@pytest.mark.parametrize("names", [None, {"train": ["cat", "dog"], "clean": ["dog", "cat"], "test": ["dog", "cat"]}])
+def test_labels_of_hugging_face_splits_are_matched_by_name(tmp_path: Path, names: dict[str, list[str]] | None) -> None:
+    labels = {"train": ["cat", "dog", "cat"], "clean": ["dog", "cat"], "test": ["dog", "dog"]}
+    _saved(labels, names).save_to_disk(str(tmp_path / "saved"))
+    arrays = HuggingFace(tmp_path / "saved", size=8).load()
+    assert arrays.classes == ("cat", "dog")
+    assert arrays.y_train.tolist() == [0, 1, 0, 1, 0]
+    assert arrays.y_test is not None
+    assert arrays.y_test.tolist() == [1, 1]
+
+
 @pytest.mark.filterwarnings("default")
 def test_image_folder_without_a_clean_part_warns(tmp_path: Path) -> None:
     source = image_folder(tmp_path)
-    (tmp_path / "clean").rename(tmp_path / "elsewhere")
+    shutil.rmtree(tmp_path / "clean")
     with (
         pytest.warns(UserWarning, match="put trusted images into clean/"),
         pytest.warns(UserWarning, match="The validation part is ignored because there is no clean part"),
@@ -390,8 +449,8 @@ DAMAGE: list[tuple[Callable[[Path], Source], Callable[[Path], Any], str]] = [
     (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is not a class"),
     (mini_webvision, lambda r: _lines(r / "info/synsets.txt", "n01 tench"), "has 1 classes but num_classes is 2"),
     (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "contains google/no.jpg, which is not in"),
-    (image_folder, lambda r: (r / "test").rename(r / "tests"), "test does not exist; expected a folder with one"),
-    (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "label": "b"}]), "lacks the columns split"),
+    (image_folder, lambda r: (r / "noisy").rename(r / "noise"), "noisy does not exist; expected a folder with one"),
+    (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "split": "b"}]), "lacks the columns label"),
     (csv_table, lambda r: _spoil(r / "table.csv", "z.png,,train"), "row 15: label is empty"),
     (
         csv_table,

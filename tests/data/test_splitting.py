@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import math
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -139,7 +140,7 @@ def test_noise_injected_beside_trusted_examples_makes_the_truth_known(arrays_of:
 
 def test_class_without_trusted_examples_is_warned_of_by_name(arrays_of: Callable[..., Arrays]) -> None:
     arrays = arrays_of(3, 20, clean_indices=np.flatnonzero(np.arange(60) % 3 != 1))
-    with pytest.warns(UserWarning, match="no example of class 'class 1'"):
+    with pytest.warns(UserWarning, match=r"no example of 1 of 3 classes \('class 1'\)"):
         split = _split(arrays, clean_per_class=None)
     assert set(split.clean_labels) == {0, 2}
 
@@ -148,9 +149,7 @@ def test_class_without_trusted_examples_is_warned_of_by_name(arrays_of: Callable
     ("changes", "message"),
     [
         ({"clean_per_class": -1}, "clean_per_class is -1; expected a value >= 0"),
-        ({"clean_per_class": None}, "clean_per_class is not set and the data have no clean_indices"),
         ({"validation_per_class": -1}, "validation_per_class is -1; expected a value >= 0"),
-        ({"clean_per_class": 18}, "Class 'class 0' has only 20 examples, but 18 clean and 3 valid"),
         ({"clean_per_class": 17}, "No examples are left for the noisy set"),
         ({"noisy_size": 46}, "noisy_size is 46 but only 45 examples are left"),
         ({"noisy_size": 0}, "noisy_size is 0; expected a value >= 1"),
@@ -171,14 +170,40 @@ def test_noise_is_not_injected_into_labels_that_are_noisy_already(
         _split(arrays, noise=noise)
 
 
-def test_class_with_too_few_trusted_examples_is_named(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.raises(UserError, match="Class 'class 2' has only 1 examples"):
-        _split(arrays_of(3, 20, clean_indices=np.array([0, 3, 6, 1, 4, 7, 2])), clean_per_class=None)
+def test_trusted_examples_are_used_whole_by_default(arrays_of: Callable[..., Arrays]) -> None:
+    split = _split(arrays_of(3, 40, clean_indices=np.arange(60)), clean_per_class=None, validation_per_class=None)
+    assert (len(split.clean_indices), len(split.validation_indices)) == (51, 9)
+    few = _split(arrays_of(3, 40, clean_indices=np.arange(12)), clean_per_class=None, validation_per_class=None)
+    assert (len(few.clean_indices), len(few.validation_indices)) == (9, 3)
+    own = replace(arrays_of(3, 40, clean_indices=np.arange(60)), validation_indices=np.arange(60, 75))
+    assert len(_split(own, clean_per_class=None, validation_per_class=None).clean_indices) == 60
 
 
-def test_validation_set_that_leaves_no_clean_example_is_refused(arrays_of: Callable[..., Arrays]) -> None:
-    with pytest.raises(UserError, match="With 3 validation examples per class, no trusted examples are left"):
-        _split(arrays_of(3, 20, clean_indices=np.arange(9)), clean_per_class=None)
+def test_three_clean_and_three_validation_examples_are_drawn_if_none_are_marked(blobs: Arrays) -> None:
+    split = _split(blobs, clean_per_class=None, validation_per_class=None)
+    classes = blobs.num_classes
+    assert (len(split.clean_indices), len(split.validation_indices)) == (3 * classes, 3 * classes)
+
+
+def test_class_with_too_few_trusted_examples_gets_what_is_possible_with_a_warning(
+    arrays_of: Callable[..., Arrays],
+) -> None:
+    arrays = arrays_of(3, 20, clean_indices=np.array([0, 3, 6, 1, 4, 7, 2]))
+    with pytest.warns(
+        UserWarning,
+        match=r"3 of 3 classes have fewer trusted examples than split.clean_per_class \+ split.validation_per_class = "
+        r"2 \+ 3: 'class 0' has 3 and gets 2 \+ 1, .*'class 2' has 1 and gets 1 \+ 0",
+    ):
+        split = _split(arrays, clean_per_class=2, validation_per_class=3)
+    np.testing.assert_array_equal(np.bincount(split.clean_labels), [2, 2, 1])
+    np.testing.assert_array_equal(np.bincount(split.validation_labels), [1, 1])
+
+
+def test_class_that_is_too_small_keeps_half_of_its_examples_in_the_noisy_set(blobs: Arrays) -> None:
+    with pytest.warns(UserWarning, match="classes have fewer examples than"):
+        split = _split(blobs, clean_per_class=18, validation_per_class=3)
+    np.testing.assert_array_equal(np.bincount(split.clean_labels), [10] * blobs.num_classes)
+    assert len(split.validation_indices) == 0
 
 
 def test_clean_set_may_be_empty_and_leaves_its_examples_to_the_noisy_part(blobs: Arrays) -> None:
@@ -195,7 +220,7 @@ def test_no_trusted_example_at_all_is_refused(arrays_of: Callable[..., Arrays]) 
 
 @pytest.mark.shared_data
 def test_fashion_mnist_splits_by_the_papers_protocol(unpacked: Callable[[str], Path]) -> None:
-    arrays = NpzFile(unpacked("fashion_mnist")).load()
+    arrays = NpzFile(unpacked("fashion_mnist"), verified=True).load()
     split = make_split(arrays, UniformInclusive(0.4), 100, 100, None, seed=0)
     assert split.summary() == {
         "noisy": 58_000,

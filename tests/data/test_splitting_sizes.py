@@ -118,15 +118,7 @@ def test_another_datas_split_is_refused(tmp_path: Path) -> None:
     [
         (lambda: _split(_arrays([30, 30]), clean_size=0), "clean_size is 0"),
         (lambda: _split(_arrays([30, 30]), clean_size=57), "clean_size is 57 but only 56 trusted examples are left"),
-        (
-            lambda: _split(_arrays([4, 40]), clean_size=33, validation_per_class=2),
-            "Class 'class 0' has only 4 examples, but 3 clean and 2 validation",
-        ),
         (lambda: _split(_arrays([30, 30]), validation_from="test"), "validation_from is 'test'"),
-        (
-            lambda: _split(_arrays([30, 30]), validation_from="noisy", validation_per_class=29),
-            "Class 'class 0' has only 28 examples",
-        ),
         (
             lambda: _split(_arrays([30, 30]), validation_from="noisy", validation_per_class=28),
             "uses all examples and leaves none for the noisy set",

@@ -55,11 +55,12 @@ def test_noise_injected_into_unverified_labels_warns(arrays_of: Callable[..., Ar
     assert split.caveat is not None
 
 
-def test_arrays_in_a_file_can_be_called_unverified(tmp_path: Path) -> None:
+def test_arrays_in_a_file_are_unverified_unless_called_verified(tmp_path: Path) -> None:
     labels = np.arange(40) % 2
     np.savez(tmp_path / "own.npz", x_train=np.eye(40), y_train=labels, x_test=np.eye(40), y_test=labels)
-    assert _split(NpzFile(tmp_path / "own.npz").load()).realised_rate == 0
-    assert _split(NpzFile(tmp_path / "own.npz", verified=False).load()).true_labels is None
+    assert _split(NpzFile(tmp_path / "own.npz", verified=True).load()).realised_rate == 0
+    with pytest.warns(UserWarning, match="own.npz has no verified labels"):
+        assert _split(NpzFile(tmp_path / "own.npz").load()).true_labels is None
 
 
 def _listed(root: Path, names: list[str]) -> Arrays:

@@ -21,6 +21,18 @@ from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 
 
+def test_without_a_test_set_the_accuracy_is_that_on_the_validation_set() -> None:
+    rows = [{"validation_accuracy": accuracy} for accuracy in (50.0, 80.0, 70.0)]
+    expected = {"measured_on": "validation", "last": 70.0, "chosen": None, "chosen_epoch": 1}
+    assert {name: results(rows)[name] for name in expected} == expected
+
+
+def test_without_test_and_validation_sets_there_is_no_accuracy() -> None:
+    assert set(results([{"loss": 1.0}]).values()) == {None}
+    with pytest.raises(UserError, match="no epoch of this run has been evaluated"):
+        results([])
+
+
 def _rows(test: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"test_accuracy": accuracy} for accuracy in test]
     for row, accuracy in zip(rows, validation or [], strict=False):
@@ -66,7 +78,7 @@ def test_epochs_without_an_evaluation_are_ignored() -> None:
     rows = [{"loss": 1.0} for _ in range(12)]
     for epoch, test, validation in ((1, 90.0, 99.0), (6, 50.0, 40.0), (11, 60.0, 30.0)):
         rows[epoch] |= {"test_accuracy": test, "validation_accuracy": validation}
-    assert results(rows) == {"last": 60.0, "last_10": 55.0, "chosen": 90.0, "chosen_epoch": 1}
+    assert results(rows) == {"measured_on": "test", "last": 60.0, "last_10": 55.0, "chosen": 90.0, "chosen_epoch": 1}
     with pytest.raises(UserError, match="no epoch of this run has been evaluated yet"):
         results(rows[:1])
 

@@ -15,6 +15,8 @@ from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
+_NOISE = {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}}
+
 
 @dataclass(frozen=True)
 class Injection:
@@ -45,7 +47,7 @@ def build_parser() -> ArgumentParser:
         "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
     )
     parser.add_class_arguments(Injection)
-    parser.set_defaults({name: DEFAULTS[name] for name in ("data", "noise")})
+    parser.set_defaults({"data": DEFAULTS["data"], "noise": _NOISE})
     return parser
 
 

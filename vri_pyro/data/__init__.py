@@ -13,7 +13,7 @@ from vri_pyro.data.randomness import beta, categorical, generator_for, permutati
 from vri_pyro.data.resident import DeviceData
 from vri_pyro.data.sources import *  # noqa: F403 - the folder registers its classes
 from vri_pyro.data.split import Split
-from vri_pyro.data.splitting import inject, make_split
+from vri_pyro.data.splitting import default_noise, inject, make_split
 from vri_pyro.data.statistics import mean_and_std
 from vri_pyro.data.streamed import Inputs, Streamed, part_of
 
@@ -38,6 +38,7 @@ __all__ = [
     "beta",
     "categorical",
     "damaged",
+    "default_noise",
     "generator_for",
     "inject",
     "make_split",

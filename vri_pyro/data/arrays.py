@@ -67,11 +67,11 @@ class Arrays:
             raise UserError("validation_indices is given without clean_indices; add clean_indices.")
         self._keep("classes", check_classes(self.classes))
         self._keep("x_train", check_inputs("x_train", self.x_train))
-        self._keep_test_set()
         count = len(self.x_train)
         truth_given = self.y_train_clean is None
         labels = check_labels("y_train", self.y_train, count, self.num_classes, self.open_set and truth_given)
         self._keep("y_train", labels)
+        self._keep_test_set()
         if self.y_train_clean is not None:
             labels = check_labels("y_train_clean", self.y_train_clean, count, self.num_classes, self.open_set)
             self._keep("y_train_clean", labels)

@@ -78,7 +78,7 @@ def _read_array(path: Path, pack: np.lib.npyio.NpzFile, key: str) -> np.ndarray:
         if "allow_pickle" in str(error):
             raise UserError(
                 f"{key} in {path} is an array of Python objects, and unpickling could run arbitrary code; "
-                "save it with a numeric dtype and rows of equal length."
+                "save numbers with a numeric dtype and rows of equal length, and strings with .astype(str)."
             ) from error
         raise UserError(f"{key} in {path} is truncated or damaged; write or copy the file again.") from error
     if not isinstance(array, np.ndarray):

@@ -8,19 +8,33 @@ from typing import Literal
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.noise import LabelNoise, NoisyLabels, NoNoise, Replacement
+from vri_pyro.data.noise import Flip, LabelNoise, NoisyLabels, NoNoise, Replacement
 from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError
 
+# Clean and validation examples per class that are drawn by default.
+DRAWN_PER_CLASS = 3
+# By default, at most this share of the trusted examples of a class is held out for validation.
+_VALIDATION_SHARE = 0.25
+_LISTED = 5  # classes named in a warning
+
+
+def default_noise(arrays: Arrays) -> LabelNoise:
+    """Return the noise that an experiment injects by default.
+
+    Flips of 40% if all labels of the data are known to be correct, as those of a benchmark are; otherwise none.
+    """
+    return NoNoise() if arrays.observed else Flip(0.4)
+
 
 def make_split(
     arrays: Arrays,
     noise: LabelNoise,
     clean_per_class: int | None,
-    validation_per_class: int,
+    validation_per_class: int | None,
     noisy_size: int | None,
     seed: int,
     clean_size: int | None = None,
@@ -46,9 +60,10 @@ def make_split(
     Args:
         arrays: the data set.
         noise: the noise recipe to inject.
-        clean_per_class: number of clean examples per class; 0 for no clean set. None, allowed only with
-            ``clean_indices``, uses all trusted examples that remain after validation.
-        validation_per_class: number of validation examples per class, at least 0.
+        clean_per_class: number of clean examples per class; 0 for no clean set. None uses all ``clean_indices`` that
+            remain after validation, or draws 3 examples per class if the data have no ``clean_indices``.
+        validation_per_class: number of validation examples per class, at least 0. None uses 3, but at most a quarter
+            of the ``clean_indices`` of a class.
         noisy_size: number of noisy examples, drawn at random; None uses all.
         seed: the seed of the split and the noise.
         clean_size: size of a stratified clean set, which overrides ``clean_per_class``. The classes have the
@@ -60,17 +75,20 @@ def make_split(
         The validated split, with ascending indices in each part.
 
     Raises:
-        UserError: a size is invalid, a class has too few examples, a part would be empty, or noise would be injected
-            into labels that are already noisy.
+        UserError: a size is invalid, a part would be empty, or noise would be injected into labels that are already
+            noisy.
 
     Warns:
-        UserWarning: the clean set has no examples of some class, or noise is injected into unverified labels.
+        UserWarning: a class has fewer examples than requested, so that it gets fewer clean or validation examples; the
+            clean set has no examples of some class; or noise is injected into unverified labels.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from)
     truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
     everything = np.arange(len(truth))
     trusted = np.flatnonzero(truth != NO_CLASS) if arrays.clean_indices is None else np.sort(arrays.clean_indices)
 
+    if clean_per_class is None and arrays.clean_indices is None:
+        clean_per_class = DRAWN_PER_CLASS
     from_clean = validation_per_class if validation_from == "clean" and arrays.validation_indices is None else 0
     validation, clean = _draw_trusted(arrays, truth, trusted, clean_per_class, from_clean, clean_size, seed)
     if arrays.validation_indices is not None:
@@ -84,7 +102,8 @@ def make_split(
     given = arrays.y_train[noisy] if injected is None else injected.labels
     held_out = np.zeros(len(noisy), dtype=bool)
     if validation_from == "noisy":
-        held_out = _hold_out(arrays, given, validation_per_class, seed)
+        per_class = DRAWN_PER_CLASS if validation_per_class is None else validation_per_class
+        held_out = _hold_out(arrays, given, per_class, seed)
         validation = noisy[held_out]
     true = _known_truth(arrays, noisy, injected)
     replaced = None if injected is None else injected.replaced
@@ -157,7 +176,7 @@ def _check_request(
     arrays: Arrays,
     noise: LabelNoise,
     clean_per_class: int | None,
-    validation_per_class: int,
+    validation_per_class: int | None,
     noisy_size: int | None,
     clean_size: int | None,
     validation_from: str,
@@ -171,11 +190,9 @@ def _check_request(
         raise UserError(
             f"clean_size is {clean_size}; expected a value >= 1; set clean_per_class to 0 for no clean set."
         )
-    if clean_per_class is None and clean_size is None and arrays.clean_indices is None:
-        raise UserError("clean_per_class is not set and the data have no clean_indices; set clean_per_class.")
     if clean_per_class is not None and clean_per_class < 0:
         raise UserError(f"clean_per_class is {clean_per_class}; expected a value >= 0.")
-    if validation_per_class < 0:
+    if validation_per_class is not None and validation_per_class < 0:
         raise UserError(f"validation_per_class is {validation_per_class}; expected a value >= 0.")
     if noisy_size is not None and noisy_size < 1:
         raise UserError(f"noisy_size is {noisy_size}; expected a value >= 1, or None to use all examples.")
@@ -197,41 +214,47 @@ def _draw_trusted(
     truth: np.ndarray,
     trusted: np.ndarray,
     clean_per_class: int | None,
-    validation_per_class: int,
+    validation_per_class: int | None,
     clean_size: int | None,
     seed: int,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Draw the validation and the clean indices, both ascending."""
     shuffled = trusted[permutation(generator_for(seed, "split"), len(trusted))]
     members = [shuffled[truth[shuffled] == label] for label in range(arrays.num_classes)]
-    wanted = _clean_counts(members, clean_per_class, validation_per_class, clean_size)
-    for name, those, count in zip(arrays.classes, members, wanted, strict=True):
-        if len(those) > 0 or arrays.clean_indices is None:
-            _check_enough(name, len(those), count or 0, validation_per_class)
-    validation = [those[:validation_per_class] for those in members]
-    clean = [
-        those[validation_per_class : None if count is None else validation_per_class + count]
-        for those, count in zip(members, wanted, strict=True)
+    held_out = [_validation_count(len(those), validation_per_class, arrays) for those in members]
+    wanted = _clean_counts(members, clean_per_class, held_out, clean_size)
+    counts = [
+        _possible(len(those), *want, arrays)
+        for those, want in zip(members, zip(wanted, held_out, strict=True), strict=True)
     ]
+    _warn_of_small_classes(arrays, members, wanted, held_out, counts)
+    validation = [those[:held] for those, (_, held) in zip(members, counts, strict=True)]
+    clean = [those[held : held + count] for those, (count, held) in zip(members, counts, strict=True)]
     if not any(map(len, clean)) and clean_per_class != 0:
         raise UserError(
-            f"With {validation_per_class} validation examples per class, no trusted examples are left for the clean "
-            "set; reduce validation_per_class."
+            "No trusted examples are left for the clean set; reduce validation_per_class or add trusted examples."
         )
     return np.sort(np.concatenate(validation)), np.sort(np.concatenate(clean))
 
 
+def _validation_count(found: int, per_class: int | None, arrays: Arrays) -> int:
+    """Return the number of validation examples of a class with ``found`` trusted examples."""
+    if per_class is not None:
+        return per_class
+    return min(DRAWN_PER_CLASS, int(_VALIDATION_SHARE * found)) if arrays.clean_indices is not None else DRAWN_PER_CLASS
+
+
 def _clean_counts(
-    members: list[np.ndarray], clean_per_class: int | None, validation_per_class: int, clean_size: int | None
-) -> list[int | None]:
-    """Return the number of clean examples of each class; None for all that remain."""
-    if clean_size is None:
-        return [clean_per_class] * len(members)
+    members: list[np.ndarray], clean_per_class: int | None, validation: list[int], clean_size: int | None
+) -> list[int]:
+    """Return the number of clean examples requested of each class."""
     sizes = np.array([len(those) for those in members])
-    left = np.maximum(sizes - validation_per_class, 0).sum()
-    if clean_size > left:
+    left = np.maximum(sizes - validation, 0)
+    if clean_size is None:
+        return left.tolist() if clean_per_class is None else [clean_per_class] * len(members)
+    if clean_size > left.sum():
         raise UserError(
-            f"clean_size is {clean_size} but only {left} trusted examples are left after validation; "
+            f"clean_size is {clean_size} but only {left.sum()} trusted examples are left after validation; "
             "reduce clean_size or validation_per_class."
         )
     counts, remainders = np.divmod(clean_size * sizes, sizes.sum())
@@ -240,23 +263,55 @@ def _clean_counts(
     return counts.tolist()
 
 
-def _check_enough(name: str, found: int, clean: int, validation: int) -> None:
-    if found < clean + validation:
-        raise UserError(
-            f"Class {name!r} has only {found} examples, but {clean} clean and {validation} validation examples "
-            "are required; reduce these numbers or add examples."
+def _possible(found: int, clean: int, validation: int, arrays: Arrays) -> tuple[int, int]:
+    """Return the numbers of clean and validation examples that a class with ``found`` trusted examples can have.
+
+    The clean set takes precedence. If the examples are also needed for the noisy set, half of them remain there.
+    """
+    if found >= clean + validation:
+        return clean, validation
+    available = found if arrays.clean_indices is not None else found // 2
+    clean = min(clean, available)
+    return clean, min(validation, available - clean)
+
+
+def _warn_of_small_classes(
+    arrays: Arrays,
+    members: list[np.ndarray],
+    clean: list[int],
+    validation: list[int],
+    counts: list[tuple[int, int]],
+) -> None:
+    """Warn of classes that have fewer clean or validation examples than requested."""
+    short = [
+        f"{name!r} has {len(those)} and gets {got} + {held}"
+        for name, those, want, keep, (got, held) in zip(arrays.classes, members, clean, validation, counts, strict=True)
+        # A class without any trusted example has a warning of its own.
+        if (want, keep) != (got, held) and (len(those) or arrays.clean_indices is None)
+    ]
+    if short:
+        what = "trusted examples" if arrays.clean_indices is not None else "examples"
+        warnings.warn(
+            f"{len(short)} of {arrays.num_classes} classes have fewer {what} than split.clean_per_class + "
+            f"split.validation_per_class = {max(clean)} + {max(validation)}: {_listed(short)}; add examples or reduce "
+            "these options.",
+            stacklevel=4,
         )
 
 
+def _listed(names: list[str]) -> str:
+    more = len(names) - _LISTED
+    return ", ".join(names[:_LISTED]) + (f" and {more} more" if more > 0 else "")
+
+
 def _warn_of_missing_classes(classes: tuple[str, ...], clean_labels: np.ndarray) -> None:
-    for label, name in enumerate(classes):
-        if label not in clean_labels:
-            warnings.warn(
-                f"The clean set has no example of class {name!r}, so it cannot help to rectify the labels of this "
-                "class; add trusted examples of it.",
-                UserWarning,
-                stacklevel=3,
-            )
+    missing = [repr(name) for label, name in enumerate(classes) if label not in clean_labels]
+    if missing:
+        warnings.warn(
+            f"The clean set has no example of {len(missing)} of {len(classes)} classes ({_listed(missing)}), so it "
+            "cannot help to rectify their labels; add trusted examples of them.",
+            stacklevel=3,
+        )
 
 
 def _draw_noisy(candidates: np.ndarray, size: int | None, seed: int) -> np.ndarray:
@@ -273,11 +328,19 @@ def _draw_noisy(candidates: np.ndarray, size: int | None, seed: int) -> np.ndarr
 def _hold_out(arrays: Arrays, given: np.ndarray, per_class: int, seed: int) -> np.ndarray:
     """Choose the noisy examples to hold out for validation, balanced by given label: bool [N]."""
     order = permutation(generator_for(seed, "noisy validation"), len(given))
-    held_out = np.zeros(len(given), dtype=bool)
+    held_out, short = np.zeros(len(given), dtype=bool), list[str]()
     for label, name in enumerate(arrays.classes):
         members = order[given[order] == label]
-        _check_enough(name, len(members), 0, per_class)
-        held_out[members[:per_class]] = True
+        count = per_class if len(members) >= per_class else len(members) // 2
+        if count < per_class:
+            short.append(f"{name!r} has {len(members)} and gets {count}")
+        held_out[members[:count]] = True
+    if short:
+        warnings.warn(
+            f"{len(short)} of {arrays.num_classes} classes have fewer noisy examples than split.validation_per_class = "
+            f"{per_class}: {_listed(short)}; add examples or reduce this option.",
+            stacklevel=3,
+        )
     if held_out.all():
         raise UserError(
             "The validation set uses all examples and leaves none for the noisy set; reduce validation_per_class."

@@ -70,7 +70,7 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
         run: the trained run.
         indices: positions of the examples in the training set, int64 [N], N >= 1, for instance
             ``run.split.noisy_indices``.
-        draws: number of draws of the latents.
+        draws: number of draws of the latents; 0 leaves out the scores of model and guide.
 
     Returns:
         the evidence, with all tensors on the CPU.
@@ -78,7 +78,7 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     with torch.random.fork_rng(devices=[run.examples.device] if run.examples.device.type == "cuda" else []):
         torch.manual_seed(run.split.seed)
         logits, features, given = _predicted(run, indices)
-        by_inference = _by_inference(run, indices, draws) if run.has_pair else {}
+        by_inference = _by_inference(run, indices, draws) if run.has_pair and draws else {}
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
     trained_on = bool(np.isin(indices, run.trained_on).any())

@@ -7,6 +7,7 @@ from pathlib import Path
 import numpy as np
 import torch
 
+from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
@@ -74,7 +75,10 @@ def build_trainer(
     )
     with building("the backbone"):
         classifier = build_classifier(
-            configuration.backbone, input_shape(configuration, arrays), arrays.num_classes, configuration.networks
+            configuration.backbone or default_backbone,
+            input_shape(configuration, arrays),
+            arrays.num_classes,
+            configuration.networks,
         )
     # Convolutions and pooling are faster in this memory layout.
     classifier = classifier.to(device).to(memory_format=torch.channels_last)

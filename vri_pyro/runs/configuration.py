@@ -7,7 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
-from vri_pyro.data import Arrays, Augmentation, LabelNoise, NoAugmentation, Source, Split, make_split
+from vri_pyro.data import Arrays, Augmentation, LabelNoise, NoAugmentation, Source, Split, default_noise, make_split
 from vri_pyro.infer.schedules import Schedule
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Method, OptimizerFactory, Stage
@@ -23,10 +23,11 @@ class SplitSizes:
     """Sizes of the clean, validation and noisy sets.
 
     Attributes:
-        clean_per_class: number of clean examples per class; null for all examples that the data set marks as clean; 0
-            for no clean set (for methods that need none, or with a selection).
-        validation_per_class: number of validation examples per class, held out to choose the best epoch; ignored if
-            the data set has its own validation set.
+        clean_per_class: number of clean examples per class; null for all examples that the data set marks as clean, or
+            3 per class if it marks none; 0 for no clean set (for methods that need none, or with a selection).
+        validation_per_class: number of validation examples per class, held out to choose the best epoch; null for 3,
+            but at most a quarter of the examples that the data set marks as clean; ignored if the data set has its own
+            validation set.
         noisy_size: number of noisy examples; null for all remaining examples.
         clean_size: total size of a clean set stratified by class; overrides clean_per_class.
         validation_from: set from which the validation set is held out, "clean" or "noisy"; with "noisy", the
@@ -35,19 +36,20 @@ class SplitSizes:
             are ignored.
     """
 
-    clean_per_class: int | None = 3
-    validation_per_class: int = 3
+    clean_per_class: int | None = None
+    validation_per_class: int | None = None
     noisy_size: int | None = None
     clean_size: int | None = None
     validation_from: Literal["clean", "noisy"] = "clean"
     file: Path | None = None
 
-    def split(self, arrays: Arrays, noise: LabelNoise, seed: int) -> Split:
+    def split(self, arrays: Arrays, noise: LabelNoise | None, seed: int) -> Split:
         """Split the data, or load the split from ``file``.
 
         Args:
             arrays: the data.
-            noise: label noise for the noisy set.
+            noise: label noise for the noisy set; None for the default, see
+                :func:`~vri_pyro.data.default_noise`.
             seed: seed of the split and the noise.
 
         Raises:
@@ -56,7 +58,7 @@ class SplitSizes:
         if self.file is not None:
             return Split.load(self.file).of(arrays)
         sizes = {name: value for name, value in vars(self).items() if name != "file"}
-        return make_split(arrays, noise, seed=seed, **sizes)
+        return make_split(arrays, noise or default_noise(arrays), seed=seed, **sizes)
 
 
 @dataclass(frozen=True)
@@ -77,8 +79,10 @@ class Configuration:
     Attributes:
         method: training method, such as Bilevel or SingleLevel with a model and a guide, or your own class.
         data: data set.
-        noise: label noise to inject into the noisy set.
-        backbone: classifier, built from (input_shape, num_classes).
+        noise: label noise to inject into the noisy set; null for Flip with a rate of 0.4 if all labels of the data set
+            are known to be correct, as those of a benchmark are, and otherwise for none.
+        backbone: classifier, built from (input_shape, num_classes); null for SmallCNN on images and a linear classifier
+            (MLP without hidden layers) on vectors.
         optimizer: optimiser of the classifier.
         schedule: schedule of the classifier's learning rate.
         split: sizes of the clean, validation and noisy sets.
@@ -113,8 +117,8 @@ class Configuration:
 
     method: Method
     data: Source
-    noise: LabelNoise
-    backbone: Callable[[tuple[int, ...], int], Classifier]
+    noise: LabelNoise | None = None
+    backbone: Callable[[tuple[int, ...], int], Classifier] | None = None
     optimizer: OptimizerFactory
     schedule: Schedule
     split: SplitSizes = SplitSizes()

@@ -35,8 +35,6 @@ DEFAULTS: dict[str, Any] = {
         },
     },
     "data": {"class_path": "vri_pyro.data.Digits"},
-    "noise": {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}},
-    "backbone": {"class_path": "vri_pyro.backbones.SmallCNN"},
     "optimizer": {"class_path": "torch.optim.SGD", "init_args": {"lr": 0.05, "weight_decay": 5e-4}},
     "schedule": {"class_path": "vri_pyro.infer.Constant"},
     "augmentation": {"class_path": "vri_pyro.data.NoAugmentation"},

@@ -8,6 +8,7 @@ from typing import Literal
 import numpy as np
 import torch
 
+from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import DeviceData
 from vri_pyro.data.validation import check_array
 from vri_pyro.runs.parsing import configuration_parser, read_configuration
@@ -52,7 +53,9 @@ class Predictor:
         options = fit.instantiate(read_configuration(fit, folder.config))
         self._crop = options.augmentation.evaluation()
         seen = self._crop.output_shape(self.shape, np.dtype(self.dtype))
-        self.classifier = build_classifier(options.backbone, seen, len(self.classes), options.networks)
+        self.classifier = build_classifier(
+            options.backbone or default_backbone, seen, len(self.classes), options.networks
+        )
         state = load_checkpoint(folder.best if which == "best" else folder.last)
         self.classifier.load_state_dict(state["classifier"])
         self.classifier.to(self.device).eval()

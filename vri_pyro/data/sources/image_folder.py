@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -12,19 +13,20 @@ from vri_pyro.utils.deprecations import accepts_old_arguments
 
 _SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _LAYOUT = "a folder with one subfolder of images per class"
+_PARTS = ("noisy", "clean", "validation", "test")
 
 
 @accepts_old_arguments
 @dataclass(frozen=True)
 class ImageFolder(Source):
-    """Images in folders noisy/, test/ and optionally clean/ and validation/, streamed.
+    """Images in folders, one per class, or in parts noisy/, clean/, validation/ and test/, streamed.
 
-    Expected under ``path``::
+    Expected under ``path`` is one folder per class, ``<class>/<file>``, for images with untrusted labels, or::
 
         noisy/<class>/<file>         training images with untrusted labels
-        clean/<class>/<file>         optional: the clean set
+        clean/<class>/<file>         optional: the clean set, images with trusted labels
         validation/<class>/<file>    optional: trusted labels for the choice of the best epoch; requires clean/
-        test/<class>/<file>          test images
+        test/<class>/<file>          optional: test images
 
     The classes are the sorted names of all class folders; not every part needs every class. Without ``clean/``, the
     clean set is drawn from the labels of ``noisy/``, with a warning, and noise can be injected into the rest.
@@ -37,22 +39,29 @@ class ImageFolder(Source):
     """
 
     path: str | Path
-    size: int = 224
+    size: int = 64
     verified: bool = False
 
     def load(self) -> Arrays:
         """List the image files, without reading any image.
 
         Raises:
-            UserError: ``noisy/`` or ``test/`` is missing or contains no image.
+            UserError: there is no folder of noisy images, or it contains no image.
         """
         root = Path(self.path)
-        for part in ("noisy", "test"):
-            check_there(root / part, _LAYOUT)
-        parts = [part for part in ("noisy", "clean", "validation", "test") if (root / part).is_dir()]
-        classes = sorted({folder.name for part in parts for folder in _folders(root / part)})
-        listed = {part: _listed(root, part, classes) for part in parts}
-        if "clean" not in parts and not self.verified:
+        check_there(root, _LAYOUT)
+        places = {part: part for part in _PARTS if (root / part).is_dir()} or {"noisy": ""}
+        for place in {places.setdefault("noisy", "noisy"), *places.values()}:
+            check_there(root / place, _LAYOUT)
+        if places["noisy"] and (unknown := {folder.name for folder in _folders(root)} - set(_PARTS)):
+            warnings.warn(
+                f"{root} contains the folders {', '.join(sorted(unknown))}, which are ignored; known folders are "
+                f"{', '.join(_PARTS)}",
+                stacklevel=2,
+            )
+        classes = sorted({folder.name for place in places.values() for folder in _folders(root / place)})
+        listed = {part: _listed(root, place, classes) for part, place in places.items()}
+        if "clean" not in places and not self.verified:
             warn_of_no_trusted_labels(f"{root}", "put trusted images into clean/")
         return streamed_arrays(root, classes, self.size, **listed, verified=self.verified)
 
@@ -67,5 +76,5 @@ def _listed(root: Path, part: str, classes: list[str]) -> Listed:
         files = sorted((root / part / name).glob("*"))
         for file in files:
             if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
-                listed.add(f"{part}/{name}/{file.name}", label)
+                listed.add("/".join(filter(None, (part, name, file.name))), label)
     return listed

@@ -38,7 +38,7 @@ def streamed_arrays(
     classes: Sequence[str],
     size: int,
     noisy: Listed,
-    test: Listed,
+    test: Listed | None = None,
     clean: Listed | None = None,
     validation: Listed | None = None,
     verified: bool = False,
@@ -52,16 +52,16 @@ def streamed_arrays(
         classes: the class names.
         size: side of the square images in pixels.
         noisy: examples with untrusted labels.
-        test: test examples.
+        test: test examples, if there are any.
         clean: examples with trusted labels. If there are none, splits draw the clean set from the noisy examples.
         validation: further examples with trusted labels, for validation.
         verified: see :class:`~vri_pyro.data.arrays.Arrays`.
 
     Raises:
-        UserError: there are no noisy or no test examples.
+        UserError: there are no noisy examples, or the test set is given and empty.
     """
     for name, part in (("noisy", noisy), ("test", test)):
-        if not part.paths:
+        if part is not None and not part.paths:
             raise UserError(f"{root} has no {name} images; expected at least one.")
     parts = {"train": noisy, "clean": clean, "validation": validation, "test": test}
     there = {name: part for name, part in parts.items() if part is not None and part.paths}
@@ -77,7 +77,7 @@ def arrays_of_parts(
 
     Args:
         classes: the class names.
-        images: images of the parts "train" (the noisy examples), "test" and optionally "clean" and "validation".
+        images: images of the parts "train" (the noisy examples), and optionally "clean", "validation" and "test".
         labels: labels of the same parts.
         verified: see :class:`~vri_pyro.data.arrays.Arrays`.
 
@@ -96,8 +96,8 @@ def arrays_of_parts(
     return Arrays(
         x_train=Joined([images[name] for name in order]),
         y_train=np.concatenate([labels[name] for name in order]),
-        x_test=images["test"],
-        y_test=labels["test"],
+        x_test=images.get("test"),
+        y_test=labels.get("test"),
         classes=tuple(classes),
         clean_indices=indices.get("clean"),
         validation_indices=indices.get("validation"),

@@ -10,34 +10,38 @@ from typing import Any
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.class_labels import number_labels
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
+from vri_pyro.data.sources.listing import warn_of_no_trusted_labels
 from vri_pyro.utils.errors import UserError
 
-_REQUIRED = ("x_train", "y_train", "x_test", "y_test")
+_REQUIRED = ("x_train", "y_train")
 _LABELS = ("y_train", "y_test", "y_train_clean")
-_OPTIONAL = ("y_train_clean", "clean_indices", "validation_indices", "classes")
+_OPTIONAL = ("x_test", "y_test", "y_train_clean", "clean_indices", "validation_indices", "classes")
 
 
 @dataclass(frozen=True)
 class NpzFile(Source):
-    """Arrays from an .npz file with the keys x_train, y_train, x_test and y_test.
+    """Arrays from an .npz file with the keys x_train and y_train, and optionally x_test and y_test.
 
-    Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Optional keys are ``y_train_clean`` or
+    Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Further optional keys are ``y_train_clean`` or
     ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
-    as strings [K]. Without ``classes``, the labels must be 0..K-1 without gaps, and the class names are these numbers.
+    as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the sorted
+    strings, or the numbers, which must then have no gaps.
 
     Attributes:
         path: the .npz file. Nothing in it is unpickled.
         open_set: whether a true label of -1 marks an example that belongs to none of the classes. If false, it is an
             error.
         verified: whether ``y_train`` is known to be correct when the file has neither ``y_train_clean`` nor
-            ``clean_indices``. Set it to false for labels that were never checked.
+            ``clean_indices``, as in a benchmark. If true, noise can be injected into them and a clean set drawn from
+            them without a warning.
     """
 
     path: str | Path
     open_set: bool = False
-    verified: bool = True
+    verified: bool = False
 
     def load(self) -> Arrays:
         """Read and validate the file.
@@ -59,10 +63,29 @@ class NpzFile(Source):
             )
         names = arrays.pop("classes", None)
         try:
-            classes = _numbered_names(arrays) if names is None else _stored_names(names)
-            return Arrays(classes=classes, open_set=self.open_set, verified=self.verified, **arrays)
+            classes = _classes(arrays, None if names is None else _stored_names(names))
+            for key in _LABELS:
+                if key in arrays and arrays[key].dtype.kind == "U":
+                    arrays[key] = number_labels(key, arrays[key], classes).numbers
+            if "clean_indices" not in arrays and "y_train_clean" not in arrays and not self.verified:
+                warn_of_no_trusted_labels(f"{self.path}", "add clean_indices, the positions of checked labels")
+            parts = {"x_test": None, "y_test": None} | arrays
+            return Arrays(classes=classes, open_set=self.open_set, verified=self.verified, **parts)
         except UserError as error:
             raise UserError(f"In {self.path}: {error}") from error
+
+
+def _classes(arrays: dict[str, np.ndarray], stored: tuple[str, ...] | None) -> tuple[str, ...]:
+    """Return the class names: those stored, the sorted labels if they are strings, otherwise the class numbers."""
+    kinds = {arrays[key].dtype.kind == "U" for key in _LABELS if key in arrays}
+    if len(kinds) > 1:
+        listed = ", ".join(f"{key} {arrays[key].dtype}" for key in _LABELS if key in arrays)
+        raise UserError(f"Labels are partly strings and partly numbers ({listed}); use the same type for all.")
+    if stored is not None:
+        return stored
+    if True not in kinds:
+        return _numbered_names(arrays)
+    return tuple(sorted({str(label) for key in _LABELS if key in arrays for label in np.unique(arrays[key])}))
 
 
 def _stored_names(names: np.ndarray) -> tuple[str, ...]:

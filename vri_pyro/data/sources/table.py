@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -15,16 +17,18 @@ from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, 
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
+_SPLIT = "split"  # name of the column that may be missing
 _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
 
 
 @accepts_old_arguments
 @dataclass(frozen=True)
 class Table(Source):
-    """Images listed in a .csv or .parquet file with path, label and split, streamed.
+    """Images listed in a .csv or .parquet file with path, label and optionally split, streamed.
 
     The file has one row per image. The values of the split column are ``train`` (or ``noisy``), ``clean``,
-    ``validation`` and ``test``. Without ``clean`` rows, the clean set is drawn from the ``train`` rows, with a warning.
+    ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean set
+    is drawn from the ``train`` rows, with a warning.
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
 
     Attributes:
@@ -33,7 +37,7 @@ class Table(Source):
         size: side of the square to which images are scaled and cropped, in pixels.
         path_column: name of the column with image paths.
         label_column: name of the column with labels.
-        split_column: name of the column with splits.
+        split_column: name of the column with splits; it may be missing if the name is ``split``.
         true_label_column: name of the column with the true labels of the ``train`` rows, if they are known. The column
             must be filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
         verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
@@ -42,10 +46,10 @@ class Table(Source):
 
     path: str | Path
     image_root: str | Path | None = None
-    size: int = 224
+    size: int = 64
     path_column: str = "path"
     label_column: str = "label"
-    split_column: str = "split"
+    split_column: str = _SPLIT
     true_label_column: str | None = None
     verified: bool = False
 
@@ -57,15 +61,17 @@ class Table(Source):
         """
         file = Path(self.path)
         check_there(file, "a .csv or .parquet file with one row per image")
-        columns = [self.path_column, self.label_column, self.split_column]
+        columns = [self.path_column, self.label_column]
         columns += [self.true_label_column] if self.true_label_column else []
+        if self.split_column != _SPLIT or _SPLIT in _header(file):
+            columns.append(self.split_column)
         rows = list(_checked(file, _rows(file, columns), columns))
         labels = [row[name] for row in rows for name in columns[1:] if name != self.split_column]
         classes = _sorted_names(set(labels))
         numbers = {name: number for number, name in enumerate(classes)}
         parts, truth = {part: Listed() for part in ("noisy", "clean", "validation", "test")}, []
         for number, row in enumerate(rows, start=1):
-            part = _PARTS.get(split := row[self.split_column])
+            part = _PARTS.get(split := row.get(self.split_column, "train"))
             if part is None:
                 known = ", ".join(_PARTS)
                 raise UserError(f"{file}, row {number}: {self.split_column} is {split!r}; expected one of {known}.")
@@ -77,7 +83,8 @@ class Table(Source):
             return self._with_truth(root, classes, parts, truth)
         if not parts["clean"].paths and not self.verified:
             warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split_column} = clean")
-        return streamed_arrays(root, classes, self.size, **parts, verified=self.verified)
+        there = {part: listed for part, listed in parts.items() if listed.paths or part == "noisy"}
+        return streamed_arrays(root, classes, self.size, **there, verified=self.verified)
 
     def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
         if parts["clean"].paths or parts["validation"].paths:
@@ -85,31 +92,43 @@ class Table(Source):
                 f"{self.path} has true labels, so clean and validation rows are not allowed; remove these rows or do "
                 "not set true_label_column."
             )
-        arrays = streamed_arrays(root, classes, self.size, parts["noisy"], parts["test"])
+        arrays = streamed_arrays(
+            root, classes, self.size, parts["noisy"], parts["test"] if parts["test"].paths else None
+        )
         return replace(arrays, y_train_clean=np.array(truth, dtype=np.int64))
+
+
+def _header(file: Path) -> list[str]:
+    """Return the names of the columns."""
+    if file.suffix == ".parquet":
+        with _parquet(file) as parquet:
+            return parquet.read_schema(file).names
+    if file.suffix == ".csv":
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            return next(csv.reader(lines), [])
+    raise UserError(f"{file} has an unsupported type; expected a .csv or .parquet file.")
 
 
 def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
     """Yield the values of the given columns, row by row."""
+    _check_columns(file, columns, _header(file))
     if file.suffix == ".parquet":
-        yield from _parquet_rows(file, columns)
-    elif file.suffix == ".csv":
-        with file.open(newline="", encoding="utf-8-sig") as lines:
-            reader = csv.DictReader(lines)
-            _check_columns(file, columns, list(reader.fieldnames or ()))
-            yield from reader
+        with _parquet(file) as parquet:
+            yield from parquet.read_table(file, columns=columns).to_pylist()
     else:
-        raise UserError(f"{file} has an unsupported type; expected a .csv or .parquet file.")
+        with file.open(newline="", encoding="utf-8-sig") as lines:
+            yield from csv.DictReader(lines)
 
 
-def _parquet_rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
+@contextmanager
+def _parquet(file: Path) -> Iterator[Any]:
+    """Import pyarrow's parquet module, and say in one sentence what is wrong with the file."""
     try:
         from pyarrow import ArrowInvalid, parquet
     except ImportError as error:
         raise UserError(f"Reading {file} needs pyarrow: pip install 'vri-pyro[tables]'.") from error
     try:
-        _check_columns(file, columns, parquet.read_schema(file).names)
-        yield from parquet.read_table(file, columns=columns).to_pylist()
+        yield parquet
     except ArrowInvalid as error:
         raise UserError(f"{file} is damaged or not a .parquet file; write it again.") from error
 
