@@ -124,7 +124,7 @@ def test_without_trusted_labels_elr_is_used_with_a_warning() -> None:
 def test_every_named_method_can_be_used(name: str) -> None:
     if name == "vri_no_clean_aug":
         pytest.skip("selects its clean set itself, so it takes no trusted examples")
-    x, given, true = _blobs()
+    x, _, true = _blobs()
     classifier = VRIClassifier(name.upper().replace("_", "-"), epochs=3).fit(x, true, trusted=range(60))
     assert classifier.score(x, true) > 0.5
 
@@ -148,7 +148,7 @@ def test_labels_can_be_of_any_hashable_type(labels: Callable[[np.ndarray], Any])
     y = labels(given)
     classifier = _untrusting(epochs=2).fit(x, y)
     found = classifier.predict(x).tolist()
-    assert set(found) <= set(list(y))
+    assert set(found) <= set(y)
     assert type(found[0]) is type(np.asarray(y).tolist()[0]) or isinstance(found[0], tuple)
 
 

@@ -27,12 +27,6 @@ def test_without_a_test_set_the_accuracy_is_that_on_the_validation_set() -> None
     assert {name: results(rows)[name] for name in expected} == expected
 
 
-def test_without_test_and_validation_sets_there_is_no_accuracy() -> None:
-    assert set(results([{"loss": 1.0}]).values()) == {None}
-    with pytest.raises(UserError, match="no epoch of this run has been evaluated"):
-        results([])
-
-
 def _rows(test: list[float], validation: list[float] | None = None) -> list[dict[str, Any]]:
     rows: list[dict[str, Any]] = [{"test_accuracy": accuracy} for accuracy in test]
     for row, accuracy in zip(rows, validation or [], strict=False):

@@ -41,7 +41,8 @@ class Arrays:
             given. True for a benchmark into which noise is injected later; False for labels that were never checked.
 
     Raises:
-        UserError: an array is unusable; only one of ``x_test`` and ``y_test`` is given; both ``y_train_clean`` and ``clean_indices`` are given;
+        UserError: an array is unusable; only one of ``x_test`` and ``y_test`` is given;
+            both ``y_train_clean`` and ``clean_indices`` are given;
             ``validation_indices`` is given without ``clean_indices``; or the two share an example.
     """
 

@@ -52,7 +52,7 @@ def number_labels(name: str, labels: Iterable[Any], classes: Sequence[Any] | Non
     return ClassLabels(found, _as_array(ordered))
 
 
-def label_names(classes: Sequence[Any]) -> tuple[str, ...]:
+def label_names(classes: Iterable[Any]) -> tuple[str, ...]:
     """Return distinct names of the classes as text; numbers if two classes would have the same name."""
     names = tuple(map(str, classes))
     return names if len(set(names)) == len(names) else tuple(map(str, range(len(names))))

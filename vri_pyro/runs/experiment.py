@@ -11,7 +11,7 @@ from rich.console import Console
 from vri_pyro.data import mean_and_std
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.runs.results import results
+from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
@@ -76,7 +76,7 @@ class Experiment:
         with pyro.validation_enabled(False):  # slow; synchronises with the device at every site
             rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console), configuration.loggers)
         summary = {
-            "results": results(rows, trainer.preparatory),
+            "results": results(rows, trainer.preparatory) if trainer.measured else NOT_MEASURED,
             "split": split.summary(),
             "noise": split.noise,
             "skipped": trainer.skipped,

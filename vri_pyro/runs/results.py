@@ -10,6 +10,8 @@ import numpy as np
 from vri_pyro.training.loggers import Row, Rows
 from vri_pyro.utils.errors import UserError
 
+#: results of a run with neither a test set nor a validation set
+NOT_MEASURED: dict[str, Any] = dict.fromkeys(("measured_on", "last", "last_10", "chosen", "chosen_epoch"))
 _EVALUATED = {"test": "test_accuracy", "validation": "validation_accuracy"}
 
 
@@ -28,16 +30,12 @@ def evaluated_rows(rows: Rows, preparatory: Collection[str] = ()) -> dict[int, R
         rows: metrics, one row per epoch.
         preparatory: names of preparatory stages. Their rows are used only if no other row is evaluated.
 
-    Returns:
-        the evaluated rows. If the run has neither a test set nor a validation set, all rows.
-
     Raises:
-        UserError: no epoch has been completed yet.
+        UserError: no epoch has been evaluated yet.
     """
-    if not rows:
+    if (part := measured_on(rows)) is None:
         raise UserError("no epoch of this run has been evaluated yet; resume the run, or try again later")
-    part = measured_on(rows)
-    evaluated = {epoch: row for epoch, row in enumerate(rows) if part is None or _EVALUATED[part] in row}
+    evaluated = {epoch: row for epoch, row in enumerate(rows) if _EVALUATED[part] in row}
     return {epoch: row for epoch, row in evaluated.items() if row.get("stage") not in preparatory} or evaluated
 
 
@@ -55,19 +53,19 @@ def results(rows: Rows, preparatory: Collection[str] = ()) -> dict[str, Any]:
         epoch, since a small validation set is often classified without errors long before the end of training.
 
         ``chosen_epoch`` is None without a validation set. ``chosen`` is None without a test set: the best of many
-        validation accuracies is too high an estimate. All accuracies are None if the run has neither set.
+        validation accuracies is too high an estimate.
 
     Raises:
-        UserError: no epoch has been completed yet.
+        UserError: no epoch has been evaluated yet.
     """
     evaluated, part = evaluated_rows(rows, preparatory), measured_on(rows)
-    found: dict[str, Any] = dict.fromkeys(("measured_on", "last", "last_10", "chosen", "chosen_epoch"))
-    if part is None:
-        return found
+    assert part is not None
     accuracies = {epoch: row[_EVALUATED[part]] for epoch, row in evaluated.items()}
-    found["measured_on"] = part
-    found["last"] = accuracies[max(accuracies)]
-    found["last_10"] = float(np.mean([value for epoch, value in accuracies.items() if epoch >= len(rows) - 10]))
+    found: dict[str, Any] = NOT_MEASURED | {
+        "measured_on": part,
+        "last": accuracies[max(accuracies)],
+        "last_10": float(np.mean([value for epoch, value in accuracies.items() if epoch >= len(rows) - 10])),
+    }
     if "validation_accuracy" in evaluated[max(evaluated)]:
         best = max(evaluated, key=lambda epoch: (evaluated[epoch]["validation_accuracy"], epoch))
         found["chosen_epoch"] = best

@@ -158,6 +158,11 @@ class Trainer:
         return [stage.name for stage in self.stages if stage.preparatory]
 
     @property
+    def measured(self) -> bool:
+        """Whether there is a test set or a validation set to measure the accuracy on."""
+        return self.data.test is not None or len(self.data.validation) > 0
+
+    @property
     def structural_zeros(self) -> list[str]:
         """Parameter groups that received no hypergradient, over all stages."""
         found = (stage.algorithm.structural_zeros or () for stage in self.stages)

@@ -27,8 +27,8 @@ class NpzFile(Source):
 
     Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Further optional keys are ``y_train_clean`` or
     ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
-    as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the sorted
-    strings, or the numbers, which must then have no gaps.
+    as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the
+    sorted strings, or the numbers, which must then have no gaps.
 
     Attributes:
         path: the .npz file. Nothing in it is unpickled.

@@ -27,8 +27,8 @@ class Table(Source):
     """Images listed in a .csv or .parquet file with path, label and optionally split, streamed.
 
     The file has one row per image. The values of the split column are ``train`` (or ``noisy``), ``clean``,
-    ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean set
-    is drawn from the ``train`` rows, with a warning.
+    ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean
+    set is drawn from the ``train`` rows, with a warning.
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
 
     Attributes:
