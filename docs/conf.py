@@ -33,7 +33,12 @@ exclude_patterns = ["_build", "_ext", "inventories"]
 nitpicky = True
 
 # Pages
-nb_execution_mode = "off"  # the test suite runs the code blocks of every page
+# The tutorials are notebooks, which the build executes. The test suite runs the code blocks of all other pages.
+nb_execution_mode = "force"
+nb_execution_raise_on_error = True
+nb_execution_timeout = 600
+nb_execution_in_temp = True
+nb_merge_streams = True
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 

@@ -12,6 +12,7 @@ import pytest
 import vri_pyro
 from vri_pyro.data.batch import Batch
 from vri_pyro.diagnostics import from_pyro_svi
+from vri_pyro.estimator import VRIClassifier
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
@@ -30,6 +31,7 @@ EXPORTED = {
     "Run": Run,
     "SingleLevelSVI": SingleLevelSVI,
     "TrainingContext": TrainingContext,
+    "VRIClassifier": VRIClassifier,
     "from_pyro_svi": from_pyro_svi,
 }
 

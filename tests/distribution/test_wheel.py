@@ -14,6 +14,7 @@ import pytest
 
 ROOT = Path(__file__).parents[2]
 FOLDERS = {"vri_pyro": "vri_pyro", "models": "vri_pyro.models", "guides": "vri_pyro.guides"}
+CONFIGURATIONS = "vri_pyro.configs"  # YAML files, without modules
 
 
 def _packages_in_the_tree() -> set[str]:
@@ -26,7 +27,7 @@ def _packages_in_the_tree() -> set[str]:
 
 def test_every_package_in_the_tree_is_listed() -> None:
     settings = tomllib.loads((ROOT / "pyproject.toml").read_text())["tool"]["setuptools"]
-    assert set(settings["packages"]) == _packages_in_the_tree()
+    assert set(settings["packages"]) == _packages_in_the_tree() | {CONFIGURATIONS}
 
 
 def test_every_folder_with_modules_is_a_package() -> None:

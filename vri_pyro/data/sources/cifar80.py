@@ -33,6 +33,7 @@ class CIFAR80(CIFAR100):
             UserError: the local copy is missing or damaged, or the download failed.
         """
         arrays = super().load()
+        assert arrays.y_test is not None
         kept = arrays.y_test < _INSIDE
         return replace(
             arrays,
