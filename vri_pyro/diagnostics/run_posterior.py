@@ -48,12 +48,12 @@ def outputs_of(run: Run, indices: np.ndarray) -> tuple[ClassifierOutput, torch.T
     """
     if not run.begun:
         raise UserError(
-            f"model and guide of {run.folder.path} are untrained: after {run.epochs} of {run.all_epochs} epochs the "
+            f"model and guide of {run.name} are untrained: after {run.epochs} of {run.all_epochs} epochs the "
             "run has not reached the stage that trains them; continue it with vri-pyro fit and --resume true"
         )
     if not run.has_pair:
         raise UserError(
-            f"{run.folder.path} was trained by a method without model and guide; use a run of a method with both"
+            f"{run.name} was trained by a method without model and guide; use a run of a method with both"
         )
     batches = list(run.outputs(indices))
     output = ClassifierOutput(*(torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True)))
@@ -84,7 +84,7 @@ def run_posterior(run: Run, indices: np.ndarray, num_draws: int = 1000, chunk_si
         trace = poutine.trace(run.model).get_trace(output, y)
     if not traces.latent(trace):
         raise UserError(
-            f"the model of {run.folder.path} has no latents, so it has no posterior; use a run whose model has latents"
+            f"the model of {run.name} has no latents, so it has no posterior; use a run whose model has latents"
         )
     constant_data: dict[str, Any] = {"given_label": y.cpu().numpy(), "logits": output.logits.cpu().numpy()}
     dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}

@@ -98,6 +98,11 @@ class Run:
         return self._folder
 
     @property
+    def name(self) -> str:
+        """The path of the run folder, for messages."""
+        return "the run in memory" if self._folder is None else str(self._folder.path)
+
+    @property
     def has_pair(self) -> bool:
         """Whether the method has a model and a guide (ELR, for example, has none) and their training has begun."""
         return self.begun and type(self.model) is not nn.Module
