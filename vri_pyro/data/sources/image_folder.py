@@ -6,10 +6,10 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.image_files import IMAGE_SUFFIXES
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _LAYOUT = "a folder with one subfolder of images per class"
 
 
@@ -64,6 +64,6 @@ def _listed(root: Path, part: str, classes: list[str]) -> Listed:
     for label, name in enumerate(classes):
         files = sorted((root / part / name).glob("*"))
         for file in files:
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
                 listed.add(f"{part}/{name}/{file.name}", label)
     return listed
