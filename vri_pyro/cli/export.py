@@ -45,8 +45,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         exported = export_run(options.run, options.format, options.output, options.which)
     for name, difference in exported.differences.items():
         console.print(
-            f"{FORMATS[name].file}: probabilities of {exported.count} {exported.inputs} inputs differ from those of the "
-            f"run by at most {difference:.1e}",
+            f"{FORMATS[name].file}: largest difference of a probability from the run {difference:.1e}, "
+            f"on {exported.count} {exported.inputs} inputs",
             highlight=False,
             markup=False,
             soft_wrap=True,

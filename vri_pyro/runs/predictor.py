@@ -56,6 +56,8 @@ class Predictor:
         self.classes = tuple(self.inputs["classes"])
         self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
+        if which == "best" and folder.last.is_file() and not folder.best.is_file():
+            raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
         self.network = build_network(self.inputs, self.options)
         self.classifier = self.network.classifier
         state = load_checkpoint(folder.best if which == "best" else folder.last)
@@ -119,5 +121,6 @@ class Predictor:
 
     @torch.no_grad()
     def _probabilities(self, x: np.ndarray) -> np.ndarray:
-        # torch.tensor copies, because the array may be read-only.
-        return self.network(torch.tensor(np.ascontiguousarray(x), device=self.device)).cpu().numpy()
+        # A copy, because the array may be read-only, and because its strides may affect the last bits of the result.
+        batch = torch.from_numpy(np.array(x, order="C")).to(self.device)
+        return self.network(batch).cpu().numpy()

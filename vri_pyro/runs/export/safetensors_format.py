@@ -26,10 +26,10 @@ class Safetensors(Format):
 
     def write(self, folder: Path, network: InferenceNetwork, config: Mapping[str, Any]) -> None:
         """See :class:`Format`."""
-        from safetensors.torch import save_file
+        from safetensors.torch import save
 
         weights = {name: value.contiguous() for name, value in network.classifier.state_dict().items()}
-        save_file(weights, folder / self.file, metadata={"format": "pt"})
+        (folder / self.file).write_bytes(save(weights, metadata={"format": "pt"}))
         (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
