@@ -55,7 +55,7 @@ def test_every_backbone_is_exported_to_every_format(train: Train, backbone: str,
     run = train(tmp_path / "run", "--backbone", *BACKBONES[backbone].split())
     found = export_run(run, ALL, tmp_path / "exported")
     assert found.inputs == "training"
-    assert found.count == 256
+    assert found.compared == 256
     assert set(found.differences) == set(ALL)
     assert max(found.differences.values()) <= TOLERANCE
     images = Digits().load().x_test[:7]

@@ -46,7 +46,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     for name, difference in exported.differences.items():
         console.print(
             f"{FORMATS[name].file}: largest difference of a probability from the run {difference:.1e}, "
-            f"on {exported.count} {exported.inputs} inputs",
+            f"on {exported.compared} {exported.inputs} inputs",
             highlight=False,
             markup=False,
             soft_wrap=True,

@@ -29,12 +29,12 @@ class Exported(NamedTuple):
     Attributes:
         differences: largest difference between a probability of the exported network and of the run's classifier, by
             format.
-        count: number of inputs that were compared.
+        compared: number of inputs that were compared.
         inputs: "training" or "random".
     """
 
     differences: dict[str, float]
-    count: int
+    compared: int
     inputs: str
 
 
