@@ -12,7 +12,7 @@ import pytest
 import torch
 from PIL import Image, ImageOps
 
-from vri_pyro.data import DatasetImages, ImageFiles, Joined, damaged, generator_for
+from vri_pyro.data import DatasetImages, ImageFiles, Joined, damaged, generator_for, read_batches
 from vri_pyro.utils.errors import UserError
 
 
@@ -170,3 +170,29 @@ def test_joined_sets_are_read_in_order(tmp_path: Path) -> None:
     np.testing.assert_array_equal(joined.read(2), _pixels(8, 8))
     assert joined.name(2) == "Items[0]"
     np.testing.assert_array_equal(pickle.loads(pickle.dumps(joined))[0:4], joined[0:4])
+
+
+@pytest.mark.parametrize(("channels", "mode"), [(1, "L"), (3, "RGB"), (4, "RGBA")])
+def test_images_can_be_read_in_another_shape(tmp_path: Path, channels: int, mode: str) -> None:
+    original = Image.fromarray(_pixels(10, 30))
+    original.save(tmp_path / "wide.png")
+    images = ImageFiles(tmp_path, ["wide.png"], (10, 20), channels)
+    assert images.shape == (1, 10, 20, channels)
+    expected = np.asarray(original.convert(mode)).reshape(10, 30, channels)[:, 5:25]
+    np.testing.assert_array_equal(images.read(0), expected)
+    with pytest.raises(UserError, match="number of channels is 2; expected 1"):
+        ImageFiles(tmp_path, ["wide.png"], 10, 2)
+
+
+def test_reading_in_batches_goes_on_after_an_unreadable_image(tmp_path: Path) -> None:
+    for name in ("a.png", "c.png"):
+        Image.fromarray(_pixels()).save(tmp_path / name)
+    images = ImageFiles(tmp_path, ["a.png", "b.png", "c.png"], 8)
+    (first, unreadable), (second, none) = read_batches(images, batch_size=2)
+    np.testing.assert_array_equal(first[0], images.read(0))
+    np.testing.assert_array_equal(second[0], images.read(2))
+    assert (first[1] == 0).all()
+    ((position, message),) = unreadable
+    assert position == 1
+    assert message.endswith("b.png does not exist; restore it or remove it from the list.")
+    assert not none

@@ -65,6 +65,7 @@ def test_wheel_installs_nothing_but_vri_pyro(names: set[str]) -> None:
 
 def test_wheel_holds_every_module_and_the_type_marker(names: set[str]) -> None:
     expected = {"vri_pyro/py.typed", "vri_pyro/report/page.html", "vri_pyro/report/page.css"}
+    expected |= {"vri_pyro/runs/export/model_card.md.jinja"}
     for folder, package in FOLDERS.items():
         place = package.replace(".", "/")
         expected |= {f"{place}/{m.relative_to(ROOT / folder).as_posix()}" for m in (ROOT / folder).rglob("*.py")}

@@ -34,6 +34,7 @@ from .pages import (
 WITH_PROGRAMS = [page for page in PAGES if programs(page)]
 COMMANDS = [command for page in PAGES for command in commands(page)]
 README = ROOT / "README.md"
+USING = DOCS / "using_a_model.md"
 SHORT = {
     "fit": ["--epochs", "1", "--threads", "1", "--quiet", "true"],
     "diagnose": ["--examples", "30", "--draws", "100"],
@@ -90,7 +91,21 @@ def test_command_is_understood(command: Command, folder: Path, finished_run: Pat
         parser.instantiate(parser.parse_args(list(command.arguments)))
 
 
-@pytest.mark.parametrize("page", WITH_PROGRAMS, ids=name_of)
+def test_commands_and_programs_of_using_a_model_run_in_order(folder: Path, finished_run: Path) -> None:
+    prepare(USING, folder, finished_run, "runs/latest")
+    written = {command: ["vri-pyro", command.name, *command.arguments] for command in commands(USING)}
+    names: dict[str, object] = {"__name__": "page"}
+    for block in blocks(USING):
+        if block.language == "python":
+            exec(compile("\n" * block.line + block.text, str(USING), "exec"), names)
+        for line in block.text.splitlines():
+            if line.startswith("vri-pyro "):
+                (command,) = (each for each, words in written.items() if words == line.split())
+                assert cli.main([command.name, *command.arguments]) == 0
+    assert {"predictions.csv", "exported"} <= {path.name for path in folder.iterdir()}
+
+
+@pytest.mark.parametrize("page", [page for page in WITH_PROGRAMS if page != USING], ids=name_of)
 def test_programs_of_a_page_run_in_order(page: Path, folder: Path, finished_run: Path) -> None:
     text = "".join(block.text for block in programs(page))
     prepare(page, folder, finished_run, text)

@@ -25,6 +25,8 @@ from vri_pyro.utils.interruption import Interrupted
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
     "fit": "train a classifier on noisy labels",
+    "predict": "predict the classes of new inputs with the classifier of a run",
+    "export": "export the classifier of a run to ONNX, PyTorch or safetensors, with a model card",
     "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
     "diagnose": "diagnose the posterior of a run and export it for ArviZ",

@@ -36,6 +36,15 @@ _SENTENCES = (
         r"With fail_untyped=True, .*'(\w+)' from '(\S+)' does not .*",
         r"parameter \1 of \2 has no type annotation; annotate it, for example as \1: int",
     ),
+    (
+        r"the following arguments are required: (?:predict\.run, )?predict\.inputs",
+        r"the run folder or the inputs are missing; use `vri-pyro predict RUN INPUTS`",
+    ),
+    (
+        r"the following arguments are required: export\..*",
+        r"arguments are missing; use `vri-pyro export RUN --format FORMAT --output FOLDER`",
+    ),
+    (r"argument (--\S+): invalid choice: ('[^']*') \(choose from (.*)\)", r"\1: expected one of \3, not \2"),
     (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (

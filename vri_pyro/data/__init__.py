@@ -7,14 +7,14 @@ from vri_pyro.data.batch_order import batch_indices
 from vri_pyro.data.batch_plan import BatchPlan
 from vri_pyro.data.examples import BatchSequence, Examples
 from vri_pyro.data.image_files import DatasetImages, ImageFiles, Joined, damaged
-from vri_pyro.data.loading import StreamedData
+from vri_pyro.data.loading import StreamedData, read_batches
 from vri_pyro.data.noise import *  # noqa: F403 - the folder registers its classes
 from vri_pyro.data.randomness import beta, categorical, generator_for, permutation
 from vri_pyro.data.resident import DeviceData
 from vri_pyro.data.sources import *  # noqa: F403 - the folder registers its classes
 from vri_pyro.data.split import Split
 from vri_pyro.data.splitting import default_noise, inject, make_split
-from vri_pyro.data.statistics import mean_and_std
+from vri_pyro.data.statistics import mean_and_std, standardise
 from vri_pyro.data.streamed import Inputs, Streamed, part_of
 
 # New augmentations, noises and sources are registered in the `__init__` of their own folders.
@@ -45,4 +45,6 @@ __all__ = [
     "mean_and_std",
     "part_of",
     "permutation",
+    "read_batches",
+    "standardise",
 ]

@@ -12,6 +12,7 @@ from torch import Tensor
 from vri_pyro.data.augmentation import Augmentation, NoAugmentation
 from vri_pyro.data.batch import Batch
 from vri_pyro.data.batch_plan import BatchPlan
+from vri_pyro.data.statistics import standardise
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.utils.errors import UserError
 
@@ -90,8 +91,7 @@ class Examples(ABC):
         return torch.as_tensor(indices, dtype=torch.int64).to(self.device, non_blocking=True)
 
     def _standardised(self, x: Tensor) -> Tensor:
-        scaled = x.float() / 255 if x.dtype == torch.uint8 else x
-        return (scaled - self._mean) / self._std
+        return standardise(x, self._mean, self._std)
 
     def _constant(self, values: np.ndarray) -> Tensor:
         return torch.tensor(values, dtype=torch.float32, device=self.device)

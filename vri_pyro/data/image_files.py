@@ -18,19 +18,29 @@ from vri_pyro.utils.errors import UserError
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
 
 
-class ImageFiles(Streamed):
-    """Image files, read as RGB squares.
+#: suffixes of the image files that are read from folders
+IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
+# Pillow's mode of an image by its number of channels.
+_MODES = {1: "L", 3: "RGB", 4: "RGBA"}
 
-    Images are scaled until their shorter side has the given size; the longer side is cropped to its centre.
+
+class ImageFiles(Streamed):
+    """Image files, read as RGB squares or in another shape.
+
+    Images are scaled until they cover the given size; what exceeds it is cropped equally on both sides.
 
     Args:
         root: the folder to which the paths are relative.
         paths: paths of the files.
-        size: side of the square in pixels.
+        size: side of the square, or height and width, in pixels.
+        channels: 3 for RGB, 1 for grey, 4 for RGB with transparency.
     """
 
-    def __init__(self, root: Path | str, paths: Sequence[str], size: int) -> None:
-        super().__init__(len(paths), _square(size))
+    def __init__(self, root: Path | str, paths: Sequence[str], size: int | tuple[int, int], channels: int = 3) -> None:
+        if channels not in _MODES:
+            raise UserError(f"The number of channels is {channels}; expected 1 (grey), 3 (RGB) or 4 (RGBA).")
+        height, width = (size, size) if isinstance(size, int) else size
+        super().__init__(len(paths), _image_shape(height, width, channels))
         self._root = str(root)
         # Every worker gets a copy. An array of fixed-length bytes is much faster to copy than a million strings.
         self._paths = np.array([os.fsencode(path) for path in paths])
@@ -40,7 +50,7 @@ class ImageFiles(Streamed):
         name = self.name(index)
         try:
             with Image.open(name) as image:
-                return _fitted(ImageOps.exif_transpose(image), self.shape[1])
+                return _fitted(ImageOps.exif_transpose(image), self.shape[1:])
         except FileNotFoundError as error:
             raise UserError(f"The image {name} does not exist; restore it or remove it from the list.") from error
         except _UNREADABLE as error:
@@ -68,7 +78,7 @@ class DatasetImages(Streamed):
     """
 
     def __init__(self, dataset: Any, size: int, key: int | str = 0) -> None:
-        super().__init__(len(dataset), _square(size))
+        super().__init__(len(dataset), _image_shape(size, size))
         self._dataset, self._key = dataset, key
 
     def read(self, index: int) -> np.ndarray:
@@ -77,7 +87,7 @@ class DatasetImages(Streamed):
             image = self._dataset[index][self._key]
         except _UNREADABLE as error:
             raise UserError(f"{self.name(index)} cannot be read ({error}); repair the data set.") from error
-        return _fitted(_as_pil(image, self.name(index)), self.shape[1])
+        return _fitted(_as_pil(image, self.name(index)), self.shape[1:])
 
     def name(self, index: int) -> str:
         """Return the class name of the data set with the index of the item."""
@@ -128,16 +138,18 @@ def damaged(images: Streamed) -> list[tuple[int, str]]:
     return found
 
 
-def _square(size: int) -> tuple[int, int, int]:
-    if size < 1:
-        raise UserError(f"The image size is {size}; expected at least 1 pixel.")
-    return size, size, 3
+def _image_shape(height: int, width: int, channels: int = 3) -> tuple[int, int, int]:
+    if min(height, width) < 1:
+        raise UserError(f"The image size is {min(height, width)}; expected at least 1 pixel.")
+    return height, width, channels
 
 
-def _fitted(image: Image.Image, size: int) -> np.ndarray:
+def _fitted(image: Image.Image, shape: tuple[int, ...]) -> np.ndarray:
+    height, width, channels = shape
     if image.mode == "P":  # Pillow handles the transparency of a palette only when it converts to RGBA
         image = image.convert("RGBA")
-    return np.asarray(ImageOps.fit(image.convert("RGB"), (size, size), Image.Resampling.BILINEAR))
+    fitted = ImageOps.fit(image.convert(_MODES[channels]), (width, height), Image.Resampling.BILINEAR)
+    return np.asarray(fitted).reshape(shape)
 
 
 def _as_pil(image: Any, name: str) -> Image.Image:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import itertools
 import multiprocessing
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Protocol
 
@@ -48,9 +48,6 @@ class StreamedData(Examples):
     ) -> None:
         super().__init__(images, y, device, mean, std, crop)
         self._images, self._workers = images, workers
-        if workers:
-            # Workers are forked from a small server process and inherit the modules that it has preloaded.
-            multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
 
     def sequence(self, plan: BatchPlan) -> BatchSequence:
         """See :class:`Examples`."""
@@ -65,26 +62,50 @@ class StreamedData(Examples):
         return self._images.listed(index)
 
     def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Batch]:
-        on_gpu = self.device.type == "cuda"
-        loader = DataLoader(
-            _Batches(self._images, order),
-            batch_size=None,
-            sampler=steps,
-            num_workers=self._workers,
-            prefetch_factor=_AHEAD if self._workers else None,
-            # Forking a process with threads can deadlock, and training has threads.
-            multiprocessing_context="forkserver" if self._workers else None,
-            pin_memory=on_gpu,
-            worker_init_fn=_one_thread,
-            # By default the loader seeds its workers from the global random stream, and so advances it; a resumed run
-            # would then see different random numbers.
-            generator=torch.Generator(),
-        )
-        for made in loader:
+        for made in _loader(_Batches(self._images, order), steps, self._workers, self.device.type == "cuda"):
             if isinstance(made, UserError):
                 raise made
             views, index = made
             yield self._labelled([view.to(self.device, non_blocking=True) for view in views], self._on_device(index))
+
+
+def read_batches(
+    images: Streamed, batch_size: int, workers: int = 0
+) -> Iterator[tuple[np.ndarray, Sequence[tuple[int, str]]]]:
+    """Read all images in order; an unreadable image does not stop the reading.
+
+    Args:
+        images: the images to read.
+        batch_size: number of images per batch.
+        workers: number of worker processes; with 0, images are read in this process.
+
+    Yields:
+        the images of a batch, uint8 [n, H, W, C], and the position in the batch and the error message of each
+        unreadable image, whose pixels are zero.
+    """
+    for batch, unreadable in _loader(_Readable(images, batch_size), range(0, len(images), batch_size), workers):
+        yield batch.numpy(), unreadable
+
+
+def _loader(dataset: Dataset, steps: Iterable[int], workers: int, pin_memory: bool = False) -> DataLoader:
+    """Return a loader of the items of ``dataset`` at the given steps; each item is a whole batch."""
+    if workers:
+        # Workers are forked from a small server process and inherit the modules that it has preloaded.
+        multiprocessing.get_context("forkserver").set_forkserver_preload([__name__])
+    return DataLoader(
+        dataset,
+        batch_size=None,
+        sampler=steps,
+        num_workers=workers,
+        prefetch_factor=_AHEAD if workers else None,
+        # Forking a process with threads can deadlock, and training has threads.
+        multiprocessing_context="forkserver" if workers else None,
+        pin_memory=pin_memory,
+        worker_init_fn=_one_thread,
+        # By default the loader seeds its workers from the global random stream, and so advances it; a resumed run
+        # would then see different random numbers.
+        generator=torch.Generator(),
+    )
 
 
 class _Prefetched:
@@ -139,6 +160,23 @@ class _Batches(Dataset):
             return self._order.augmented(images, step), torch.from_numpy(indices)
         except UserError as error:
             return error  # an error raised in a worker would reach the main process wrapped in a traceback
+
+
+class _Readable(Dataset):
+    """Map-style data set of the batches of :func:`read_batches`, indexed by their first image."""
+
+    def __init__(self, images: Streamed, batch_size: int) -> None:
+        self._images, self._batch_size = images, batch_size
+
+    def __getitem__(self, start: int) -> tuple[Tensor, list[tuple[int, str]]]:
+        indices = range(start, min(start + self._batch_size, len(self._images)))
+        batch, unreadable = np.zeros((len(indices), *self._images.shape[1:]), dtype=np.uint8), []
+        for position, index in enumerate(indices):
+            try:
+                batch[position] = self._images.read(index)
+            except UserError as error:
+                unreadable.append((position, str(error)))
+        return torch.from_numpy(batch), unreadable
 
 
 def _one_thread(worker: int) -> None:

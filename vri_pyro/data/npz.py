@@ -29,7 +29,8 @@ def read_npz(path: Path, required: Collection[str], optional: Collection[str] = 
         UserError: the file is missing, damaged or not an .npz file, or it lacks a required key or contains a pickled
             object.
     """
-    expected = f"expected an .npz file, written by numpy.savez, with the arrays {', '.join(required)}"
+    arrays = f", with the arrays {', '.join(required)}" if required else ""
+    expected = f"expected an .npz file, written by numpy.savez{arrays}"
     if not path.is_file():
         raise UserError(f"The file {path} does not exist; {expected}.")
     try:

@@ -1,8 +1,10 @@
-"""Mean and standard deviation of the inputs, for standardisation."""
+"""Standardisation of the inputs, and the mean and standard deviation for it."""
 
 from __future__ import annotations
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from vri_pyro.data.streamed import Inputs, Streamed
 
@@ -34,3 +36,18 @@ def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndar
     std = np.sqrt(squares / count)
     std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 0.0
     return (mean / scale).astype(np.float32), (std / scale).astype(np.float32)
+
+
+def standardise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:
+    """Standardise a batch of inputs, as in training and evaluation.
+
+    Args:
+        x: inputs [B, ...], uint8 or float32; uint8 inputs are divided by 255 first.
+        mean: mean to subtract, float32, broadcastable to ``x``.
+        std: standard deviation to divide by, of the same shape as ``mean``, without zeros.
+
+    Returns:
+        the standardised inputs, float32 [B, ...].
+    """
+    scaled = x.float() / 255 if x.dtype == torch.uint8 else x
+    return (scaled - mean) / std

@@ -52,9 +52,7 @@ def outputs_of(run: Run, indices: np.ndarray) -> tuple[ClassifierOutput, torch.T
             "run has not reached the stage that trains them; continue it with vri-pyro fit and --resume true"
         )
     if not run.has_pair:
-        raise UserError(
-            f"{run.name} was trained by a method without model and guide; use a run of a method with both"
-        )
+        raise UserError(f"{run.name} was trained by a method without model and guide; use a run of a method with both")
     batches = list(run.outputs(indices))
     output = ClassifierOutput(*(torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True)))
     return output, torch.cat([batch.y for _, batch in batches])

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import warnings
+from collections.abc import Iterator
 from pathlib import Path
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 import torch
+import yaml
 
-from vri_pyro.backbones.default_backbone import default_backbone
-from vri_pyro.data import DeviceData
-from vri_pyro.data.validation import check_array
-from vri_pyro.runs.parsing import configuration_parser, read_configuration
+from vri_pyro.data import Inputs, Streamed, read_batches
+from vri_pyro.data.validation import check_inputs
+from vri_pyro.runs.inference_network import build_network
 from vri_pyro.training.checkpoint import load_checkpoint
-from vri_pyro.training.ensemble import build_classifier
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
 
 
@@ -22,7 +24,7 @@ class Predictor:
     """Predicts with the trained classifier of a run, and standardises inputs as in training.
 
     The classifier is the one that was evaluated in the run: the moving average if the run has one, and the average
-    over all networks of an ensemble.
+    over all networks of an ensemble. The training data are not needed.
 
     Args:
         run: run folder.
@@ -30,11 +32,15 @@ class Predictor:
         device: PyTorch device to compute on.
 
     Attributes:
-        classifier: the classifier in evaluation mode.
+        network: maps inputs to class probabilities; a :class:`~vri_pyro.runs.inference_network.InferenceNetwork` in
+            evaluation mode.
+        classifier: the classifier in this network.
         classes: names of the classes.
         mean, std: standardisation of the inputs, float32, [channels or features] each.
         shape: shape of one training input: [channels, height, width] or [features].
         dtype: dtype of the training inputs, such as "uint8".
+        inputs: content of ``inputs.json`` of the run.
+        options: content of ``config.yaml`` of the run, with current names.
 
     Raises:
         UserError: ``which`` is invalid, or the folder is not a run folder or lacks the checkpoint.
@@ -44,23 +50,20 @@ class Predictor:
         if which not in ("last", "best"):
             raise UserError(f"which is '{which}'; expected 'last' or 'best'")
         folder = RunFolder(run)
-        inputs = folder.read_inputs()
+        self.inputs: dict[str, Any] = folder.read_inputs()
+        self.options: dict[str, Any] = current_configuration(yaml.safe_load(folder.config.read_text()))
         self.device = torch.device(device)
-        self.classes = tuple(inputs["classes"])
-        self.mean, self.std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
-        self.shape, self.dtype = tuple(inputs["shape"]), inputs["dtype"]
-        fit = configuration_parser()
-        options = fit.instantiate(read_configuration(fit, folder.config))
-        self._crop = options.augmentation.evaluation()
-        seen = self._crop.output_shape(self.shape, np.dtype(self.dtype))
-        self.classifier = build_classifier(
-            options.backbone or default_backbone, seen, len(self.classes), options.networks
-        )
+        self.classes = tuple(self.inputs["classes"])
+        self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
+        self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
+        if which == "best" and folder.last.is_file() and not folder.best.is_file():
+            raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
+        self.network = build_network(self.inputs, self.options)
+        self.classifier = self.network.classifier
         state = load_checkpoint(folder.best if which == "best" else folder.last)
         self.classifier.load_state_dict(state["classifier"])
-        self.classifier.to(self.device).eval()
+        self.network.to(self.device)
 
-    @torch.no_grad()
     def predict(self, x: np.ndarray, batch_size: int = 1000) -> np.ndarray:
         """Predict class probabilities.
 
@@ -75,14 +78,49 @@ class Predictor:
         Raises:
             UserError: the inputs have another shape or dtype than the training inputs, or are non-finite.
         """
-        x = check_array("x", x)
-        shape = (x.shape[3], *x.shape[1:3]) if x.ndim == 4 else x.shape[1:]
-        if shape != self.shape or str(x.dtype) != self.dtype:
+        return np.concatenate(list(self.predict_batches(x, batch_size)))
+
+    def predict_batches(self, inputs: Inputs, batch_size: int = 1000, workers: int = 0) -> Iterator[np.ndarray]:
+        """Predict class probabilities batch by batch, for inputs that do not fit into memory.
+
+        Args:
+            inputs: as in :meth:`predict`, or streamed images such as :class:`~vri_pyro.data.ImageFiles`.
+            batch_size: number of examples per batch.
+            workers: number of worker processes that read streamed images; 0 reads them in this process.
+
+        Returns:
+            an iterator over the class probabilities of successive batches, float32 [n, K]. The row of an unreadable
+            image is NaN, with a warning that names the image.
+
+        Raises:
+            UserError: ``batch_size`` or ``workers`` is out of range; or see :meth:`predict`.
+        """
+        if batch_size < 1:
+            raise UserError(f"batch_size is {batch_size}; expected a value >= 1")
+        if workers < 0:
+            raise UserError(f"workers is {workers}; expected a value >= 0")
+        inputs = check_inputs("x", inputs)
+        shape = (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
+        if shape != self.shape or str(inputs.dtype) != self.dtype:
             raise UserError(
-                f"x has {x.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
+                f"x has {inputs.dtype} inputs of shape {list(shape)} but the run was trained on {self.dtype} inputs of "
                 f"shape {list(self.shape)}; use inputs of the same dtype and shape"
             )
-        data = DeviceData(x, np.zeros(len(x), dtype=np.int64), self.device, self.mean, self.std, self._crop)
-        starts = range(0, len(x), batch_size)
-        batches = [np.arange(start, min(start + batch_size, len(x))) for start in starts]
-        return torch.cat([self.classifier(data.batch(i).x).logits.softmax(-1) for i in batches]).cpu().numpy()
+        if isinstance(inputs, Streamed):
+            return self._streamed(inputs, batch_size, workers)
+        return map(self._probabilities, (inputs[i : i + batch_size] for i in range(0, len(inputs), batch_size)))
+
+    def _streamed(self, images: Streamed, batch_size: int, workers: int) -> Iterator[np.ndarray]:
+        workers = workers if len(images) > batch_size else 0  # a single batch is read sooner than workers start
+        for batch, unreadable in read_batches(images, batch_size, workers):
+            probabilities = self._probabilities(batch)
+            for position, why in unreadable:
+                probabilities[position] = np.nan
+                warnings.warn(why, stacklevel=2)
+            yield probabilities
+
+    @torch.no_grad()
+    def _probabilities(self, x: np.ndarray) -> np.ndarray:
+        # A copy, because the array may be read-only, and because its strides may affect the last bits of the result.
+        batch = torch.from_numpy(np.array(x, order="C")).to(self.device)
+        return self.network(batch).cpu().numpy()

@@ -1,8 +1,9 @@
-"""Atomic file writes, which preserve the previous file after a crash or on a full disk."""
+"""Atomic writes of files and folders; a previous file survives a crash or a full disk."""
 
 from __future__ import annotations
 
 import os
+import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
@@ -67,7 +68,32 @@ def replacing(path: Path) -> Iterator[Path]:
         try:
             yield partial
             os.replace(partial, path)
-        except OSError:
+        except BaseException:  # also Ctrl-C, since large files are written row by row
             with suppress(OSError):
                 partial.unlink()
+            raise
+
+
+@contextmanager
+def new_folder(path: Path) -> Iterator[Path]:
+    """Yield a temporary folder beside ``path``, which becomes ``path`` on success; on failure, nothing is left behind.
+
+    Raises:
+        UserError: ``path`` exists and is not an empty folder, or it cannot be written.
+    """
+    path = Path(os.path.abspath(path))
+    if path.exists() and not path.is_dir():
+        raise UserError(f"cannot write {path}: it is not a folder; use another path")
+    partial = path.with_name(f".{path.name}.partial")
+    with clear_write_errors(path):
+        if path.exists() and any(path.iterdir()):
+            raise UserError(f"{path} is not empty; choose another folder, or delete this one")
+        path.parent.mkdir(parents=True, exist_ok=True)
+        shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
+        partial.mkdir()
+        try:
+            yield partial
+            os.replace(partial, path)
+        except BaseException:
+            shutil.rmtree(partial, ignore_errors=True)
             raise

@@ -7,11 +7,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.image_files import IMAGE_SUFFIXES
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
 
-_SUFFIXES = {".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm"}
 _LAYOUT = "a folder with one subfolder of images per class"
 _PARTS = ("noisy", "clean", "validation", "test")
 
@@ -75,6 +75,6 @@ def _listed(root: Path, part: str, classes: list[str]) -> Listed:
     for label, name in enumerate(classes):
         files = sorted((root / part / name).glob("*"))
         for file in files:
-            if file.suffix.lower() in _SUFFIXES and not file.name.startswith("."):
+            if file.suffix.lower() in IMAGE_SUFFIXES and not file.name.startswith("."):
                 listed.add("/".join(filter(None, (part, name, file.name))), label)
     return listed

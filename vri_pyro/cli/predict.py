@@ -1,0 +1,90 @@
+"""``vri-pyro predict``: predict the classes of new inputs with the classifier of a run."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from jsonargparse import ArgumentParser, Namespace
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import check_place
+
+
+def build_parser() -> ArgumentParser:
+    """Build the parser of the command."""
+    parser = ArgumentParser(
+        description="Predict the classes of new inputs with the classifier of a run. The training data are not needed. "
+        "The table has one row per input: its path, or its position in the array or table, counted from 0 (input); the "
+        "predicted class (prediction); and the probability of each class (p_NAME). The prediction of an unreadable "
+        "image is empty, with a warning.",
+        exit_on_error=False,
+    )
+    parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
+    parser.add_argument(
+        "inputs",
+        type=Path,
+        help="folder of images, searched recursively; an image; an .npz file with the array x, a single array or "
+        "x_test; an .npy file; or a .csv or .parquet table with a column path that names images or, for a run on "
+        "vectors, with one numeric column per feature in the order of training (other columns are ignored)",
+    )
+    parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="file for the table")
+    parser.add_argument(
+        "--which",
+        choices=["last", "best"],
+        default="last",
+        help="classifier after the last epoch, or of the best epoch on the validation set",
+    )
+    parser.add_argument(
+        "--root",
+        type=Path | None,
+        default=None,
+        help="folder to which the paths in a table are relative; null for the folder of the table",
+    )
+    parser.add_argument("--batch_size", type=int, default=256, help="number of inputs per batch")
+    parser.add_argument("--workers", type=int, default=2, help="number of processes that read images; 0 for none")
+    parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    return parser
+
+
+def run(parser: ArgumentParser, options: Namespace) -> int:
+    """Predict, write the table and print where it is."""
+    # Lazy, because these imports take seconds.
+    from vri_pyro.data import Streamed
+    from vri_pyro.runs.new_inputs import read_new_inputs
+    from vri_pyro.runs.prediction_table import write_predictions
+    from vri_pyro.runs.predictor import Predictor
+    from vri_pyro.utils.device import choose_device
+
+    check_place(options.output)
+    if options.output.exists() and options.inputs.exists() and options.output.samefile(options.inputs):
+        raise UserError(f"{options.output} is both the input and the output; choose another --output")
+    predictor = Predictor(options.run, options.which, str(choose_device(options.device)))
+    inputs, described = read_new_inputs(options.inputs, predictor.shape, predictor.dtype, options.root)
+    batches = predictor.predict_batches(inputs, options.batch_size, options.workers)
+    console = Console()
+    console.print(described, highlight=False, markup=False, soft_wrap=True)
+    with Progress(
+        TextColumn("predicting"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("", total=len(inputs))
+        unreadable = write_predictions(
+            options.output,
+            batches,
+            predictor.classes,
+            inputs.listed if isinstance(inputs, Streamed) else str,
+            lambda rows: progress.update(task, completed=rows),
+        )
+    if unreadable:
+        console.print(
+            f"{unreadable} of {len(inputs)} images could not be read; their predictions are empty", highlight=False
+        )
+    console.print(f"predictions: {options.output.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    return 0

@@ -1,0 +1,68 @@
+"""Export to safetensors."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+
+from vri_pyro.runs.export.format import Format
+from vri_pyro.runs.inference_network import InferenceNetwork, build_network
+from vri_pyro.utils.errors import UserError
+
+_CONFIG = "config.json"
+
+
+class Safetensors(Format):
+    """State dict of the classifier, and ``config.json`` from which :func:`load_network` rebuilds the network."""
+
+    name = "safetensors"
+    file = "model.safetensors"
+    packages = ("safetensors",)
+
+    def write(self, folder: Path, network: InferenceNetwork, config: Mapping[str, Any]) -> None:
+        """See :class:`Format`."""
+        from safetensors.torch import save
+
+        weights = {name: value.contiguous() for name, value in network.classifier.state_dict().items()}
+        (folder / self.file).write_bytes(save(weights, metadata={"format": "pt"}))
+        (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
+
+    def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
+        """See :class:`Format`."""
+        with torch.no_grad():
+            return load_network(folder)(torch.from_numpy(x)).numpy()
+
+
+def load_network(folder: Path | str) -> InferenceNetwork:
+    """Load a network that was exported to safetensors.
+
+    Args:
+        folder: the folder with ``model.safetensors`` and ``config.json``.
+
+    Returns:
+        the network in evaluation mode, on the CPU. It maps images [B, H, W, C] or vectors [B, D], of the dtype of the
+        training inputs, to class probabilities [B, K].
+
+    Raises:
+        UserError: a file is missing or damaged, or the package ``safetensors`` is missing.
+    """
+    Safetensors().require()
+    from safetensors import SafetensorError
+    from safetensors.torch import load_file
+
+    folder = Path(folder)
+    for name in (_CONFIG, Safetensors.file):
+        if not (folder / name).is_file():
+            raise UserError(f"{folder} has no {name}; use a folder written by vri-pyro export --format safetensors")
+    try:
+        config = json.loads((folder / _CONFIG).read_bytes())
+        network = build_network(config, config)
+        network.classifier.load_state_dict(load_file(folder / Safetensors.file))
+    except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
+        raise UserError(f"{folder} has damaged files ({error}); export the run again") from error
+    return network

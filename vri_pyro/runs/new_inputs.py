@@ -1,0 +1,152 @@
+"""Read new inputs for the classifier of a run, from image files, arrays and tables."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from vri_pyro.data import ImageFiles, Inputs
+from vri_pyro.data.image_files import IMAGE_SUFFIXES
+from vri_pyro.data.npz import names_in, read_npz
+from vri_pyro.runs.columns import read_columns
+from vri_pyro.utils.errors import UserError
+
+_TABLES = (".csv", ".parquet")
+_EXPECTED = "expected a folder of images, an image, or an .npz, .npy, .csv or .parquet file"
+_PATH = "path"
+
+
+def read_new_inputs(path: Path, shape: Sequence[int], dtype: str, root: Path | None = None) -> tuple[Inputs, str]:
+    """Read inputs of the kind that a run was trained on.
+
+    Image files are listed here and read later. They are scaled and cropped to the size of the training images, and
+    converted to their number of channels.
+
+    Args:
+        path: a folder of images, searched recursively; an image; an .npz file with the array ``x``, a single array or
+            ``x_test``; an .npy file; or a table (.csv or .parquet) with a column ``path`` that names images or, if the
+            run was trained on vectors, with one numeric column per feature, in the order of training.
+        shape: shape of one training input, [channels, height, width] or [features].
+        dtype: dtype of the training inputs.
+        root: folder to which the paths in a table are relative; None for the folder of the table.
+
+    Returns:
+        the inputs, and a description of what was read, for the user.
+
+    Raises:
+        UserError: the file or folder is missing, damaged or empty, or does not fit the run.
+    """
+    suffix = path.suffix.lower()
+    if not path.exists():
+        raise UserError(f"{path} does not exist; {_EXPECTED}")
+    if path.is_dir():
+        return _image_folder(path, shape, dtype)
+    if suffix in IMAGE_SUFFIXES:
+        return _images(path.parent, [path.name], shape, dtype, path), f"image {path}"
+    if suffix == ".npz":
+        return _npz(path)
+    if suffix == ".npy":
+        return _npy(path), f"array in {path}"
+    if suffix in _TABLES:
+        return _image_table(path, shape, dtype, root) if len(shape) == 3 else _feature_table(path, shape, dtype)
+    raise UserError(f"{path} has an unsupported type; {_EXPECTED}")
+
+
+def _images(root: Path, names: Sequence[str], shape: Sequence[int], dtype: str, path: Path) -> ImageFiles:
+    if len(shape) != 3:
+        raise UserError(
+            f"{path} has images but the run was trained on vectors of {shape[0]} features; use an .npz or .npy file, "
+            "or a table of numeric columns"
+        )
+    if dtype != "uint8":
+        raise UserError(
+            f"{path} has uint8 images but the run was trained on {dtype} images, of unknown scale; convert them as for "
+            "training and use an .npz or .npy file"
+        )
+    channels, height, width = shape
+    return ImageFiles(root, names, (height, width), channels)
+
+
+def _image_folder(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs, str]:
+    names = sorted(
+        file.relative_to(path).as_posix()
+        for file in path.rglob("*")
+        if file.suffix.lower() in IMAGE_SUFFIXES and not _hidden(file.relative_to(path)) and file.is_file()
+    )
+    if not names:
+        raise UserError(f"{path} has no images; expected files with one of the suffixes {', '.join(IMAGE_SUFFIXES)}")
+    return _images(path, names, shape, dtype, path), f"{len(names)} images in {path}"
+
+
+def _hidden(path: Path) -> bool:
+    return any(part.startswith(".") for part in path.parts)
+
+
+def _npz(path: Path) -> tuple[Inputs, str]:
+    read_npz(path, ())  # raises if the file is missing or damaged
+    names = names_in(path)
+    chosen = "x" if "x" in names else names[0] if len(names) == 1 else "x_test"
+    if chosen not in names:
+        raise UserError(
+            f"{path} has the arrays {', '.join(names) or 'none'}; expected one array, or one named x or x_test"
+        )
+    return read_npz(path, [chosen])[chosen], f"array {chosen} in {path}"
+
+
+def _npy(path: Path) -> np.ndarray:
+    try:
+        array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except (OSError, ValueError, EOFError) as error:
+        raise UserError(f"{path} is damaged or not an .npy file of numbers ({error}); write it again") from error
+    if not isinstance(array, np.ndarray):
+        raise UserError(f"{path} is not an .npy file; write it with numpy.save")
+    return array
+
+
+def _image_table(path: Path, shape: Sequence[int], dtype: str, root: Path | None) -> tuple[Inputs, str]:
+    columns = read_columns(path)
+    if _PATH not in columns:
+        raise UserError(
+            f"{path} lacks the column {_PATH} (it has {', '.join(columns)}), which names the images of each row; add it"
+        )
+    names = ["" if value is None else str(value).strip() for value in columns[_PATH]]
+    if "" in names:
+        raise UserError(f"{path}, row {names.index('') + 1}: {_PATH} is empty; fill it in or remove the row")
+    folder = path.parent if root is None else root
+    return _images(folder, names, shape, dtype, path), f"{len(names)} images of the column {_PATH} in {path}"
+
+
+def _feature_table(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs, str]:
+    columns = {name: values for name, column in read_columns(path).items() if (values := _numbers(column))}
+    shown = ", ".join(columns) if len(columns) <= 6 else ", ".join([*list(columns)[:3], "…", list(columns)[-1]])
+    if len(columns) != shape[0]:
+        raise UserError(
+            f"{path} has {len(columns)} numeric columns ({shown or 'none'}) but the run was trained on {shape[0]} "
+            "features; keep one numeric column per feature, in the order of training"
+        )
+    for name, values in columns.items():
+        if (row := next((row for row, value in enumerate(values, 1) if not math.isfinite(value)), None)) is not None:
+            raise UserError(f"{path}, row {row}: {name} is empty or not finite; fill it in or remove the row")
+    features = np.array(list(columns.values())).T
+    if dtype == "uint8":
+        if not np.isin(features, np.arange(256)).all():
+            raise UserError(f"{path} has values that are not integers from 0 to 255, as in training; convert them")
+        features = features.astype(np.uint8)
+    return features, f"features in {path}, from the numeric columns in their order: {shown}"
+
+
+def _numbers(column: Sequence[object]) -> list[float] | None:
+    """Convert a column to numbers, with NaN for empty values; None if it is not numeric."""
+    found = []
+    for value in column:
+        if value is None or value == "":
+            found.append(math.nan)
+            continue
+        try:
+            found.append(float(value))  # type: ignore[arg-type]  # the error is caught
+        except (TypeError, ValueError):
+            return None
+    return None if all(map(math.isnan, found)) else found
