@@ -81,7 +81,7 @@ def test_vectors_are_exported_with_their_standardisation(train: Train, tmp_path:
     generator = np.random.default_rng(0)
     x, y = generator.normal(50, 9, size=(300, 4)).astype(np.float32), generator.integers(3, size=300)
     np.savez(tmp_path / "mine.npz", x_train=x[:250], y_train=y[:250], x_test=x[250:], y_test=y[250:])
-    data = ("--data", "NpzFile", "--data.path", str(tmp_path / "mine.npz"), "--backbone", "MLP")
+    data = ("--data", "NpzFile", "--data.path", str(tmp_path / "mine.npz"), "--data.verified", "true")
     run = train(tmp_path / "run", *data, "--split.noisy_size", "100")
     export_run(run, ALL, tmp_path / "exported")
     for name in ALL:

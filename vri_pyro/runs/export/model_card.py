@@ -14,6 +14,7 @@ import vri_pyro
 from vri_pyro.data import Split
 from vri_pyro.runs.export.format import stored_shape
 from vri_pyro.runs.predictor import Predictor
+from vri_pyro.training.ensemble import Ensemble
 from vri_pyro.training.run_folder import RunFolder
 
 _MOST_CLASSES = 50
@@ -36,7 +37,7 @@ def model_card(folder: RunFolder, predictor: Predictor, which: Literal["last", "
         loader=PackageLoader("vri_pyro.runs.export", "."), undefined=StrictUndefined, keep_trailing_newline=True
     )
     return environment.get_template("model_card.md.jinja").render(
-        front_matter=_front_matter(name, options, accuracy, formats, images),
+        front_matter=_front_matter(name, options, accuracy, _part(summary), formats, images),
         name=name,
         kind="images" if images else "feature vectors",
         version=vri_pyro.__version__,
@@ -45,10 +46,11 @@ def model_card(folder: RunFolder, predictor: Predictor, which: Literal["last", "
         shape=stored_shape(predictor.shape),
         dtype=predictor.dtype,
         formats=formats,
-        backbone=_class_path(options["backbone"]),
+        backbone=_network_name(predictor),
         networks=options.get("networks", 1),
-        training=_training(options, summary, folder),
+        training=_training(options, summary, folder) | {"network": _network_name(predictor)},
         accuracy=accuracy,
+        part=_part(summary),
         reason="" if summary else ", because the run is not finished",
         data=_described(options["data"]),
         epoch="the last epoch" if which == "last" else "the epoch with the best validation accuracy",
@@ -58,13 +60,23 @@ def model_card(folder: RunFolder, predictor: Predictor, which: Literal["last", "
 
 
 def _accuracy(summary: Mapping[str, Any], which: Literal["last", "best"]) -> float | None:
-    """Return the test accuracy of the exported checkpoint in percent; None if it was not measured."""
+    """Return the accuracy of the exported checkpoint in percent; None if it was not measured."""
     found = summary.get("results", {}).get("last" if which == "last" else "chosen")
     return None if found is None or math.isnan(found) else found
 
 
+def _part(summary: Mapping[str, Any]) -> str:
+    """Return the set that the accuracy was measured on, "test" or "validation"."""
+    return summary.get("results", {}).get("measured_on") or "test"
+
+
+def _network_name(predictor: Predictor) -> str:
+    classifier = predictor.network.classifier
+    return type(classifier.member(0) if isinstance(classifier, Ensemble) else classifier).__name__
+
+
 def _front_matter(
-    name: str, options: Mapping[str, Any], accuracy: float | None, formats: Sequence[str], images: bool
+    name: str, options: Mapping[str, Any], accuracy: float | None, part: str, formats: Sequence[str], images: bool
 ) -> str:
     task = "image-classification" if images else "tabular-classification"
     found: dict[str, Any] = {
@@ -77,8 +89,8 @@ def _front_matter(
         data = _class_name(options["data"])
         result = {
             "task": {"type": task},
-            "dataset": {"name": f"{data}, test set", "type": data.lower()},
-            "metrics": [{"type": "accuracy", "value": round(accuracy / 100, 6), "name": "test accuracy"}],
+            "dataset": {"name": f"{data}, {part} set", "type": data.lower()},
+            "metrics": [{"type": "accuracy", "value": round(accuracy / 100, 6), "name": f"{part} accuracy"}],
         }
         found |= {"metrics": ["accuracy"], "model-index": [{"name": name, "results": [result]}]}
     return yaml.safe_dump(found, sort_keys=False, allow_unicode=True)
@@ -97,7 +109,6 @@ def _training(options: Mapping[str, Any], summary: Mapping[str, Any], folder: Ru
         "clean labels": len(split.clean_indices),
         "validation labels": len(split.validation_indices),
         "method": _class_name(method) + (f" with {' and '.join(parts)}" if parts else ""),
-        "backbone": _class_name(options["backbone"]),
         "networks": options.get("networks", 1),
         "moving average of the weights": options.get("ema") or "no",
         "epochs of the main stage": options.get("epochs"),
