@@ -158,7 +158,7 @@ def current_argument(class_path: str, name: str, given: Collection[str]) -> str:
 
 def accepts_old_arguments[T](cls: type[T]) -> type[T]:
     """Class decorator: let the constructor accept the old names of keyword arguments, with a warning for each."""
-    construct = cls.__init__  # type: ignore[misc]
+    construct = cls.__init__
     names = list(inspect.signature(construct).parameters)[1:]
     old_names = {new: old for old, new in ARGUMENTS[cls.__name__].items()}
 
@@ -175,7 +175,7 @@ def accepts_old_arguments[T](cls: type[T]) -> type[T]:
             current[new] = value
         construct(self, *args, **current)
 
-    cls.__init__ = construct_from_either  # type: ignore[misc]
+    cls.__init__ = construct_from_either  # type: ignore[method-assign, assignment]
     return cls
 
 
