@@ -19,7 +19,7 @@ from rich.console import Console
 import vri_pyro
 from vri_pyro.cli.old_names import config_files, with_current_names
 from vri_pyro.cli.option_errors import explained
-from vri_pyro.cli.option_help import DESCRIBED, print_help
+from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.spelling import nearest
@@ -122,8 +122,12 @@ def _run(arguments: Sequence[str]) -> int:
         raise UserError(
             f"there is no command {first!r}; {f'did you mean {near!r}?' if near else f'expected one of {known}'}"
         )
-    if not {"-h", "--help"}.isdisjoint(rest) and first in DESCRIBED:
-        print_help(first)
+    if first in DESCRIBED and (asked := [index for index, one in enumerate(rest) if one in ("-h", "--help")]):
+        after = rest[asked[0] + 1 :]
+        if after and not after[0].startswith("-"):
+            print_class_help(first, after[0])
+        else:
+            print_help(first)
         return 0
     parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
     module = module_of(first)
