@@ -44,7 +44,7 @@ def class_options(kind: str, name: str) -> list[Option]:
 
 def descriptions(definition: ast.ClassDef) -> dict[str, str]:
     """Return the descriptions of the arguments or fields in the docstring of a class."""
-    found = {}
+    found: dict[str, str] = {}
     for one in parse(ast.get_docstring(definition) or "").params:
         text = " ".join((one.description or "").split()).rstrip(".").replace("``", "")
         found |= {name.strip(): text for name in one.arg_name.split(",")}

@@ -94,7 +94,7 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     typo = next((found for pattern in _TYPOS if (found := re.search(pattern, reason))), None)
     meant = _meant(typo.groupdict(), option, message, command) if typo else None
     value = re.search(r"(?:value:|, not) '?([^\s']+?)'?\.?$", reason, flags=re.MULTILINE)
-    word = (typo[typo.re.groups] if typo else value[1]) if typo or value else ""
+    word = typo[typo.re.groups] if typo else value[1] if value else ""
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
     if meant:

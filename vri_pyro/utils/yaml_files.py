@@ -32,7 +32,7 @@ def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
     """Return the line, the problem and the remedy of a syntax error."""
     # The parser notices a missing colon at the next line; the context is the line that lacks it.
     mark = error.context_mark if error.problem == "could not find expected ':'" else error.problem_mark
-    line = (mark or error.problem_mark or error.context_mark).line
+    line = mark.line if mark else 0
     lines = text.splitlines()
     if line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
         return f"line {line + 1}: the line is indented with a tab; use spaces."
@@ -63,7 +63,8 @@ def line_of(path: Path, option: str, word: str) -> int | None:
         option: name of the option, such as "method.model.prior"; ``init_args`` is no part of it.
         word: a key or value inside the option, whose line is preferred.
     """
-    node, line = yaml.compose(_text(path), Loader=yaml.SafeLoader), None
+    node: yaml.Node | None = yaml.compose(_text(path), Loader=yaml.SafeLoader)
+    line = None
     for name in option.split("."):
         found = _entry(node, name)
         if found is None:
@@ -74,7 +75,7 @@ def line_of(path: Path, option: str, word: str) -> int | None:
     return next((one.start_mark.line + 1 for one in _scalars(node) if one.value == word), line)
 
 
-def _entry(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
+def _entry(node: yaml.Node | None, name: str) -> tuple[yaml.Node, yaml.Node] | None:
     """Return the key and the value of a name in a mapping, or in its ``init_args``."""
     entries = {key.value: (key, value) for key, value in node.value} if isinstance(node, yaml.MappingNode) else {}
     if name not in entries and "init_args" in entries:
@@ -82,8 +83,10 @@ def _entry(node: yaml.Node, name: str) -> tuple[yaml.Node, yaml.Node] | None:
     return entries.get(name)
 
 
-def _scalars(node: yaml.Node) -> list[yaml.ScalarNode]:
+def _scalars(node: yaml.Node | None) -> list[yaml.ScalarNode]:
     if isinstance(node, yaml.ScalarNode):
         return [node]
-    children = [one for pair in node.value for one in pair] if isinstance(node, yaml.MappingNode) else node.value
+    children = node.value if isinstance(node, yaml.CollectionNode) else []
+    if isinstance(node, yaml.MappingNode):
+        children = [one for pair in children for one in pair]
     return [scalar for child in children for scalar in _scalars(child)]
