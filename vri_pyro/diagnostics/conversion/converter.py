@@ -24,7 +24,6 @@ from vri_pyro.diagnostics.conversion.pair import Pair
 from vri_pyro.diagnostics.conversion.variables import GROUPS, Kept, Variables, in_arviz
 
 if TYPE_CHECKING:
-    from pyro.infer import SVI
     from xarray import DataTree
 
 _Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by group and variable
@@ -33,7 +32,7 @@ _Dims = Mapping[str, Mapping[str, Sequence[str]]]
 
 @torch.no_grad()
 def from_pyro_svi(
-    svi: SVI | tuple[Callable[..., Any], Callable[..., Any]],
+    svi: pyro.infer.SVI | tuple[Callable[..., Any], Callable[..., Any]],
     *,
     model_args: Sequence[Any] = (),
     model_kwargs: Mapping[str, Any] | None = None,
@@ -101,7 +100,7 @@ def from_pyro_svi(
           ``subsample``, the size of the subsample, for instance "2 of 4", if the data plate subsamples.
 
     Raises:
-        ConversionError: guide and model have different latents; a site or its shape differs between draws; draws cannot
+        ValueError: guide and model have different latents; a site or its shape differs between draws; draws cannot
             be vectorised; a group, a plate, or a name in ``dims``, ``extra_event_dims`` or ``coords`` is unknown or
             does not fit; the prior is requested but cannot be sampled; or ``num_samples`` or ``chunk_size`` is below 1.
     """
