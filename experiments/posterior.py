@@ -124,7 +124,7 @@ def _collapse(run: Run, output: ClassifierOutput, y: torch.Tensor) -> dict[str, 
 
 
 def _weights(pair: Pair, output: ClassifierOutput, y: torch.Tensor, draws: int) -> dict[str, Any]:
-    tree = from_pyro_svi(*pair, output, y, num_draws=draws, chunk_size=50, groups=["sample_stats"])
+    tree = from_pyro_svi(pair, model_args=(output, y), num_samples=draws, groups=["sample_stats"], chunk_size=50)
     k_hat, two = pareto_k(tree).values, bounds(tree)
     return {
         "k_hat": np.sort(k_hat).tolist(),

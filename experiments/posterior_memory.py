@@ -42,9 +42,9 @@ def measure(draws: int, examples: int, classes: int, chunk: int) -> dict[str, fl
     output = ClassifierOutput(torch.randn(examples, classes), torch.randn(examples, FEATURES))
     y = torch.randint(classes, (examples,))
     pair = Rectification(FEATURES, classes), DiagonalNormal(FEATURES, classes)
-    from_pyro_svi(*pair, output, y, num_draws=1)
+    from_pyro_svi(pair, model_args=(output, y), num_samples=1)
     before, started = peak(), time.perf_counter()
-    tree = from_pyro_svi(*pair, output, y, num_draws=draws, chunk_size=chunk)
+    tree = from_pyro_svi(pair, model_args=(output, y), num_samples=draws, chunk_size=chunk)
     seconds = time.perf_counter() - started
     return {
         "seconds": round(seconds, 1),

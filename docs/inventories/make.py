@@ -26,7 +26,7 @@ INVENTORIES: dict[str, dict[str, dict[str, str]]] = {
             ),
             "library/abc.html": "abc.ABC",
             "library/argparse.html": (
-                "argparse.ArgumentParser argparse.Namespace argparse.RawDescriptionHelpFormatter"
+                "argparse.ArgumentError argparse.ArgumentParser argparse.Namespace argparse.RawDescriptionHelpFormatter"
             ),
             "library/ast.html": "ast.AST ast.ClassDef ast.Module",
             "library/collections.html": "collections.Counter collections.OrderedDict collections.defaultdict",

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
@@ -77,7 +78,45 @@ def _complaint(result: Result) -> str:
             "the classifier's inputs have different shapes (augmentation [1, 6, 6], clean_augmentation "
             "[1, 8, 8], evaluation [1, 6, 6]); use the same crop in both augmentations",
         ),
-        ("--nonsense 1", "unrecognised arguments: --nonsense 1; `vri-pyro fit --help` lists the options"),
+        ("--splt.file x", "unrecognised arguments: --splt.file x; did you mean --split.file?"),
+        ("--split.fle x", "unrecognised arguments: --split.fle x; did you mean --split.file?"),
+        ("--metod.model x", "unrecognised arguments: --metod.model x; did you mean --method.model?"),
+        (
+            "--method.outer_kl_wieght 3",
+            "--method: there is no option 'outer_kl_wieght'; did you mean --method.outer_kl_weight?",
+        ),
+        ("--data ImageFolder --data.pth x", "--data: there is no option 'pth'; did you mean --data.path?"),
+        ("--optimizer.lrr 0.1", "--optimizer: there is no option 'lrr'; did you mean --optimizer.lr?"),
+        (
+            "--method.model.pror.hidden [3]",
+            "--method.model: unrecognised arguments: --pror.hidden=[3]; did you mean --method.model.prior.hidden?",
+        ),
+        ("--method Bilevl", "--method: 'Bilevl' is not a class path; did you mean Bilevel?"),
+        ("--backbone smallcnn", "--backbone: 'smallcnn' is not a class path; did you mean SmallCNN?"),
+        ("--optimizer SDG", "--optimizer: 'SDG' is not a class path; did you mean torch.optim.SGD?"),
+        (
+            "--optimizer torch.optim.SDG",
+            "--optimizer: module 'torch.optim' has no class 'SDG'; did you mean torch.optim.SGD?",
+        ),
+        (
+            "--method.model vri_pyro.models.Rectfication",
+            "--method.model: module 'vri_pyro.models' has no class 'Rectfication'; did you mean "
+            "vri_pyro.models.Rectification?",
+        ),
+        (
+            "--method vri_pyro.metods.Bilevel",
+            "--method: module 'vri_pyro' has no class 'metods'; did you mean vri_pyro.methods?",
+        ),
+        (
+            "--method vri_pyr.methods.Bilevel",
+            "--method: module 'vri_pyr' is neither in the working directory nor installed; did you mean vri_pyro?",
+        ),
+        ("--device cud", "--device: expected one of 'auto', 'cpu', 'cuda', not 'cud'; did you mean cuda?"),
+        (
+            "--split.validation_from nosy",
+            "--split.validation_from: expected one of 'clean', 'noisy', not 'nosy'; did you mean noisy?",
+        ),
+        ("--gibberish 1", "unrecognised arguments: --gibberish 1; `vri-pyro fit --help` lists the options"),
         (
             "--method.guide.nonsense 1",
             "--method.guide: there is no option 'nonsense'; `vri-pyro fit --help` lists the options",
@@ -104,7 +143,8 @@ def _complaint(result: Result) -> str:
         ),
         ("--noise vri_pyro.data.Digits", "--noise: expected a subclass of LabelNoise, not vri_pyro.data.Digits"),
         ("--backbone torch.nn.Linear", "--backbone: expected a subclass of Classifier, not torch.nn.Linear"),
-        ("--schedule linear", "--schedule: 'linear' is not a class path; expected one such as my_file.MyClass"),
+        ("--schedule linear", "--schedule: 'linear' is not a class path; did you mean LinearWarmUp?"),
+        ("--schedule Decay", "--schedule: 'Decay' is not a class path; expected one such as my_file.MyClass"),
         (
             "--method.hypergradient Nope",
             "--method.hypergradient: 'Nope' is not a class path; expected one such as my_file.MyClass",
@@ -121,7 +161,8 @@ def _complaint(result: Result) -> str:
             "--optimizer torch.optim.LBFGS",
             "no virtual step is implemented for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",
         ),
-        ("--config missing.yaml", "--config: there is no file '{here}/missing.yaml'; check the path"),
+        ("--config missing.yaml", "there is no file missing.yaml; check the path."),
+        ("--config .", ". is a folder; expected a YAML file, such as config.yaml in a run folder."),
         ("--output tiny.yaml/run", "cannot write tiny.yaml/run: Not a directory (no previous file existed); free"),
     ],
 )
@@ -136,23 +177,96 @@ def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str)
 @pytest.mark.parametrize(
     ("text", "complaint"),
     [
-        ("a: [1,\nb: }", "--config: the file is not valid YAML; correct it: while parsing a flow node"),
-        ("- 1\n", "--config: the file does not map options to values; use the format of config.yaml in a run folder"),
-        ("epoch: 3\n", "there is no option 'epoch'; `vri-pyro fit --help` lists the options"),
         (
-            "method: {class_path: vri_pyro.methods.Bilevel, init_args: {guid: x}}",
-            "--method: there is no option 'guid'; `vri-pyro fit --help` lists the options",
+            "a: [1,\nb: }",
+            "bad.yaml, line 2: expected the node content, but found '}'; check the line's indentation, col",
+        ),
+        ("epochs: 1\n\tseed: 2\n", "bad.yaml, line 2: the line is indented with a tab; use spaces."),
+        (
+            "epochs: 1\n  seed: 2\n",
+            "bad.yaml, line 2: mapping values are not allowed here; check the line's indent",
+        ),
+        ("epochs: 1\nseed 2\nema: 0.9\n", "bad.yaml, line 2: could not find expected ':'; check the line's indentatio"),
+        ("epochs: 1\nema: '\a'\n", "bad.yaml is not valid YAML (unacceptable character #x0007"),
+        ("epochs: 1\noutput: caf\udce9\n", "bad.yaml, line 2: not UTF-8 text; save the file as UTF-8."),
+        ("- 1\n", "bad.yaml does not map options to values; use the format of config.yaml in a run folder."),
+        ("seed: 1\nepoch: 3\n", "bad.yaml, line 2: there is no option 'epoch'; did you mean --epochs?"),
+        ("split:\n  fiel: x\n", "bad.yaml, line 2: there is no option 'split.fiel'; did you mean --split.file?"),
+        ("seed: 1\ngibberish: 3\n", "bad.yaml, line 2: there is no option 'gibberish'; `vri-pyro fit --help` lists"),
+        ("seed: 1\nepochs: three\n", "bad.yaml, line 2: --epochs: expected an integer, not 'three'"),
+        (
+            "seed: 1\ndevice: cud\n",
+            "bad.yaml, line 2: --device: expected one of 'auto', 'cpu', 'cuda', not 'cud'; ",
+        ),
+        ("noise:\n  class_path: Flp\n", "bad.yaml, line 2: --noise: 'Flp' is not a class path; did you mean Flip?"),
+        (
+            "noise:\n  class_path: Flip\n  init_args:\n    rate: lots\n",
+            "bad.yaml, line 4: --noise.rate: expected a number, not 'lots'",
+        ),
+        (
+            "method:\n  class_path: vri_pyro.methods.Bilevel\n  init_args:\n    guid: x\n",
+            "bad.yaml, line 4: --method: there is no option 'guid'; did you mean --method.guide?",
         ),
     ],
 )
 def test_bad_config_file(vri_pyro: Command, here: Path, text: str, complaint: str) -> None:
-    (here / "bad.yaml").write_text(text)
+    (here / "bad.yaml").write_text(text, encoding="utf-8", errors="surrogateescape")
     assert _complaint(vri_pyro("fit", "--config", "bad.yaml")).startswith(complaint)
+
+
+def test_a_bad_option_on_the_command_line_is_not_looked_for_in_the_file(vri_pyro: Command, here: Path) -> None:
+    (here / "fine.yaml").write_text("epochs: 1\nnoise: {class_path: Flip, init_args: {rate: 0.1}}\n")
+    for given, complaint in (
+        (("--epochs", "three"), "--epochs: expected an integer, not 'three'"),
+        (("--epochs=three",), "--epochs: expected an integer, not 'three'"),
+        (("--noise", "Flp"), "--noise: 'Flp' is not a class path; did you mean Flip?"),
+        (("--noise.rat", "0.1"), "--noise: there is no option 'rat'; did you mean --noise.rate?"),
+    ):
+        assert _complaint(vri_pyro("fit", "--config", "fine.yaml", *given)) == complaint
+
+
+def test_a_bad_option_in_the_first_of_two_files_is_found_there(vri_pyro: Command, here: Path) -> None:
+    (here / "one.yaml").write_text("seed: 1\nepochs: three\n")
+    (here / "two.yaml").write_text("seed: 2\n")
+    found = _complaint(vri_pyro("fit", "--config=one.yaml", "--config", "two.yaml", "--epochs", "3"))
+    assert found == "one.yaml, line 2: --epochs: expected an integer, not 'three'"
+
+
+@pytest.mark.parametrize(
+    ("change", "complaint"),
+    [
+        (
+            lambda text: text.replace("epochs: 1", "epochs: one"),
+            "line {line}: --epochs: expected an integer, not 'one'",
+        ),
+        (
+            lambda text: text.replace("epochs: 1", "epoch: 1"),
+            "line {line}: there is no option 'epoch'; did you mean --",
+        ),
+        (
+            lambda text: text.replace("epochs: 1", "\tepochs: 1"),
+            "line {line}: the line is indented with a tab; use spa",
+        ),
+    ],
+)
+def test_the_configuration_of_a_run_is_named_with_the_line(
+    vri_pyro: Command, here: Path, change: Callable[[str], str], complaint: str
+) -> None:
+    assert vri_pyro("fit", "--config", "tiny.yaml").status == 0
+    file = here / "run" / "config.yaml"
+    text = file.read_text()
+    line = text.splitlines().index("epochs: 1") + 1
+    file.write_text(change(text))
+    found = _complaint(vri_pyro("issues", "run", "--device", "cpu"))
+    assert found.startswith(f"run/config.yaml, {complaint.format(line=line)}")
 
 
 @pytest.mark.parametrize(
     ("arguments", "complaint"),
     [
+        (["fti"], "there is no command 'fti'; did you mean 'fit'?"),
+        (["isues", "run"], "there is no command 'isues'; did you mean 'issues'?"),
+        (["issues", "run", "--devic_", "cpu"], "unrecognised arguments: --devic_ cpu; did you mean --device?"),
         ([], f"the first argument must be a command; expected one of {', '.join(map(repr, COMMANDS))}"),
         (["train"], f"there is no command 'train'; expected one of {', '.join(map(repr, COMMANDS))}"),
         (["--nonsense"], f"the first argument must be a command; expected one of {', '.join(map(repr, COMMANDS))}"),

@@ -11,6 +11,7 @@ from importlib import import_module
 import pytest
 
 from vri_pyro.cli.catalogue import KINDS, choices
+from vri_pyro.cli.class_options import class_options
 from vri_pyro.cli.main import COMMANDS, build_parser, main
 from vri_pyro.cli.option_help import DESCRIBED, options_of
 
@@ -53,7 +54,9 @@ def test_fast_help_lists_the_options_of_the_parser(command: str) -> None:
     assert all(option.description for option in options_of(command))
 
 
-@pytest.mark.parametrize("arguments", [["--help"], *([command, "--help"] for command in COMMANDS)])
+@pytest.mark.parametrize(
+    "arguments", [["--help"], *([command, "--help"] for command in COMMANDS), ["fit", "--help", "Table"]]
+)
 def test_help_does_not_import_torch(arguments: list[str]) -> None:
     program = (
         "import sys; from vri_pyro.cli.main import main\n"
@@ -86,3 +89,47 @@ def test_help_of_a_class_is_that_of_its_own_options(capsys: pytest.CaptureFixtur
         main(["fit", "--method.help", "ELR"])
     assert stop.value.code == 0
     assert "--method.elr_weight" in capsys.readouterr().out
+
+
+def _constructor_arguments(item: type) -> dict[str, inspect.Parameter]:
+    found = dict(inspect.signature(item).parameters)
+    if any(one.kind == one.VAR_KEYWORD for one in found.values()):
+        own = {name: one for name, one in found.items() if one.kind not in (one.VAR_KEYWORD, one.VAR_POSITIONAL)}
+        return _constructor_arguments(item.__bases__[0]) | own
+    return found
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_options_of_a_class_are_the_arguments_of_its_constructor(kind: str) -> None:
+    provided = 2 if kind in ("model", "prior", "guide", "guide input", "backbone") else 0
+    for name in choices(kind):
+        arguments = _constructor_arguments(getattr(import_module(KINDS[kind].package), name))
+        options = class_options(kind, name)
+        assert [option.name for option in options] == list(arguments)[provided:], name
+        required = [option.name for option in options if option.default is None]
+        empty = inspect.Parameter.empty
+        assert required == [key for key in list(arguments)[provided:] if arguments[key].default is empty], name
+        assert all(len(option.description) >= 5 for option in options), name
+
+
+def test_help_of_a_source_lists_its_options_with_defaults(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--help", "ImageFolder"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--data.path VALUE folder of the data set (required)" in shown
+    assert "--data.size VALUE side of the square to which images are scaled and cropped, in pixels (default: " in shown
+
+
+def test_help_of_a_name_of_two_kinds_lists_both(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["fit", "--help", "Mixup"]) == 0
+    shown = " ".join(capsys.readouterr().out.split())
+    assert "--method.alpha" in shown
+    assert "--augmentation.alpha" in shown
+    assert "CLEAN_WEIGHT" not in shown
+
+
+def test_help_of_an_unknown_class_suggests_a_known_one(capsys: pytest.CaptureFixture[str]) -> None:
+    assert main(["data", "--help", "Imagefoldr"]) == 2
+    assert capsys.readouterr().err == "error: there is no class 'Imagefoldr'; did you mean ImageFolder?\n"
+    assert main(["noise", "--help", "Gibberish"]) == 2
+    expected = "error: there is no class 'Gibberish'; `vri-pyro noise --help` lists the classes\n"
+    assert capsys.readouterr().err == expected

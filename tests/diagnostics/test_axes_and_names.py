@@ -10,12 +10,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from converted import converted
 from pyro import poutine
 from pyro.contrib.autoname import scope
 from pyro.infer.autoguide import AutoMultivariateNormal, AutoNormal
 from torch import Tensor
 
-from vri_pyro.diagnostics import from_pyro_svi
 from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([0.5, -1.0, 2.0])
@@ -28,7 +28,7 @@ def mean_of(y: Tensor) -> None:
 
 
 def convert(model: Callable[..., Any], *args: Any, **options: Any) -> Any:
-    return from_pyro_svi(model, AutoNormal(model), *args, **({"num_draws": 2} | options))
+    return converted(model, AutoNormal(model), *args, **({"num_samples": 2} | options))
 
 
 @pytest.mark.parametrize("observation", [torch.tensor(1.0), torch.arange(5.0), torch.ones(4, 1)])
@@ -148,7 +148,7 @@ def test_wrong_names_raise_before_the_draws() -> None:
         mean_of(y)
 
     with pytest.raises(UserError, match="coords has 'rows', which is not a dimension"):
-        convert(model, Y, coords={"rows": [1, 2, 3]}, num_draws=1000)
+        convert(model, Y, coords={"rows": [1, 2, 3]}, num_samples=1000)
     assert len(runs) < 20
 
 
@@ -156,7 +156,7 @@ def test_wrong_names_raise_before_the_draws() -> None:
     ("options", "message"),
     [
         ({"groups": "posterior"}, "groups is 'posterior'; expected a list of group names"),
-        ({"num_draws": 10.0}, r"num_draws is 10\.0; expected an integer >= 1"),
+        ({"num_samples": 10.0}, r"num_samples is 10\.0; expected an integer >= 1"),
         ({"chunk_size": 0}, "chunk_size is 0; expected an integer >= 1"),
         ({"coords": {"row": 3}}, "coords of 'row' have 0 dimensions; expected a list of values"),
         ({"constant_data": {"x": [[1], [2, 3]]}}, "constant_data contains 'x', which is not an array"),
@@ -169,12 +169,12 @@ def test_options_of_wrong_type_raise(options: dict[str, Any], message: str) -> N
 
 def test_model_and_guide_must_be_callables_of_pyro() -> None:
     with pytest.raises(UserError, match="the guide is of type NoneType; expected a Pyro guide"):
-        from_pyro_svi(mean_of, None, Y)  # type: ignore[arg-type]
+        converted(mean_of, None, Y)  # type: ignore[arg-type]
     guide = AutoNormal(mean_of)
     svi = pyro.infer.SVI(mean_of, guide, pyro.optim.Adam({}), pyro.infer.Trace_ELBO())
     message = "the model is of type SVI; expected a Pyro model, such as the one passed to SVI"
     with pytest.raises(UserError, match=message):
-        from_pyro_svi(svi, guide, Y)
+        converted(svi, guide, Y)
 
 
 def test_latent_in_a_plate_of_the_model_alone_raises() -> None:
@@ -185,7 +185,7 @@ def test_latent_in_a_plate_of_the_model_alone_raises() -> None:
 
     message = r"'z' has shape \(\) in the guide and \(3,\) in the model; use the same plates"
     with pytest.raises(UserError, match=message):
-        from_pyro_svi(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y)
+        converted(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y)
 
 
 def test_observations_in_no_plate_have_a_likelihood_and_no_predictions() -> None:
@@ -208,7 +208,7 @@ def test_data_plate_over_which_the_guide_does_not_factorise_raises() -> None:
             pyro.sample("y", dist.Normal(z, 1), obs=y)
 
     with pytest.raises(UserError, match="the guide does not factorise over 'row'"):
-        from_pyro_svi(model, AutoMultivariateNormal(model), Y, data_plate="row")
+        converted(model, AutoMultivariateNormal(model), Y, data_plate="row")
 
 
 def test_prior_with_invalid_parameters_raises() -> None:
@@ -221,7 +221,7 @@ def test_prior_with_invalid_parameters_raises() -> None:
 
     message = r"cannot be sampled for prior .* leave prior and prior_predictive out of groups"
     with pytest.raises(UserError, match=message):
-        from_pyro_svi(model, guide, num_draws=30)
+        converted(model, guide, num_samples=30)
 
 
 def test_tensors_of_any_kind_become_arrays() -> None:
@@ -234,7 +234,7 @@ def test_tensors_of_any_kind_become_arrays() -> None:
         pyro.sample("mean", dist.Normal(torch.tensor(0.0, dtype=torch.bfloat16), 1))
 
     weights = torch.ones(3, requires_grad=True)
-    tree = from_pyro_svi(model, guide, Y.bfloat16(), num_draws=3, constant_data={"weights": weights}, chunk_size=1)
+    tree = converted(model, guide, Y.bfloat16(), num_samples=3, constant_data={"weights": weights}, chunk_size=1)
     assert tree.posterior["mean"].dtype == np.float32
     assert tree.constant_data.weights.values.tolist() == [1, 1, 1]
 

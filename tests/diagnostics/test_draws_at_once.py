@@ -10,10 +10,10 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from converted import converted
 from pyro.infer.autoguide import AutoDelta, AutoLowRankMultivariateNormal, AutoMultivariateNormal, AutoNormal
 from torch import Tensor
 
-from vri_pyro.diagnostics import from_pyro_svi
 from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([0.5, -1.0, 2.0])
@@ -50,9 +50,9 @@ NO_PREDICTIONS = ("posterior", "log_likelihood", "sample_stats", "prior")
 @pytest.mark.parametrize("model", MODELS)
 def test_pair_that_does_not_broadcast_raises(model: Callable[..., Any]) -> None:
     guide = AutoNormal(model, init_scale=1.0)
-    from_pyro_svi(model, guide, Y, num_draws=6, groups=NO_PREDICTIONS)
+    converted(model, guide, Y, num_samples=6, groups=NO_PREDICTIONS)
     with pytest.raises(UserError, match=r"computed at once.*use chunk_size=1"):
-        from_pyro_svi(model, guide, Y, num_draws=6, chunk_size=3, groups=NO_PREDICTIONS)
+        converted(model, guide, Y, num_samples=6, chunk_size=3, groups=NO_PREDICTIONS)
 
 
 def broadcasting(y: Tensor) -> None:
@@ -66,7 +66,7 @@ def broadcasting(y: Tensor) -> None:
 
 @pytest.mark.parametrize("guide", [AutoNormal, AutoMultivariateNormal, AutoLowRankMultivariateNormal, AutoDelta])
 def test_pair_that_broadcasts_passes(guide: Callable[..., Any]) -> None:
-    tree = from_pyro_svi(broadcasting, guide(broadcasting), Y, num_draws=7, chunk_size=3)
+    tree = converted(broadcasting, guide(broadcasting), Y, num_samples=7, chunk_size=3)
     np.testing.assert_array_equal(tree.posterior["first"].values, tree.posterior.w.values[..., 0])
     by_hand = dist.Normal(torch.as_tensor(tree.posterior.z.values), 1).log_prob(Y).numpy()
     np.testing.assert_allclose(tree.log_likelihood.y.values, by_hand, rtol=1e-6)
@@ -80,7 +80,7 @@ def test_plate_with_only_deterministic_sites_is_supported() -> None:
         with pyro.plate("copy", 2, dim=-2):
             pyro.deterministic("double", 2 * mean)
 
-    tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=4, chunk_size=2)
+    tree = converted(model, AutoNormal(model), Y, num_samples=4, chunk_size=2)
     np.testing.assert_allclose(tree.posterior.double.values.ravel(), 2 * tree.posterior["mean"].values.ravel())
 
 
@@ -93,9 +93,9 @@ def test_network_with_its_own_randomness_raises() -> None:
 
     guide = AutoNormal(model)
     with pytest.raises(UserError, match=r"'kept' differs between two runs with the same latents; call eval\(\)"):
-        from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2)
+        converted(model, guide, Y, num_samples=4, chunk_size=2)
     network.eval()
-    assert from_pyro_svi(model, guide, Y, num_draws=4, chunk_size=2).posterior.kept.shape == (1, 4, 20)
+    assert converted(model, guide, Y, num_samples=4, chunk_size=2).posterior.kept.shape == (1, 4, 20)
 
 
 def test_site_missing_in_some_draws_raises() -> None:
@@ -106,4 +106,4 @@ def test_site_missing_in_some_draws_raises() -> None:
 
     for _ in range(10):
         with pytest.raises(UserError, match="'sometimes' is missing or has another shape in some draws"):
-            from_pyro_svi(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y, num_draws=40, chunk_size=2)
+            converted(model, lambda y: pyro.sample("z", dist.Normal(0, 1)), Y, num_samples=40, chunk_size=2)

@@ -14,6 +14,7 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from converted import converted
 from pyro import poutine
 from pyro.infer.autoguide import (
     AutoDelta,
@@ -28,7 +29,6 @@ from pyro.infer.reparam import LocScaleReparam
 from scipy import stats
 from torch import Tensor
 
-from vri_pyro.diagnostics import from_pyro_svi
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import Rectification
@@ -73,11 +73,11 @@ def y() -> Tensor:
 
 
 def test_axes_are_named_after_plates_and_events(xy: tuple[Tensor, Tensor]) -> None:
-    tree = from_pyro_svi(
+    tree = converted(
         regression,
         AutoNormal(regression),
         *xy,
-        num_draws=3,
+        num_samples=3,
         dims={"shares": ["row", "column"], "x": ["group", "member"]},
         coords={"group": list("abcd")},
         constant_data={"x": xy[0]},
@@ -133,7 +133,7 @@ def _one_vector(y: Tensor) -> None:
 )
 def test_vector_data_have_one_likelihood_per_datum(model: Callable[[Tensor], None], y: Tensor) -> None:
     guide = AutoNormal(model)
-    tree = from_pyro_svi(model, guide, y, num_draws=len(y), dims={"y": ["feature"]})
+    tree = converted(model, guide, y, num_samples=len(y), dims={"y": ["feature"]})
     data = ("data",) * (y.dim() - 1)
     assert tree.log_likelihood.y.dims == ("chain", "draw", *data)
     assert tree.posterior_predictive.y.dims == ("chain", "draw", *data, "feature")
@@ -152,7 +152,7 @@ def test_reparameterised_latent_is_not_data(y: Tensor) -> None:
             pyro.sample("y", dist.Normal(effect, 1), obs=y)
 
     model = poutine.reparam(schools, {"effect": LocScaleReparam(0.0)})
-    tree = from_pyro_svi(model, AutoNormal(model), y, num_draws=5)
+    tree = converted(model, AutoNormal(model), y, num_samples=5)
     for group in ("posterior", "prior"):
         assert set(tree[group].data_vars) == {"centre", "effect", "effect_decentered"}
     for group in ("observed_data", "log_likelihood", "posterior_predictive", "prior_predictive"):
@@ -173,7 +173,7 @@ def test_guide_that_pyro_trained_is_converted(xy: tuple[Tensor, Tensor], guide: 
     svi = pyro.infer.SVI(regression, guide, pyro.optim.Adam({"lr": 0.02}), pyro.infer.Trace_ELBO())
     for _ in range(5):
         svi.step(*xy)
-    tree = from_pyro_svi(regression, guide, *xy, num_draws=200)
+    tree = converted(regression, guide, *xy, num_samples=200)
     expected = guide.median(*xy)["centre"]
     assert abs(tree.posterior.centre.median().item() - expected.item()) < 0.3
 
@@ -191,7 +191,7 @@ def test_messenger_guide_has_no_observed_sites(xy: tuple[Tensor, Tensor], guide:
     svi = pyro.infer.SVI(model, guide, pyro.optim.Adam({"lr": 0.02}), pyro.infer.Trace_ELBO())
     for _ in range(3):
         svi.step(*xy)
-    tree = from_pyro_svi(model, guide, *xy, num_draws=400)
+    tree = converted(model, guide, *xy, num_samples=400)
     assert {"posterior_predictive", "prior", "log_likelihood"} < set(tree.children)
     ratios = sum(tree.sample_stats[f"log_p{part}"].values.reshape(400, -1).sum(1) for part in ("", "_global"))
     ratios = ratios - sum(tree.sample_stats[f"log_q{part}"].values.reshape(400, -1).sum(1) for part in ("", "_global"))
@@ -202,8 +202,8 @@ def test_messenger_guide_has_no_observed_sites(xy: tuple[Tensor, Tensor], guide:
 
 def test_densities_with_global_latents_equal_those_computed_by_hand(xy: tuple[Tensor, Tensor]) -> None:
     guide = AutoNormal(regression, init_scale=0.3)
-    tree = from_pyro_svi(
-        regression, guide, *xy, num_draws=4, groups=("posterior", "log_likelihood", "log_prior", "sample_stats")
+    tree = converted(
+        regression, guide, *xy, num_samples=4, groups=("posterior", "log_likelihood", "log_prior", "sample_stats")
     )
     centre, spread, shares, slope = (tree.posterior[n].values[0] for n in ("centre", "spread", "shares", "slope"))
     likelihood = stats.norm.logpdf(xy[1].numpy(), slope[..., None] * xy[0].numpy(), NOISE)
@@ -236,13 +236,13 @@ def test_power_scaling_by_arviz_detects_a_prior_in_conflict_with_the_data() -> N
 
     found = {}
     for mean in (0.0, 8.0):
-        summary = az.psense_summary(from_pyro_svi(model, guide, mean, num_draws=1000))
+        summary = az.psense_summary(converted(model, guide, mean, num_samples=1000))
         found[mean] = summary.loc["z", "prior"]
     assert found[0.0] < 0.3 < found[8.0]
 
 
 def test_density_ratio_of_the_exact_posterior_is_the_evidence(y: Tensor) -> None:
-    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=5)
+    tree = converted(conjugate, exact_guide, y, num_samples=5)
     ratio = (tree.sample_stats.log_p - tree.sample_stats.log_q).values[0]
     evidence = stats.norm.logpdf(y.numpy(), 0, math.hypot(1, NOISE))
     np.testing.assert_allclose(ratio, np.tile(evidence, (5, 1)))
@@ -264,8 +264,8 @@ def test_leave_one_out_by_arviz_equals_refitting() -> None:
             pyro.sample("y", dist.Normal(x @ slope, noise), obs=y)
 
     mean, precision = posterior(torch.arange(20))
-    tree = from_pyro_svi(
-        model, lambda: pyro.sample("slope", dist.MultivariateNormal(mean, precision_matrix=precision)), num_draws=4000
+    tree = converted(
+        model, lambda: pyro.sample("slope", dist.MultivariateNormal(mean, precision_matrix=precision)), num_samples=4000
     )
     stats = tree.sample_stats
     joint = [stats[name].sum("row") + stats[f"{name}_global"] for name in ("log_p", "log_q")]
@@ -279,7 +279,7 @@ def test_leave_one_out_by_arviz_equals_refitting() -> None:
 
 @pytest.mark.parametrize("chunk_size", [1, 7, 100])
 def test_densities_do_not_depend_on_the_chunk_size(xy: tuple[Tensor, Tensor], chunk_size: int) -> None:
-    tree = from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=20, chunk_size=chunk_size)
+    tree = converted(regression, AutoNormal(regression), *xy, num_samples=20, chunk_size=chunk_size)
     assert tree.posterior["shares"].shape == tree.prior["shares"].shape == (1, 20, 2, 3)
     centre, spread, slope = (tree.posterior[name].values[0] for name in ("centre", "spread", "slope"))
     assert len(np.unique(centre)) == len(np.unique(tree.prior.centre)) == 20
@@ -294,7 +294,7 @@ def test_densities_do_not_depend_on_the_chunk_size(xy: tuple[Tensor, Tensor], ch
 
 
 def test_predictions_have_the_moments_of_posterior_and_prior(y: Tensor) -> None:
-    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=4000, chunk_size=1000)
+    tree = converted(conjugate, exact_guide, y, num_samples=4000, chunk_size=1000)
     precision = 1 + 1 / NOISE**2
     for group, mean, variance in (
         ("posterior_predictive", y.numpy() / NOISE**2 / precision, 1 / precision + NOISE**2),
@@ -318,8 +318,8 @@ def test_predictions_ignore_the_given_observations() -> None:
 
     new = torch.tensor([-3.0, 0.0, 5.0])
     for anything in (torch.zeros(3), torch.full((3,), 99.0)):
-        tree = from_pyro_svi(
-            model, guide, new, anything, num_draws=2000, chunk_size=1000, groups=["posterior_predictive"]
+        tree = converted(
+            model, guide, new, anything, num_samples=2000, chunk_size=1000, groups=["posterior_predictive"]
         )
         drawn = tree.posterior_predictive.y.values[0]
         np.testing.assert_allclose(drawn.mean(0), 2 * new, atol=0.1)
@@ -335,7 +335,7 @@ def test_subsample_is_the_same_in_every_draw_and_does_not_scale_densities() -> N
             z = pyro.sample("z", dist.Normal(shift, 1))
             pyro.sample("y", dist.Normal(z, NOISE), obs=data[chosen])
 
-    tree = from_pyro_svi(model, AutoNormal(model), num_draws=7)
+    tree = converted(model, AutoNormal(model), num_samples=7)
     indices = tree.observed_data.data.values.copy()
     assert len(set(indices.tolist())) == 6
     np.testing.assert_allclose(tree.observed_data.y, data[indices])
@@ -359,7 +359,7 @@ def test_batch_as_subsample_keeps_global_latents() -> None:
         with pyro.plate("data", 1000, subsample=range(len(y))):
             pass
 
-    tree = from_pyro_svi(model, guide, torch.tensor([0, 2]), num_draws=3)
+    tree = converted(model, guide, torch.tensor([0, 2]), num_samples=3)
     first = tree.posterior.transition.values[0, :, 0]
     np.testing.assert_allclose(tree.sample_stats.log_p[0], np.log(first[:, [0, 2]]))
     np.testing.assert_allclose(tree.sample_stats.log_p_global[0], 3 * math.log(2))
@@ -369,12 +369,12 @@ def test_batch_as_subsample_keeps_global_latents() -> None:
 
 def test_guide_with_one_joint_latent_has_one_density(xy: tuple[Tensor, Tensor]) -> None:
     guide = AutoMultivariateNormal(regression)
-    tree = from_pyro_svi(regression, guide, *xy, num_draws=4, groups=["sample_stats", "posterior"])
+    tree = converted(regression, guide, *xy, num_samples=4, groups=["sample_stats", "posterior"])
     assert tree.sample_stats.log_q.dims == ("chain", "draw")
     pyro.set_rng_seed(0)
     trace = poutine.trace(guide).get_trace(*xy)
     pyro.set_rng_seed(0)
-    again = from_pyro_svi(regression, guide, *xy, num_draws=1, groups=["sample_stats"])
+    again = converted(regression, guide, *xy, num_samples=1, groups=["sample_stats"])
     assert again.sample_stats.sizes == {"chain": 1, "draw": 1}
     values = {name: tree.posterior[name].values[0, 1] for name in ("centre", "spread", "slope")}
     by_hand = stats.norm.logpdf(values["slope"], values["centre"], values["spread"]).sum()
@@ -399,7 +399,7 @@ def test_scales_masks_and_factors_enter_the_right_densities(y: Tensor) -> None:
         with pyro.plate("data", 3), poutine.scale(scale=3.0):
             pyro.sample("z", dist.Normal(1, 2))
 
-    tree = from_pyro_svi(model, guide, num_draws=4)
+    tree = converted(model, guide, num_samples=4)
     z = tree.posterior.z.values[0]
     likelihood = stats.norm.logpdf(y.numpy(), z, 1)
     np.testing.assert_allclose(tree.log_likelihood.y[0], likelihood)
@@ -415,7 +415,7 @@ def test_data_that_depend_on_other_data_are_predicted_together() -> None:
         first = pyro.sample("first", dist.Normal(0, 1), obs=torch.tensor(50.0))
         pyro.sample("second", dist.Normal(first, 1), obs=torch.tensor(50.0))
 
-    tree = from_pyro_svi(model, lambda: None, num_draws=50)
+    tree = converted(model, lambda: None, num_samples=50)
     assert tree.posterior_predictive.second.max() < 10  # depends on the predicted "first", not on the observed 50
     np.testing.assert_allclose(tree.log_likelihood.second, stats.norm.logpdf(0))
     assert "posterior" not in tree.children
@@ -431,12 +431,12 @@ def test_discrete_latents_are_sampled_by_the_guide_or_raise() -> None:
         with pyro.plate("data", 2):
             pyro.sample("kind", dist.Bernoulli(0.9))
 
-    tree = from_pyro_svi(model, guide, num_draws=30)
+    tree = converted(model, guide, num_samples=30)
     kind = tree.posterior.kind.values[0]
     assert set(np.unique(kind)) == {0, 1}
     np.testing.assert_allclose(tree.sample_stats.log_q[0], np.where(kind == 1, math.log(0.9), math.log(0.1)))
     with pytest.raises(UserError, match="'kind' is not in the guide; sample it in the guide \\(a latent"):
-        from_pyro_svi(model, lambda: None, num_draws=2)
+        converted(model, lambda: None, num_samples=2)
 
 
 def test_auxiliary_density_outside_the_plate_gives_one_joint_density(y: Tensor) -> None:
@@ -448,8 +448,8 @@ def test_auxiliary_density_outside_the_plate_gives_one_joint_density(y: Tensor) 
     guide = AutoGuideList(model)
     guide.append(AutoMultivariateNormal(poutine.block(model, expose=["a"])))
     guide.append(AutoNormal(poutine.block(model, expose=["b"])))
-    assert from_pyro_svi(model, guide, y, num_draws=2).sample_stats.log_q.dims == ("chain", "draw")
-    apart = from_pyro_svi(model, AutoNormal(model), y, num_draws=2)
+    assert converted(model, guide, y, num_samples=2).sample_stats.log_q.dims == ("chain", "draw")
+    apart = converted(model, AutoNormal(model), y, num_samples=2)
     assert apart.sample_stats.log_q.dims == ("chain", "draw", "data")
 
 
@@ -463,14 +463,14 @@ def test_global_point_mass_is_reported_among_other_latents(y: Tensor) -> None:
     guide = AutoGuideList(model)
     guide.append(AutoDelta(poutine.block(model, expose=["scale"])))
     guide.append(AutoNormal(poutine.block(model, expose=["z"])))
-    assert from_pyro_svi(model, guide, y, num_draws=2).sample_stats.attrs["point_masses"] == "scale"
+    assert converted(model, guide, y, num_samples=2).sample_stats.attrs["point_masses"] == "scale"
 
 
 def test_point_masses_are_reported(y: Tensor) -> None:
-    tree = from_pyro_svi(conjugate, AutoDelta(conjugate), y, num_draws=2)
+    tree = converted(conjugate, AutoDelta(conjugate), y, num_samples=2)
     assert tree.sample_stats.attrs["point_masses"] == "z"
     assert np.ptp(tree.posterior.z.values[0], axis=0).tolist() == [0, 0, 0]
-    assert from_pyro_svi(conjugate, AutoNormal(conjugate), y, num_draws=2).sample_stats.attrs["point_masses"] == ""
+    assert converted(conjugate, AutoNormal(conjugate), y, num_samples=2).sample_stats.attrs["point_masses"] == ""
 
 
 def test_plate_named_as_an_arviz_dimension_and_axis_outside_plates_are_named() -> None:
@@ -481,13 +481,13 @@ def test_plate_named_as_an_arviz_dimension_and_axis_outside_plates_are_named() -
             pyro.sample("y", dist.Normal(wide, 1), obs=torch.zeros(2, 3))
 
     with pyro.validation_enabled(False):  # three columns in no plate, for which Pyro's validation raises
-        tree = from_pyro_svi(model, AutoNormal(model), num_draws=2)
+        tree = converted(model, AutoNormal(model), num_samples=2)
     assert tree.posterior.z.dims == ("chain", "draw", "draw_plate")
     assert tree.log_likelihood.y.dims == ("chain", "draw", "draw_plate", "y_dim_1")
 
 
 def test_only_requested_groups_are_computed(y: Tensor) -> None:
-    tree = from_pyro_svi(conjugate, exact_guide, y, num_draws=2, groups=["prior"])
+    tree = converted(conjugate, exact_guide, y, num_samples=2, groups=["prior"])
     assert set(tree.children) == {"prior", "observed_data"}
 
 
@@ -496,7 +496,7 @@ def test_pair_of_this_package_has_class_as_event_dimension() -> None:
     labels = torch.tensor([0, 1, 2, 2, 1, 0])
     model, guide = Rectification(4, 3), DiagonalNormal(4, 3, hidden=(5,))
     classes = {"v": ["class"], "rectifier": ["class"]}
-    tree = from_pyro_svi(model, guide, output, labels, num_draws=8, dims=classes, coords={"class": ["a", "b", "c"]})
+    tree = converted(model, guide, output, labels, num_samples=8, dims=classes, coords={"class": ["a", "b", "c"]})
     assert tree.posterior.v.dims == tree.posterior.rectifier.dims == ("chain", "draw", "data", "class")
     np.testing.assert_allclose(tree.posterior.rectifier, 1 / (1 + np.exp(-tree.posterior.v)))
     logits = torch.from_numpy(tree.posterior.rectifier.values[0]) * output.logits
@@ -507,15 +507,18 @@ def test_pair_of_this_package_has_class_as_event_dimension() -> None:
 @pytest.mark.parametrize(
     ("options", "message"),
     [
-        ({"num_draws": 0}, "num_draws is 0; expected an integer >= 1"),
+        ({"num_samples": 0}, "num_samples is 0; expected an integer >= 1"),
         ({"groups": ["posterior", "warmup"]}, "groups contains 'warmup', which is not a group; choose from posterior,"),
         ({"data_plate": "examples"}, "no plate 'examples' \\(its plates: data\\); set data_plate to one of them"),
-        ({"dims": {"z": ["event"]}}, "dims names 1 dimensions of 'z' \\(event\\), but the site has 0 event dimensions"),
+        (
+            {"dims": {"z": ["event"]}},
+            "extra_event_dims names 1 dimensions of 'z' \\(event\\), but the site has 0 event dimensions",
+        ),
     ],
 )
 def test_invalid_options_raise(y: Tensor, options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        from_pyro_svi(conjugate, exact_guide, y, **options)
+        converted(conjugate, exact_guide, y, **options)
 
 
 @pytest.mark.parametrize(
@@ -523,8 +526,11 @@ def test_invalid_options_raise(y: Tensor, options: dict[str, Any], message: str)
     [
         ({"coords": {"group": [1, 2]}}, "coords has 2 values for 'group', which has size 4"),
         ({"coords": {"grup": [1, 2]}}, "coords has 'grup', which is not a dimension; choose from group, member"),
-        ({"dims": {"slopes": ["a"]}}, "dims contains 'slopes', which is neither a site of the model nor constant data"),
-        ({"dims": {"shares": ["a", "a"]}}, "dims names the dimensions of 'shares' a, a; the names must differ"),
+        ({"dims": {"slopes": ["a"]}}, "extra_event_dims contains 'slopes', which is not a site of the model"),
+        (
+            {"dims": {"shares": ["a", "a"]}},
+            "extra_event_dims names the dimensions of 'shares' a, a; the names must differ",
+        ),
         ({"dims": {"shares": ["draw", "a"]}}, "from one another and from chain and draw"),
         ({"constant_data": {"chain": [1]}}, "'chain' is the name of one of ArviZ's dimensions"),
         (
@@ -536,7 +542,7 @@ def test_invalid_options_raise(y: Tensor, options: dict[str, Any], message: str)
 )
 def test_wrong_names_raise(xy: tuple[Tensor, Tensor], options: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
-        from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=2, **options)
+        converted(regression, AutoNormal(regression), *xy, num_samples=2, **options)
 
 
 def test_coordinates_of_the_full_plate_are_subsampled() -> None:
@@ -545,7 +551,7 @@ def test_coordinates_of_the_full_plate_are_subsampled() -> None:
         with pyro.plate("data", 6, subsample=torch.tensor([4, 1])) as picked:
             pyro.sample("y", dist.Normal(mean, 1), obs=y[picked])
 
-    tree = from_pyro_svi(model, AutoNormal(model), torch.randn(6), num_draws=2, coords={"data": list("abcdef")})
+    tree = converted(model, AutoNormal(model), torch.randn(6), num_samples=2, coords={"data": list("abcdef")})
     assert tree.observed_data["data"].values.tolist() == ["e", "b"]
 
 
@@ -559,8 +565,8 @@ def test_improper_prior_raises_unless_prior_groups_are_left_out(y: Tensor) -> No
         pyro.sample("mean", dist.Normal(y.mean(), 1.0))
 
     with pytest.raises(UserError, match=r"ImproperUniform .* leave prior and prior_predictive out of groups"):
-        from_pyro_svi(model, guide, y, num_draws=2)
-    tree = from_pyro_svi(model, guide, y, num_draws=2, groups=["posterior", "posterior_predictive", "sample_stats"])
+        converted(model, guide, y, num_samples=2)
+    tree = converted(model, guide, y, num_samples=2, groups=["posterior", "posterior_predictive", "sample_stats"])
     assert np.isfinite(tree.posterior_predictive["y"].values).all()
     assert (tree.sample_stats["log_p_global"].values == 0).all()  # an improper uniform's density
 
@@ -569,7 +575,7 @@ def test_wrong_number_of_event_names_raises(xy: tuple[Tensor, Tensor]) -> None:
     with pytest.raises(
         UserError, match="dims names 1 dimensions of 'shares' \\(row\\), but the site has 2 event dimensions"
     ):
-        from_pyro_svi(regression, AutoNormal(regression), *xy, num_draws=1, dims={"shares": ["row"]})
+        converted(regression, AutoNormal(regression), *xy, num_samples=1, dims={"shares": ["row"]})
 
 
 def changing_shape() -> None:
@@ -586,7 +592,7 @@ def coming_and_going() -> None:
 @pytest.mark.parametrize("model", [changing_shape, coming_and_going])
 def test_sites_that_differ_between_draws_raise(model: Callable[[], None]) -> None:
     with pytest.raises(UserError, match="is missing or has another shape in some draws"):
-        from_pyro_svi(model, lambda: pyro.sample("z", dist.Normal(0, 1)), num_draws=40, groups=["prior", "posterior"])
+        converted(model, lambda: pyro.sample("z", dist.Normal(0, 1)), num_samples=40, groups=["prior", "posterior"])
 
 
 def test_guide_with_other_latents_raises(y: Tensor) -> None:
@@ -595,6 +601,6 @@ def test_guide_with_other_latents_raises(y: Tensor) -> None:
         pyro.sample("noise", dist.Normal(0, 1))
 
     with pytest.raises(UserError, match="the guide samples 'noise', which is not a latent of the model"):
-        from_pyro_svi(conjugate, guide, y, num_draws=1)
+        converted(conjugate, guide, y, num_samples=1)
     with pytest.raises(UserError, match="'z' is not in the guide; sample it in the guide, or observe it in the model"):
-        from_pyro_svi(conjugate, lambda y: None, y, num_draws=1)
+        converted(conjugate, lambda y: None, y, num_samples=1)

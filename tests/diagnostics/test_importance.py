@@ -9,11 +9,12 @@ import pyro
 import pyro.distributions as dist
 import pytest
 import torch
+from converted import converted
 from pyro.infer.autoguide import AutoDelta, AutoNormal
 from scipy import stats
 from torch import Tensor
 
-from vri_pyro.diagnostics import bounds, from_pyro_svi, log_weights, pareto_k, rightness
+from vri_pyro.diagnostics import bounds, log_weights, pareto_k, rightness
 from vri_pyro.utils.errors import UserError
 
 Y = torch.tensor([-1.0, 0.5, 2.0, 0.0], dtype=torch.float64)
@@ -26,17 +27,17 @@ def model(y: Tensor) -> None:
         pyro.sample("y", dist.Normal(z, 0.5), obs=y)
 
 
-def tree_of(widths: Tensor, num_draws: int = 2000) -> object:
+def tree_of(widths: Tensor, num_samples: int = 2000) -> object:
     def guide(y: Tensor) -> None:
         with pyro.plate("data", len(y)):
             pyro.sample("z", dist.Normal(4 * y / PRECISION, widths * PRECISION**-0.5))
 
-    return from_pyro_svi(model, guide, Y, num_draws=num_draws, chunk_size=500, groups=["sample_stats"])
+    return converted(model, guide, Y, num_samples=num_samples, chunk_size=500, groups=["sample_stats"])
 
 
 def test_narrow_guide_has_the_theoretical_tail_index() -> None:
     """For a normal guide and a normal target wider by a factor r, the weights' tail index is k = 1 - 1/r²."""
-    tree = tree_of(torch.tensor([0.5, 0.8, 1.0, 1.5]), num_draws=20_000)
+    tree = tree_of(torch.tensor([0.5, 0.8, 1.0, 1.5]), num_samples=20_000)
     found = pareto_k(tree)  # type: ignore[arg-type]
     assert found.dims == ("data",)
     assert found.values[0] == pytest.approx(1 - 0.5**2, abs=0.15)
@@ -47,7 +48,7 @@ def test_narrow_guide_has_the_theoretical_tail_index() -> None:
 
 def test_bounds_are_equal_at_the_posterior_and_their_gap_is_the_kl() -> None:
     widths = torch.tensor([0.8, 1.0, 1.0, 1.3])
-    found = bounds(tree_of(widths, num_draws=20_000))  # type: ignore[arg-type]
+    found = bounds(tree_of(widths, num_samples=20_000))  # type: ignore[arg-type]
     evidence = stats.norm.logpdf(Y.numpy(), 0, math.hypot(1, 0.5))
     np.testing.assert_allclose(found.importance_weighted, evidence, atol=0.02)
     np.testing.assert_allclose(found.elbo[1:3], evidence[1:3])
@@ -57,7 +58,7 @@ def test_bounds_are_equal_at_the_posterior_and_their_gap_is_the_kl() -> None:
 
 
 def test_point_mass_guide_has_infinite_k_hat_and_gap() -> None:
-    tree = from_pyro_svi(model, AutoDelta(model), Y, num_draws=30)
+    tree = converted(model, AutoDelta(model), Y, num_samples=30)
     assert (pareto_k(tree) == np.inf).all()
     assert (bounds(tree).elbo == -np.inf).all()
     assert (bounds(tree).gap == np.inf).all()
@@ -69,7 +70,7 @@ def test_weights_too_spread_out_for_a_tail_have_high_k_hat() -> None:
         with pyro.plate("data", len(y)):
             pyro.sample("z", dist.Normal(300.0, torch.tensor([2.0, 0.5, 20.0, 1.0])))
 
-    tree = from_pyro_svi(model, far, Y, num_draws=1000, groups=["sample_stats"])
+    tree = converted(model, far, Y, num_samples=1000, groups=["sample_stats"])
     assert (pareto_k(tree) > 0.7).all()
     assert "for 100% of the examples" in rightness(pareto_k(tree), bounds(tree))
 
@@ -81,9 +82,7 @@ def test_draws_of_zero_density_do_not_count_as_equal_weights(middle: float, vani
         pyro.factor("positive", torch.where(z > 0, 0.0, -torch.inf))
         pyro.sample("y", dist.Normal(z, 0.01), obs=y)
 
-    tree = from_pyro_svi(
-        positive, lambda _: pyro.sample("z", dist.Normal(middle, 2)), torch.tensor(0.1), num_draws=1000
-    )
+    tree = converted(positive, lambda _: pyro.sample("z", dist.Normal(middle, 2)), torch.tensor(0.1), num_samples=1000)
     found = log_weights(tree, joint=True).values
     assert abs(np.isinf(found).mean() - vanishing) < 0.1
     assert pareto_k(tree).item() > 0
@@ -104,8 +103,8 @@ def test_prior_as_guide_is_not_close_to_the_posterior() -> None:
         with pyro.plate("data", 50):
             pyro.sample("v", dist.Normal(prior, 1).to_event(1))
 
-    tree = from_pyro_svi(
-        classes, prior_itself, torch.zeros(50, 10), num_draws=500, chunk_size=50, groups=["sample_stats"]
+    tree = converted(
+        classes, prior_itself, torch.zeros(50, 10), num_samples=500, chunk_size=50, groups=["sample_stats"]
     )
     k_hat, two = pareto_k(tree), bounds(tree)
     assert (k_hat < 0.7).all()
@@ -120,7 +119,7 @@ def test_global_latents_enter_only_the_joint_weights() -> None:
         with pyro.plate("data", len(y)):
             pyro.sample("y", dist.Normal(shift, 0.5), obs=y)
 
-    tree = from_pyro_svi(shifted, AutoNormal(shifted, init_scale=0.3), Y, num_draws=500, groups=["sample_stats"])
+    tree = converted(shifted, AutoNormal(shifted, init_scale=0.3), Y, num_samples=500, groups=["sample_stats"])
     stats_group = tree.sample_stats
     by_hand = stats_group.log_p.sum("data") + stats_group.log_p_global - stats_group.log_q_global
     np.testing.assert_allclose(log_weights(tree, joint=True), by_hand)
@@ -139,9 +138,9 @@ def test_joint_weights_of_a_subsample_with_global_latents_raise() -> None:
     def posterior(size: int | None) -> None:
         pyro.sample("shift", dist.Normal(Y.sum() / 0.5**2 / precision, precision**-0.5))
 
-    whole = from_pyro_svi(shifted, posterior, None, num_draws=200)
+    whole = converted(shifted, posterior, None, num_samples=200)
     assert pareto_k(whole, joint=True).item() == -np.inf
-    part = from_pyro_svi(shifted, posterior, 2, num_draws=200)
+    part = converted(shifted, posterior, 2, num_samples=200)
     assert part.sample_stats.attrs["subsample"] == "2 of 4"
     assert part.sample_stats.attrs["global_latents"] == "shift"
     message = "used a subsample of 2 of 4 positions, but global latents depend on all data"
@@ -152,8 +151,8 @@ def test_joint_weights_of_a_subsample_with_global_latents_raise() -> None:
 
 
 def test_missing_densities_and_too_few_draws_raise() -> None:
-    tree = from_pyro_svi(model, AutoNormal(model), Y, num_draws=10, groups=["posterior"])
+    tree = converted(model, AutoNormal(model), Y, num_samples=10, groups=["posterior"])
     with pytest.raises(UserError, match="no sample_stats with log_p and log_q; add that group in from_pyro_svi"):
         pareto_k(tree)
     with pytest.raises(UserError, match="the number of draws is 10, too few for Pareto k-hat; use at least 25"):
-        pareto_k(from_pyro_svi(model, AutoNormal(model), Y, num_draws=10))
+        pareto_k(converted(model, AutoNormal(model), Y, num_samples=10))

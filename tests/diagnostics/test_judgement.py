@@ -7,9 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from converted import converted
 
 from vri_pyro.cli.main import main
-from vri_pyro.diagnostics import bounds, collapse, from_pyro_svi, judge_posterior, outputs_of, pareto_k
+from vri_pyro.diagnostics import bounds, collapse, judge_posterior, outputs_of, pareto_k
 from vri_pyro.runs.run import Run
 from vri_pyro.utils.errors import UserError
 
@@ -37,7 +38,7 @@ def test_judgement_equals_the_separate_measures_and_keeps_the_random_state(tmp_p
 
     output, y = outputs_of(run, indices)
     torch.manual_seed(3)
-    tree = from_pyro_svi(run.model, run.guide, output, y, num_draws=60, chunk_size=20, groups=["sample_stats"])
+    tree = converted(run.model, run.guide, output, y, num_samples=60, chunk_size=20, groups=["sample_stats"])
     np.testing.assert_array_equal(found.k_hat.values, pareto_k(tree).values)
     np.testing.assert_array_equal(found.bounds.elbo.values, bounds(tree).elbo.values)
     assert found.collapse["v"].verdict == collapse(run.model, run.guide, [(output, y)])["v"].verdict

@@ -59,6 +59,11 @@ def choices(kind: str) -> dict[str, str]:
     }
 
 
+def kinds_of(name: str) -> list[str]:
+    """Return the kinds in which a class of that name is registered."""
+    return [kind for kind in KINDS if name in choices(kind)]
+
+
 def catalogue(kinds: Iterable[str]) -> str:
     """Return the classes of some kinds as text, one line per class."""
     parts = []
@@ -84,6 +89,26 @@ def _classes(module: str) -> dict[str, ast.ClassDef]:
 def class_definition(module: str, name: str) -> ast.ClassDef:
     """Return the definition of a class that a module defines or imports."""
     return found if (found := _classes(module).get(name)) else class_definition(_imports(module)[name], name)
+
+
+def defining_module(module: str, name: str) -> str:
+    """Return the module of ``vri_pyro`` that defines a class; empty for a class from elsewhere."""
+    while name not in _classes(module):
+        module = _imports(module).get(name, "")
+        if not module.startswith("vri_pyro."):
+            return ""
+    return module
+
+
+def module_constant(module: str, value: ast.expr) -> ast.expr:
+    """Return the value of a constant that a module defines or imports from ``vri_pyro``; other values as they are."""
+    if not isinstance(value, ast.Name):
+        return value
+    for node in module_tree(module).body:
+        if isinstance(node, ast.Assign) and ast.unparse(node.targets[0]) == value.id:
+            return node.value
+    where = _imports(module).get(value.id, "")
+    return module_constant(where, value) if where.startswith("vri_pyro.") else value
 
 
 def _is_a(module: str, name: str, base: str) -> bool:

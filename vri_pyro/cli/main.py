@@ -10,17 +10,19 @@ import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from importlib import import_module
+from pathlib import Path
 from types import ModuleType
 
 from jsonargparse import ArgumentError, ArgumentParser
 from rich.console import Console
 
 import vri_pyro
-from vri_pyro.cli.old_names import with_current_names
-from vri_pyro.cli.option_errors import one_sentence
-from vri_pyro.cli.option_help import DESCRIBED, print_help
+from vri_pyro.cli.old_names import config_files, with_current_names
+from vri_pyro.cli.option_errors import explained
+from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
@@ -66,7 +68,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
-            errors.print(f"error: {_explanation(error, _command(arguments))}")
+            errors.print(f"error: {_explanation(error, arguments)}")
             return 2 if isinstance(error, UserError | ArgumentError) else 1
 
 
@@ -90,9 +92,12 @@ def _command(arguments: Sequence[str]) -> str:
     return next((argument for argument in arguments if argument in COMMANDS), "fit")
 
 
-def _explanation(error: Exception, command: str) -> str:
+def _explanation(error: Exception, arguments: Sequence[str]) -> str:
     if isinstance(error, ArgumentError):
-        return one_sentence(str(error), command)
+        if hasattr(error, "path"):  # the configuration of a run
+            return explained(str(error), files=[error.path])
+        files = [Path(file) for file in config_files(arguments).values()]
+        return explained(str(error), _command(arguments), arguments, files)
     if isinstance(error, UserError):
         return _one_line(error)
     return f"{type(error).__name__}: {_one_line(error)} (add --debug for the traceback)"
@@ -113,13 +118,18 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     if first not in COMMANDS:
         known = ", ".join(map(repr, COMMANDS))
+        if not first or first.startswith("-"):
+            raise UserError(f"the first argument must be a command; expected one of {known}")
+        near = nearest(first, COMMANDS)
         raise UserError(
-            f"there is no command {first!r}; expected one of {known}"
-            if first and not first.startswith("-")
-            else f"the first argument must be a command; expected one of {known}"
+            f"there is no command {first!r}; {f'did you mean {near!r}?' if near else f'expected one of {known}'}"
         )
-    if not {"-h", "--help"}.isdisjoint(rest) and first in DESCRIBED:
-        print_help(first)
+    if first in DESCRIBED and (asked := [index for index, one in enumerate(rest) if one in ("-h", "--help")]):
+        after = rest[asked[0] + 1 :]
+        if after and not after[0].startswith("-"):
+            print_class_help(first, after[0])
+        else:
+            print_help(first)
         return 0
     parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
     module = module_of(first)

@@ -5,34 +5,38 @@ from __future__ import annotations
 import itertools
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any
 
 import yaml
 
 from vri_pyro.utils.deprecations import classes_in, current_arguments, current_configuration
+from vri_pyro.utils.yaml_files import read_yaml
 
 
 def with_current_names(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with current class paths and option names; warn about each deprecated one.
 
     A ``--config`` file with deprecated names is replaced by its converted content.
+
+    Raises:
+        UserError: a ``--config`` file is unreadable or not valid YAML.
     """
-    found, classes = [], {}
-    for before, argument in itertools.pairwise(["", *arguments]):
-        if before == "--config" or argument.startswith("--config="):
-            file = argument.removeprefix("--config=")
-            content = _content(file)
-            current = current_configuration(content)
-            classes |= classes_in(current)
-            if current != content:
-                argument = argument.removesuffix(file) + yaml.safe_dump(current, sort_keys=False)
-        found.append(argument)
+    found = list(arguments)
+    classes: dict[str, str] = {}
+    for index, file in config_files(arguments).items():
+        content = read_yaml(Path(file))
+        current = current_configuration(content)
+        classes |= classes_in(current)
+        if current != content:
+            found[index] = arguments[index].removesuffix(file) + yaml.safe_dump(current, sort_keys=False)
     return current_arguments(found, classes)
 
 
-def _content(file: str) -> Any:
-    """Return the content of a YAML file; None if it is unreadable, which the parser reports."""
-    try:
-        return yaml.safe_load(Path(file).read_text())
-    except (OSError, ValueError, yaml.YAMLError):
-        return None
+def config_files(arguments: Sequence[str]) -> dict[int, str]:
+    """Return the values of ``--config``, except inline YAML, by the positions of the arguments that end with them."""
+    found = {}
+    for index, (before, argument) in enumerate(itertools.pairwise(["", *arguments])):
+        if before == "--config" or argument.startswith("--config="):
+            value = argument.removeprefix("--config=")
+            if "\n" not in value and not value.startswith("{"):
+                found[index] = value
+    return found

@@ -2,7 +2,20 @@
 
 from __future__ import annotations
 
+import itertools
 import re
+from collections.abc import Sequence
+from pathlib import Path
+
+from vri_pyro.cli.suggestions import (
+    nearest_argument,
+    nearest_choice,
+    nearest_class,
+    nearest_member,
+    nearest_module,
+    nearest_option,
+)
+from vri_pyro.utils.yaml_files import line_of
 
 # Text to remove around the reason: its location, the alternatives tried, and the whole configuration.
 _WRAPPING = (
@@ -48,7 +61,7 @@ _SENTENCES = (
     (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (
-        r"(?:Subcommand '\w+' does not accept option|Option) ('\w+').*",
+        r"(?:Subcommand '\w+' does not accept option|Option) ('[\w.]+').*",
         r"there is no option \1; `vri-pyro COMMAND --help` lists the options",
     ),
     (r"unrecognized arguments: (.*)", r"unrecognised arguments: \1; `vri-pyro COMMAND --help` lists the options"),
@@ -57,32 +70,85 @@ _SENTENCES = (
         r"\1 needs a value; use \1 VALUE (true or false for a Boolean option)",
     ),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
-    (
-        r"Problems parsing config: (.*?)\s+in \"<unicode string>\",",
-        r"--config: the file is not valid YAML; correct it: \1,",
-    ),
-    (
-        r"Unexpected config: .*",
-        "--config: the file does not map options to values; use the format of config.yaml in a run folder",
-    ),
 )
 
 
-def one_sentence(message: str, command: str = "fit") -> str:
+# Messages about names that may be misspelt, and the word in them that is.
+_TYPOS = (
+    r"Option '(?P<argument>[\w.]+)' is not accepted",
+    r"does not accept option '(?P<option>[\w.]+)'",
+    r"unrecognized arguments: --(?P<option>[\w.]+)",
+    r"Expected a dot import path string: (?P<class>\w+)",
+    r"module '(?P<module>[\w.]+)' has no attribute '(?P<member>\w+)'",
+    r"No module named '(?P<path>[\w.]+)'",
+    r"Expected a typing\.Literal\[(?P<choices>.*?)\](?:\. Got value:|, not) '?(?P<choice>[^\s']+)",
+)
+
+
+def explained(message: str, command: str = "fit", arguments: Sequence[str] = (), files: Sequence[Path] = ()) -> str:
     """Condense a parser's error message to one sentence.
 
     Args:
         message: the error message of jsonargparse.
         command: the command whose help the sentence refers to.
+        arguments: the command line.
+        files: the configuration files, from the first to the last.
 
     Returns:
-        the full name of the option, the innermost reason and, if known, the remedy.
+        the file and line of the option unless it is on the command line, the full name of the option, the innermost
+        reason and, if known, the remedy or the name that was probably meant.
     """
     option = ".".join(re.findall(r'Parser key "([^"]+)"', message))
     reason = _innermost_reason(message)
+    typo = next((found for pattern in _TYPOS if (found := re.search(pattern, reason))), None)
+    meant = _meant(typo.groupdict(), option, message, command) if typo else None
+    value = re.search(r"(?:value:|, not) '?([^\s']+?)'?\.?$", reason, flags=re.MULTILINE)
+    word = typo[typo.re.groups] if typo else value[1] if value else ""
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
-    return f"--{option}: {reason}" if option else reason
+    if meant:
+        kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
+        reason = f"{kept}; did you mean {meant}?"
+    return _place(option, word, arguments, files) + (f"--{option}: {reason}" if option else reason)
+
+
+def _meant(typo: dict[str, str], option: str, message: str, command: str) -> str | None:
+    """Return the name that a misspelt one probably means."""
+    match typo:
+        case {"argument": name} | {"option": name}:
+            near = _nearest_of(name, option, message) if option else nearest_option(name, command)
+            return near and f"--{near}"
+        case {"class": name}:
+            return nearest_class(option, name)
+        case {"module": module, "member": name}:
+            return nearest_member(module, name)
+        case {"path": name}:
+            return nearest_module(name)
+        case {"choices": listed, "choice": value}:
+            return nearest_choice(value, listed)
+    return None
+
+
+def _nearest_of(name: str, option: str, message: str) -> str | None:
+    """Return the option of a class that is most similar to a name; the message contains the class."""
+    # The class is the last one that the parser entered, or the first one in the value that the parser got for it.
+    entered = message.rpartition("Problem with given class_path")[2]
+    found = re.search(r"class_path='([\w.]+)'", entered) or re.match(r" '([\w.]+)'", entered)
+    near = nearest_argument(found[1], name) if found else None
+    return near and f"{option}.{near}"
+
+
+def _place(option: str, word: str, arguments: Sequence[str], files: Sequence[Path]) -> str:
+    """Return the file and line of an option or of the word in it; empty if they are on the command line."""
+    for argument, following in itertools.pairwise([*arguments, ""]):
+        name, equals, value = argument.removeprefix("--").replace(".init_args", "").partition("=")
+        inside = not word and option and f"{name}.".startswith(f"{option}.")
+        if inside or name == f"{option}.{word}" or (name == option and word in (value if equals else following)):
+            return ""
+    for file in reversed(files):
+        if (line := line_of(file, option or word, word.rpartition(".")[2])) is not None:
+            return f"{file}, line {line}: "
+    return ""
 
 
 def _innermost_reason(message: str) -> str:

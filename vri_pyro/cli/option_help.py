@@ -10,12 +10,14 @@ from __future__ import annotations
 import argparse
 import ast
 import textwrap
+from collections.abc import Sequence
 from functools import cache
 from typing import Any, NamedTuple
 
-from docstring_parser import parse
-
-from vri_pyro.cli.catalogue import KINDS, catalogue, class_definition, module_tree
+from vri_pyro.cli.catalogue import KINDS, catalogue, choices, class_definition, kinds_of, module_tree
+from vri_pyro.cli.class_options import Option, class_options, descriptions, text_of
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.spelling import nearest
 
 
 class Sources(NamedTuple):
@@ -42,23 +44,9 @@ DESCRIBED = {
 _CLASS_OPTIONS = {kind.option.removeprefix("--") for kind in KINDS.values()} | {"optimizer", "clean_augmentation"}
 _WIDTH = 100
 _CLASSES = """CLASS is the name of a class listed below, or the class path of your own class, such as
-my_file.MyClass. Set the options of a class after it, as in --noise Flip --noise.rate 0.4. To list
-them, use for example vri-pyro {command} --noise.help Flip. To print the configuration as YAML, add
---print_config."""
-
-
-class Option(NamedTuple):
-    """An option as shown in the help.
-
-    Attributes:
-        name: name without the leading dashes, with the name of its group if it has one, such as "split.file".
-        description: description of the option.
-        default: default value as text; None for a required option.
-    """
-
-    name: str
-    description: str
-    default: str | None = None
+my_file.MyClass. Set the options of a class after it, as in --data ImageFolder --data.path photos. To
+list the options of a class, add its name to --help: vri-pyro {command} --help ImageFolder. To print
+the configuration as YAML, add --print_config."""
 
 
 def options_of(command: str) -> list[Option]:
@@ -69,19 +57,50 @@ def options_of(command: str) -> list[Option]:
 
 def print_help(command: str) -> None:
     """Print the help of a command in :data:`DESCRIBED`."""
-    parser = argparse.ArgumentParser(
-        prog=f"vri-pyro {command}",
-        usage=f"vri-pyro {command} [--config FILE] [--OPTION VALUE ...]",
-        description=textwrap.fill(_description(command), _WIDTH),
-        epilog=f"{_CLASSES.format(command=command)}\n\n{catalogue(DESCRIBED[command].kinds)}",
-        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH, max_help_position=30),
+    epilog = f"{_CLASSES.format(command=command)}\n\n{catalogue(DESCRIBED[command].kinds)}"
+    parser = _parser(
+        command, "[--config FILE] [--OPTION VALUE ...]", textwrap.fill(_description(command), _WIDTH), epilog
     )
-    for option in options_of(command):
-        default = "" if option.default is None else f" (default: {option.default})"
-        metavar = "CLASS" if option.name in _CLASS_OPTIONS else "VALUE"
-        text = (option.description + default).replace("%", "%%")
-        parser.add_argument(f"--{option.name}", metavar=metavar, help=text)
+    _add(parser, options_of(command))
     parser.print_help()
+
+
+def print_class_help(command: str, name: str) -> None:
+    """Print the options of a class that an option of the command can name.
+
+    Raises:
+        UserError: no class of that name is registered for the command.
+    """
+    kinds = [kind for kind in kinds_of(name) if kind in DESCRIBED[command].kinds]
+    if not kinds:
+        near = nearest(name, [one for kind in DESCRIBED[command].kinds for one in choices(kind)])
+        remedy = f"did you mean {near}?" if near else f"`vri-pyro {command} --help` lists the classes"
+        raise UserError(f"there is no class {name!r}; {remedy}")
+    for kind in kinds:
+        option = KINDS[kind].option
+        parser = _parser(command, f"{option} {name} [{option}.OPTION VALUE ...]", choices(kind)[name])
+        own = class_options(kind, name)
+        _add(parser, [one._replace(name=f"{option.removeprefix('--')}.{one.name}") for one in own], "required")
+        parser.print_help()
+
+
+def _parser(command: str, usage: str, description: str, epilog: str | None = None) -> argparse.ArgumentParser:
+    return argparse.ArgumentParser(
+        usage=f"vri-pyro {command} {usage}",
+        description=description,
+        epilog=epilog,
+        formatter_class=lambda prog: argparse.RawDescriptionHelpFormatter(prog, width=_WIDTH, max_help_position=30),
+        add_help=epilog is not None,
+    )
+
+
+def _add(parser: argparse.ArgumentParser, options: Sequence[Option], without_default: str = "") -> None:
+    """Add options to the help; ``without_default`` is said about those that have none."""
+    for option in options:
+        default = without_default if option.default is None else f"default: {option.default}"
+        metavar = "CLASS" if option.name in _CLASS_OPTIONS else "VALUE"
+        text = f"{option.description} ({default})" if default else option.description
+        parser.add_argument(f"--{option.name}", metavar=metavar, help=text.replace("%", "%%"))
 
 
 def _description(command: str) -> str:
@@ -100,8 +119,8 @@ def _arguments(module: str) -> list[Option]:
     found = []
     for node in ast.walk(module_tree(module)):
         if isinstance(node, ast.Call) and getattr(node.func, "attr", "") == "add_argument":
-            keywords = {word.arg: _text(word.value) for word in node.keywords}
-            name = _text(node.args[0]).removeprefix("--")
+            keywords = {word.arg: text_of(word.value) for word in node.keywords}
+            name = text_of(node.args[0]).removeprefix("--")
             found.append(Option(name, keywords.get("help", ""), keywords.get("default")))
     return found
 
@@ -109,8 +128,7 @@ def _arguments(module: str) -> list[Option]:
 def _fields(module: str, name: str, group: str = "") -> list[Option]:
     """Return the fields of a configuration class; the fields of a nested class of the same module form a group."""
     definition = class_definition(module, name)
-    documented = parse(ast.get_docstring(definition) or "").params
-    docs = {one.arg_name: " ".join((one.description or "").split()).rstrip(".") for one in documented}
+    docs = descriptions(definition)
     found = []
     for node in definition.body:
         if not isinstance(node, ast.AnnAssign) or not isinstance(node.target, ast.Name):
@@ -121,7 +139,7 @@ def _fields(module: str, name: str, group: str = "") -> list[Option]:
             continue
         default = _defaults().get(field) if not group else None
         if default is None and node.value is not None:
-            default = _text(node.value)
+            default = text_of(node.value)
         found.append(Option(f"{group}{field}", docs[field], default))
     return found
 
@@ -129,17 +147,6 @@ def _fields(module: str, name: str, group: str = "") -> list[Option]:
 def _is_defined(module: str, function: ast.expr) -> bool:
     names = {node.name for node in module_tree(module).body if isinstance(node, ast.ClassDef)}
     return isinstance(function, ast.Name) and function.id in names
-
-
-def _text(node: ast.expr) -> str:
-    """Format a default or a description as shown in the help."""
-    if isinstance(node, ast.Call) and ast.unparse(node.func) == "Path":
-        node = node.args[0]
-    if not isinstance(node, ast.Constant):
-        return ast.unparse(node)
-    if node.value is None or isinstance(node.value, bool):
-        return {None: "null", True: "true", False: "false"}[node.value]
-    return str(node.value)
 
 
 @cache

@@ -1,172 +1,55 @@
-"""Convert a Pyro model and guide to ArviZ: draws, predictions and densities as an xarray.DataTree."""
+"""The converter to ArviZ as part of this package: with its errors, and with the call of version 0.1."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from functools import wraps
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-import pyro
-import torch
-
-from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.diagnostics.conversion.checks import (
-    as_array,
-    check_draws_at_once,
-    check_names,
-    check_options,
-    check_predictions,
-)
-from vri_pyro.diagnostics.conversion.densities import Densities, attributes_of, factorising_plate
-from vri_pyro.diagnostics.conversion.pair import Pair
-from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Kept, Variables, in_arviz
+from vri_pyro.diagnostics import conversion
+from vri_pyro.diagnostics.conversion import ConversionError
+from vri_pyro.utils.deprecations import warn
 from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
     from xarray import DataTree
 
-_Arrays = Mapping[str, Mapping[str, np.ndarray]]  # by group and variable
-_Dims = Mapping[str, Mapping[str, Sequence[str]]]
+_OPTIONS = ("chunk_size", "groups", "coords", "constant_data", "data_plate")
 
 
-@torch.no_grad()
-def from_pyro_svi(
-    model: Callable[..., Any],
-    guide: Callable[..., Any],
+@wraps(conversion.from_pyro_svi)
+def from_pyro_svi(*args: Any, **kwargs: Any) -> DataTree:  # documented at the wrapped function
+    if len(args) > 1 or not {"model", "guide"}.isdisjoint(kwargs):
+        warn(
+            "from_pyro_svi(model, guide, *args, num_draws=..., dims=...)",
+            "from_pyro_svi((model, guide), model_args=args, num_samples=..., extra_event_dims=...)",
+        )
+        args, kwargs = _current_call(*args, **kwargs)
+    try:
+        return conversion.from_pyro_svi(*args, **kwargs)
+    except ConversionError as error:
+        raise UserError(str(error)) from error
+
+
+def _current_call(
+    model: Any,
+    guide: Any,
     *args: Any,
     num_draws: int = 1000,
-    chunk_size: int = 1,
-    groups: Collection[str] = GROUPS,
-    dims: Mapping[str, Sequence[str]] | None = None,
-    coords: Mapping[str, Any] | None = None,
-    constant_data: Mapping[str, Any] | None = None,
-    data_plate: str | None = None,
+    dims: dict[str, Any] | None = None,
     **kwargs: Any,
-) -> DataTree:
-    """Convert a Pyro model and guide to an ArviZ tree of draws, predictions and log densities.
-
-    Dimensions are named after the plates and the event dimensions of a site. A plate that subsamples uses
-    the same subsample in all draws, and its coordinates are the subsample's indices. Besides the result, memory is
-    needed for only one chunk of draws.
-
-    The call advances Pyro's random state. Networks run in their current mode: call ``eval()`` on them first, or every
-    draw updates the running statistics of batch normalisation.
-
-    Args:
-        model, guide: Pyro callables with the arguments ``(*args, **kwargs)``. Sites that the model observes are data.
-            For predictions these sites are sampled and their given values are ignored. Use ``functools.partial`` for
-            an argument of model and guide that has the name of an option of this function.
-        num_draws: number of draws from the guide, and from the prior.
-        chunk_size: number of draws per pass of guide and model, vectorised in a plate to the left of their plates. 1
-            works for any model and guide but is slow for large networks. With more, all computations of both must
-            broadcast over a plate to the left, as for an ELBO with vectorised particles; this is checked on the last
-            draw of one chunk.
-        groups: groups to compute in addition to the data; any of :data:`GROUPS`.
-        dims: names of the dimensions that do not belong to a plate: event dimensions by site, and all dimensions of
-            constant data by array.
-        coords: coordinate values by dimension, in place of indices. For a plate that subsamples, give the values of
-            either the subsample or the full plate.
-        constant_data: arrays by name to store in the group ``constant_data``.
-        data_plate: name of the plate over data, for which log p and log q are computed per datum. When None, the
-            outermost plate that contains every observed site is used.
-
-    Returns:
-        a tree with the requested groups and, if there are any, ``observed_data`` and ``constant_data``. The leading
-        dimensions are ``chain`` (of size 1) and ``draw``. "/" in names becomes ".", because ArviZ reserves "/" for
-        paths.
-
-        * ``posterior`` and ``prior``: the latents, and the deterministic sites of ``pyro.deterministic`` and of latents
-          reparameterised by ``poutine.reparam``;
-        * ``log_likelihood`` and ``log_prior``: log densities under the model of each observed site and of each latent,
-          without the scales of subsampling and ``poutine.scale``;
-        * ``sample_stats``: ``log_p``, the log density of a datum's observations and latents under the model, and
-          ``log_q``, that of its latents under the guide, both [chain, draw, data plate], with the scales of
-          ``poutine.scale`` and without those of subsampling. If there are sites outside the data plate,
-          ``log_p_global`` and ``log_q_global`` [chain, draw] hold their log densities, and the joint density ratio
-          takes all four. If the guide does not factorise over the data as the model does, ``log_p`` and ``log_q``
-          [chain, draw] are the joint densities. Attributes, with names separated by newlines: ``point_masses``, the
-          latents for which the guide is a point mass; ``global_latents``, the latents outside the data plate;
-          ``subsample``, the size of the subsample, for instance "2 of 4", if the data plate subsamples.
-
-    Raises:
-        UserError: guide and model have different latents; a site or its shape differs between draws; draws cannot be
-            vectorised; a group, a plate, or a name in ``dims`` or ``coords`` is unknown or does not fit; the prior is
-            requested but cannot be sampled; or ``num_draws`` or ``chunk_size`` is below 1.
-    """
-    check_options(model, guide, groups, num_draws=num_draws, chunk_size=chunk_size)
-    constants = {name: as_array(name, values) for name, values in (constant_data or {}).items()}
-    pair = Pair(model, guide, args, kwargs)
-    guided, modelled = pair.posterior()
-    check_names(modelled, dims or {}, constants)
-    variables = Variables(modelled, dims or {})
-    if {"posterior_predictive", "prior_predictive"} & set(groups):
-        check_predictions(modelled)
-    plate = factorising_plate(guided, modelled, data_plate)
-    densities = Densities(guided, modelled, plate)
-    attributes = attributes_of(guided, pair.guided(), plate)
-    fixed: dict[str, dict[str, np.ndarray]] = {"constant_data": constants} if constants else {}
-    if found := traces.observed(modelled):
-        fixed["observed_data"] = {name: values[0] for name, values in variables.values(found, 1).items()}
-    if chunk_size > 1:
-        check_draws_at_once(pair, min(chunk_size, num_draws), variables, densities)
-    kept = Kept(groups, num_draws)
-    for start in range(0, num_draws, chunk_size):
-        pair.draws = count = min(chunk_size, num_draws - start)
-        if set(groups) - {"prior", "prior_predictive"}:
-            drawn, run = pair.posterior()
-            kept.write("posterior", start, variables.values(traces.latent(run) | traces.deterministic(run), count))
-            kept.write("log_likelihood", start, variables.log_probs(traces.observed(run), count))
-            kept.write("log_prior", start, variables.log_probs(traces.latent(run), count))
-            kept.write("sample_stats", start, densities(drawn, run, count))
-            if "posterior_predictive" in groups:
-                kept.write("posterior_predictive", start, variables.values(pair.predicted(drawn)[1], count))
-        if "prior" in groups or "prior_predictive" in groups:
-            latents, predictions = pair.predicted()
-            kept.write("prior", start, variables.values(latents, count))
-            if "prior_predictive" in groups:
-                kept.write("prior_predictive", start, variables.values(predictions, count))
-        if start == 0:  # raise for wrong names before the remaining draws are made
-            data = {group: found for group, found in (kept.groups | fixed).items() if found}
-            named = {group: variables.dims(group, found, plate) for group, found in data.items()}
-            coordinates = variables.coordinates(coords or {}, _sizes(data, named))
-    return _tree(data, named, coordinates, attributes)
-
-
-def _tree(data: _Arrays, dims: _Dims, coords: Mapping[str, Any], attributes: Mapping[str, Any]) -> DataTree:
-    import arviz as az  # slow to import
-    from xarray import DataTree
-
-    parts = {}
-    for group in sorted(data, key=(*GROUPS, "observed_data", "constant_data").index):
-        used = {dim for own in dims[group].values() for dim in own}
-        parts[group] = az.from_dict(
-            {group: {in_arviz(name): values for name, values in data[group].items()}},
-            sample_dims=SAMPLE_DIMS,
-            dims={in_arviz(name): [in_arviz(dim) for dim in own] for name, own in dims[group].items()},
-            coords={in_arviz(name): found for name, found in coords.items() if name in used},
-            attrs={group: dict(attributes)} if group == "sample_stats" else None,
-        )[group].to_dataset()
-    tree = DataTree.from_dict(parts)
-    tree.attrs = {"inference_library": "pyro", "inference_library_version": pyro.__version__}
-    return tree
-
-
-def _sizes(data: _Arrays, dims: _Dims) -> dict[str, int]:
-    """Sizes of all dimensions except chain and draw; raise if variables that share a dimension disagree."""
-    sizes: dict[str, int] = {}
-    for name, values, own in (
-        (name, v, dims[group][name]) for group, found in data.items() for name, v in found.items()
-    ):
-        if len(own) > values.ndim:
-            raise UserError(
-                f"dims names {len(own)} dimensions of array '{name}' ({', '.join(own)}), which has {values.ndim}"
-            )
-        for dim, size in zip(own, values.shape[values.ndim - len(own) :], strict=True):
-            if sizes.setdefault(dim, size) != size:
-                raise UserError(f"'{name}' has size {size} along '{dim}', but another variable has {sizes[dim]}")
-    for name in (name for found in data.values() for name in found if name in sizes):
-        raise UserError(
-            f"'{name}' names both a dimension and a variable, which ArviZ would use as coordinates; rename the "
-            "dimension in dims, rename the variable, or pass it in coords"
-        )
-    return sizes
+) -> tuple[tuple[Any, ...], dict[str, Any]]:
+    """Return the arguments of the call in version 0.1 as current ones."""
+    options = {name: kwargs.pop(name) for name in _OPTIONS if name in kwargs}
+    constants = options.get("constant_data") or {}
+    named = {True: {}, False: {}}  # type: dict[bool, dict[str, Any]]
+    for name, dimensions in (dims or {}).items():
+        named[name in constants][name] = dimensions
+    current = {
+        "model_args": args,
+        "model_kwargs": kwargs,
+        "num_samples": num_draws,
+        "dims": named[True],
+        "extra_event_dims": named[False],
+        "sample_dims": ["chain", "draw"],
+    }
+    return ((model, guide),), options | current

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
@@ -18,7 +19,7 @@ UNRELIABLE = 0.7  # if k-hat is above it, no practical number of draws suffices 
 UNRELIABLE_SHARE = 0.05  # largest share of the data with such a k-hat for a guide that is close to the posterior
 FAR = 0.5  # nats per datum between the bounds; the KL of a normal guide whose mean is off by one standard deviation
 FEWEST_DRAWS = 25  # with fewer, PSIS has fewer than five draws in the tail
-_SAMPLE_DIMS = ("chain", "draw")
+_SAMPLE_DIMS = ("sample", "chain", "draw")
 
 
 def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
@@ -26,8 +27,9 @@ def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
 
     Args:
         tree: output of :func:`~vri_pyro.diagnostics.from_pyro_svi` with the group ``sample_stats``.
-        joint: whether to compute the weights of all data and global latents together, [chain, draw]. Otherwise each
-            datum has its own weights given the guide's draws of the global latents, [chain, draw, data plate].
+        joint: whether to compute the weights of all data and global latents together, [draws]. Otherwise each datum
+            has its own weights given the guide's draws of the global latents, [draws, data plate]. The draws have the
+            dimension "sample", or "chain" and "draw", as in the tree.
 
     Raises:
         UserError: the tree has no densities; or ``joint`` is true, there are global latents, and the data plate
@@ -48,6 +50,11 @@ def log_weights(tree: DataTree, joint: bool = False) -> DataArray:
                 )
             weights = weights + densities["log_p_global"] - densities["log_q_global"]
     return weights
+
+
+def _sample_dims(weights: DataArray) -> list[str]:
+    """Return the dimensions of the draws: "sample", or "chain" and "draw"."""
+    return [dim for dim in _SAMPLE_DIMS if dim in weights.dims]
 
 
 def check_draws(draws: int) -> None:
@@ -81,17 +88,18 @@ def pareto_k(tree: DataTree, joint: bool = False) -> DataArray:
     import arviz_stats  # noqa: F401  # registers the accessor; slow to import
 
     weights = log_weights(tree, joint)
-    check_draws(weights.sizes["chain"] * weights.sizes["draw"])
+    draws = _sample_dims(weights)
+    check_draws(math.prod(weights.sizes[dim] for dim in draws))
     if len(tree["sample_stats"].attrs.get(POINT_MASSES, ())):
-        return weights.isel(chain=0, draw=0, drop=True) * 0 + np.inf
-    spread = weights.max(_SAMPLE_DIMS) - weights.min(_SAMPLE_DIMS)
+        return weights.isel(dict.fromkeys(draws, 0), drop=True) * 0 + np.inf
+    spread = weights.max(draws) - weights.min(draws)
     # The weights of the exact posterior differ by rounding only, and PSIS cannot fit a tail to them.
-    rounding = 1e3 * np.finfo(weights.dtype).eps * (1 + abs(weights).max(_SAMPLE_DIMS))
+    rounding = 1e3 * np.finfo(weights.dtype).eps * (1 + abs(weights).max(draws))
     alike = np.isfinite(spread) & (spread <= rounding)
     # ArviZ raises for a tail of equal values, so such data get dummy weights. Their result is discarded.
-    fitted = weights.where(~alike, np.log1p(weights["draw"].astype(weights.dtype)))
+    fitted = weights.where(~alike, np.log1p(weights[draws[-1]].astype(weights.dtype)))
     with np.errstate(all="ignore"):  # smoothed weights of heavy tails, which are discarded
-        _, found = (-fitted).azstats.psislw(dim=list(_SAMPLE_DIMS))  # expects log q - log p
+        _, found = (-fitted).azstats.psislw(dim=draws)  # expects log q - log p
     # ArviZ returns NaN if too many weights are negligible relative to the largest one for a tail to be fitted.
     return found.fillna(np.inf).where(~alike, -np.inf).rename("pareto_k")
 
@@ -126,7 +134,9 @@ def bounds(tree: DataTree, joint: bool = False) -> Bounds:
 
     Reference: Burda et al., Importance weighted autoencoders, ICLR 2016.
     """
-    weights = log_weights(tree, joint).stack(sample=_SAMPLE_DIMS)
+    weights = log_weights(tree, joint)
+    if (draws := _sample_dims(weights)) != ["sample"]:
+        weights = weights.stack(sample=draws)
     if len(tree["sample_stats"].attrs.get(POINT_MASSES, ())):
         nothing = weights.isel(sample=0, drop=True) * 0 - np.inf
         return Bounds(nothing, nothing)

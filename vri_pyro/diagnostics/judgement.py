@@ -80,7 +80,11 @@ def judge_posterior(
         torch.manual_seed(seed)
         if tree is None:
             tree = from_pyro_svi(
-                run.model, run.guide, output, y, num_draws=num_draws, chunk_size=20, groups=["sample_stats"]
+                (run.model, run.guide),
+                model_args=(output, y),
+                num_samples=num_draws,
+                groups=["sample_stats"],
+                chunk_size=20,
             )
         collapsed = collapse(run.model, run.guide, [(output, y)])
     attributes = tree["sample_stats"].attrs

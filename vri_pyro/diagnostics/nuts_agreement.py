@@ -11,7 +11,7 @@ from pyro import poutine
 from pyro.infer import MCMC, NUTS
 from torch import Tensor
 
-from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.conversion import traces
 from vri_pyro.utils.errors import UserError
 
 LEVEL = 0.9  # probability of the intervals whose coverage is measured

@@ -10,7 +10,7 @@ from pyro import poutine
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.diagnostics.pyro_traces import log_density
+from vri_pyro.diagnostics.conversion.traces import log_density
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
 

@@ -10,7 +10,7 @@ from pyro import poutine
 
 from vri_pyro.data import Split, generator_for, permutation
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.conversion import traces
 from vri_pyro.diagnostics.from_pyro_svi import from_pyro_svi
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.run import Run
@@ -85,20 +85,21 @@ def run_posterior(run: Run, indices: np.ndarray, num_draws: int = 1000, chunk_si
             f"the model of {run.name} has no latents, so it has no posterior; use a run whose model has latents"
         )
     constant_data: dict[str, Any] = {"given_label": y.cpu().numpy(), "logits": output.logits.cpu().numpy()}
-    dims = _class_dims(trace, len(run.classes)) | {"given_label": ["data"], "logits": ["data", "class"]}
+    events = _class_dims(trace, len(run.classes))
+    dims = {"given_label": ["data"], "logits": ["data", "class"]}
     if (truth := true_labels(run.split)) is not None:
         constant_data["true_label"], dims["true_label"] = truth[indices], ["data"]
-    coords = {dim: list(run.classes) for some in dims.values() for dim in some} | {"data": indices}
+    coords = {dim: list(run.classes) for some in events.values() for dim in some} | {"data": indices}
     return from_pyro_svi(
-        run.model,
-        run.guide,
-        output,
-        y,
-        num_draws=num_draws,
-        chunk_size=chunk_size,
-        dims=dims,
-        coords=coords,
+        (run.model, run.guide),
+        model_args=(output, y),
         constant_data=constant_data,
+        coords=coords,
+        dims=dims,
+        extra_event_dims=events,
+        num_samples=num_draws,
+        sample_dims=["chain", "draw"],
+        chunk_size=chunk_size,
     )
 
 

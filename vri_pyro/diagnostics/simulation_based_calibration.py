@@ -11,7 +11,7 @@ import torch
 from pyro import poutine
 from torch import Tensor
 
-from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.conversion import traces
 from vri_pyro.diagnostics.conversion.pair import Unobserved
 from vri_pyro.utils.errors import UserError
 

@@ -6,12 +6,12 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
-import yaml
-from jsonargparse import ArgumentParser, Namespace
+from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.yaml_files import read_yaml
 
 # The default experiment, as class paths, since this package imports no models and no guides.
 DEFAULTS: dict[str, Any] = {
@@ -44,6 +44,19 @@ DEFAULTS: dict[str, Any] = {
 }
 
 
+class ConfigurationFileError(ArgumentError):
+    """Unknown option or invalid value in a configuration file.
+
+    Args:
+        path: the file.
+        message: the message of the parser.
+    """
+
+    def __init__(self, path: Path, message: str) -> None:
+        super().__init__(None, message)
+        self.path = path
+
+
 def configuration_parser(description: str | None = None) -> ArgumentParser:
     """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
     parser = ArgumentParser(description=description, exit_on_error=False)
@@ -57,8 +70,17 @@ def configuration_parser(description: str | None = None) -> ArgumentParser:
 
 
 def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
-    """Read the options in a YAML file, such as ``config.yaml``; names of version 0.1 are converted."""
-    return parser.parse_object(current_configuration(yaml.safe_load(path.read_text())))
+    """Read the options in a YAML file, such as ``config.yaml``; names of version 0.1 are converted.
+
+    Raises:
+        UserError: the file is unreadable.
+        ConfigurationFileError: the file has an unknown option or an invalid value.
+    """
+    options = current_configuration(read_yaml(path))
+    try:
+        return parser.parse_object(options)
+    except ArgumentError as error:
+        raise ConfigurationFileError(path, str(error)) from error
 
 
 def build_configuration(parser: ArgumentParser, options: Namespace) -> Configuration:

@@ -156,14 +156,14 @@ def current_argument(class_path: str, name: str, given: Collection[str]) -> str:
     return renamed.get(name, name)
 
 
-def accepts_old_arguments[T](cls: type[T]) -> type[T]:
+def accepts_old_arguments[G](cls: type[G]) -> type[G]:
     """Class decorator: let the constructor accept the old names of keyword arguments, with a warning for each."""
-    construct = cls.__init__  # type: ignore[misc]
+    construct = cls.__init__
     names = list(inspect.signature(construct).parameters)[1:]
     old_names = {new: old for old, new in ARGUMENTS[cls.__name__].items()}
 
     @wraps(construct)
-    def construct_from_either(self: T, *args: Any, **kwargs: Any) -> None:
+    def construct_from_either(self: G, *args: Any, **kwargs: Any) -> None:
         given = [*kwargs, *(old_names.get(name, name) for name in names[: len(args)])]
         current: dict[str, Any] = {}
         for name, value in kwargs.items():
@@ -175,7 +175,7 @@ def accepts_old_arguments[T](cls: type[T]) -> type[T]:
             current[new] = value
         construct(self, *args, **current)
 
-    cls.__init__ = construct_from_either  # type: ignore[misc]
+    cls.__init__ = construct_from_either  # type: ignore[method-assign, assignment]
     return cls
 
 

@@ -10,26 +10,41 @@ from typing import Any
 import numpy as np
 import pyro
 
-from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.conversion import traces
 from vri_pyro.diagnostics.conversion.densities import Densities
+from vri_pyro.diagnostics.conversion.errors import ConversionError
 from vri_pyro.diagnostics.conversion.pair import Pair, first_line
-from vri_pyro.diagnostics.conversion.variables import GROUPS, SAMPLE_DIMS, Variables, by_draw, changing, in_arviz
-from vri_pyro.utils.errors import UserError
+from vri_pyro.diagnostics.conversion.variables import GROUPS, Variables, by_draw, changing, in_arviz
 
 
-def check_options(model: Any, guide: Any, groups: Collection[str], **numbers: Any) -> None:
+def model_and_guide(svi: Any) -> tuple[Any, Any]:
+    """Return the model and the guide of an SVI object or a pair; raise if it is neither."""
+    if isinstance(svi, Sequence) and len(svi) == 2:
+        return svi[0], svi[1]
+    if hasattr(svi, "model") and hasattr(svi, "guide"):
+        return svi.model, svi.guide
+    raise ConversionError(f"svi is of type {type(svi).__name__}; expected a pyro.infer.SVI or a pair (model, guide)")
+
+
+def check_options(model: Any, guide: Any, groups: Collection[str], sample_dims: Sequence[str], **numbers: Any) -> None:
     """Raise if model or guide is not a Pyro callable, a group is unknown, or a number is not an integer >= 1."""
     for name, function in (("model", model), ("guide", guide)):
         if not callable(function) or isinstance(function, pyro.infer.SVI):
             given = type(function).__name__
-            raise UserError(f"the {name} is of type {given}; expected a Pyro {name}, such as the one passed to SVI")
+            raise ConversionError(
+                f"the {name} is of type {given}; expected a Pyro {name}, such as the one passed to SVI"
+            )
     for name, number in numbers.items():
         if not isinstance(number, Integral) or number < 1:
-            raise UserError(f"{name} is {number}; expected an integer >= 1")
+            raise ConversionError(f"{name} is {number}; expected an integer >= 1")
+    if list(sample_dims) not in (["sample"], ["chain", "draw"]):
+        raise ConversionError(f"sample_dims is {sample_dims!r}; expected ['sample'] or ['chain', 'draw']")
     if isinstance(groups, str):
-        raise UserError(f"groups is '{groups}'; expected a list of group names")
+        raise ConversionError(f"groups is '{groups}'; expected a list of group names")
     if strangers := [group for group in groups if group not in GROUPS]:
-        raise UserError(f"groups contains '{strangers[0]}', which is not a group; choose from {', '.join(GROUPS)}")
+        raise ConversionError(
+            f"groups contains '{strangers[0]}', which is not a group; choose from {', '.join(GROUPS)}"
+        )
 
 
 def as_array(name: str, values: Any) -> np.ndarray:
@@ -37,25 +52,39 @@ def as_array(name: str, values: Any) -> np.ndarray:
     try:
         return traces.array(values)
     except ValueError as error:
-        raise UserError(f"constant_data contains '{name}', which is not an array ({first_line(error)})") from error
+        raise ConversionError(
+            f"constant_data contains '{name}', which is not an array ({first_line(error)})"
+        ) from error
 
 
-def check_names(modelled: Any, dims: Mapping[str, Sequence[str]], constant_data: Mapping[str, Any]) -> None:
-    """Raise for names that ArviZ cannot represent, and for names in ``dims`` that would be ignored."""
+def check_names(
+    modelled: Any,
+    dims: Mapping[str, Sequence[str]],
+    events: Mapping[str, Sequence[str]],
+    constant_data: Mapping[str, Any],
+    sample_dims: Sequence[str],
+) -> None:
+    """Raise for names that ArviZ cannot represent, and for names in ``dims`` or ``events`` that would be ignored."""
     sites = traces.stochastic(modelled) | traces.deterministic(modelled)
     counts = Counter(in_arviz(name) for name in sites.keys() | constant_data.keys())
     for name in (name for name, count in counts.items() if count > 1):
-        raise UserError(f"two sites or arrays are named '{name}' once '/' becomes '.', as ArviZ requires; rename one")
-    if taken := [name for name in SAMPLE_DIMS if name in sites or name in constant_data]:
-        raise UserError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; rename the site or array")
-    for name, named in dims.items():
-        if name not in sites and name not in constant_data:
-            raise UserError(f"dims contains '{name}', which is neither a site of the model nor constant data")
-        if len({*named, *SAMPLE_DIMS}) < len(named) + len(SAMPLE_DIMS):
-            raise UserError(
-                f"dims names the dimensions of '{name}' {', '.join(named)}; the names must differ from one another and "
-                "from chain and draw"
-            )
+        raise ConversionError(
+            f"two sites or arrays are named '{name}' once '/' becomes '.', as ArviZ requires; rename one"
+        )
+    if taken := [name for name in sample_dims if name in sites or name in constant_data]:
+        raise ConversionError(f"'{taken[0]}' is the name of one of ArviZ's dimensions; rename the site or array")
+    for option, mapping in (("dims", dims), ("extra_event_dims", events)):
+        known, what = set(sites), "is not a site of the model"
+        if option == "dims":
+            known, what = known | set(constant_data), "is neither a site of the model nor constant data"
+        for name, named in mapping.items():
+            if name not in known:
+                raise ConversionError(f"{option} contains '{name}', which {what}")
+            if len({*named, *sample_dims}) < len(named) + len(sample_dims):
+                raise ConversionError(
+                    f"{option} names the dimensions of '{name}' {', '.join(named)}; the names must differ from one "
+                    f"another and from {' and '.join(sample_dims)}"
+                )
 
 
 def check_predictions(modelled: Any) -> None:
@@ -63,7 +92,7 @@ def check_predictions(modelled: Any) -> None:
     for name, site in traces.observed(modelled).items():
         shape, drawn = tuple(traces.value(site).shape), tuple(site["fn"].shape())
         if shape != drawn:
-            raise UserError(
+            raise ConversionError(
                 f"'{name}' has shape {shape} when observed and {drawn} when sampled; put the site in a plate over its "
                 "data, or leave posterior_predictive and prior_predictive out of groups"
             )
@@ -84,8 +113,8 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
         drawn, run = pair.posterior()
         several = values(drawn, run)
         _take(alone, drawn, count - 1, count)
-    except (UserError, RuntimeError, ValueError, IndexError) as error:
-        raise UserError(f"{count} draws cannot be computed at once ({first_line(error)}); {remedy}") from error
+    except (ConversionError, RuntimeError, ValueError, IndexError) as error:
+        raise ConversionError(f"{count} draws cannot be computed at once ({first_line(error)}); {remedy}") from error
     finally:
         pair.draws = 1
     single, again = values(*pair.posterior(alone)), values(*pair.posterior(alone))
@@ -93,12 +122,12 @@ def check_draws_at_once(pair: Pair, count: int, variables: Variables, densities:
         raise changing(name)
     for name, value in single.items():
         if not _alike(value[0], again[name][0]):
-            raise UserError(
+            raise ConversionError(
                 f"'{name}' differs between two runs with the same latents; call eval() on networks with randomness "
                 "of their own, such as dropout, or use chunk_size=1"
             )
         if not _alike(several[name][-1], value[0]):
-            raise UserError(f"'{name}' differs between {count} draws computed at once and single draws; {remedy}")
+            raise ConversionError(f"'{name}' differs between {count} draws computed at once and single draws; {remedy}")
 
 
 def _alike(one: np.ndarray, other: np.ndarray) -> bool:

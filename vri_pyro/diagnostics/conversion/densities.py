@@ -8,10 +8,10 @@ from typing import Any
 import numpy as np
 import torch
 
-from vri_pyro.diagnostics import pyro_traces as traces
+from vri_pyro.diagnostics.conversion import traces
+from vri_pyro.diagnostics.conversion.errors import ConversionError
+from vri_pyro.diagnostics.conversion.traces import Site
 from vri_pyro.diagnostics.conversion.variables import by_draw, changing, in_arviz
-from vri_pyro.diagnostics.pyro_traces import Site
-from vri_pyro.utils.errors import UserError
 
 POINT_MASSES, GLOBALS, PART = "point_masses", "global_latents", "subsample"  # attributes of sample_stats
 
@@ -59,7 +59,8 @@ def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     """Return the plate over data, or None if guide and model do not both factorise over it.
 
     Raises:
-        UserError: ``asked`` names a plate that the model does not have, or over which the guide does not factorise.
+        ConversionError: ``asked`` names a plate that the model does not have, or over which the guide does not
+            factorise.
     """
     plate = traces.choose_data_plate(modelled, asked)
     if plate is None:
@@ -77,7 +78,7 @@ def factorising_plate(guided: Any, modelled: Any, asked: str | None) -> Any:
     if drawn_inside and density_inside:
         return plate
     if asked is not None:
-        raise UserError(
+        raise ConversionError(
             f"the guide does not factorise over '{asked}' as the model does, so it has no density per datum; leave "
             "data_plate out"
         )

@@ -8,13 +8,13 @@ from typing import Any
 import pyro
 from pyro import poutine
 from pyro.poutine.guide import GuideMessenger
+from pyro.poutine.messenger import Messenger
 from pyro.poutine.uncondition_messenger import UnconditionMessenger
 from pyro.poutine.util import site_is_factor
 
-from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.diagnostics.pyro_traces import Site
-from vri_pyro.infer.elbo import is_deterministic
-from vri_pyro.utils.errors import UserError
+from vri_pyro.diagnostics.conversion import traces
+from vri_pyro.diagnostics.conversion.errors import ConversionError
+from vri_pyro.diagnostics.conversion.traces import Site, is_deterministic
 
 
 class Pair:
@@ -22,10 +22,13 @@ class Pair:
 
     Attributes:
         draws: number of draws per run.
+        event_dims: names of event dimensions by site, from ``infer={"event_dims": ...}`` of the model's sites.
     """
 
     def __init__(self, model: Callable, guide: Callable, args: tuple, kwargs: dict[str, Any]) -> None:
-        self._model, self._guide, self._args, self._kwargs = model, guide, args, kwargs
+        noted = _EventDims()
+        self.event_dims = noted.found
+        self._model, self._guide, self._args, self._kwargs = noted(model), guide, args, kwargs
         self._subsamples: dict[str, Any] = {}
         self.draws = 1
         guided, modelled = self.posterior()
@@ -56,7 +59,7 @@ class Pair:
             drawn = self._run(model if guided is None else poutine.replay(model, trace=guided))
         except (NotImplementedError, ValueError, ArithmeticError, RuntimeError) as error:
             group = "prior and prior_predictive" if guided is None else "posterior_predictive"
-            raise UserError(
+            raise ConversionError(
                 f"the model cannot be sampled for {group} ({first_line(error)}); leave {group} out of groups"
             ) from error
         sites = traces.latent(drawn)
@@ -73,6 +76,18 @@ class Pair:
         return poutine.condition(function, data=self._subsamples) if self._subsamples else function
 
 
+class _EventDims(Messenger):
+    """Notes ``event_dims`` of the model's sites, which a replay replaces by what the guide's sites have."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found: dict[str, list[str]] = {}
+
+    def _pyro_sample(self, msg: Any) -> None:
+        if named := msg["infer"].get("event_dims"):
+            self.found[msg["name"]] = list(named)
+
+
 class Unobserved(UnconditionMessenger):
     """Samples observed data; factors and deterministic sites are not changed."""
 
@@ -87,17 +102,19 @@ def _check_latents(guided: Any, modelled: Any) -> None:
     for name in sorted(needed.keys() - drawn.keys()):
         discrete = getattr(needed[name]["fn"], "has_enumerate_support", False)
         note = " (a latent that is enumerated out has no draws)" if discrete else ""
-        raise UserError(
+        raise ConversionError(
             f"the model's latent '{name}' is not in the guide; sample it in the guide{note}, or observe it in the model"
         )
     for name in sorted(drawn.keys() - needed.keys()):
-        raise UserError(
+        raise ConversionError(
             f"the guide samples '{name}', which is not a latent of the model; mark it infer={{'is_auxiliary': True}}"
         )
     for name, site in needed.items():
         shape, expected = tuple(drawn[name]["value"].shape), tuple(site["fn"].shape())
         if shape != expected:
-            raise UserError(f"'{name}' has shape {shape} in the guide and {expected} in the model; use the same plates")
+            raise ConversionError(
+                f"'{name}' has shape {shape} in the guide and {expected} in the model; use the same plates"
+            )
 
 
 def first_line(error: Exception) -> str:

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 from torch import Tensor
 
-from vri_pyro.diagnostics import pyro_traces as traces
-from vri_pyro.diagnostics.pyro_traces import Axes, AxisNames, Site
-from vri_pyro.utils.errors import UserError
+from vri_pyro.diagnostics.conversion import traces
+from vri_pyro.diagnostics.conversion.errors import ConversionError
+from vri_pyro.diagnostics.conversion.traces import Axes, AxisNames, Site
 
 GROUPS = (
     "posterior",
@@ -21,7 +21,6 @@ GROUPS = (
     "prior",
     "prior_predictive",
 )
-SAMPLE_DIMS = ["chain", "draw"]
 DENSITIES = ("log_p", "log_q", "log_p_global", "log_q_global")
 
 
@@ -35,13 +34,21 @@ class Variables:
 
     Args:
         modelled: trace of the model.
-        events: names of event dimensions by site, and of all dimensions of constant data by array.
+        dims: names of all dimensions by site and by array of constant data.
+        events: names of event dimensions by site.
+        sample_dims: names of the dimensions of the draws.
     """
 
-    def __init__(self, modelled: Any, events: Mapping[str, Sequence[str]]) -> None:
-        self._events = events
+    def __init__(
+        self,
+        modelled: Any,
+        dims: Mapping[str, Sequence[str]],
+        events: Mapping[str, Sequence[str]],
+        sample_dims: Sequence[str],
+    ) -> None:
+        self._dims = dims
         sites = traces.stochastic(modelled) | traces.deterministic(modelled)
-        self._names = AxisNames(modelled, {*SAMPLE_DIMS, *DENSITIES, *sites}, events)
+        self._names = AxisNames(modelled, {*sample_dims, *DENSITIES, *sites}, events, dims)
         self._axes = {name: self._names.of_values(name, site) for name, site in sites.items()}
         with_density = traces.observed(modelled) | traces.latent(modelled)
         self._log_axes = {name: self._names.of_log_prob(name, site) for name, site in with_density.items()}
@@ -55,9 +62,9 @@ class Variables:
         return {name: _on(self._log_axes, name, traces.log_prob(site), count) for name, site in sites.items()}
 
     def dims(self, group: str, variables: Iterable[str], plate: Any) -> dict[str, list[str]]:
-        """Return the dimensions of a group's variables, without chain and draw."""
+        """Return the dimensions of a group's variables, without those of the draws."""
         if group == "constant_data":
-            return {name: list(self._events.get(name, ())) for name in variables}
+            return {name: list(self._dims.get(name, ())) for name in variables}
         if group == "sample_stats":
             of_data = [] if plate is None else [self._names.plate(plate)]
             return {name: [] if name.endswith("_global") else of_data for name in variables}
@@ -72,28 +79,28 @@ class Variables:
             sizes: sizes of the dimensions.
 
         Raises:
-            UserError: coordinates are given for an unknown dimension, or are not a list of the dimension's size.
+            ConversionError: coordinates are given for an unknown dimension, or are not a list of the dimension's size.
         """
         found = {name: traces.array(values) for name, values in given.items()}
         for name, values in found.items():
             if values.ndim != 1:
-                raise UserError(f"coords of '{name}' have {values.ndim} dimensions; expected a list of values")
+                raise ConversionError(f"coords of '{name}' have {values.ndim} dimensions; expected a list of values")
             if name not in sizes:
-                raise UserError(
+                raise ConversionError(
                     f"coords has '{name}', which is not a dimension; choose from {', '.join(sorted(sizes))}"
                 )
             if len(values) == self._names.full_sizes.get(name):
                 found[name] = values = values[self._names.coordinates[name]]
             if len(values) != sizes[name]:
-                raise UserError(f"coords has {len(values)} values for '{name}', which has size {sizes[name]}")
+                raise ConversionError(f"coords has {len(values)} values for '{name}', which has size {sizes[name]}")
         return self._names.coordinates | found
 
 
 class Kept:
-    """Stores the requested groups as arrays [1, draws, ...] by group and variable, filled chunk by chunk."""
+    """Stores the requested groups as arrays [draws, ...] by group and variable, filled chunk by chunk."""
 
-    def __init__(self, groups: Collection[str], num_draws: int) -> None:
-        self._asked, self._num_draws = groups, num_draws
+    def __init__(self, groups: Collection[str], num_samples: int) -> None:
+        self._asked, self._num_samples = groups, num_samples
         self.groups: dict[str, dict[str, np.ndarray]] = {}
 
     def write(self, group: str, start: int, values: Mapping[str, np.ndarray]) -> None:
@@ -101,13 +108,13 @@ class Kept:
         if group not in self._asked:
             return
         if start == 0:
-            shapes = {name: (1, self._num_draws, *value.shape[1:]) for name, value in values.items()}
+            shapes = {name: (self._num_samples, *value.shape[1:]) for name, value in values.items()}
             self.groups[group] = {name: np.empty(shapes[name], value.dtype) for name, value in values.items()}
         kept = self.groups[group]
         for name in kept.keys() | values.keys():
-            if name not in kept or name not in values or kept[name].shape[2:] != values[name].shape[1:]:
+            if name not in kept or name not in values or kept[name].shape[1:] != values[name].shape[1:]:
                 raise changing(name)
-            kept[name][0, start : start + len(values[name])] = values[name]
+            kept[name][start : start + len(values[name])] = values[name]
 
 
 def _on(axes: Mapping[str, Axes], name: str, value: Tensor, count: int) -> np.ndarray:
@@ -131,9 +138,9 @@ def by_draw(name: str, value: Tensor, axes: int, count: int) -> Tensor:
     return value.reshape(count, *own)
 
 
-def changing(name: str) -> UserError:
+def changing(name: str) -> ConversionError:
     """Return the error for a site that is missing or has another shape in some draws."""
-    return UserError(
+    return ConversionError(
         f"site '{name}' is missing or has another shape in some draws; ArviZ needs rectangular arrays, so the model "
         "must have the same sites in every run"
     )

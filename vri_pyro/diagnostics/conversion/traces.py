@@ -13,10 +13,28 @@ from pyro.distributions.util import scale_and_mask
 from pyro.poutine.util import site_is_factor, site_is_subsample
 from torch import Tensor
 
-from vri_pyro.infer.elbo import is_deterministic, stochastic
-from vri_pyro.utils.errors import UserError
+from vri_pyro.diagnostics.conversion.errors import ConversionError
 
 Site = Any  # a Pyro message: a dict with values of many types
+
+
+def stochastic(trace: Any) -> dict[str, Site]:
+    """Return the sample sites, without subsampling indices and deterministic values."""
+    return {
+        name: site
+        for name, site in trace.nodes.items()
+        if site["type"] == "sample" and not site_is_subsample(site) and not is_deterministic(site)
+    }
+
+
+def is_deterministic(site: Site) -> bool:
+    """Whether a site only records a value: ``pyro.deterministic``, or a latent replaced by ``poutine.reparam``.
+
+    Both are observed ``Delta`` sites whose log density is masked out.
+    """
+    fn = site["fn"]
+    masked = isinstance(fn, dist.MaskedDistribution) and fn._mask is False
+    return bool(site["infer"].get("_deterministic")) or (masked and isinstance(fn.base_dist, dist.Delta))
 
 
 def latent(trace: Any) -> dict[str, Site]:
@@ -109,13 +127,13 @@ def choose_data_plate(trace: Any, asked: str | None) -> Any:
         asked: name of the plate. When None, the outermost plate that contains every observed site is used.
 
     Raises:
-        UserError: the model has no plate with that name.
+        ConversionError: the model has no plate with that name.
     """
     frames = {frame.name: frame for site in stochastic(trace).values() for frame in plates(site)}
     if asked is not None:
         if asked not in frames:
             there = ", ".join(sorted(frames)) or "none"
-            raise UserError(
+            raise ConversionError(
                 f"the model has no plate '{asked}' (its plates: {there}); set data_plate to one of them or to None"
             )
         return frames[asked]
@@ -156,14 +174,21 @@ class AxisNames:
         trace: trace of the model, from which the plates' coordinates are read.
         taken: names of variables and sample dimensions. "_plate" is appended to the name of a plate that is among them.
         events: names of the event dimensions by site. The default names are ``site_dim_0`` and so on.
+        whole: names of all dimensions by site, in place of the plates and the event dimensions.
 
     Attributes:
         coordinates: coordinate values by plate dimension.
         full_sizes: full sizes of the plates that use subsamples.
     """
 
-    def __init__(self, trace: Any, taken: Iterable[str], events: Mapping[str, Sequence[str]]) -> None:
-        self._taken, self._events = set(taken), events
+    def __init__(
+        self,
+        trace: Any,
+        taken: Iterable[str],
+        events: Mapping[str, Sequence[str]],
+        whole: Mapping[str, Sequence[str]],
+    ) -> None:
+        self._taken, self._events, self._whole = set(taken), events, whole
         self._indices = subsamples(trace)
         self.coordinates: dict[str, np.ndarray] = {}
         self.full_sizes: dict[str, int] = {}
@@ -181,13 +206,13 @@ class AxisNames:
     def of_log_prob(self, name: str, site: Site) -> Axes:
         """Return the axes of a site's log density."""
         sizes = tuple(log_prob(site).shape)
-        return Axes(tuple(self._batch(name, site, sizes)), sizes)
+        return Axes(self._renamed(name, self._batch(name, site, sizes), partly=True), sizes)
 
     def of_values(self, name: str, site: Site) -> Axes:
         """Return the axes of a site's values.
 
         Raises:
-            UserError: the number of names given differs from the number of event dimensions.
+            ConversionError: the number of names given differs from the number of event dimensions.
         """
         shape, event_dim = tuple(value(site).shape), len(site["fn"].event_shape)
         if is_deterministic(site) and event_dim >= len(shape):
@@ -196,11 +221,29 @@ class AxisNames:
         unnamed = sum(each == f"{name}_dim_{axis}" for axis, each in enumerate(batch))
         events = self._events.get(name, [f"{name}_dim_{unnamed + axis}" for axis in range(event_dim)])
         if len(events) != event_dim:
-            raise UserError(
-                f"dims names {len(events)} dimensions of '{name}' ({', '.join(events)}), but the site has {event_dim} "
-                "event dimensions; name each event dimension and no plate"
+            raise ConversionError(
+                f"extra_event_dims names {len(events)} dimensions of '{name}' ({', '.join(events)}), but the site has "
+                f"{event_dim} event dimensions; name each event dimension and no plate"
             )
-        return Axes((*batch, *events), shape)
+        return Axes(self._renamed(name, [*batch, *events]), shape)
+
+    def _renamed(self, name: str, names: Sequence[str | None], partly: bool = False) -> tuple[str | None, ...]:
+        """Replace the names of a site's axes by those given for all of its dimensions.
+
+        Args:
+            name: the site.
+            names: names of the axes; None for an axis that is dropped.
+            partly: whether the axes are only the first ones of the site, as for its log density.
+        """
+        if name not in self._whole:
+            return tuple(names)
+        given, kept = list(self._whole[name]), [each for each in names if each is not None]
+        if len(given) < len(kept) or (len(given) > len(kept) and not partly):
+            raise ConversionError(
+                f"dims names {len(given)} dimensions of '{name}' ({', '.join(given)}), but the site has {len(kept)}; "
+                "name all dimensions in dims, or only the event dimensions in extra_event_dims"
+            )
+        return tuple(None if each is None else given.pop(0) for each in names)
 
     def _batch(self, name: str, site: Site, shape: Sequence[int]) -> list[str | None]:
         frames = {frame.dim: frame for frame in plates(site)}
