@@ -296,7 +296,16 @@ def _arrays(**changes: Any) -> dict[str, Any]:
 
 def _fit_npz(command: Command, here: Path, *options: str, **changes: Any) -> Result:
     np.savez(here / "mine.npz", **_arrays(**changes))
-    npz = ["--data", "vri_pyro.data.NpzFile", "--data.path", "mine.npz", "--data.verified", "true", "--batch_size", "20"]
+    npz = [
+        "--data",
+        "vri_pyro.data.NpzFile",
+        "--data.path",
+        "mine.npz",
+        "--data.verified",
+        "true",
+        "--batch_size",
+        "20",
+    ]
     return command("fit", "--config", "tiny.yaml", *npz, *options)
 
 

@@ -46,7 +46,9 @@ def test_a_runs_own_configuration_shows_the_same_labels(vri_pyro: Command, here:
 def test_vectors_have_matrices_but_no_images(vri_pyro: Command, here: Path) -> None:
     x, y = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 3
     np.savez(here / "vectors.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
-    shown = vri_pyro("data", "--data", "NpzFile", "--data.path", "vectors.npz", "--data.verified", "true", "--picture", "vectors.png")
+    shown = vri_pyro(
+        "data", "--data", "NpzFile", "--data.path", "vectors.npz", "--data.verified", "true", "--picture", "vectors.png"
+    )
     assert shown.status == 0, shown.stderr
     with Image.open(here / "vectors.png") as picture:
         assert picture.size == (1600, 600)

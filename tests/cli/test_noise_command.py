@@ -63,7 +63,17 @@ def test_data_with_noisy_labels_are_refused(vri_pyro: Command, here: Path) -> No
     x, y = np.zeros((30, 4), dtype=np.float32), np.arange(30) % 3
     np.savez(here / "own.npz", x_train=x, y_train=y, x_test=x, y_test=y, y_train_clean=y)
     done = vri_pyro(
-        "noise", "--data", "NpzFile", "--data.path", "own.npz", "--data.verified", "true", "--noise", "PairFlip", "--noise.rate", "0.1"
+        "noise",
+        "--data",
+        "NpzFile",
+        "--data.path",
+        "own.npz",
+        "--data.verified",
+        "true",
+        "--noise",
+        "PairFlip",
+        "--noise.rate",
+        "0.1",
     )
     assert done.status == 2
     assert "the data set has noisy labels of its own" in done.stderr

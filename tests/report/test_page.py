@@ -318,7 +318,16 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     y = np.arange(240) % 4
     x = (generator.random((240, 6, 6, 5)) / 4 + y[:, None, None, None] / 8).astype(np.float32)
     np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(names))
-    data = ("--data", "vri_pyro.data.NpzFile", "--data.path", str(tmp_path / "odd.npz"), "--data.verified", "true", "--split.noisy_size", "150")
+    data = (
+        "--data",
+        "vri_pyro.data.NpzFile",
+        "--data.path",
+        str(tmp_path / "odd.npz"),
+        "--data.verified",
+        "true",
+        "--split.noisy_size",
+        "150",
+    )
     odd = fit(tmp_path / "run", *data, "--batch_size", "50", "--split.clean_per_class", "5", "--epochs", "1")
     text = Outline(render([SeenRun(Run(odd))])).text
     assert all(name in text for name in names)

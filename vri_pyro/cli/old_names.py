@@ -8,6 +8,7 @@ from pathlib import Path
 
 import yaml
 
+from vri_pyro.utils.configurations import existing_file
 from vri_pyro.utils.deprecations import classes_in, current_arguments, current_configuration
 from vri_pyro.utils.yaml_files import read_yaml
 
@@ -15,7 +16,8 @@ from vri_pyro.utils.yaml_files import read_yaml
 def with_current_names(arguments: Sequence[str]) -> list[str]:
     """Return the arguments with current class paths and option names; warn about each deprecated one.
 
-    A ``--config`` file with deprecated names is replaced by its converted content.
+    The name of an installed configuration is replaced by its path, and a ``--config`` file with deprecated names by its
+    converted content.
 
     Raises:
         UserError: a ``--config`` file is unreadable or not valid YAML.
@@ -23,7 +25,8 @@ def with_current_names(arguments: Sequence[str]) -> list[str]:
     found = list(arguments)
     classes: dict[str, str] = {}
     for index, file in config_files(arguments).items():
-        content = read_yaml(Path(file))
+        found[index] = arguments[index].removesuffix(file) + (path := existing_file(file))
+        content = read_yaml(Path(path))
         current = current_configuration(content)
         classes |= classes_in(current)
         if current != content:

@@ -2,19 +2,19 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 from dataclasses import replace
 from functools import cache
-from importlib.resources import files
 from typing import Any
 
-import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.parsing import build_configuration, configuration_parser
+from vri_pyro.utils.configurations import configuration_files
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.spelling import nearest
+from vri_pyro.utils.yaml_files import read_yaml
 
 _OF_THE_DATA = ("data", "noise", "split")
 
@@ -22,8 +22,7 @@ _OF_THE_DATA = ("data", "noise", "split")
 @cache
 def method_names() -> tuple[str, ...]:
     """Return the names of the configurations that set a training method, sorted."""
-    texts = {path.name.removesuffix(".yaml"): path for path in files("vri_pyro.configs").iterdir()}
-    return tuple(sorted(name for name, path in texts.items() if path.name.endswith(".yaml") and _sets_method(name)))
+    return tuple(name for name in configuration_files() if _sets_method(name))
 
 
 def named_configuration(name: str, options: dict[str, Any], **fields: Any) -> Configuration:
@@ -50,12 +49,8 @@ def _parsed(name: str, options: str) -> tuple[ArgumentParser, Namespace]:
 
 
 @cache
-def _text(name: str) -> str:
-    return files("vri_pyro.configs").joinpath(f"{name}.yaml").read_text()
-
-
 def _content(name: str) -> dict[str, Any]:
-    return yaml.safe_load(_text(name))
+    return read_yaml(configuration_files()[name])
 
 
 def _sets_method(name: str) -> bool:
@@ -67,8 +62,8 @@ def _known(name: str) -> str:
     known = {_plain(one): one for one in method_names()}
     if _plain(name) in known:
         return known[_plain(name)]
-    close = difflib.get_close_matches(_plain(name), known, n=1)
-    hint = f"did you mean {known[close[0]]!r}?" if close else f"expected one of {', '.join(method_names())}"
+    near = nearest(_plain(name), known)
+    hint = f"did you mean {known[near]!r}?" if near else f"expected one of {', '.join(method_names())}"
     raise UserError(f"there is no method {name!r}; {hint}")
 
 

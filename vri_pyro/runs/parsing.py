@@ -61,7 +61,9 @@ def configuration_parser(description: str | None = None) -> ArgumentParser:
     """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
     parser = ArgumentParser(description=description, exit_on_error=False)
     parser.add_argument(
-        "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
+        "--config",
+        action="config",
+        help="YAML file with options, or the name of an installed one such as elr; may be repeated; later files override earlier ones",
     )
     parser.add_class_arguments(Configuration)
     parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
