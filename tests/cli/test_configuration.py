@@ -190,6 +190,12 @@ def test_lines_fit_a_terminal_of_80_columns(vri_pyro: Command, here: Path) -> No
     assert [line.split()[0] for line in lines[1:4]] == ["1/8", "2/8", "fine-tuning"]
 
 
+def test_an_installed_configuration_can_be_named(vri_pyro: Command) -> None:
+    printed = vri_pyro("fit", "--config", "elr", "--print_config").stdout
+    assert "class_path: vri_pyro.methods.ELR" in printed
+    assert "did you mean 'elr'?" in vri_pyro("fit", "--config", "elrr").stderr
+
+
 def test_quiet_run_prints_nothing(vri_pyro: Command) -> None:
     assert vri_pyro("fit", "--config", "tiny.yaml", "--quiet", "true") == (0, "", "")
 

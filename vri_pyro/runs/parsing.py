@@ -63,7 +63,8 @@ def configuration_parser(description: str | None = None) -> ArgumentParser:
     parser.add_argument(
         "--config",
         action="config",
-        help="YAML file with options, or the name of an installed one such as elr; may be repeated; later files override earlier ones",
+        help="YAML file with options, or the name of an installed configuration, such as elr; may be repeated; later "
+        "files override earlier ones",
     )
     parser.add_class_arguments(Configuration)
     parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
