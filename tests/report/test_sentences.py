@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -195,9 +194,10 @@ def test_classifier_that_finds_a_rare_class_is_not_at_chance(
 
 
 def sampled(confidence: np.ndarray, right: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
-    """Logits over two classes with the given confidences in class 0 (above one half), and labels."""
-    p = torch.tensor(confidence).clamp(0.501, 0.999)
-    return torch.stack([p.log(), (1 - p).log()], dim=1), torch.tensor(~right).long()
+    """Logits with the given confidences in one of two classes in turn, and labels with which some are right."""
+    p, predicted = torch.tensor(confidence).clamp(0.501, 0.999), torch.arange(len(confidence)) % 2
+    logits = torch.where(one_hot(predicted, 2).bool(), p.log()[:, None], (1 - p).log()[:, None])
+    return logits, torch.where(torch.tensor(right), predicted, 1 - predicted)
 
 
 @given(
@@ -365,10 +365,9 @@ def without_test_set(folder: Path, *dropped: str) -> SeenRun:
     """The run of a folder without the columns of its metrics that start with a prefix."""
     seen = SeenRun(Run(folder))
     kept = [{name: value for name, value in row.items() if not name.startswith(dropped)} for row in seen.rows]
-    seen.run.folder = copy(seen.run.folder)
-    seen.run.folder.__class__ = type(
-        "Fake", (RunFolder,), {"read_metrics": lambda _: kept, "read_summary": lambda _: {}}
-    )
+    seen.run.folder = RunFolder(folder)
+    seen.run.folder.read_metrics = lambda: kept  # type: ignore[method-assign]
+    seen.run.folder.summary = folder / "none"
     return SeenRun(seen.run)
 
 

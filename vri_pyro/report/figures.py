@@ -141,7 +141,16 @@ def intervals(
         if around is not None:
             axis.hlines(range(len(names)), around.low, around.high, color=SERIES[0], linewidth=2)
         for (name, values), colour, mark in zip(shown.items(), SERIES, MARKS, strict=False):
-            axis.plot(values, range(len(names)), linestyle="", marker=mark, markersize=6, color=colour, label=name)
+            axis.plot(
+                values,
+                range(len(names)),
+                linestyle="",
+                marker=mark,
+                markersize=6,
+                color=colour,
+                label=name,
+                clip_on=False,
+            )
         axis.set(xlabel=label, xlim=(0, None), ylim=(len(names) - 0.5, -0.5))
         if len(shown) > 1:
             figure.legend(loc="outside upper left", ncols=3)
