@@ -23,7 +23,6 @@ from vri_pyro.runs.run import Run
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 FLAGS = ("--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--force-color-profile=srgb")
 WIDTH, TALLEST = 1280, 4000  # of the window, in pixels
-COLOURS = 128  # of a picture; the report has few
 TOP, REST = "main > section", "header, main > :not(section)"  # hidden for the pictures of the sections and of the top
 SHOWN = {"Label errors": "suspects", "Training": "training", "Confusions": "confusions"} | {
     "Transition of the labels": "transition",
@@ -77,7 +76,7 @@ def _draw_posterior(folder: Path, examples: int, path: Path) -> None:
         tree = az.from_netcdf(file).load()
     tree.close()
     az.plot_forest(tree, var_names=["rectifier"], coords={"data": tree.posterior.data.values[:2]})
-    plt.gcf().savefig(path, dpi=80)
+    plt.gcf().savefig(path, dpi=80, bbox_inches="tight")
     plt.close("all")
     _shrink(path)
 
@@ -86,11 +85,11 @@ def _draw_report(browser: str, folder: Path, output: Path) -> None:
     """Take a picture of the top of the report and of each section, by hiding everything else."""
     page = render([SeenRun(Run(folder))])
     titles = [part.partition("</h2>")[0] for part in page.split("<h2>")[1:]]
-    _take(browser, page, f"{TOP} {{ display: none; }}", output / "summary.png")
+    _take(browser, page, f"{TOP} {{ display: none !important; }}", output / "summary.png")
     for number, title in enumerate(titles, 1):
         if title in SHOWN:
-            hidden = f"{REST}, section:not(#part-{number}) {{ display: none; }} section {{ border: 0; margin: 0; }}"
-            _take(browser, page, hidden, output / f"{SHOWN[title]}.png")
+            hidden = f"{REST}, section:not(#part-{number}) {{ display: none !important; }}"
+            _take(browser, page, f"{hidden} section {{ border: 0; margin: 0; }}", output / f"{SHOWN[title]}.png")
 
 
 def _take(browser: str, page: str, style: str, path: Path) -> None:
@@ -113,9 +112,9 @@ def _without_rest(picture: Image.Image) -> Image.Image:
 
 
 def _shrink(path: Path) -> None:
-    """Save a picture again with a palette of few colours."""
+    """Save a picture again with a palette of 256 colours, among them the rare ones."""
     with Image.open(path) as picture:
-        reduced = picture.convert("RGB").quantize(COLOURS, dither=Image.Dither.NONE)
+        reduced = picture.convert("RGB").quantize(256, Image.Quantize.MAXCOVERAGE, dither=Image.Dither.NONE)
     reduced.save(path, optimize=True)
 
 

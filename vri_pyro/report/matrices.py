@@ -83,7 +83,7 @@ def _write(axis: Axes, values: np.ndarray) -> None:
     size = 11 if len(values) <= 5 else 9 if len(values) <= 10 else 8
     for (row, column), value in np.ndenumerate(values):
         if value >= 0.005:
-            colour = "white" if value > 0.55 else "#111111"
+            colour = "white" if value > 0.85 else "#111111"  # the one with more contrast
             text = f"{value:.2f}".removeprefix("0")
             axis.text(column, row, text, ha="center", va="center", fontsize=size, color=colour)
 
