@@ -176,10 +176,10 @@ class SeenRun:
         if self.predicted is None:
             return {}
         logits, labels = self.predicted
-        elsewhere = self.measured == "test" and self.temperature is not None
+        temperature = self.temperature if self.measured == "test" else None
         predictions = {
             POINT: logits.softmax(-1),
-            SCALED: (logits / self.temperature).softmax(-1) if elsewhere else None,
+            SCALED: None if temperature is None else (logits / temperature).softmax(-1),
             UNDER_PRIOR: self.predicted_under_prior,
         }
         return {name: calibration(p, labels) for name, p in predictions.items() if p is not None}
