@@ -10,7 +10,7 @@ from torch import Tensor
 from torch.nn import functional as F
 from torchmetrics.functional.classification import multiclass_calibration_error
 
-from vri_pyro.diagnostics.calibration import calibration, fitted_temperature, prior_predictive
+from vri_pyro.diagnostics.calibration import calibration, ece_by_chance, fitted_temperature, prior_predictive
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import CrossEntropy, GatedRectification, MaskedGuide, Rectification, WeightedCrossEntropy
@@ -122,3 +122,35 @@ def test_prior_predictive_works_for_masked_priors_and_gates() -> None:
 
 def test_prior_predictive_is_none_without_per_example_latents() -> None:
     assert prior_predictive(CrossEntropy(4, 3), output()) is None
+
+
+def test_overconfidence_is_the_part_of_the_error_where_confidence_exceeds_accuracy() -> None:
+    # 60 predictions with confidence 0.9, of which 30 are correct, and 40 with confidence 0.6, of which 36 are correct
+    confidence = torch.tensor([0.9] * 60 + [0.6] * 40, dtype=torch.float64)
+    right = torch.tensor([1] * 30 + [0] * 30 + [1] * 36 + [0] * 4)
+    found = calibration(torch.stack([confidence, 1 - confidence], 1), 1 - right)
+    assert found.overconfidence == pytest.approx(0.6 * 0.4)
+    assert found.ece == pytest.approx(0.6 * 0.4 + 0.4 * 0.3)
+    assert found.confidence - found.accuracy == pytest.approx(2 * found.overconfidence - found.ece)
+
+
+def test_error_of_a_calibrated_classifier_is_below_the_one_by_chance_in_95_percent_of_samples() -> None:
+    generator = torch.Generator().manual_seed(0)
+    below = 0
+    for _ in range(400):
+        confidence = 0.5 + 0.5 * torch.rand(100, generator=generator, dtype=torch.float64)
+        right = torch.rand(100, generator=generator) < confidence
+        found = calibration(torch.stack([confidence, 1 - confidence], 1), (~right).long())
+        below += found.ece <= ece_by_chance(found.reliability, draws=200)
+    assert below / 400 == pytest.approx(0.95, abs=0.04)
+
+
+def test_error_by_chance_falls_with_the_number_of_examples() -> None:
+    confidence = torch.full((100,), 0.7, dtype=torch.float64)
+    few, many = (
+        ece_by_chance(calibration(torch.stack([c, 1 - c], 1), torch.zeros(len(c), dtype=torch.int64)).reliability)
+        for c in (confidence, confidence.repeat(100))
+    )
+    # in a single bin, the error is |mean of Bernoulli(0.7) - 0.7|
+    assert few == pytest.approx(1.96 * (0.21 / 100) ** 0.5, rel=0.15)
+    assert many == pytest.approx(few / 10, rel=0.15)

@@ -26,6 +26,7 @@ SMALLEST = {
         *("--draws", "3", "--examples", "20", "--classes", "3", "--chunk", "2", "--output", "memory.json"),
     ],
     "overview.py": ["--epochs", "1", "--output", "overview.png"],
+    "gallery.py": ["--epochs", "1", "--output", "gallery", "--examples", "10"],
     "own_loop.py": ["3"],
     "prepare.py": ["cifar10"],
     "noise_rate_intervals.py": ["run", "--output", "intervals.json"],
@@ -164,6 +165,9 @@ def test_smallest_form_runs(
     if script == "demo.py":
         for row in ("cross entropy", "clean-only", "fine-tuned", "VRI"):
             assert f"│ {row} " in shown
+    if script == "gallery.py":
+        assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
+        assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
     if script == "step_cost.py":
         rows = json.loads((here / "cost.json").read_text())["rows"]
         assert [row["step"] for row in rows] == ["plain SGD", "SplitJVP"]

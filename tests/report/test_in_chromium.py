@@ -10,7 +10,8 @@ import pytest
 
 import vri_pyro.report
 from vri_pyro.report import Drawing, SeenRun, render
-from vri_pyro.report.figures import curves, matrix
+from vri_pyro.report.figures import curves
+from vri_pyro.report.matrices import largest_entries, matrix
 from vri_pyro.runs.run import Run
 
 from .chromium import PROGRAM, Tab, tab
@@ -67,13 +68,14 @@ NAMES = {
     "two": ["cat", "dog"],
     "capitals": [f"GOLDEN RETRIEVER NUMBER {number}" for number in range(20)],
     "letters": [chr(65 + number) for number in range(26)],
-    "thirty": [f"golden retriever number {number}" for number in range(30)],
-    "thirty numbers": [str(number) for number in range(30)],
+}
+MANY = {
     "hundred": [str(number) for number in range(100)],
+    "hundred long": [f"GOLDEN RETRIEVER NUMBER {number}" for number in range(100)],
 }
 WORDS = (
     "test accuracy",
-    "of the noisy labels are wrong",
+    "wrong labels",
     "true rate",
     "Posterior",
     "The classifier is ",
@@ -121,6 +123,17 @@ def test_page_is_whole_at_every_width(browser: Tab, page: Path, width: int) -> N
     assert browser.complaints() == []
 
 
+def test_drawings_use_the_whole_width(browser: Tab, long_page: Path) -> None:
+    browser.open(long_page, 1280)
+    ends = browser.evaluate(
+        "[...document.querySelectorAll('.drawings')].map(e => "
+        "Math.max(...[...e.children].map(c => c.getBoundingClientRect().right)))"
+    )
+    width = browser.evaluate("document.querySelector('main').getBoundingClientRect().right")
+    assert len(ends) == 7
+    assert all(abs(end - width) < 2 for end in ends)
+
+
 @pytest.mark.parametrize("width", [360, 500, 718, 1280])
 @pytest.mark.parametrize("media", ["screen", "print"])
 def test_page_with_long_names_is_no_wider_than_its_window(
@@ -139,6 +152,26 @@ def test_no_text_of_a_matrix_is_overprinted_or_cut(browser: Tab, tmp_path: Path,
     assert browser.evaluate(OVERPRINTED) == []
 
 
+@pytest.mark.parametrize("classes", MANY.values(), ids=MANY)
+def test_no_text_of_the_largest_confusions_is_overprinted_or_cut(
+    browser: Tab, tmp_path: Path, classes: list[str]
+) -> None:
+    shares = np.random.default_rng(0).dirichlet(np.ones(100), 100)
+    drawn = largest_entries({"estimated": shares, "true": shares.T}, classes, "share", "Shares.", (shares, shares))
+    _open(browser, tmp_path, drawn)
+    assert (
+        browser.evaluate("[...document.querySelectorAll('text')].filter(e => / → /.test(e.textContent)).length") == 12
+    )
+    assert browser.evaluate(OVERPRINTED) == []
+
+
+@pytest.mark.parametrize("classes", [NAMES["two"], NAMES["letters"]], ids=["two", "letters"])
+def test_texts_of_a_matrix_are_legible_on_a_desktop(browser: Tab, tmp_path: Path, classes: list[str]) -> None:
+    _open(browser, tmp_path, matrix(np.eye(len(classes)), classes, "class", "predicted", "Shares."), 560)
+    heights = browser.evaluate("[...document.querySelectorAll('text')].map(e => e.getBoundingClientRect().height)")
+    assert min(heights) >= 11
+
+
 @pytest.mark.parametrize(
     "names",
     [["a", "b", "c"], [f"/home/someone/{LONG} {n}" for n in range(4)], [f"a run of seed {n}" for n in range(7)]],
@@ -149,10 +182,10 @@ def test_no_name_of_a_curve_is_overprinted_or_cut(browser: Tab, tmp_path: Path, 
     assert browser.evaluate(OVERPRINTED) == []
 
 
-def _open(browser: Tab, folder: Path, drawn: Drawing) -> None:
+def _open(browser: Tab, folder: Path, drawn: Drawing, width: int = 1280) -> None:
     page = folder / "figure.html"
     page.write_text(f"<meta charset=utf-8><style>{STYLE.read_text()}</style><figure>{drawn.svg}</figure>")
-    browser.open(page, 1280)
+    browser.open(page, width)
 
 
 @pytest.mark.parametrize("fault", ["console.error('a fault')", "missing()", "new Image().src = 'missing.png'"])

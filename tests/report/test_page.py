@@ -25,7 +25,6 @@ from vri_pyro.diagnostics import rightness
 from vri_pyro.report import PARTS, SeenRun, record, render, write_page
 from vri_pyro.report.figures import curves
 from vri_pyro.report.pictures import data_uri
-from vri_pyro.report.predictions import calibrations
 from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 from vri_pyro.training.run_folder import RunFolder
@@ -74,15 +73,29 @@ def page(folder: Path) -> str:
 def test_page_is_well_formed_and_names_every_part(page: str) -> None:
     outline = Outline(page)
     assert outline.open == []
-    for title in ("Training", "Label errors", "Transition matrices", "Posterior", "Predictions", "Configuration"):
-        assert title in outline.text
+    titles = re.findall("<h2>(.*?)</h2>", page)
+    assert titles == [
+        *("Label errors", "Training", "Confusions", "Transition of the labels", "Calibration", "Posterior"),
+        "Configuration",
+    ]
     assert "first & <second>" in outline.text  # escaped
-    assert len(PARTS) == 6
+    assert len(PARTS) == 7
+
+
+def test_page_starts_with_accuracy_wrong_labels_and_suspects(page: str) -> None:
+    names = re.findall("<dt>(.*?)</dt>", page[: page.index("<section")])
+    assert names == [
+        *("test accuracy", "wrong labels", "suspect labels", "detection of wrong labels", "calibration error"),
+    ]
+    top = page[: page.index("<section")]
+    assert "The posterior of" not in top
+    assert page.index('class="suspects"') < page.index("<figure")
+    assert page.index("<h2>Posterior") < page.index("The posterior of v ")
 
 
 def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
     text, seen = Outline(page).text, SeenRun(Run(folder))
-    assert f"test accuracy, last epoch {seen.summary['results']['last']:.1f}%" in text
+    assert f"test accuracy {seen.summary['results']['last']:.1f}% last epoch (" in text
     assert f"true rate {100 * seen.run.split.realised_rate:.1f}%" in text
     assert f"{seen.detections['combined'].auroc:.3f}" in text
     assert "expected calibration error" in text
@@ -107,11 +120,11 @@ def test_temperature_is_fitted_on_held_out_examples_and_improves_calibration(fol
         for t in (0.9 * seen.temperature, seen.temperature, 1.1 * seen.temperature)
     ]
     assert min(losses) == losses[1]
-    found = calibrations(seen)
+    found = seen.calibrations
     assert found["at the fitted temperature"].nll < found["classifier"].nll
     seen.run.split = replace(seen.run.split, validation_from="noisy")
-    del seen.temperature
-    assert set(calibrations(seen)) == {"classifier", "under the prior p(v | x)"}
+    del seen.temperature, seen.calibrations
+    assert set(seen.calibrations) == {"classifier", "under the prior p(v | x)"}
 
 
 def test_point_mass_guide_gets_no_collapse_verdict(tmp_path: Path) -> None:
@@ -150,7 +163,7 @@ def test_every_drawing_is_svg_in_the_pages_colours(page: str) -> None:
 
 def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> None:
     seen = SeenRun(Run(folder))
-    labels = PARTS[1](seen)
+    labels = PARTS[0](seen)
     assert labels is not None
     assert 5 <= len(labels.suspects) <= 24
     scores = [int(suspect.score.rstrip("%")) for suspect in labels.suspects]
@@ -174,7 +187,7 @@ def test_several_runs_are_compared_and_missing_parts_are_named(folder: Path, pee
     text = Outline(render([SeenRun(Run(folder)), SeenRun(Run(peer))])).text
     assert "comparison of 2 runs" in text
     assert "Comparison" in text
-    assert "Not available for this method." in text  # no posterior
+    assert "Not available for this run." in text  # no posterior
     assert "Learned by the method." in text
     assert "estimation" in text
 
@@ -339,9 +352,9 @@ def test_report_of_an_unfinished_run_states_the_epoch_of_the_accuracy(folder: Pa
     seen = SeenRun(Run(folder))
     assert "The test accuracy after the last epoch is " in Outline(render([seen])).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
-    part = PARTS[0](seen)
+    part = PARTS[1](seen)
     assert part is not None
-    assert part.headline[0].name == f"test accuracy, epoch {len(seen.rows) - 1}"
+    assert part.headline[0].note.startswith(f"epoch {len(seen.rows) - 1}")
     assert f"The test accuracy after epoch {len(seen.rows) - 1} is " in part.verdicts[0].words
 
 
@@ -364,7 +377,7 @@ def test_no_run_is_refused(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -
 def test_some_of_many_examples_are_judged_and_the_page_says_so(folder: Path) -> None:
     seen = SeenRun(Run(folder), most=300)
     assert len(seen.issues.score) == 300
-    labels = PARTS[1](seen)
+    labels = PARTS[0](seen)
     assert labels is not None
     assert ("scored noisy examples (random sample)", "300") in labels.facts
 
@@ -382,18 +395,18 @@ def test_pictures_are_the_images(channels: int) -> None:
 
 def test_confusions_of_labels_have_their_estimates_intervals_and_truth(folder: Path) -> None:
     seen = SeenRun(Run(folder))
-    part = PARTS[2](seen)
+    part = PARTS[3](seen)
     assert part is not None
     told = [fact for fact in part.facts if " labelled " in fact.name]
-    assert len(told) == 3
+    assert len(told) == 8
     row, column = map(int, told[0].name.split(" labelled "))
     estimated = float(seen.issues.transition.transition.mean(0)[row, column])
     low, high = (float(end[row, column]) for end in seen.issues.transition.interval())
     given, true = seen.run.split.given_labels, seen.run.split.true_labels
     assert true is not None
     share = np.mean(given[true == row] == column)
-    assert told[0].value == f"{estimated:.2f} (95% interval {low:.2f} to {high:.2f}; true share {share:.2f})"
+    assert told[0].value == f"{estimated:.2f} ({low:.2f} to {high:.2f}), true {share:.2f}"
     seen.run.split = replace(seen.run.split, true_labels=None)
-    part = PARTS[2](seen)
+    part = PARTS[3](seen)
     assert part is not None
     assert "true" not in part.facts[0].value

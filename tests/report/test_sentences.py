@@ -9,17 +9,22 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
 from vri_pyro.diagnostics.calibration import calibration
 from vri_pyro.diagnostics.collapse import Collapse
-from vri_pyro.report import Part, SeenRun
+from vri_pyro.report import Part, SeenRun, render
+from vri_pyro.report.calibrated import BOTH, calibrated, side
+from vri_pyro.report.confusions import confusions
 from vri_pyro.report.figures import reliability
 from vri_pyro.report.labels import labels
 from vri_pyro.report.posterior import posterior
-from vri_pyro.report.predictions import predictions
+from vri_pyro.report.seen import POINT, SCALED
 from vri_pyro.report.training import training
 from vri_pyro.runs.run import Run
+from vri_pyro.training.run_folder import RunFolder
 
 
 @pytest.fixture
@@ -39,7 +44,7 @@ def collapsed(seen: SeenRun, site: str, **measures: Any) -> tuple[str, str]:
     well = {"posterior_std": 1.0, "kl": 1.0, "label_share": 0.5}
     found = replace(judged.collapse[site], **(well | measures))
     seen.__dict__["posterior"] = replace(judged, collapse={site: found})
-    return whole(posterior(seen)).verdicts[0]
+    return whole(posterior(seen)).findings[0]
 
 
 def test_label_that_is_ignored_is_ignored_by_the_latent_named() -> None:
@@ -134,30 +139,40 @@ def test_table_of_labels_is_mentioned_as_existing_only_if_it_exists(seen: SeenRu
 
 
 def test_no_suspects_are_announced_if_no_label_is_suspicious(seen: SeenRun) -> None:
-    assert labels(seen).notes[0].startswith("Shown below are the labels that are most likely wrong, at most 3")
+    assert labels(seen).notes[0].startswith("These labels are the most likely to be wrong: ")
+    assert "At most 3 are shown of each pair of given and suggested class." in labels(seen).notes[0]
     seen.__dict__["issues"] = replace(seen.issues, suggested=seen.issues.given)
     part = labels(seen)
     assert part.suspects == []
     assert part.notes[0].startswith("No example is more likely to belong to another class than to its given class.")
 
 
+def predicts(seen: SeenRun, logits: torch.Tensor, labels: torch.Tensor) -> None:
+    """Replace the predictions for the test set."""
+    for name in ("predicted_under_prior", "calibrations"):
+        seen.__dict__.pop(name, None)
+    seen.__dict__["predicted_under_prior"] = None
+    seen.__dict__["predicted"] = logits, labels
+
+
 def part_about(seen: SeenRun, right: float, margin: float = 2.0, count: int = 1000) -> Part:
-    """Return the section on predictions if a share ``right`` of ``count`` predictions is correct."""
+    """Return the section on calibration if a share ``right`` of ``count`` predictions is correct."""
     truth = torch.arange(count) % 10
     wrong = torch.arange(count) >= right * count
-    seen.__dict__["test_under_prior"] = None
-    seen.__dict__["test"] = margin * one_hot((truth + wrong) % 10, 10).double(), truth
-    return predictions(seen)
+    predicts(seen, margin * one_hot((truth + wrong) % 10, 10).double(), truth)
+    return whole(calibrated(seen))
 
 
 def test_classifier_at_chance_is_not_called_well_calibrated(seen: SeenRun) -> None:
     for right in (0.0, 0.1, 0.11):
-        level, words = part_about(seen, right, margin=0.1).verdicts[0]
+        part = part_about(seen, right, margin=0.1)
+        level, words = part.verdicts[0]
         assert level == "poor"
         assert words.startswith(
             f"The classifier is at chance level: its accuracy on the 1000 test examples is {right:.1%}"
         )
         assert words.endswith("have an expected accuracy of 10.0%.")
+        assert part.headline == [("calibration error", "cannot tell", "the classifier is at chance level")]
     assert part_about(seen, 0.14, margin=0.5).verdicts[0].words.startswith("The classifier is well calibrated")
 
 
@@ -174,9 +189,83 @@ def test_classifier_at_chance_is_not_called_well_calibrated(seen: SeenRun) -> No
 def test_classifier_that_finds_a_rare_class_is_not_at_chance(
     seen: SeenRun, decided: list[int], truth: list[int], at_chance: bool
 ) -> None:
-    seen.__dict__["test_under_prior"] = None
-    seen.__dict__["test"] = one_hot(torch.tensor(decided), 10).double() * 5, torch.tensor(truth)
-    assert ("at chance level" in predictions(seen).verdicts[0].words) == at_chance
+    predicts(seen, one_hot(torch.tensor(decided), 10).double() * 5, torch.tensor(truth))
+    assert ("at chance level" in whole(calibrated(seen)).verdicts[0].words) == at_chance
+
+
+def sampled(confidence: np.ndarray, right: np.ndarray) -> tuple[torch.Tensor, torch.Tensor]:
+    """Logits with the given confidences in one of two classes in turn, and labels with which some are right."""
+    p, predicted = torch.tensor(confidence).clamp(0.501, 0.999), torch.arange(len(confidence)) % 2
+    logits = torch.where(one_hot(predicted, 2).bool(), p.log()[:, None], (1 - p).log()[:, None])
+    return logits, torch.where(torch.tensor(right), predicted, 1 - predicted)
+
+
+@given(
+    bins=st.lists(st.tuples(st.floats(0.51, 0.99), st.floats(0, 1), st.integers(5, 400)), min_size=1, max_size=6),
+    temperature=st.floats(0.2, 5),
+)
+@settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
+def test_words_of_the_calibration_verdict_agree_with_its_numbers(
+    seen: SeenRun, bins: list[tuple[float, float, int]], temperature: float
+) -> None:
+    confidence = np.concatenate([np.full(count, c) for c, _, count in bins])
+    right = np.concatenate([np.arange(count) < round(accuracy * count) for _, accuracy, count in bins])
+    predicts(seen, *sampled(confidence, right))
+    seen.__dict__["temperature"] = temperature
+    part = whole(calibrated(seen))
+    (level, words), tile, found = part.verdicts[0], part.headline[0], seen.calibrations[POINT]
+    if tile.value == "cannot tell":
+        assert "at chance level" in words or "cannot be told" in words
+        return
+    assert tile.value == f"{found.ece:.1%}"
+    assert f"The expected calibration error is {found.ece:.1%}" in words
+    assert ("well calibrated" in words) == (level == "good") == (found.ece <= 0.05)
+    if "is overconfident" in words:
+        assert found.confidence > found.accuracy
+    if "is underconfident" in words:
+        assert found.confidence < found.accuracy
+    if BOTH in words:
+        assert 0.2 < found.overconfidence / found.ece < 0.8
+    if "Dividing the logits" in words:
+        assert found.ece - seen.calibrations[SCALED].ece >= 0.02
+        assert seen.calibrations[SCALED].nll < found.nll
+        assert ("is underconfident" if temperature > 1 else "is overconfident") not in words
+
+
+def test_errors_that_cancel_in_the_mean_confidence_are_named_as_both(seen: SeenRun) -> None:
+    # 300 predictions with confidence 0.6, of which 90% are correct, and 300 with 0.9, of which 60% are correct
+    confidence, right = np.repeat([0.6, 0.9], 300), np.tile(np.arange(300), 2) < np.repeat([270, 180], 300)
+    predicts(seen, *sampled(confidence, right))
+    level, words = whole(calibrated(seen)).verdicts[0]
+    assert level == "poor"
+    assert words.startswith(
+        "The classifier is over- and underconfident in different ranges: its mean confidence is 75.0% and its accuracy "
+        "is 75.0%. The expected calibration error is 30.0% (good up to 5%, fair up to 10%). "
+        "Over- and underconfidence partly cancel in the mean confidence."
+    )
+
+
+def test_calibration_of_few_examples_cannot_be_told(seen: SeenRun) -> None:
+    right = np.arange(30) < 24
+    predicts(seen, *sampled(np.full(30, 0.7), right))
+    part = whole(calibrated(seen))
+    assert part.headline == [("calibration error", "cannot tell", "too few test examples: 30")]
+    assert part.verdicts[0].words.startswith(
+        "Whether the classifier is calibrated cannot be told from 30 test examples: the expected calibration error is "
+        "10.0%, and up to "
+    )
+    predicts(seen, *sampled(np.full(3000, 0.7), np.tile(right, 100)))
+    assert whole(calibrated(seen)).headline == [("calibration error", "10.0%", "underconfident")]
+
+
+def test_side_is_that_of_at_least_four_fifths_of_the_error() -> None:
+    for over, expected in ((0.0, "underconfident"), (0.5, BOTH), (1.0, "overconfident")):
+        confidence = torch.tensor([0.8] * 100)
+        right = torch.arange(100) < (round(80 - 20 * (2 * over - 1)) if over != 0.5 else 80)
+        if over == 0.5:
+            confidence[:50], right = 0.6, torch.cat([torch.arange(50) < 45, torch.arange(50) < 25])
+        found = calibration(torch.stack([confidence, 1 - confidence], 1), (~right).long())
+        assert side(found) == expected
 
 
 def test_temperature_with_little_effect_is_not_mentioned(seen: SeenRun) -> None:
@@ -187,20 +276,22 @@ def test_temperature_with_little_effect_is_not_mentioned(seen: SeenRun) -> None:
 
 
 def test_predictions_that_a_run_lacks_are_not_explained(seen: SeenRun) -> None:
-    part = predictions(seen)
+    part = whole(calibrated(seen))
     assert [note.split(",")[0].split(" divides")[0] for note in part.notes] == [
         "The fitted temperature",
         "Under the prior",
     ]
     assert "compared with the true labels" in part.notes[1]
-    seen.__dict__["temperature"] = seen.__dict__["test_under_prior"] = None
-    part = predictions(seen)
+    seen.__dict__["temperature"] = seen.__dict__["predicted_under_prior"] = None
+    del seen.calibrations
+    part = whole(calibrated(seen))
     assert part.notes == []
     assert "prior" not in part.about
 
 
 def test_confusions_of_predictions_are_listed(seen: SeenRun) -> None:
-    assert ("0 predicted as 1", "50.0% of 2") in part_about(seen, 0.5, count=20).facts
+    part_about(seen, 0.5, count=20)
+    assert ("0 predicted as 1", "50.0% of 2") in whole(confusions(seen)).facts
 
 
 def test_bins_with_few_predictions_are_omitted_from_the_curve() -> None:
@@ -212,3 +303,96 @@ def test_bins_with_few_predictions_are_omitted_from_the_curve() -> None:
     drawn = reliability({"classifier": fuller})
     assert drawn.svg.count("<use") == points + 1
     assert "fewer than 10 predictions (below the dotted line) are omitted from the curve" in drawn.caption
+
+
+def draws_of_rate(seen: SeenRun, low: float, high: float, **changed: Any) -> None:
+    """Replace the noise rate by draws spread evenly from ``low`` to ``high``, on classifiers that raise no warning."""
+    posterior = seen.issues.transition._replace(noise_rate=torch.linspace(low, high, 200, dtype=torch.float64))
+    trusted = {"held_out": (0.9, 30), "learned_by_heart": False}
+    seen.__dict__["issues"] = replace(seen.issues, transition=posterior, **(trusted | changed))
+
+
+def tiles(seen: SeenRun) -> dict[str, tuple[str, str]]:
+    return {tile.name: (tile.value, tile.note) for tile in labels(seen).headline}
+
+
+def test_noise_rate_with_a_useful_interval_is_told(seen: SeenRun) -> None:
+    draws_of_rate(seen, 0.35, 0.45)
+    value, note = tiles(seen)["wrong labels"]
+    assert value == "40.0%"
+    assert note == f"95% interval 35.2% to 44.8%; true rate {seen.wrong.mean():.1%}"
+    level, words = labels(seen).verdicts[0]
+    assert level == "note"
+    assert words.startswith("An estimated 40.0% of the noisy labels are wrong (95% interval 35.2% to 44.8%; true rate ")
+
+
+@pytest.mark.parametrize(
+    ("rates", "changed", "why", "reason"),
+    [
+        ((0.2, 0.8), {}, "the interval is too wide", "The 95% interval of the estimate is wider than 20"),
+        ((0.39, 0.41), {"held_out": None}, "no clean labels were held out", "No trusted examples were held out"),
+        ((0.01, 0.02), {"learned_by_heart": True}, "the classifier has memorised labels", "The classifier agrees with"),
+        ((0.01, 0.02), {"held_out": (0.15, 30)}, "the classifier is hardly above chance", "The classifier is correct"),
+    ],
+)
+def test_noise_rate_in_doubt_is_told_in_small_print_only(
+    seen: SeenRun, rates: tuple[float, float], changed: dict[str, Any], why: str, reason: str
+) -> None:
+    draws_of_rate(seen, *rates, **changed)
+    value, note = tiles(seen)["wrong labels"]
+    assert value == "cannot tell"
+    assert note.startswith(f"{why}; 95% interval ")
+    level, words = labels(seen).verdicts[0]
+    assert level == "poor"
+    assert words.startswith(f"How many labels are wrong cannot be told. {reason}")
+    assert "An estimated" not in words
+    suspects, note = tiles(seen)["suspect labels"]
+    unreliable = "memorised" in why or "chance" in why
+    assert (suspects == "cannot tell") == unreliable
+    assert (f"They are unreliable, because {why}." in labels(seen).notes[0]) == unreliable
+
+
+def test_few_suspects_among_many_wrong_labels_are_explained(seen: SeenRun) -> None:
+    draws_of_rate(seen, 0.35, 0.45)
+    explanation = ": most of the wrong labels cannot be identified one by one."
+    assert explanation not in labels(seen).verdicts[0].words
+    seen.__dict__["issues"] = replace(seen.issues, scores=seen.issues.scores | {"combined": seen.issues.score * 0.5})
+    words = labels(seen).verdicts[0].words
+    assert words.endswith(f" 0 of {len(seen.judged)} are more probably wrong than right{explanation}")
+
+
+def without_test_set(folder: Path, *dropped: str) -> SeenRun:
+    """The run of a folder without the columns of its metrics that start with a prefix."""
+    seen = SeenRun(Run(folder))
+    kept = [{name: value for name, value in row.items() if not name.startswith(dropped)} for row in seen.rows]
+    seen.run.folder = RunFolder(folder)
+    seen.run.folder.read_metrics = lambda: kept  # type: ignore[method-assign]
+    seen.run.folder.summary = folder / "none"
+    return SeenRun(seen.run)
+
+
+def test_accuracy_without_test_set_is_that_on_the_validation_set(folder: Path) -> None:
+    seen = without_test_set(folder, "test_")
+    last = next(row["validation_accuracy"] for row in reversed(seen.rows) if "validation_accuracy" in row)
+    part, count = training(seen), len(seen.run.split.validation_indices)
+    assert part.headline == [("validation accuracy", f"{last:.1f}%", f"last epoch ({len(seen.rows)}); no test set")]
+    assert part.verdicts[0].words == (
+        f"The validation accuracy after the last epoch is {last:.1f}%. There is no test set; these are the {count} "
+        "validation examples."
+    )
+    part = whole(calibrated(seen))
+    assert part.notes[0] == "There is no test set, so the clean validation examples are used."
+    assert SCALED not in seen.calibrations  # the temperature is fitted on the same examples
+    assert seen.calibrations[POINT].accuracy == pytest.approx(last / 100, abs=1e-6)
+    assert "test" not in str(whole(confusions(seen)).drawings[0].caption)
+    assert "Test accuracy" not in render([seen, without_test_set(folder, "test_")])
+
+
+def test_run_without_test_and_validation_set_has_a_page(folder: Path) -> None:
+    seen = without_test_set(folder, "test_", "validation_")
+    none = np.zeros(0, np.int64)
+    seen.run.split = replace(seen.run.split, validation_indices=none, validation_labels=none)
+    assert training(seen).headline[0].value == "cannot tell"
+    assert calibrated(seen) is None
+    assert confusions(seen) is None
+    assert "the run has neither test nor validation examples" in render([seen])

@@ -14,9 +14,9 @@ from vri_pyro.utils.errors import UserError
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Write a self-contained HTML page with accuracies, verdicts, training curves, the posterior, "
-        "transition matrices, calibration and confusions, the most suspicious labels with their pictures, and the "
-        "configuration. The page needs no network and is readable on a phone and in print.",
+        description="Write a self-contained HTML page with the accuracy, the share of wrong labels, the most suspicious"
+        " labels with their pictures, training curves, confusions, transition matrices, calibration, the posterior and "
+        "the configuration. The page needs no network and is readable on a phone and in print.",
         exit_on_error=False,
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders (the --output of vri-pyro fit)")

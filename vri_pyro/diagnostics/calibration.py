@@ -6,6 +6,7 @@ import math
 from collections.abc import Callable
 from typing import Any, NamedTuple
 
+import numpy as np
 import torch
 from pyro import poutine
 from scipy.optimize import minimize_scalar
@@ -52,6 +53,13 @@ class Calibration(NamedTuple):
     brier: float
     nll: float
     reliability: Reliability
+
+    @property
+    def overconfidence(self) -> float:
+        """The part of ``ece`` from bins whose confidence exceeds their accuracy; the other bins make up the rest."""
+        curve = self.reliability
+        excess = (curve.confidence - curve.accuracy).clamp_min(0)
+        return float((excess * curve.counts).nansum() / curve.counts.sum())
 
 
 def calibration(probabilities: Tensor, labels: Tensor, bins: int = BINS) -> Calibration:
@@ -101,6 +109,32 @@ def _reliability(confidence: Tensor, right: Tensor, bins: int) -> Reliability:
     sums = [torch.bincount(place, weights=values.double(), minlength=bins) for values in (confidence, right)]
     confidences, accuracies = (torch.where(counts > 0, total / counts, torch.nan) for total in sums)
     return Reliability(confidences, accuracies, counts)
+
+
+def ece_by_chance(curve: Reliability, level: float = 0.95, draws: int = 1000, seed: int = 0) -> float:
+    """Return a quantile of the expected calibration error that a calibrated classifier has by chance.
+
+    The error of a finite sample is above 0 even if every prediction is correct with the probability that the classifier
+    states. The quantile is simulated: in each bin, the number of correct predictions is drawn from a binomial
+    distribution with the bin's mean confidence.
+
+    Args:
+        curve: the reliability curve of a classifier; only its confidences and counts are used.
+        level: level of the quantile.
+        draws: number of simulated samples.
+        seed: random seed.
+
+    Returns:
+        the quantile, from 0 to 1. An error below it does not show that the classifier is miscalibrated.
+
+    Reference: Vaicenavicius et al., Evaluating model calibration in classification, AISTATS 2019, for the method,
+        consistency resampling.
+    """
+    filled = curve.counts > 0
+    counts, confidence = curve.counts[filled].numpy(), curve.confidence[filled].numpy()
+    right = np.random.default_rng(seed).binomial(counts, confidence.clip(0, 1), (draws, len(counts)))
+    errors = np.abs(right - counts * confidence).sum(1) / counts.sum()
+    return float(np.quantile(errors, level))
 
 
 def fitted_temperature(logits: Tensor, labels: Tensor) -> float:

@@ -1,7 +1,7 @@
 """HTML reports of runs."""
 
 from vri_pyro.report.page import PARTS, check, record, render, write_page
-from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Verdict
+from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Tile, Verdict
 from vri_pyro.report.seen import SeenRun
 
 __all__ = [
@@ -11,6 +11,7 @@ __all__ = [
     "Part",
     "SeenRun",
     "Suspect",
+    "Tile",
     "Verdict",
     "check",
     "record",

@@ -1,34 +1,33 @@
-"""The most frequent confusions between classes, and the names of classes in text."""
+"""The report's section on the classifier's confusions of the classes."""
 
 from __future__ import annotations
 
-from collections.abc import Sequence
-
-import numpy as np
-
-from vri_pyro.report.figures import are_named
-
-_BESIDE_NAMES, _BESIDE_NUMBERS = 3, 10
+from vri_pyro.data.noise.transition_counts import transition_frequencies
+from vri_pyro.report.matrices import diagonals, fits, largest_entries, likeliest, matrix
+from vri_pyro.report.part import Drawing, Fact, Part, percent
+from vri_pyro.report.seen import SeenRun
 
 
-def likeliest(shares: np.ndarray, classes: Sequence[str]) -> list[tuple[int, int]]:
-    """Return the cells of the largest off-diagonal shares.
-
-    Args:
-        shares: a confusion or transition matrix, [K, K]; NaN counts as 0.
-        classes: names of the classes, [K].
-
-    Returns:
-        (row, column) of at most 3 cells, or 10 if the figures number the classes instead of naming them; cells with
-        share 0 are left out.
-    """
-    off = np.nan_to_num(shares) * (1 - np.eye(len(shares)))
-    largest = np.argsort(-off, axis=None, kind="stable")[: _BESIDE_NAMES if are_named(classes) else _BESIDE_NUMBERS]
-    cells = [divmod(int(position), len(shares)) for position in largest]
-    return [cell for cell in cells if off[cell] > 0]
-
-
-def called(classes: Sequence[str], number: int) -> str:
-    """Return the name of a class, with its number appended if the figures number the classes."""
-    name = classes[number]
-    return name if are_named(classes) or name == str(number) else f"{name} ({number})"
+def confusions(seen: SeenRun) -> Part | None:
+    """Report which classes the classifier confuses on the test set, or else on the validation set."""
+    if seen.predicted is None:
+        return None
+    logits, labels = seen.predicted
+    shares = transition_frequencies(labels.numpy(), logits.argmax(-1).numpy(), len(seen.classes))
+    facts = []
+    for cell in likeliest(shares):
+        row, column = (seen.classes[number] for number in cell)
+        count = int((labels == cell[0]).sum())
+        facts.append(Fact(f"{row} predicted as {column}", f"{percent(shares[cell])} of {count}"))
+    where = "test set" if seen.measured == "test" else "validation set"
+    drawings: list[Drawing] = []
+    if fits(seen.classes):
+        caption = f"Share of each true class (row) of the {where} that is predicted as each class (column)."
+        drawings.append(matrix(shares, seen.classes, "true class", "predicted class", caption))
+    else:
+        if facts:
+            caption = f"The largest confusions on the {where}: share of a class that is predicted as another one."
+            drawings.append(largest_entries({where: shares}, seen.classes, "share of the true class", caption))
+        caption = f"Accuracy of each of the {len(seen.classes)} classes on the {where}."
+        drawings.append(diagonals(shares, "accuracy of a class", caption))
+    return Part("Confusions", "Which classes the classifier confuses.", facts=facts, drawings=drawings)

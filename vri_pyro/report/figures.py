@@ -1,59 +1,53 @@
-"""Figures of the report: curves, histograms, bars, reliability diagrams and matrices."""
+"""Figures of the report: curves, histograms, bars, intervals and reliability diagrams."""
 
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.axes import Axes
-from matplotlib.colors import to_rgb
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator, StrMethodFormatter
 
 from vri_pyro.diagnostics.calibration import Calibration
 from vri_pyro.report.names import drawable, key
 from vri_pyro.report.part import Drawing
-from vri_pyro.report.svg import SERIES, drawing, style
+from vri_pyro.report.svg import MARKS, SERIES, WIDTH, drawing, style
 
-_WIDTH = 4.6
-_NAMED = 20  # largest number of classes whose names are shown on an axis
-_NAMED_BRIEFLY, _BRIEF = 30, 2  # the same for short names, and the length of a short name
-_NUMBERED = 12  # largest number of classes for which the cells show their values
-_AXIS_ROOM, _LEGEND_ROOM = 16, 48  # largest number of characters of a tick label and of a legend entry
-_IN_A_ROW = 30  # characters in a row of tick labels above which they are rotated
+_LEGEND_ROOM = 48  # largest number of characters of a legend entry
 _LETTER, _HANDLE = 5.3, 36.0  # widths of a character and of a line handle in a legend, in points
 _ENOUGH = 10  # predictions in a bin for its accuracy to be plotted
+_ROW = 0.27  # height of a row of bars or intervals, in inches
 Curves = Mapping[str, tuple[Sequence[float], Sequence[float]]]  # (epochs, values) by name
 
 
-def curves(shown: Curves, label: str, caption: str, starts: Mapping[str, float] | None = None) -> Drawing:
+class Interval(NamedTuple):
+    """Low and high ends of intervals, one for each row of a figure."""
+
+    low: Sequence[float]
+    high: Sequence[float]
+
+
+def curves(shown: Curves, label: str, caption: str, borders: Sequence[float] = ()) -> Drawing:
     """Plot metrics over the epochs.
 
     Args:
         shown: the lines by name, at least one.
         label: label of the vertical axis.
         caption: caption of the drawing.
-        starts: positions on the epoch axis at which the stages start, by the name of the stage.
+        borders: positions on the epoch axis that dotted lines mark; the caption explains them.
     """
     names = drawable([*shown], "run", _LEGEND_ROOM)
     with style():
-        figure = Figure(figsize=(_WIDTH, 2.8))
+        figure = Figure(figsize=(WIDTH, 2.8))
         axis = figure.subplots()
+        for border in borders:
+            axis.axvline(border, color="#111111", linewidth=1, linestyle=":")
         for name, (epochs, values) in zip(names, shown.values(), strict=True):
             # Matplotlib omits labels that start with an underscore from the legend.
             label_shown = f" {name}" if name.startswith("_") else name
             axis.plot(epochs, values, label=label_shown, markevery=max(1, len(epochs) // 12))
-        for name, start in (starts or {}).items():
-            axis.axvline(start, color="#cccccc", linewidth=1)
-            axis.annotate(
-                name,
-                (start, 1),
-                (2, -2),
-                xycoords=("data", "axes fraction"),
-                textcoords="offset points",
-                fontsize=7,
-                va="top",
-            )
         axis.set(xlabel="epoch", ylabel=label)
         axis.xaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if len(shown) > 1:
@@ -65,13 +59,17 @@ def _columns(names: Sequence[str]) -> int:
     """Return the largest number of legend columns, at most 3, that fits the width of the figure."""
     for columns in (3, 2):
         characters = sum(max(map(len, column), default=0) for column in np.array_split([*names], columns))
-        if characters * _LETTER + columns * _HANDLE <= 72 * _WIDTH:
+        if characters * _LETTER + columns * _HANDLE <= 72 * WIDTH:
             return columns
     return 1
 
 
 def histogram(
-    values: Mapping[str, np.ndarray], label: str, caption: str, reach: tuple[float, float] = (0.0, 1.0)
+    values: Mapping[str, np.ndarray],
+    label: str,
+    caption: str,
+    reach: tuple[float, float] = (0.0, 1.0),
+    counted: str = "examples",
 ) -> Drawing:
     """Plot a stacked histogram.
 
@@ -80,26 +78,27 @@ def histogram(
         label: label of the horizontal axis.
         caption: caption of the drawing.
         reach: range of the bins.
+        counted: what is counted, the label of the vertical axis.
     """
     with style():
-        figure = Figure(figsize=(_WIDTH, 2.6))
+        figure = Figure(figsize=(WIDTH, 2.8))
         axis = figure.subplots()
-        colours = SERIES if len(values) > 1 else SERIES[:1]
         axis.hist(
             [*values.values()],
             bins=np.linspace(*reach, 31).tolist(),
             stacked=True,
             label=[*values],
-            color=colours[: len(values)],
+            color=SERIES[: len(values)],
         )
-        axis.set(xlabel=label, ylabel="examples")
+        axis.set(xlabel=label, ylabel=counted)
+        axis.yaxis.set_major_locator(MaxNLocator("auto", integer=True))
         if len(values) > 1:
             figure.legend(loc="outside upper left", ncols=3)
         return drawing(figure, caption)
 
 
 def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -> Drawing:
-    """Plot horizontal bars of values from 0 to 1, each annotated with its value.
+    """Plot horizontal bars of values from 0 to 1, with the values in a column on the right.
 
     Args:
         values: the values by name.
@@ -108,15 +107,64 @@ def bars(values: Mapping[str, float], label: str, caption: str, chance: float) -
         chance: the value at chance level, marked by a dotted line.
     """
     with style():
-        figure = Figure(figsize=(_WIDTH, 0.9 + 0.3 * len(values)))
-        axis = figure.subplots()
-        shown = axis.barh([*values], [*values.values()], height=0.62, color=SERIES[0])
-        axis.bar_label(shown, fmt="%.3f", padding=3, fontsize=8)
+        figure = Figure(figsize=(WIDTH, 0.7 + _ROW * len(values)))
+        axis = _rows(figure, [*values])
+        axis.barh(range(len(values)), [*values.values()], height=0.62, color=SERIES[0])
         axis.axvline(chance, color="#111111", linewidth=1, linestyle=":")
-        axis.set(xlabel=label, xlim=(0, 1.12), xticks=np.linspace(0, 1, 6))
-        axis.grid(axis="y", visible=False)
-        axis.invert_yaxis()
+        axis.set(xlabel=label, xlim=(0, 1), xticks=np.linspace(0, 1, 6))
+        beside = axis.secondary_yaxis("right")
+        beside.set_yticks(range(len(values)), [f"{value:.3f}" for value in values.values()])
+        beside.tick_params(length=0)
+        beside.spines["right"].set_visible(False)
         return drawing(figure, caption)
+
+
+def intervals(
+    names: Sequence[str],
+    shown: Mapping[str, Sequence[float]],
+    label: str,
+    caption: str,
+    around: Interval | None = None,
+) -> Drawing:
+    """Plot values as marks in rows, one kind of mark for each series.
+
+    Args:
+        names: names of the rows.
+        shown: the values of each series, one for each row; NaN leaves a row out.
+        label: label of the horizontal axis.
+        caption: caption of the drawing.
+        around: intervals around the values of the first series.
+    """
+    with style():
+        figure = Figure(figsize=(WIDTH, 0.95 + _ROW * len(names)))
+        axis = _rows(figure, names)
+        if around is not None:
+            axis.hlines(range(len(names)), around.low, around.high, color=SERIES[0], linewidth=2)
+        for (name, values), colour, mark in zip(shown.items(), SERIES, MARKS, strict=False):
+            axis.plot(
+                values,
+                range(len(names)),
+                linestyle="",
+                marker=mark,
+                markersize=6,
+                color=colour,
+                label=name,
+                clip_on=False,
+            )
+        axis.set(xlabel=label, xlim=(0, None), ylim=(len(names) - 0.5, -0.5))
+        if len(shown) > 1:
+            figure.legend(loc="outside upper left", ncols=3)
+        return drawing(figure, caption)
+
+
+def _rows(figure: Figure, names: Sequence[str]) -> Axes:
+    """Return axes with a named row for each bar or interval, the first on top."""
+    axis = figure.subplots()
+    axis.set_yticks(range(len(names)), names)
+    axis.grid(axis="y", visible=False)
+    axis.tick_params(axis="y", length=0)
+    axis.invert_yaxis()
+    return axis
 
 
 def reliability(shown: Mapping[str, Calibration]) -> Drawing:
@@ -128,7 +176,7 @@ def reliability(shown: Mapping[str, Calibration]) -> Drawing:
         shown: calibrations by name.
     """
     with style():
-        figure = Figure(figsize=(_WIDTH, 3.8))
+        figure = Figure(figsize=(WIDTH, 4.2))
         above, below = figure.subplots(2, 1, sharex=True, height_ratios=(5, 2))
         above.plot([0, 1], [0, 1], color="#cccccc", marker="", linewidth=1.2)
         for number, (name, found) in enumerate(shown.items()):
@@ -142,61 +190,11 @@ def reliability(shown: Mapping[str, Calibration]) -> Drawing:
         below.set(xlabel="confidence", ylabel="examples", yscale="log", ylim=(0.5, None))
         below.yaxis.set_major_formatter(StrMethodFormatter("{x:g}"))
         if len(shown) > 1:
-            figure.legend(loc="outside upper left", ncols=2)
+            figure.legend(loc="outside upper left", ncols=_columns([*shown]))
         caption = (
-            "Reliability diagram: accuracy of the predictions by confidence. On the diagonal, confidence equals "
-            "accuracy. The lower panel shows the number of predictions in each bin on a logarithmic scale; bins with "
-            f"fewer than {_ENOUGH} predictions (below the dotted line) are omitted from the curve."
+            "Reliability diagram: accuracy of the predictions by confidence. Below the diagonal the classifier is "
+            "overconfident, above it underconfident. The lower panel shows the number of predictions in each bin on a "
+            f"logarithmic scale; bins with fewer than {_ENOUGH} predictions (below the dotted line) are omitted from "
+            "the curve."
         )
         return drawing(figure, caption)
-
-
-def are_named(classes: Sequence[str]) -> bool:
-    """Whether a matrix shows the names of the classes rather than their numbers."""
-    return len(classes) <= (_NAMED_BRIEFLY if max(map(len, classes)) <= _BRIEF else _NAMED)
-
-
-def matrix(values: np.ndarray, classes: Sequence[str], rows: str, columns: str, caption: str) -> Drawing:
-    """Plot a matrix of shares.
-
-    Args:
-        values: shares from 0 to 1, [K, K]; larger shares are darker.
-        classes: names of the classes, [K].
-        rows: label of the vertical axis.
-        columns: label of the horizontal axis.
-        caption: caption of the drawing.
-    """
-    count = len(classes)
-    with style():
-        figure = Figure(figsize=(_WIDTH, _WIDTH * 0.92))
-        axis = figure.subplots()
-        # The share is the opacity, so that empty cells have the background colour in light and dark mode.
-        cells = np.empty((*values.shape, 4))
-        cells[..., :3] = to_rgb(SERIES[0])
-        cells[..., 3] = np.nan_to_num(values).clip(0, 1)
-        axis.imshow(cells, interpolation="none")
-        axis.set(xlabel=columns, ylabel=rows)
-        axis.grid(False)
-        if are_named(classes):
-            names = drawable(classes, "class", _AXIS_ROOM)
-            size = 8 if count <= _NUMBERED else 7
-            axis.set_xticks(
-                range(count), names, rotation=90 if count * max(map(len, names)) > _IN_A_ROW else 0, fontsize=size
-            )
-            axis.set_yticks(range(count), names, fontsize=size)
-            caption += key(classes, names)
-        else:
-            for one in (axis.xaxis, axis.yaxis):
-                one.set_major_locator(MaxNLocator(integer=True))
-            caption += f" Classes are numbered from 0 to {count - 1}."
-        if count <= _NUMBERED:
-            _write(axis, values)
-        return drawing(figure, caption)
-
-
-def _write(axis: Axes, values: np.ndarray) -> None:
-    for (row, column), value in np.ndenumerate(values):
-        if value >= 0.005:
-            colour = "white" if value > 0.55 else "#111111"
-            text = f"{value:.2f}".removeprefix("0")
-            axis.text(column, row, text, ha="center", va="center", fontsize=7, color=colour)

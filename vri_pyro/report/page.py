@@ -10,19 +10,21 @@ from typing import Any
 from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vri_pyro.diagnostics.importance import UNRELIABLE
+from vri_pyro.report.calibrated import as_numbers, calibrated
+from vri_pyro.report.confusions import confusions
 from vri_pyro.report.figures import curves
 from vri_pyro.report.labels import labels
-from vri_pyro.report.part import Drawing, Part
+from vri_pyro.report.part import Drawing, Part, Tile
 from vri_pyro.report.posterior import posterior
-from vri_pyro.report.predictions import as_numbers, calibrations, predictions
 from vri_pyro.report.seen import SeenRun
-from vri_pyro.report.setting import setting
+from vri_pyro.report.setting import setting, subtitle
 from vri_pyro.report.training import of, training
 from vri_pyro.report.transitions import transitions
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-PARTS = (training, labels, transitions, posterior, predictions, setting)
+PARTS = (labels, training, confusions, transitions, calibrated, posterior, setting)  # in the order of the sections
+_TOP = (training, labels, calibrated)  # the parts whose tiles and verdicts are at the top of the page, in their order
 
 
 @dataclass(frozen=True)
@@ -73,11 +75,13 @@ def check(folders: Sequence[Path]) -> None:
 
 def render(runs: Sequence[SeenRun]) -> str:
     """Render the report on one or several runs as self-contained HTML."""
-    names, sections = _names(runs), []
-    for make in PARTS:
-        cells = [make(run) for run in runs]
+    names = _names(runs)
+    parts = {make: [make(run) for run in runs] for make in PARTS}
+    sections = []
+    for cells in parts.values():
         if first := next((cell for cell in cells if cell is not None), None):
             sections.append(Section(first.title, first.about, cells))
+    top = [[part for make in _TOP if (part := parts[make][run]) is not None] for run in range(len(runs))]
     environment = Environment(
         loader=PackageLoader("vri_pyro.report", "."),
         autoescape=True,
@@ -85,12 +89,12 @@ def render(runs: Sequence[SeenRun]) -> str:
         trim_blocks=True,
         lstrip_blocks=True,
     )
-    verdicts = [[verdict for cell in cells for verdict in cell.verdicts] for cells in _by_run(sections)]
     return environment.get_template("page.html").render(
         names=names,
+        subtitles=[subtitle(run) for run in runs],
         sections=sections,
-        verdicts=verdicts,
-        headlines=_headlines(sections),
+        verdicts=[[verdict for part in parts for verdict in part.verdicts] for parts in top],
+        headlines=_headlines(top),
         together=_together(names, runs),
     )
 
@@ -108,7 +112,7 @@ def record(run: SeenRun) -> None:
         return
     low, high = run.issues.transition.noise_rate_interval()
     found: dict[str, Any] = {
-        "calibration": {name: as_numbers(one) for name, one in calibrations(run).items()},
+        "calibration": {name: as_numbers(one) for name, one in run.calibrations.items()},
         "temperature": run.temperature,
         "label_noise": {
             "rate": float(run.issues.transition.noise_rate.mean()),
@@ -135,21 +139,19 @@ def _names(runs: Sequence[SeenRun]) -> list[str]:
     return unique if len(set(unique)) == len(unique) else [str(folder.resolve()) for folder in folders]
 
 
-def _by_run(sections: Sequence[Section]) -> list[list[Part]]:
-    """Return the parts of each run, without the missing ones."""
-    return [[part for part in parts if part is not None] for parts in zip(*(s.cells for s in sections), strict=True)]
-
-
-def _headlines(sections: Sequence[Section]) -> dict[str, list[str]]:
-    """Return the headline values by name, one for each run; a dash marks a missing value."""
-    found = [{fact.name: fact.value for part in parts for fact in part.headline} for parts in _by_run(sections)]
+def _headlines(top: Sequence[Sequence[Part]]) -> dict[str, list[Tile]]:
+    """Return the tiles by name, one for each run; a dash marks a missing value."""
+    found = [{tile.name: tile for part in parts for tile in part.headline} for parts in top]
     names = dict.fromkeys(name for one in found for name in one)
-    return {name: [one.get(name, "–") for one in found] for name in names}  # noqa: RUF001
+    return {name: [one.get(name, Tile(name, "–")) for one in found] for name in names}  # noqa: RUF001
 
 
 def _together(names: Sequence[str], runs: Sequence[SeenRun]) -> Drawing | None:
-    """Plot the test accuracies of several runs in one figure; return None for a single run."""
-    if len(runs) < 2:
+    """Plot the accuracies of several runs in one figure; return None for a single run or if none has a value."""
+    metrics = {run.measured for run in runs if run.measured}
+    if len(runs) < 2 or not metrics:
         return None
-    shown = {name: of(run.rows, {"": "test_accuracy"})[""] for name, run in zip(names, runs, strict=True)}
-    return curves(shown, "test accuracy (%)", "Test accuracy after each epoch.")
+    metric = "test" if "test" in metrics else "validation"
+    found = [of(run.rows, {name: f"{metric}_accuracy"}) for name, run in zip(names, runs, strict=True)]
+    shown = {name: curve for one in found for name, curve in one.items()}
+    return curves(shown, f"{metric} accuracy (%)", f"{metric.capitalize()} accuracy after each epoch.")

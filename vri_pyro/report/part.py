@@ -6,6 +6,7 @@ from dataclasses import dataclass, field
 from typing import Literal, NamedTuple
 
 Level = Literal["good", "fair", "poor", "note"]
+CANNOT_TELL = "cannot tell"  # value of a tile whose estimate is unreliable
 
 
 class Verdict(NamedTuple):
@@ -26,6 +27,20 @@ class Fact(NamedTuple):
 
     name: str
     value: str
+
+
+class Tile(NamedTuple):
+    """A value for the top of the page and for the comparison of runs.
+
+    Attributes:
+        name: what the value is.
+        value: the value, or "cannot tell".
+        note: what qualifies the value, in a few words.
+    """
+
+    name: str
+    value: str
+    note: str = ""
 
 
 class Drawing(NamedTuple):
@@ -62,7 +77,8 @@ class Part:
         title: heading; the same for every run.
         about: introduction of a few sentences; the same for every run.
         headline: the values for the top of the page and for the comparison of runs.
-        verdicts: findings in words, for the top of the page.
+        verdicts: findings for the top of the page.
+        findings: findings for the top of the section.
         facts: further values.
         drawings: figures with captions.
         suspects: examples whose labels are probably wrong.
@@ -72,8 +88,9 @@ class Part:
 
     title: str
     about: str = ""
-    headline: list[Fact] = field(default_factory=list)
+    headline: list[Tile] = field(default_factory=list)
     verdicts: list[Verdict] = field(default_factory=list)
+    findings: list[Verdict] = field(default_factory=list)
     facts: list[Fact] = field(default_factory=list)
     drawings: list[Drawing] = field(default_factory=list)
     suspects: list[Suspect] = field(default_factory=list)

@@ -50,7 +50,7 @@ def posterior(seen: SeenRun) -> Part | None:
         "curves and the values of the first and last epoch are means over the steps of an epoch, during which the "
         "networks change."
     ]
-    return Part("Posterior", about, verdicts=verdicts, facts=facts, notes=notes, drawings=drawings)
+    return Part("Posterior", about, findings=verdicts, facts=facts, notes=notes, drawings=drawings)
 
 
 def _over_training(seen: SeenRun) -> tuple[list[Fact], list[Drawing]]:

@@ -9,9 +9,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vri_pyro.data import generator_for, permutation
+from vri_pyro.data import Examples, generator_for, permutation
 from vri_pyro.diagnostics import Judgement, judge_posterior
-from vri_pyro.diagnostics.calibration import fitted_temperature, prior_predictive
+from vri_pyro.diagnostics.calibration import Calibration, calibration, fitted_temperature, prior_predictive
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
 from vri_pyro.runs.results import results
@@ -20,6 +20,7 @@ from vri_pyro.training.evaluation import predict
 
 MOST = 20_000  # default for the number of noisy examples whose labels are scored
 STANDARD_DEVIATION = "posterior_std/"  # prefix of the metric of a latent's posterior standard deviation
+POINT, SCALED, UNDER_PRIOR = "classifier", "at the fitted temperature", "under the prior p(v | x)"
 _WITH_POSTERIOR = 200  # examples for the diagnostics of the posterior
 
 
@@ -35,7 +36,9 @@ class SeenRun:
         name: name of the run folder.
         rows: the metrics, one row per epoch.
         summary: the content of ``summary.json``; empty for an unfinished run.
-        results: the test accuracies, as in the summary.
+        measured: the set on which the classifier is judged, "test" or, for a run without a test set, "validation"; None
+            if the run has neither.
+        results: accuracies on that set as returned by :func:`~vri_pyro.runs.results.results`; empty if there is none.
         judged: positions, within the noisy set, of the examples whose labels are scored, int64 [N].
     """
 
@@ -44,11 +47,22 @@ class SeenRun:
         self.name = self.run.folder.path.resolve().name
         self.rows = self.run.folder.read_metrics()
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
-        self.results: dict[str, Any] = self.summary.get("results") or results(self.rows, self.run.preparatory)
+        recorded = {name for row in self.rows for name in row}
+        self.measured = next((name for name in ("test", "validation") if f"{name}_accuracy" in recorded), None)
+        self.results: dict[str, Any] = self._results()
         count = len(self.run.split.noisy_indices)
         self.judged = np.arange(count)
         if count > most:
             self.judged = np.sort(permutation(generator_for(self.run.split.seed, "page"), count)[:most])
+
+    def _results(self) -> dict[str, Any]:
+        if self.measured == "test":
+            return self.summary.get("results") or results(self.rows, self.run.preparatory)
+        if self.measured is None:
+            return results(self.rows, self.run.preparatory) if self.run.state else {}  # raises if no epoch is evaluated
+        name = f"{self.measured}_accuracy"
+        as_test = [row | {"test_accuracy": row[name]} if name in row else row for row in self.rows]
+        return results(as_test, self.run.preparatory)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -106,10 +120,23 @@ class SeenRun:
         return judge_posterior(self.run, self.indices[some], seed=self.run.split.seed)
 
     @cached_property
-    def test(self) -> tuple[Tensor, Tensor]:
-        """Logits [M, K] and labels, int64 [M], of the test set."""
-        logits, labels = predict(self.run.predictor, self.run.test, np.arange(len(self.run.test)))
+    def predicted(self) -> tuple[Tensor, Tensor] | None:
+        """Logits [M, K] and true labels, int64 [M], of the set on which the classifier is judged.
+
+        None if the run has neither a test set nor clean validation examples.
+        """
+        examples, indices = self._judging
+        if not len(indices):
+            return None
+        logits, labels = predict(self.run.predictor, examples, indices)
         return logits.cpu(), labels.cpu()
+
+    @property
+    def _judging(self) -> tuple[Examples, np.ndarray]:
+        """The examples on which the classifier is judged, and their positions, int64 [M]."""
+        if self.measured == "test":
+            return self.run.test, np.arange(len(self.run.test))
+        return self.run.examples, self.run.split.held_out
 
     @cached_property
     def temperature(self) -> float | None:
@@ -120,17 +147,39 @@ class SeenRun:
         return fitted_temperature(*predict(self.run.predictor, self.run.examples, held_out))
 
     @cached_property
-    def test_under_prior(self) -> Tensor | None:
-        """Probabilities of the test set with latents drawn from the prior, [M, K]; None for methods without latents."""
-        if not self.run.has_pair:
+    def predicted_under_prior(self) -> Tensor | None:
+        """Probabilities with latents drawn from the prior, [M, K], of the examples of :attr:`predicted`.
+
+        None for methods without latents.
+        """
+        examples, indices = self._judging
+        if not (self.run.has_pair and len(indices)):
             return None
-        devices = [self.run.test.device] if self.run.test.device.type == "cuda" else []
+        devices = [examples.device] if examples.device.type == "cuda" else []
         with torch.random.fork_rng(devices=devices), torch.no_grad():
             torch.manual_seed(self.run.split.seed)
             found = []
-            for batch in self.run.test.in_order(np.arange(len(self.run.test)), 1000):
+            for batch in examples.in_order(indices, 1000):
                 predicted = prior_predictive(self.run.model, ClassifierOutput(*self.run.classifier(batch.x)))
                 if predicted is None:
                     return None
                 found.append(predicted.cpu())
         return torch.cat(found)
+
+    @cached_property
+    def calibrations(self) -> dict[str, Calibration]:
+        """The classifier's calibration on the examples of :attr:`predicted`; empty if there are none.
+
+        It is given by ``POINT``; with the fitted temperature, by ``SCALED``, if the temperature was fitted on other
+        examples; and for predictions under the prior, by ``UNDER_PRIOR``, if the method has one.
+        """
+        if self.predicted is None:
+            return {}
+        logits, labels = self.predicted
+        temperature = self.temperature if self.measured == "test" else None
+        predictions = {
+            POINT: logits.softmax(-1),
+            SCALED: None if temperature is None else (logits / temperature).softmax(-1),
+            UNDER_PRIOR: self.predicted_under_prior,
+        }
+        return {name: calibration(p, labels) for name, p in predictions.items() if p is not None}

@@ -28,6 +28,12 @@ def setting(seen: SeenRun) -> Part:
     return Part("Configuration", "", facts=facts, text=text)
 
 
+def subtitle(seen: SeenRun) -> str:
+    """Return the method, the data and the noise of a run, in one line."""
+    config, split = yaml.safe_load(seen.run.folder.config.read_text()), seen.run.split
+    return " · ".join((method_name(config), short(config.get("data")), split.noise))
+
+
 def method_name(config: dict[str, Any]) -> str:
     """Return the name of the method, followed by its model and guide if it has them."""
     method = config.get("method")

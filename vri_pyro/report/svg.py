@@ -17,6 +17,7 @@ from vri_pyro.report.part import Drawing
 # The colour-blind safe palette of Okabe and Ito, in the order of use; page.css has a lighter variant for dark mode.
 SERIES = ("#0072b2", "#d55e00", "#009e73", "#cc79a7", "#e69f00", "#56b4e9")
 FONT = "DejaVu Sans"  # bundled with Matplotlib, which lays out text in it; the page shows the text in its own font
+WIDTH = 5.0  # width of a figure, in inches
 MARKS = ("o", "s", "^", "D", "v", "P")
 _INK, _GRID, _PAPER = "#111111", "#cccccc", "#fefefe"
 _VARIABLES = {_INK: "--ink", _GRID: "--line", _PAPER: "--paper"} | {

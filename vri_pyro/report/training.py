@@ -3,56 +3,64 @@
 from __future__ import annotations
 
 from vri_pyro.report.figures import Curves, curves
-from vri_pyro.report.part import Fact, Part, Verdict
+from vri_pyro.report.part import CANNOT_TELL, Fact, Part, Tile, Verdict
 from vri_pyro.report.seen import SeenRun
-from vri_pyro.runs.results import evaluated_rows
 from vri_pyro.training.loggers import Rows
 
 _APART = 2.0  # difference of test accuracies, in points, above which a verdict compares last and chosen epoch
 
 
 def training(seen: SeenRun) -> Part:
-    """Report the test accuracies of the last epoch, the last ten epochs and the epoch chosen by validation."""
+    """Report the accuracies of the last epoch, the last ten epochs and the epoch chosen by validation."""
     found, rows = seen.results, seen.rows
-    headline = [Fact(f"test accuracy, {_judged_epoch(seen) or 'last epoch'}", f"{found['last']:.1f}%")]
-    if found["chosen"] is not None:
-        headline.append(Fact("test accuracy, best validation epoch", f"{found['chosen']:.1f}%"))
-    facts = [
-        Fact("mean test accuracy, last 10 epochs", f"{found['last_10']:.1f}%"),
-        Fact("epochs", str(len(rows))),
-        Fact("validation examples", _validation(seen)),
-        *([Fact("best validation epoch", str(int(found["chosen_epoch"]) + 1))] if found["chosen"] is not None else []),
-    ]
+    of_set = f"{seen.measured} accuracy"
+    facts = [Fact("epochs", str(len(rows))), Fact("validation examples", _validation(seen))]
+    if found:
+        facts.insert(0, Fact(f"mean {of_set}, last 10 epochs", f"{found['last_10']:.1f}%"))
+        if found["chosen"] is not None:
+            facts.append(Fact("best validation epoch", str(int(found["chosen_epoch"]) + 1)))
+    stages, borders = _stages(rows)
     accuracies = {"test": "test_accuracy", "validation": "validation_accuracy"}
     losses = {"noisy batch": "loss", "clean batch, after the virtual step": "meta_loss"}
-    starts = _starts(rows)
-    drawings = [curves(of(rows, accuracies), "accuracy (%)", "Accuracy after each epoch.", starts)]
+    drawings = []
+    if some := of(rows, accuracies):
+        drawings.append(curves(some, "accuracy (%)", f"Accuracy after each epoch.{stages}", borders))
     if some := of(rows, losses):
-        caption = "Mean loss over the steps of each epoch."
+        caption = f"Mean loss over the steps of each epoch.{stages}"
         if any(float(row.get("loss") or 0) < 0 for row in rows):
             caption += (
                 " The loss is below 0 where the reward for agreement with earlier predictions exceeds the loss of the "
                 "labels."
             )
-        drawings.append(curves(some, "loss (nats)", caption, starts))
-    return Part(
-        "Training",
+        drawings.append(curves(some, "loss (nats)", caption, borders))
+    about = (
         "The test set is never used to select an epoch. Accuracies are reported for the last epoch and for the epoch "
-        "with the best accuracy on the validation examples, which are held out of training.",
-        headline,
-        _verdicts(seen),
-        facts,
-        drawings,
+        "with the best accuracy on the validation examples, which are held out of training."
     )
+    if seen.measured != "test":
+        about = "The run has no test set. The validation examples are held out of training."
+    return Part("Training", about, [_tile(seen)], _verdicts(seen), facts=facts, drawings=drawings)
+
+
+def _tile(seen: SeenRun) -> Tile:
+    found = seen.results
+    if not found:
+        return Tile("accuracy", CANNOT_TELL, "the run has neither test nor validation examples")
+    judged = _judged_epoch(seen) or f"last epoch ({len(seen.rows)})"
+    notes = [judged]
+    if seen.measured == "test" and found["chosen"] not in (None, found["last"]):
+        notes.append(f"{found['chosen']:.1f}% at epoch {int(found['chosen_epoch']) + 1}, best on the validation set")
+    if seen.measured != "test":
+        notes.append("no test set")
+    return Tile(f"{seen.measured} accuracy", f"{found['last']:.1f}%", "; ".join(notes))
 
 
 def _verdicts(seen: SeenRun) -> list[Verdict]:
     found, summary = seen.results, seen.summary
-    when = _judged_epoch(seen) or "the last epoch"
-    verdicts = [Verdict("note", f"The test accuracy after {when} is {found['last']:.1f}%.")]
+    verdicts = [Verdict("note", _accuracy(seen))]
     if seen.run.state:
         verdicts.append(Verdict("fair", seen.run.state))
-    if found["chosen"] is not None and abs(found["chosen"] - found["last"]) > _APART:
+    if seen.measured == "test" and found["chosen"] is not None and abs(found["chosen"] - found["last"]) > _APART:
         verdicts.append(Verdict("fair", _apart(seen)))
     if summary.get("skipped"):
         verdicts.append(Verdict("poor", f"{summary['skipped']} updates were skipped because they were non-finite."))
@@ -60,6 +68,18 @@ def _verdicts(seen: SeenRun) -> list[Verdict]:
         names = ", ".join(summary["structural_zeros"])
         verdicts.append(Verdict("note", f"In this configuration, no hypergradient reaches {names}."))
     return verdicts
+
+
+def _accuracy(seen: SeenRun) -> str:
+    if not seen.results:
+        return "The accuracy is unknown, because the run has neither test nor validation examples."
+    when = _judged_epoch(seen) or "the last epoch"
+    words = f"The {seen.measured} accuracy after {when} is {seen.results['last']:.1f}%."
+    if seen.measured == "test":
+        return words
+    split = seen.run.split
+    doubtful = "" if len(split.held_out) and split.verified else ", some of whose labels may be wrong"
+    return f"{words} There is no test set; these are the {len(split.validation_indices)} validation examples{doubtful}."
 
 
 def _apart(seen: SeenRun) -> str:
@@ -88,7 +108,7 @@ def _validation(seen: SeenRun) -> str:
 
 def _judged_epoch(seen: SeenRun) -> str | None:
     """Return "epoch N" for the last evaluated epoch; None if it is the last epoch of all."""
-    judged = 1 + max(evaluated_rows(seen.rows, seen.run.preparatory))
+    judged = max(number for number, row in enumerate(seen.rows, 1) if f"{seen.measured}_accuracy" in row)
     return None if judged == len(seen.rows) else f"epoch {judged}"
 
 
@@ -109,9 +129,12 @@ def of(rows: Rows, metrics: dict[str, str]) -> Curves:
     return {name: curve for name, curve in found.items() if curve[0]}
 
 
-def _starts(rows: Rows) -> dict[str, float]:
-    """Return the position on the epoch axis at which each stage starts; empty for a single stage."""
-    starts: dict[str, float] = {}
+def _stages(rows: Rows) -> tuple[str, list[float]]:
+    """Return a sentence that names the stages, and their borders on the epoch axis; both are empty for one stage."""
+    epochs: dict[str, list[int]] = {}
     for row in rows:
-        starts.setdefault(row["stage"], row["epoch"] + 0.5)
-    return starts if len(starts) > 1 else {}
+        epochs.setdefault(row["stage"], []).append(int(row["epoch"]) + 1)
+    if len(epochs) < 2:
+        return "", []
+    named = ", ".join(f"{stage} (epochs {some[0]} to {some[-1]})" for stage, some in epochs.items())
+    return f" Dotted lines separate the stages: {named}.", [some[0] - 0.5 for some in epochs.values()][1:]

@@ -1,0 +1,91 @@
+"""The estimated share of wrong labels, in a tile and in a sentence, or that it cannot be told."""
+
+from __future__ import annotations
+
+from vri_pyro.label_issues import PROBABLE, LabelIssues
+from vri_pyro.report.part import CANNOT_TELL, Tile, Verdict, percent
+from vri_pyro.report.seen import SeenRun
+
+_AT_CHANCE, _MEMORISED = "the classifier is hardly above chance", "the classifier has memorised labels"
+_WIDEST = 0.2  # width of the 95% interval up to which an estimate is given
+_FEW = 0.5  # share of the estimated wrong labels; fewer suspect labels need an explanation
+
+
+def doubt(issues: LabelIssues) -> str | None:
+    """Return in a few words why the noise rate cannot be told; None if it can.
+
+    The rate can be told if :attr:`~vri_pyro.label_issues.LabelIssues.warning` is None and the 95% interval is at most
+    20 percentage points wide.
+    """
+    if issues.held_out is None:
+        return "no clean labels were held out"
+    if issues.learned_by_heart:
+        return _MEMORISED
+    if issues.warning:
+        return _AT_CHANCE
+    low, high = issues.transition.noise_rate_interval()
+    return "the interval is too wide" if high - low > _WIDEST else None
+
+
+def doubt_of_suspects(issues: LabelIssues) -> str | None:
+    """Return in a few words why single labels cannot be judged; None if they can.
+
+    A wide interval of the noise rate is no reason: a label may be clearly wrong even if the share of wrong ones is
+    unknown.
+    """
+    return why if (why := doubt(issues)) in (_AT_CHANCE, _MEMORISED) else None
+
+
+def noise_rate_tile(seen: SeenRun) -> Tile:
+    """Return the tile with the estimated noise rate; its value is "cannot tell" if there is a :func:`doubt`."""
+    why = doubt(seen.issues)
+    low, high = seen.issues.transition.noise_rate_interval()
+    parts = [why, f"95% interval {percent(low)} to {percent(high)}", _truth(seen)]
+    return Tile(
+        "wrong labels",
+        CANNOT_TELL if why else percent(_rate(seen)),
+        "; ".join(part for part in parts if part),
+    )
+
+
+def suspects_tile(seen: SeenRun) -> Tile:
+    """Return the tile with the number of suspect labels; its value is "cannot tell" if they are in doubt."""
+    if why := doubt_of_suspects(seen.issues):
+        return Tile("suspect labels", CANNOT_TELL, why)
+    note = "more probably wrong than right"
+    if len(seen.judged) < len(seen.run.split.noisy_indices):
+        note += "; of a random sample"
+    return Tile("suspect labels", f"{_suspects(seen)} of {len(seen.judged)}", note)
+
+
+def noise_rate_verdict(seen: SeenRun) -> Verdict:
+    """Say how many labels are wrong, and how many of them can be named; or why this cannot be told."""
+    why, rate, suspects = doubt(seen.issues), _rate(seen), _suspects(seen)
+    low, high = seen.issues.transition.noise_rate_interval()
+    truth = f"; {known}" if (known := _truth(seen)) else ""
+    interval = f"95% interval {percent(low)} to {percent(high)}{truth}"
+    if why:
+        reason = seen.issues.warning or (
+            f"The 95% interval of the estimate is wider than {_WIDEST * 100:.0f} percentage points."
+        )
+        words = f"How many labels are wrong cannot be told. {reason} The estimate is {percent(rate)} ({interval})."
+        return Verdict("poor", words)
+    words = (
+        f"An estimated {percent(rate)} of the noisy labels are wrong ({interval}). {suspects} of "
+        f"{len(seen.judged)} are more probably wrong than right"
+    )
+    if suspects < _FEW * rate * len(seen.judged):
+        words += ": most of the wrong labels cannot be identified one by one"
+    return Verdict("note", f"{words}.")
+
+
+def _rate(seen: SeenRun) -> float:
+    return float(seen.issues.transition.noise_rate.mean())
+
+
+def _suspects(seen: SeenRun) -> int:
+    return int((seen.issues.score > PROBABLE).sum())
+
+
+def _truth(seen: SeenRun) -> str:
+    return "" if seen.true_labels is None else f"true rate {percent(seen.wrong.mean())}"
