@@ -14,7 +14,7 @@ from vri_pyro.diagnostics import Judgement, judge_posterior
 from vri_pyro.diagnostics.calibration import Calibration, calibration, fitted_temperature, prior_predictive
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, evidence_of, rank
-from vri_pyro.runs.results import results
+from vri_pyro.runs.results import measured_on, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 
@@ -47,22 +47,14 @@ class SeenRun:
         self.name = self.run.folder.path.resolve().name
         self.rows = self.run.folder.read_metrics()
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
-        recorded = {name for row in self.rows for name in row}
-        self.measured = next((name for name in ("test", "validation") if f"{name}_accuracy" in recorded), None)
-        self.results: dict[str, Any] = self._results()
+        self.measured = measured_on(self.rows)
+        self.results: dict[str, Any] = {}
+        if self.measured or self.run.state:
+            self.results = self.summary.get("results") or results(self.rows, self.run.preparatory)
         count = len(self.run.split.noisy_indices)
         self.judged = np.arange(count)
         if count > most:
             self.judged = np.sort(permutation(generator_for(self.run.split.seed, "page"), count)[:most])
-
-    def _results(self) -> dict[str, Any]:
-        if self.measured == "test":
-            return self.summary.get("results") or results(self.rows, self.run.preparatory)
-        if self.measured is None:
-            return results(self.rows, self.run.preparatory) if self.run.state else {}  # raises if no epoch is evaluated
-        name = f"{self.measured}_accuracy"
-        as_test = [row | {"test_accuracy": row[name]} if name in row else row for row in self.rows]
-        return results(as_test, self.run.preparatory)
 
     @property
     def classes(self) -> tuple[str, ...]:
@@ -134,7 +126,7 @@ class SeenRun:
     @property
     def _judging(self) -> tuple[Examples, np.ndarray]:
         """The examples on which the classifier is judged, and their positions, int64 [M]."""
-        if self.measured == "test":
+        if self.run.test is not None:
             return self.run.test, np.arange(len(self.run.test))
         return self.run.examples, self.run.split.held_out
 

@@ -17,7 +17,7 @@ def training(seen: SeenRun) -> Part:
     facts = [Fact("epochs", str(len(rows))), Fact("validation examples", _validation(seen))]
     if found:
         facts.insert(0, Fact(f"mean {of_set}, last 10 epochs", f"{found['last_10']:.1f}%"))
-        if found["chosen"] is not None:
+        if found["chosen_epoch"] is not None:
             facts.append(Fact("best validation epoch", str(int(found["chosen_epoch"]) + 1)))
     stages, borders = _stages(rows)
     accuracies = {"test": "test_accuracy", "validation": "validation_accuracy"}
@@ -48,7 +48,7 @@ def _tile(seen: SeenRun) -> Tile:
         return Tile("accuracy", CANNOT_TELL, "the run has neither test nor validation examples")
     judged = _judged_epoch(seen) or f"last epoch ({len(seen.rows)})"
     notes = [judged]
-    if seen.measured == "test" and found["chosen"] not in (None, found["last"]):
+    if found["chosen"] not in (None, found["last"]):
         notes.append(f"{found['chosen']:.1f}% at epoch {int(found['chosen_epoch']) + 1}, best on the validation set")
     if seen.measured != "test":
         notes.append("no test set")
@@ -60,7 +60,7 @@ def _verdicts(seen: SeenRun) -> list[Verdict]:
     verdicts = [Verdict("note", _accuracy(seen))]
     if seen.run.state:
         verdicts.append(Verdict("fair", seen.run.state))
-    if seen.measured == "test" and found["chosen"] is not None and abs(found["chosen"] - found["last"]) > _APART:
+    if found and found["chosen"] is not None and abs(found["chosen"] - found["last"]) > _APART:
         verdicts.append(Verdict("fair", _apart(seen)))
     if summary.get("skipped"):
         verdicts.append(Verdict("poor", f"{summary['skipped']} updates were skipped because they were non-finite."))
