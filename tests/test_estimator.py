@@ -198,6 +198,17 @@ def test_the_backbone_can_be_a_function_or_a_classifier() -> None:
     assert min(by_function.score(x, true), by_object.score(x, true)) > 0.9
 
 
+def test_the_learning_rate_is_that_of_the_method_unless_it_is_given() -> None:
+    x, _, true = _blobs(60)
+
+    def group(**options: Any) -> dict[str, Any]:
+        classifier = VRIClassifier(**{"epochs": 1, **options}).fit(x, true, trusted=range(30))
+        return classifier.run_.algorithm.classifier_optimizer.param_groups[0]
+
+    assert (group(method="elr")["lr"], group(method="elr")["momentum"]) == (0.05, 0.9)
+    assert group(method="elr", learning_rate=0.3)["lr"] == 0.3
+
+
 def test_a_method_object_can_be_given() -> None:
     x, _, true = _blobs()
     classifier = _fast(method=ELR(clean_weight=0.2)).fit(x, true, trusted=range(60))

@@ -42,6 +42,7 @@ _STEPS = 600  # least number of steps with epochs="auto"
 _EPOCHS = 10, 200  # least and greatest number of epochs with epochs="auto"
 _BATCHES = 8  # least number of batches per epoch, unless they would be smaller than _SMALL_BATCH
 _SMALL_BATCH = 16
+_MOMENTUM = 0.9  # for vectors
 _BATCH_SIZE = 1000  # of predictions
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
@@ -67,7 +68,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         epochs: number of passes over the labels that are not trusted. "auto" chooses 10 to 200, so that there are at
             least 600 steps.
         batch_size: number of examples per step; less for small data sets.
-        learning_rate: learning rate of stochastic gradient descent.
+        learning_rate: learning rate of stochastic gradient descent. "auto" is that of the method's configuration, 0.05
+            for most. The momentum is 0.9 for vectors and 0 for images, unless the configuration sets it.
         validation_fraction: share of the trusted examples of each class, rounded down, that are not trained on. They
             calibrate the probabilities of label issues, and measure the accuracy.
         augmentation: augmentation of images in training, such as :class:`~vri_pyro.data.augmentation.Weak`.
@@ -103,7 +105,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         backbone: Any = "auto",
         epochs: int | Literal["auto"] = "auto",
         batch_size: int = 100,
-        learning_rate: float = 0.05,
+        learning_rate: float | Literal["auto"] = "auto",
         validation_fraction: float = 0.2,
         augmentation: Augmentation | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -271,8 +273,11 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         }
         if not isinstance(self.method_, str):
             fields["method"] = self.method_
-        options = {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}, "loggers": []}
-        configuration = named_configuration(self.method_ if isinstance(self.method_, str) else "vri", options, **fields)
+        momentum = _MOMENTUM if arrays.x_train.ndim == 2 else 0.0
+        defaults = {"optimizer": {"init_args": {"momentum": momentum}}, "loggers": []}
+        chosen = {} if self.learning_rate == "auto" else {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}}
+        name = self.method_ if isinstance(self.method_, str) else "vri"
+        configuration = named_configuration(name, defaults, chosen, **fields)
         if configuration.method.needs_clean and configuration.selection is None and not trusted:
             raise ValueError(f"method {self.method_!r} needs trusted labels; pass trusted, or use method='auto'")
         return configuration

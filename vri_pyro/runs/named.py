@@ -25,27 +25,29 @@ def method_names() -> tuple[str, ...]:
     return tuple(name for name in configuration_files() if _sets_method(name))
 
 
-def named_configuration(name: str, options: dict[str, Any], **fields: Any) -> Configuration:
+def named_configuration(name: str, defaults: dict[str, Any], options: dict[str, Any], **fields: Any) -> Configuration:
     """Build the configuration of a named method.
 
     Args:
         name: name of the method, one of :func:`method_names`; case, hyphens and underscores do not matter.
-        options: further options as in a YAML file; they override those of the named configuration.
+        defaults: options as in a YAML file, which the named configuration overrides.
+        options: options that override those of the named configuration.
         fields: finished values of :class:`~vri_pyro.runs.configuration.Configuration`, such as a data source; they
             override everything else.
 
     Raises:
         UserError: there is no method of this name, or an option is invalid.
     """
-    parser, parsed = _parsed(_known(name), json.dumps(options))
+    parser, parsed = _parsed(_known(name), json.dumps(defaults), json.dumps(options))
     return replace(build_configuration(parser, parsed), **fields)
 
 
 @cache  # parsing takes longer than training a small network
-def _parsed(name: str, options: str) -> tuple[ArgumentParser, Namespace]:
+def _parsed(name: str, defaults: str, options: str) -> tuple[ArgumentParser, Namespace]:
     own = {key: value for key, value in _content(name).items() if key not in _OF_THE_DATA}
     parser = configuration_parser()
-    return parser, parser.parse_object(json.loads(options), cfg_base=parser.parse_object(own))
+    parsed = parser.parse_object(own, cfg_base=parser.parse_object(json.loads(defaults)))
+    return parser, parser.parse_object(json.loads(options), cfg_base=parsed)
 
 
 @cache
