@@ -372,8 +372,8 @@ def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: C
     result = _fit_npz(own_process, here, *NO_NOISE, "--split.clean_per_class", "null", clean_indices=clean)
     assert result.status == 0
     assert result.stderr.splitlines() == [
-        "warning: The clean set has no example of class '1', so it cannot help to rectify the labels of this class; "
-        "add trusted examples of it."
+        "warning: The clean set has no example of 1 of 3 classes ('1'), so it cannot help to rectify their labels; add "
+        "trusted examples of them."
     ]
 
 
