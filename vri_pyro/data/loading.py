@@ -64,6 +64,10 @@ class StreamedData(Examples):
         """See :class:`Examples`."""
         return self._images.listed(index)
 
+    def file(self, index: int) -> str | None:
+        """See :class:`Examples`."""
+        return self._images.file(index)
+
     def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Batch]:
         on_gpu = self.device.type == "cuda"
         loader = DataLoader(
