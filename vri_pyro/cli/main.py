@@ -30,6 +30,7 @@ COMMANDS = {
     "fit": "train a classifier on noisy labels",
     "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
+    "relabel": "add corrected labels to the trusted examples of a run",
     "diagnose": "diagnose the posterior of a run and export it for ArviZ",
     "data": "preview the data of a run: sizes, classes, noise and a picture",
     "noise": "inject label noise into a data set and write the labels to files",
