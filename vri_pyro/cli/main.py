@@ -28,6 +28,7 @@ from vri_pyro.utils.interruption import Interrupted
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
     "fit": "train a classifier on noisy labels",
+    "sweep": "train with several seeds and all combinations of option values",
     "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
     "relabel": "add corrected labels to the trusted examples of a run",
