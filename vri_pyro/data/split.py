@@ -163,6 +163,20 @@ class Split:
         return replaced
 
     @property
+    def clean_draws(self) -> np.ndarray:
+        """The clean set as clean batches draw from it, int64: the clean indices, repeated after corrections.
+
+        The reviewed examples are the most suspicious ones and not a random sample: they often belong to few classes,
+        which would then dominate the clean loss. After corrections, examples are therefore repeated until every class
+        of the clean set occurs equally often.
+        """
+        if not np.isin(self.clean_indices, self.corrected_indices).any():
+            return self.clean_indices
+        members = [self.clean_indices[self.clean_labels == label] for label in np.unique(self.clean_labels)]
+        most = max(map(len, members))
+        return np.sort(np.concatenate([np.resize(those, most) for those in members]))
+
+    @property
     def held_out(self) -> np.ndarray:
         """Validation examples with trusted labels, int64; empty if validation was held out of the noisy set."""
         return self.validation_indices if self.validation_from == "clean" else self.validation_indices[:0]

@@ -68,6 +68,7 @@ def build_trainer(
         train=examples(split.inputs(arrays.x_train), split.labels(arrays.y_train)),
         test=examples(arrays.x_test, arrays.y_test),
         clean=split.clean_indices,
+        clean_draws=split.clean_draws,
         validation=split.validation_indices,
         augmentation=configuration.augmentation,
         clean_augmentation=configuration.clean_augmentation,
