@@ -163,6 +163,16 @@ class Split:
         return replaced
 
     @property
+    def noisy_draws(self) -> np.ndarray:
+        """The examples in noisy batches, int64: the noisy set and, with their new labels, reviewed clean examples.
+
+        Corrected labels therefore count as much as before, also for methods without clean batches, and an epoch stays
+        as long.
+        """
+        reviewed = np.intersect1d(self.clean_indices, self.corrected_indices)
+        return np.union1d(self.noisy_indices, reviewed) if len(reviewed) else self.noisy_indices
+
+    @property
     def clean_draws(self) -> np.ndarray:
         """The clean set as clean batches draw from it, int64: the clean indices, repeated after corrections.
 

@@ -84,7 +84,7 @@ def build_trainer(
         data,
         folder,
         configuration.schedule,
-        steps_per_epoch=max(1, len(split.noisy_indices) // configuration.batch_size),
+        steps_per_epoch=max(1, len(split.noisy_draws) // configuration.batch_size),
         batch_size=configuration.batch_size,
         clean_batch_size=configuration.clean_batch_size,
         seed=configuration.seed,
