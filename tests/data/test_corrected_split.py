@@ -106,7 +106,7 @@ def test_replaced_images_of_corrected_examples_are_kept(tmp_path: Path) -> None:
     assert (new.inputs(arrays.x_train)[kept] == 255).all()
 
 
-def test_clean_batches_of_a_corrected_split_draw_every_class_equally_often(split: Split) -> None:
+def test_batches_of_a_corrected_split_draw_reviewed_labels_and_every_clean_class_equally_often(split: Split) -> None:
     assert split.clean_draws is split.clean_indices
     new = split.corrected(split.noisy_indices[:7], np.array([0] * 5 + [1, -1]))
     assert np.bincount(new.clean_labels).tolist() == [7, 3, 2]
@@ -114,8 +114,11 @@ def test_clean_batches_of_a_corrected_split_draw_every_class_equally_often(split
     assert np.array_equal(drawn, new.clean_indices)
     assert np.bincount(new.clean_labels, weights=counts).tolist() == [7, 7, 7]
     assert [np.ptp(counts[new.clean_labels == label]) for label in range(3)] == [0, 1, 1]
+    assert split.noisy_draws is split.noisy_indices
+    assert np.array_equal(new.noisy_draws, np.delete(split.noisy_indices, 6))
     only = split.corrected(split.validation_indices, split.validation_labels)
     assert only.clean_draws is only.clean_indices
+    assert np.array_equal(only.noisy_draws, split.noisy_indices)
 
 
 @pytest.mark.parametrize(

@@ -63,3 +63,20 @@ def test_run_on_a_corrected_split_sees_every_class_equally_often(
         counts = np.bincount(batch.y.numpy(), minlength=10)
         assert counts.max() <= 20  # of a batch of 50 or 100
         assert (counts > 0).all()
+
+
+def test_reviewed_examples_stay_in_the_noisy_batches_with_their_new_labels(
+    run: Callable[..., dict[str, Any]], folder: Path, tmp_path: Path
+) -> None:
+    run(epochs=1)
+    split = Split.load(folder / "split.npz")
+    reviewed, removed = split.noisy_indices[:18], split.noisy_indices[18:20]
+    new = split.corrected(np.concatenate([reviewed, removed]), np.array([3] * 18 + [-1] * 2))
+    new.save(tmp_path / "new.npz")
+    method = Spying()
+    run(epochs=1, split=SplitSizes(file=tmp_path / "new.npz"), method=method, output=tmp_path / "other", batch_size=33)
+    assert len(method.spy.seen) == 198 // 33
+    batches = [step.noisy for step in method.spy.seen]
+    labels = {int(index): int(y) for batch in batches for index, y in zip(batch.index, batch.y, strict=True)}  # type: ignore[arg-type]
+    assert labels.keys() == set(new.noisy_indices.tolist()) | set(reviewed.tolist())
+    assert {labels[index] for index in reviewed.tolist()} == {3}
