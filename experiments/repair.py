@@ -1,6 +1,6 @@
 """Rounds of label repair: how fast do wrong labels disappear, and what does the next run gain?
 
-In every round, an annotator gives the true labels of the most suspicious 5% of the noisy labels. These labels join the
+In every round, an annotator gives the true labels of the most suspicious tenth of the noisy labels. These labels join the
 clean set, as with ``vri-pyro relabel``, and the next run is trained from scratch on the new split. The orders are
 
 * vri_pyro: the score ``combined`` of the last run, as in ``vri-pyro issues``;
@@ -53,7 +53,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 ROUNDS = 3
-SHARE = 0.05  # of the noisy labels at the start, reviewed in each round
+SHARE = 0.1  # of the noisy labels at the start, reviewed in each round
 
 
 @dataclass(frozen=True)

@@ -12,7 +12,7 @@ import numpy as np
 
 from vri_pyro.data import Examples, Split
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.label_studio import annotations
+from vri_pyro.label_issues.label_studio import read_annotations
 from vri_pyro.label_issues.table import NONE, printable
 from vri_pyro.utils.errors import UserError
 
@@ -46,7 +46,7 @@ def read_corrections(
         raise UserError(f"{path} does not exist; expected a .csv table or a .json export of Label Studio")
     reader = _Reader(split, classes, examples)
     found: dict[int, tuple[str, int]] = {}
-    for place, row in annotations(path) if path.suffix == ".json" else _table(path):
+    for place, row in read_annotations(path) if path.suffix == ".json" else _table(path):
         where = f"{path}, {place}"
         index, label = reader.index(where, row), reader.label(where, row["label"])
         first, before = found.setdefault(index, (place, label))

@@ -90,7 +90,7 @@ def labelling_configuration(classes: Sequence[str], images: bool) -> str:
     )
 
 
-def annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+def read_annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the annotations in a JSON export of Label Studio, as their place and a row by column.
 
     A task that was skipped has the label "(none)". Tasks without annotations, or with empty ones, are left out.
@@ -124,7 +124,7 @@ def _task(row: dict[str, Any], content: dict[str, str], confidence: float) -> di
         "to_name": _EXAMPLE,
         "value": {"choices": [printable(row["suggested"])]},
     }
-    data = {name: printable(row[name]) for name in _NAMES if name in row}
+    data: dict[str, Any] = {name: printable(row[name]) for name in _NAMES if name in row}
     data |= {name: float(value) if isinstance(value, str) else value for name, value in row.items() if name not in data}
     prediction = {
         "model_version": f"vri_pyro {vri_pyro.__version__}",
