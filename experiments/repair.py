@@ -1,7 +1,7 @@
 """Rounds of label repair: how fast do wrong labels disappear, and what does the next run gain?
 
-In every round, an annotator gives the true labels of the most suspicious tenth of the noisy labels. These labels join the
-clean set, as with ``vri-pyro relabel``, and the next run is trained from scratch on the new split. The orders are
+In every round, an annotator gives the true labels of the most suspicious tenth of the noisy labels. These labels join
+the clean set, as with ``vri-pyro relabel``, and the next run is trained from scratch on the new split. The orders are
 
 * vri_pyro: the score ``combined`` of the last run, as in ``vri-pyro issues``;
 * cleanlab: its score self-confidence, from the class probabilities of the last run. This gives cleanlab the same
