@@ -88,6 +88,7 @@ STUDIES = {
         ["64.71"],
     ),
     "no_clean_data.py": (["--settings", "flip 40%"], ["| VRI(Aug) | ", "85.8"]),
+    "repair.py": ([], ["synthetic: wrong labels left", "| cleanlab | ", "round 3"]),
     "compare.py": (
         [*("--settings", "synthetic, flip 40%, 10 clean", "--methods"), *COMPARED],
         ["| GLC + clean batch | ", "| VRI − other |"],  # noqa: RUF001

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 from rich.table import Column, Table
 
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
 
 _SHOWN = 10
@@ -24,6 +25,21 @@ def build_parser() -> ArgumentParser:
         exit_on_error=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
+    parser.add_argument(
+        "--format",
+        choices=["csv", "label-studio", "fiftyone"],
+        default="csv",
+        help="csv: label_issues.csv; label-studio: tasks with predictions, and NAME_config.xml; fiftyone: a CSVDataset",
+    )
+    parser.add_argument(
+        "--limit", type=int | None, default=None, help="write only the most suspicious labels, this many"
+    )
+    parser.add_argument(
+        "--url_prefix",
+        type=str | None,
+        default=None,
+        help="label-studio: beginning of the image URLs; null for /data/local-files/?d=",
+    )
     parser.add_argument(
         "--output",
         type=Path | None,
@@ -41,23 +57,27 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     from vri_pyro.label_issues import (
         BEST,
+        FORMATS,
         class_name,
         detection,
         evidence_of,
         rank,
-        write_table,
         write_transition_table,
     )
     from vri_pyro.runs.run import Run
 
     trained = Run(options.run, device=options.device)
-    split, path = trained.split, options.output or trained.folder.label_issues
+    split, form = trained.split, FORMATS[options.format]
+    path = options.output or trained.folder.label_issues.with_name(form.name)
     check_place(path)  # before the expensive computation
-    check_place(matrix := path.with_stem(f"{path.stem}_transition"))
+    check_place(matrix := path.with_name(f"{path.stem}_transition.csv"))
+    _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
+    extra = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
     console = Console()
     with console.status("ranking labels (takes minutes with many classes)"):  # visible only on a terminal
         issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
-    write_table(path, issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
+    ranked = (issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
+    form.write(path, *ranked, limit=options.limit, **extra)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
@@ -88,3 +108,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     for name, file in (("table", path), ("transition matrix", matrix)):
         console.print(f"{name}: {file.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _check(options: Namespace, not_images: bool) -> None:
+    if options.limit is not None and options.limit < 1:
+        raise UserError(f"limit is {options.limit}; expected a value >= 1")
+    if options.url_prefix is not None and options.format != "label-studio":
+        raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
+    if not_images:
+        raise UserError(f"the format {options.format} is for images but the examples are vectors; use another format")

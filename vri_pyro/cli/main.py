@@ -27,10 +27,12 @@ from vri_pyro.utils.spelling import nearest
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
     "fit": "train a classifier on noisy labels",
+    "sweep": "train with several seeds and all combinations of option values",
     "predict": "predict the classes of new inputs with the classifier of a run",
     "export": "export the classifier of a run to ONNX, PyTorch or safetensors, with a model card",
     "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
+    "relabel": "add corrected labels to the trusted examples of a run",
     "diagnose": "diagnose the posterior of a run and export it for ArviZ",
     "data": "preview the data of a run: sizes, classes, noise and a picture",
     "noise": "inject label noise into a data set and write the labels to files",

@@ -10,8 +10,9 @@ from __future__ import annotations
 import argparse
 import ast
 import textwrap
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import cache
+from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from vri_pyro.cli.catalogue import KINDS, catalogue, choices, class_definition, kinds_of, module_tree
@@ -27,17 +28,25 @@ class Sources(NamedTuple):
         modules: modules whose ``add_argument`` calls define options.
         configuration: module and name of the class whose fields are the other options.
         kinds: kinds of classes that the options can name, keys of :data:`~vri_pyro.cli.catalogue.KINDS`.
+        defaults: defaults that differ from those of the configuration, as text.
     """
 
     modules: list[str]
     configuration: tuple[str, str]
     kinds: list[str]
+    defaults: Mapping[str, str] = MappingProxyType({})
 
 
 _CONFIGURATION = ("vri_pyro.runs.configuration", "Configuration")
 #: the commands whose help this module prints
 DESCRIBED = {
     "fit": Sources(["vri_pyro.runs.parsing"], _CONFIGURATION, list(KINDS)),
+    "sweep": Sources(
+        ["vri_pyro.runs.parsing", "vri_pyro.cli.sweep"],
+        _CONFIGURATION,
+        list(KINDS),
+        {"output": "runs/sweep", "report": "false"},
+    ),
     "data": Sources(["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION, list(KINDS)),
     "noise": Sources(["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection"), ["data", "noise"]),
 }
@@ -51,8 +60,9 @@ the configuration as YAML, add --print_config."""
 
 def options_of(command: str) -> list[Option]:
     """Return the options of a command in :data:`DESCRIBED`."""
-    modules, configuration, _ = DESCRIBED[command]
-    return [*(option for module in modules for option in _arguments(module)), *_fields(*configuration)]
+    modules, configuration, _, defaults = DESCRIBED[command]
+    found = [*(option for module in modules for option in _arguments(module)), *_fields(*configuration)]
+    return [option._replace(default=defaults.get(option.name, option.default)) for option in found]
 
 
 def print_help(command: str) -> None:

@@ -75,6 +75,10 @@ class Examples(ABC):
         """Return the name of an input in its list, such as its relative path; None for inputs in memory."""
         return None
 
+    def file(self, index: int) -> str | None:
+        """Return the path of the file of an input; None if the input has no file of its own."""
+        return None
+
     def original(self, x: Tensor) -> Tensor:
         """Undo the standardisation of a batch's inputs [B, ...]; uint8 inputs are returned in units of [0, 1]."""
         return x * self._std + self._mean

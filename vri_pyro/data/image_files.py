@@ -66,6 +66,10 @@ class ImageFiles(Streamed):
         """Return the path of a file relative to the root."""
         return os.fsdecode(self._paths[index])
 
+    def file(self, index: int) -> str:
+        """Return the path of a file."""
+        return self.name(index)
+
 
 class DatasetImages(Streamed):
     """The images of a PyTorch or Hugging Face map-style data set, read as RGB squares.
@@ -120,6 +124,11 @@ class Joined(Streamed):
         """Return the listed name of an image in its own set."""
         part, position = self._place(index)
         return part.listed(position)
+
+    def file(self, index: int) -> str | None:
+        """Return the path of the file of an image in its own set."""
+        part, position = self._place(index)
+        return part.file(position)
 
     def _place(self, index: int) -> tuple[Streamed, int]:
         number = int(np.searchsorted(self._ends, index, side="right"))

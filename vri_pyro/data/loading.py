@@ -61,6 +61,10 @@ class StreamedData(Examples):
         """See :class:`Examples`."""
         return self._images.listed(index)
 
+    def file(self, index: int) -> str | None:
+        """See :class:`Examples`."""
+        return self._images.file(index)
+
     def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Batch]:
         for made in _loader(_Batches(self._images, order), steps, self._workers, self.device.type == "cuda"):
             if isinstance(made, UserError):

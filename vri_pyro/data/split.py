@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -33,6 +33,7 @@ _OPTIONAL = (
     "validation_from",
     "verified",
     "listing",
+    "corrected_indices",
 )
 OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
@@ -73,6 +74,8 @@ class Split:
         verified: whether the labels from which the clean set was drawn are known to be correct; see
             :attr:`~vri_pyro.data.arrays.Arrays.truth_known`.
         listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
+        corrected_indices: the examples that a person has reviewed after the split was drawn [C]; see :meth:`corrected`.
+            Their labels in the clean and validation sets may differ from those of the data. None of them is noisy.
 
     Raises:
         UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, or a
@@ -97,6 +100,7 @@ class Split:
     validation_from: Literal["clean", "noisy"] = "clean"
     verified: bool = True
     listing: str | None = None
+    corrected_indices: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         """Validate the split and convert its indices and labels to int64."""
@@ -107,6 +111,9 @@ class Split:
             raise UserError("noisy_indices is empty; a split needs at least one noisy example.")
         for first, second in (parts[:2], parts[::2], parts[1:]):
             check_disjoint(first, getattr(self, first), second, getattr(self, second))
+        corrected = check_indices("corrected_indices", self.corrected_indices, self.num_train)
+        object.__setattr__(self, "corrected_indices", corrected)
+        check_disjoint("corrected_indices", corrected, "noisy_indices", self.noisy_indices)
         for name, part in _LABELS_OF.items():
             labels = getattr(self, name)
             if labels is not None:
@@ -131,7 +138,7 @@ class Split:
                 f"There are {len(images)} replaced_images for {len(indices)} replaced_indices; "
                 "expected one image per index."
             )
-        untrusted = self.noisy_indices
+        untrusted = np.concatenate([self.noisy_indices, self.corrected_indices])
         if self.validation_from == "noisy":
             untrusted = np.concatenate([untrusted, self.validation_indices])
         if strangers := np.setdiff1d(indices, untrusted).tolist():
@@ -156,6 +163,30 @@ class Split:
         return replaced
 
     @property
+    def noisy_draws(self) -> np.ndarray:
+        """The examples in noisy batches, int64: the noisy set and, with their new labels, reviewed clean examples.
+
+        Corrected labels therefore count as much as before, also for methods without clean batches, and an epoch stays
+        as long.
+        """
+        reviewed = np.intersect1d(self.clean_indices, self.corrected_indices)
+        return np.union1d(self.noisy_indices, reviewed) if len(reviewed) else self.noisy_indices
+
+    @property
+    def clean_draws(self) -> np.ndarray:
+        """The clean set as clean batches draw from it, int64: the clean indices, repeated after corrections.
+
+        The reviewed examples are the most suspicious ones and not a random sample: they often belong to few classes,
+        which would then dominate the clean loss. After corrections, examples are therefore repeated until every class
+        of the clean set occurs equally often.
+        """
+        if not np.isin(self.clean_indices, self.corrected_indices).any():
+            return self.clean_indices
+        members = [self.clean_indices[self.clean_labels == label] for label in np.unique(self.clean_labels)]
+        most = max(map(len, members))
+        return np.sort(np.concatenate([np.resize(those, most) for those in members]))
+
+    @property
     def held_out(self) -> np.ndarray:
         """Validation examples with trusted labels, int64; empty if validation was held out of the noisy set."""
         return self.validation_indices if self.validation_from == "clean" else self.validation_indices[:0]
@@ -176,7 +207,8 @@ class Split:
         if self.verified:
             return None
         warnings = []
-        if len(self.clean_indices) or len(self.held_out):
+        trusted = np.concatenate([self.clean_indices, self.held_out])
+        if not np.isin(trusted, self.corrected_indices).all():
             warnings.append(
                 "The clean labels were drawn from unverified labels, so some of them may be wrong: verify the labels "
                 "of some examples and provide them as a clean set."
@@ -192,6 +224,42 @@ class Split:
         labels[self.clean_indices] = self.clean_labels
         labels[self.validation_indices] = self.validation_labels
         return labels
+
+    def corrected(self, indices: np.ndarray, labels: np.ndarray) -> Split:
+        """Return this split with labels that a person has given or confirmed.
+
+        The examples join the clean set, except those of the validation set, which stay there. Examples of no class
+        (label -1) leave the split. The remaining noisy labels are no longer a random sample of the noise, so its
+        nominal rate and transition matrix become unknown.
+
+        Args:
+            indices: positions of the reviewed examples in the training set, integers [C], in any part or in none.
+            labels: their labels, integers [C] in 0..K-1, or -1 for an example of no class.
+
+        Raises:
+            UserError: an index or label is out of range, an index occurs twice, or no noisy example remains.
+        """
+        indices = check_indices("indices", indices, self.num_train)
+        labels = check_labels("labels", labels, len(indices), self.num_classes, may_be_none=True)
+        known = self.labels(np.full(self.num_train, NO_CLASS))
+        known[indices] = labels
+        removed = indices[labels == NO_CLASS]
+        validation = np.setdiff1d(self.validation_indices, removed)
+        clean = np.setdiff1d(np.union1d(self.clean_indices, indices), np.concatenate([validation, removed]))
+        noisy = ~np.isin(self.noisy_indices, indices)
+        return replace(
+            self,
+            noisy_indices=self.noisy_indices[noisy],
+            clean_indices=clean,
+            validation_indices=validation,
+            given_labels=self.given_labels[noisy],
+            true_labels=None if self.true_labels is None else self.true_labels[noisy],
+            clean_labels=known[clean],
+            validation_labels=known[validation],
+            nominal_rate=math.nan,
+            transition=None,
+            corrected_indices=np.union1d(self.corrected_indices, indices),
+        )
 
     @property
     def open_set_rate(self) -> float:
@@ -264,7 +332,8 @@ class Split:
             labels = getattr(self, name)
             if labels is None or (name == "validation_labels" and self.validation_from == "noisy"):
                 continue
-            if not np.array_equal(labels, truth[getattr(self, _LABELS_OF[name])]):
+            part = getattr(self, _LABELS_OF[name])
+            if (~np.isin(part, self.corrected_indices) & (labels != truth[part])).any():
                 raise UserError(f"The split's {name} differ from the labels of the data; make a split from these data.")
 
     def save(self, path: str | Path) -> None:

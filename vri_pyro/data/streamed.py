@@ -44,6 +44,10 @@ class Streamed(ABC):
         """Return the name of an image in its list, such as its path relative to the data folder."""
         return self.name(index)
 
+    def file(self, index: int) -> str | None:
+        """Return the path of the file of an image; None if the image has no file of its own."""
+        return None
+
     def __len__(self) -> int:
         """The number of images."""
         return self.shape[0]
@@ -77,6 +81,10 @@ class _Part(Streamed):
     def listed(self, index: int) -> str:
         """Return the listed name of an image in the whole set."""
         return self._whole.listed(int(self._indices[index]))
+
+    def file(self, index: int) -> str | None:
+        """Return the path of the file of an image in the whole set."""
+        return self._whole.file(int(self._indices[index]))
 
 
 Inputs = np.ndarray | Streamed

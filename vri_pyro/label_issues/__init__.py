@@ -1,8 +1,12 @@
 """Find wrong labels: scores per example, their combination, the noise rate and the transition matrix."""
 
+from vri_pyro.label_issues.corrections import read_corrections
 from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
+from vri_pyro.label_issues.fiftyone import write_fiftyone
+from vri_pyro.label_issues.formats import FORMATS, Format
 from vri_pyro.label_issues.inference import rectification_effect, surprise
+from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
@@ -13,10 +17,12 @@ from vri_pyro.label_issues.transition_table import write_transition_table
 
 __all__ = [
     "BEST",
+    "FORMATS",
     "NONE",
     "PROBABLE",
     "Detection",
     "Evidence",
+    "Format",
     "LabelIssues",
     "TransitionPosterior",
     "Trusted",
@@ -25,16 +31,20 @@ __all__ = [
     "detection",
     "distance_to_nearest",
     "evidence_of",
+    "labelling_configuration",
     "loss",
     "margin",
     "mean_over_nearest",
     "probability_of_no_class",
     "rank",
+    "read_corrections",
     "rectification_effect",
     "self_confidence",
     "smoothed",
     "surprise",
     "transition_posterior",
+    "write_fiftyone",
+    "write_label_studio",
     "write_table",
     "write_transition_table",
 ]

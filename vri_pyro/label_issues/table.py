@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
@@ -16,7 +17,6 @@ from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
 PROBABLE = 0.5  # a label with a score above it is more probably wrong than correct
-COLUMNS = ("index", "path", "given", "suggested", "score", "uncertainty", "is_label_issue")
 
 
 def write_table(
@@ -26,6 +26,7 @@ def write_table(
     classes: Sequence[str],
     examples: Examples,
     true: np.ndarray | None = None,
+    limit: int | None = None,
 ) -> None:
     """Write one line per example: its position, path, given and suggested label, and scores.
 
@@ -40,31 +41,56 @@ def write_table(
         examples: the training set.
         true: true labels, int64 [N], if they are known; -1 for an example of none of the classes, which is written as
             "(none)".
+        limit: number of examples to write, the most suspicious first; None for all.
+
+    Raises:
+        UserError: the file cannot be written.
+    """
+    write_rows(path, list(table_rows(issues, indices, classes, examples, true, limit)))
+
+
+def table_rows(
+    issues: LabelIssues,
+    indices: np.ndarray,
+    classes: Sequence[str],
+    examples: Examples,
+    true: np.ndarray | None = None,
+    limit: int | None = None,
+) -> Iterator[dict[str, Any]]:
+    """Yield the rows of the table, the most suspicious label first, as dicts by column; see :func:`write_table`."""
+    others = [name for name in issues.scores if name != BEST]
+    columns = {name: [f"{value:.6g}" for value in issues.scores[name].tolist()] for name in others}
+    for row in issues.order()[:limit].tolist():
+        index = int(indices[row])
+        yield {
+            "index": index,
+            "path": examples.listed(index) or "",
+            "given": class_name(classes, int(issues.given[row])),
+            "suggested": class_name(classes, int(issues.suggested[row])),
+            "score": f"{issues.score[row]:.6f}",
+            "uncertainty": f"{issues.uncertainty[row]:.6f}",
+            "is_label_issue": bool(issues.score[row] > PROBABLE),
+            **{name: column[row] for name, column in columns.items()},
+            **({"true": class_name(classes, int(true[row]))} if true is not None else {}),
+        }
+
+
+def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
+    """Write rows with the same columns to a .csv file in UTF-8.
 
     Raises:
         UserError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    others = [name for name in issues.scores if name != BEST]
-    writer.writerow([*COLUMNS, *others, *(["true"] if true is not None else [])])
-    columns = [[f"{value:.6g}" for value in issues.scores[name].tolist()] for name in others]
-    for row in issues.order().tolist():
-        index = int(indices[row])
-        writer.writerow(
-            [
-                index,
-                examples.listed(index) or "",
-                class_name(classes, int(issues.given[row])),
-                class_name(classes, int(issues.suggested[row])),
-                f"{issues.score[row]:.6f}",
-                f"{issues.uncertainty[row]:.6f}",
-                bool(issues.score[row] > PROBABLE),
-                *(column[row] for column in columns),
-                *([class_name(classes, int(true[row]))] if true is not None else []),
-            ]
-        )
-    write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # file names may be invalid UTF-8
+    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
+    writer.writeheader()
+    writer.writerows(rows)
+    write_atomically(path, printable(text.getvalue()).encode())
+
+
+def printable(name: str) -> str:
+    """Return a name in valid UTF-8; the bytes of a file name that are invalid are escaped with backslashes."""
+    return name.encode(errors="backslashreplace").decode()
 
 
 def class_name(classes: Sequence[str], label: int) -> str:

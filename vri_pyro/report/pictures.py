@@ -3,27 +3,16 @@
 from __future__ import annotations
 
 import base64
-import io
 
-import numpy as np
-from PIL import Image
 from torch import Tensor
+
+from vri_pyro.utils.pictures import png
 
 
 def data_uri(image: Tensor) -> str:
     """Encode an image as the data URI of a PNG.
 
     Args:
-        image: float image, [C, H, W], with values in [0, 1]; other ranges are rescaled to [0, 1]. Images with 1, 3 or 4
-            channels are shown as grey, RGB or RGBA; for other numbers of channels the mean is shown.
+        image: see :func:`~vri_pyro.utils.pictures.png`.
     """
-    values = image.detach().cpu().double().permute(1, 2, 0).numpy()
-    if values.shape[-1] not in (1, 3, 4):
-        values = values.mean(-1, keepdims=True)
-    low, high = values.min(), values.max()
-    if low < -1e-3 or high > 1 + 1e-3:
-        values = (values - low) / max(high - low, 1e-12)
-    pixels = (255 * values.clip(0, 1)).round().astype(np.uint8)
-    buffer = io.BytesIO()
-    Image.fromarray(pixels[..., 0] if pixels.shape[-1] == 1 else pixels).save(buffer, format="PNG", optimize=True)
-    return "data:image/png;base64," + base64.b64encode(buffer.getvalue()).decode()
+    return "data:image/png;base64," + base64.b64encode(png(image)).decode()

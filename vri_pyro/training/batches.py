@@ -71,7 +71,10 @@ class StageBatches:
 
     def clean_pass(self, purpose: str) -> BatchPlan:
         """Return a plan of batches from the current clean pool; ``purpose`` determines their order."""
-        return BatchPlan(self.pools.clean, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation)
+        pool, draws = self.pools.clean, self._data.clean_draws
+        if draws is not None and np.array_equal(pool, self._data.clean):
+            pool = draws
+        return BatchPlan(pool, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation)
 
     def state_dict(self) -> dict[str, Tensor] | None:
         """Return the current pools; None if they are the initial pools of the stage."""

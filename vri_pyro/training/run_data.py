@@ -20,6 +20,8 @@ class RunData:
         validation: positions of the validation examples in ``train``; may be empty.
         augmentation: augmentation of the noisy batches.
         clean_augmentation: augmentation of the clean batches.
+        clean_draws: positions from which clean batches of the clean set are drawn, in which some may be repeated; None
+            for ``clean``.
     """
 
     train: Examples
@@ -28,3 +30,4 @@ class RunData:
     validation: np.ndarray
     augmentation: Augmentation = NoAugmentation()
     clean_augmentation: Augmentation = NoAugmentation()
+    clean_draws: np.ndarray | None = None

@@ -135,4 +135,4 @@ def _check_clean(name: str, stage: Stage, source: CleanSource, split: Split) -> 
 def _pool(pool: Pool, split: Split) -> np.ndarray:
     if pool == "noisy_and_clean":
         return np.sort(np.concatenate([split.noisy_indices, split.clean_indices]))
-    return split.clean_indices if pool == "clean" else split.noisy_indices
+    return split.clean_draws if pool == "clean" else split.noisy_draws

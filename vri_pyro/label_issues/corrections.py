@@ -1,0 +1,121 @@
+"""Read a person's corrections of labels, from a table or from Label Studio."""
+
+from __future__ import annotations
+
+import csv
+from collections.abc import Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from vri_pyro.data import Examples, Split
+from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.label_issues.label_studio import read_annotations
+from vri_pyro.label_issues.table import NONE, printable
+from vri_pyro.utils.errors import UserError
+
+_COLUMNS = ("corrected", "label")  # the first one that a table has is read
+
+
+def read_corrections(
+    path: Path, split: Split, classes: Sequence[str], examples: Examples
+) -> tuple[np.ndarray, np.ndarray]:
+    """Read the corrected and confirmed labels of training examples.
+
+    The file is a .csv table or a JSON export of Label Studio (suffix .json). A table has a column ``corrected`` or
+    ``label`` with class names, and ``index`` or ``path`` or both, as in ``label_issues.csv``. Rows with an empty label
+    have not been reviewed and are ignored. The label "(none)" marks an example of no class.
+
+    Args:
+        path: the file.
+        split: split of the run.
+        classes: names of the classes.
+        examples: the training set.
+
+    Returns:
+        the positions of the reviewed examples, int64 [C], ascending, and their labels, int64 [C], -1 for no class; the
+        arguments of :meth:`Split.corrected <vri_pyro.data.Split.corrected>`.
+
+    Raises:
+        UserError: the file is missing or damaged, lacks a column, or has no corrections; a row has an unknown index,
+            path or class, or disagrees with the run or with another row.
+    """
+    if not path.is_file():
+        raise UserError(f"{path} does not exist; expected a .csv table or a .json export of Label Studio")
+    reader = _Reader(split, classes, examples)
+    found: dict[int, tuple[str, int]] = {}
+    for place, row in read_annotations(path) if path.suffix == ".json" else _table(path):
+        where = f"{path}, {place}"
+        index, label = reader.index(where, row), reader.label(where, row["label"])
+        first, before = found.setdefault(index, (place, label))
+        if before != label:
+            raise UserError(
+                f"{where}: example {index} has the label {row['label']!r} but another one in {first}; keep one of them"
+            )
+    if not found:
+        raise UserError(f"{path} has no corrections; fill in the labels of the examples that were reviewed")
+    indices = np.array(sorted(found))
+    return indices, np.array([found[index][1] for index in indices.tolist()])
+
+
+def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of a table that have a label, with their line numbers."""
+    try:
+        with path.open(newline="", encoding="utf-8-sig") as lines:
+            reader = csv.DictReader(lines, strict=True)
+            there = list(reader.fieldnames or ())
+            column = next((name for name in _COLUMNS if name in there), None)
+            if column is None or not {"index", "path"} & set(there):
+                raise UserError(
+                    f"{path} has the columns {', '.join(there) or 'none'}; expected a column index or path, and a "
+                    "column corrected or label"
+                )
+            for row in reader:
+                if label := (row[column] or "").strip():
+                    yield f"line {reader.line_num}", row | {"label": label}
+    except (UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8") from error
+
+
+class _Reader:
+    """Finds the example and the class that a row names."""
+
+    def __init__(self, split: Split, classes: Sequence[str], examples: Examples) -> None:
+        self._classes = {NONE: NO_CLASS} | {printable(name): label for label, name in enumerate(classes)}
+        self._names = [printable(examples.listed(index) or "") for index in range(split.num_train)]
+        self._index_of = {name: index for index, name in enumerate(self._names) if name}
+        given = zip(split.noisy_indices.tolist(), split.given_labels.tolist(), strict=True)
+        self._given = {index: printable(classes[label]) for index, label in given}
+
+    def index(self, where: str, row: dict[str, Any]) -> int:
+        """Return the position of the example of a row."""
+        number, path = (str("" if row.get(name) is None else row[name]).strip() for name in ("index", "path"))
+        if not number:
+            if path not in self._index_of:
+                raise UserError(f"{where}: there is no training example with the path {path!r}; correct the path")
+            return self._index_of[path]
+        if not number.isdecimal() or int(number) >= len(self._names):
+            raise UserError(
+                f"{where}: the index is {number}; expected the position of a training example, from 0 to "
+                f"{len(self._names) - 1}"
+            )
+        index = int(number)
+        for name, told, own in (
+            ("path", path, self._names[index]),
+            ("given label", row.get("given") or "", self._given.get(index, "")),
+        ):
+            if told and own and told != own:
+                raise UserError(
+                    f"{where}: the {name} of example {index} is {told!r} but {own!r} in the run; use corrections of "
+                    "this run"
+                )
+        return index
+
+    def label(self, where: str, name: str) -> int:
+        """Return the number of a class; -1 for none of the classes."""
+        if name not in self._classes:
+            nearest = get_close_matches(name, self._classes, n=1, cutoff=0)[0]
+            raise UserError(f"{where}: there is no class {name!r}; the nearest is {nearest!r}")
+        return self._classes[name]

@@ -1,0 +1,147 @@
+"""Exchange labels with Label Studio: write its tasks and its labelling configuration, and read its annotations."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+from xml.sax.saxutils import quoteattr
+
+import numpy as np
+
+import vri_pyro
+from vri_pyro.data import Examples
+from vri_pyro.label_issues.media import folder_of, image_files
+from vri_pyro.label_issues.ranking import LabelIssues
+from vri_pyro.label_issues.table import NONE, printable, table_rows
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import write_atomically
+
+LOCAL_FILES = "/data/local-files/?d="
+_CHOICE, _EXAMPLE = "label", "example"  # names of the tags in the labelling configuration
+_NAMES = ("path", "given", "suggested", "true")  # columns of text; the other strings are numbers
+_MANY = 20  # with more classes, the choices are shown as a menu
+
+
+def write_label_studio(
+    path: Path,
+    issues: LabelIssues,
+    indices: np.ndarray,
+    classes: Sequence[str],
+    examples: Examples,
+    true: np.ndarray | None = None,
+    limit: int | None = None,
+    url_prefix: str = LOCAL_FILES,
+) -> None:
+    """Write the examples as Label Studio's tasks, with the suggested labels as predictions.
+
+    NAME_config.xml beside the tasks has the labelling configuration, with the classes and "(none)" as choices. A task
+    has the columns of :func:`~vri_pyro.label_issues.write_table` and either ``image``, a URL, or ``text``, the values
+    of a feature vector. Images of arrays are written to the folder NAME_images.
+
+    Reference: "Label Studio JSON format" and "Import pre-annotated data" in the documentation of Label Studio.
+
+    Args:
+        path: the JSON file to write.
+        issues, indices, classes, examples, true, limit: see :func:`~vri_pyro.label_issues.write_table`.
+        url_prefix: beginning of the URLs of the images, which is followed by the path relative to the folder of the
+            data, or to the folder of ``path`` for images of arrays. The default is the URL of Label Studio's local
+            files.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
+    rows = list(table_rows(issues, indices, classes, examples, true, limit))
+    confidences = issues.posterior.amax(-1)[issues.order()].tolist()
+    shown = [row["index"] for row in rows]
+    (first,) = examples.in_order(np.array(shown[:1]), 1)
+    images = first.x.dim() == 4
+    contents = _urls(path, examples, shown, url_prefix) if images else _texts(examples, shown)
+    tasks = [
+        _task(row, {"image" if images else "text": content}, confidence)
+        for row, content, confidence in zip(rows, contents, confidences, strict=False)
+    ]
+    write_atomically(path, json.dumps(tasks, indent=1).encode())
+    write_atomically(path.with_name(f"{path.stem}_config.xml"), labelling_configuration(classes, images).encode())
+
+
+def labelling_configuration(classes: Sequence[str], images: bool) -> str:
+    """Return the labelling configuration of a project, as XML.
+
+    Args:
+        classes: names of the classes.
+        images: whether the examples are images; otherwise, they are shown as text.
+    """
+    tag = f'<Image name="{_EXAMPLE}" value="$image"/>' if images else f'<Text name="{_EXAMPLE}" value="$text"/>'
+    layout = "select" if len(classes) > _MANY else "inline"
+    return "\n".join(
+        [
+            "<View>",
+            f"  {tag}",
+            f'  <Choices name="{_CHOICE}" toName="{_EXAMPLE}" choice="single" layout="{layout}">',
+            *(f"    <Choice value={quoteattr(printable(name))}/>" for name in [*classes, NONE]),
+            "  </Choices>",
+            "</View>",
+            "",
+        ]
+    )
+
+
+def read_annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the annotations in a JSON export of Label Studio, as their place and a row by column.
+
+    A task that was skipped has the label "(none)". Tasks without annotations, or with empty ones, are left out.
+
+    Raises:
+        UserError: the file is not a JSON export of Label Studio.
+    """
+    expected = "expected the export format JSON of Label Studio, with the data and annotations of every task"
+    try:
+        tasks = json.loads(path.read_bytes())
+        for number, task in enumerate(tasks, start=1):
+            row = {name: task["data"].get(name) for name in ("index", "path", "given")}
+            for annotation in task["annotations"]:
+                for label in _labels(annotation):
+                    yield f"task {number}", row | {"label": label}
+    except (ValueError, LookupError, TypeError, AttributeError) as error:
+        raise UserError(f"{path} cannot be read ({type(error).__name__}: {error}); {expected}") from error
+
+
+def _labels(annotation: dict[str, Any]) -> list[str]:
+    if annotation.get("was_cancelled"):
+        return [NONE]
+    return [result["value"]["choices"][0] for result in annotation["result"] if result["type"] == "choices"]
+
+
+def _task(row: dict[str, Any], content: dict[str, str], confidence: float) -> dict[str, Any]:
+    result = {
+        "id": f"suggestion-{row['index']}",
+        "type": "choices",
+        "from_name": _CHOICE,
+        "to_name": _EXAMPLE,
+        "value": {"choices": [printable(row["suggested"])]},
+    }
+    data: dict[str, Any] = {name: printable(row[name]) for name in _NAMES if name in row}
+    data |= {name: float(value) if isinstance(value, str) else value for name, value in row.items() if name not in data}
+    prediction = {
+        "model_version": f"vri_pyro {vri_pyro.__version__}",
+        "score": round(confidence, 6),
+        "result": [result],
+    }
+    return {"data": data | content, "predictions": [prediction]}
+
+
+def _urls(path: Path, examples: Examples, indices: Sequence[int], prefix: str) -> Iterator[str]:
+    folder = folder_of(path)
+    for index, file in zip(indices, image_files(examples, indices, folder), strict=True):
+        listed = examples.listed(index) if file.parent != folder else f"{folder.name}/{file.name}"
+        yield prefix + quote(os.fsencode(listed or file))
+
+
+def _texts(examples: Examples, indices: Sequence[int]) -> Iterator[str]:
+    for batch in examples.in_order(np.array(indices), 1000):
+        for values in examples.original(batch.x).tolist():
+            yield ", ".join(f"{value:.6g}" for value in values)
