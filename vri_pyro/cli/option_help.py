@@ -48,7 +48,7 @@ DESCRIBED = {
         {"output": "runs/sweep", "report": "false"},
     ),
     "data": Sources(["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION, list(KINDS)),
-    "noise": Sources(["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection"), ["data", "noise"]),
+    "noise": Sources(["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection"), ["data", "noise"], {"noise": "Flip"}),
 }
 _CLASS_OPTIONS = {kind.option.removeprefix("--") for kind in KINDS.values()} | {"optimizer", "clean_augmentation"}
 _WIDTH = 100

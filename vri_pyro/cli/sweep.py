@@ -22,6 +22,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
+from vri_pyro.cli.old_names import with_current_names
 from vri_pyro.runs.parsing import configuration_parser, without
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
@@ -66,8 +67,8 @@ def build_parser() -> ArgumentParser:
         type=str,
         nargs="*",
         default=[],
-        help="options with their values, separated by commas, such as optimizer.lr=0.01,0.05; config=a.yaml,b.yaml "
-        "compares configuration files",
+        help="options with their values, separated by commas, such as optimizer.lr=0.01,0.05; config=vri,elr "
+        "compares configurations",
     )
     parser.add_argument("--jobs", type=int, default=1, help="number of runs at a time, each in a process of its own")
     parser.set_defaults({"output": "runs/sweep", "report": False})
@@ -149,7 +150,7 @@ def _check(config: Path, trials: Sequence[Trial]) -> None:
     from vri_pyro.cli.fit import build_parser as fit_parser
 
     for option, value in dict.fromkeys(pair for trial in trials for pair in trial.values.items()):
-        fit_parser().parse_args(_given(config, {option: value}))
+        fit_parser().parse_args(with_current_names(_given(config, {option: value})))
 
 
 def _train(config: Path, trials: Sequence[Trial], jobs: int) -> Generator[tuple[Trial, int]]:
@@ -210,7 +211,9 @@ def _summary(trials: Sequence[Trial]) -> Iterator[tuple[dict[str, str], int, dic
 
 def _table(trials: Sequence[Trial]) -> Table:
     right = [Column(name, justify="right") for name in ("runs", *_MEASURES.values())]
-    table = Table(*trials[0].values, *right, title="test accuracy (%), mean ± sd over the seeds", title_justify="left")
+    part = trials[0].folder.read_summary()["results"].get("measured_on") or "test"
+    title = f"{part} accuracy (%), mean ± sd over the seeds"
+    table = Table(*trials[0].values, *right, title=title, title_justify="left")
     for values, count, results in _summary(trials):
         spread = (
             "–" if np.isnan(mean) else f"{mean:.2f}" + ("" if np.isnan(sd) else f" ± {sd:.2f}")  # noqa: RUF001
