@@ -38,8 +38,9 @@ def _complaint(result: Result) -> str:
         ("--device tpu", "--device: expected one of 'auto', 'cpu', 'cuda', not 'tpu'"),
         ("--resume maybe", "--resume: expected true or false, not 'maybe'"),
         ("--resume", "--resume needs a value; use --resume VALUE (true or false for a Boolean option)"),
-        ("--noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
-        ("--noise.rate lots", "--noise.rate: expected a number, not 'lots'"),
+        ("--noise Flip --noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
+        ("--noise.rate 0.1", "--noise: choose a class before its option 'rate'; `vri-pyro fit --help` lists the"),
+        ("--noise Flip --noise.rate lots", "--noise.rate: expected a number, not 'lots'"),
         ("--optimizer.lr fast", "--optimizer.lr: expected a number, not 'fast'"),
         (
             "--optimizer.lr -1",
@@ -363,7 +364,9 @@ def test_everything_clean_leaves_nothing_noisy(vri_pyro: Command, here: Path) ->
 
 
 def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
-    found = _complaint(_fit_npz(vri_pyro, here, y_train_clean=np.arange(90) % 3))
+    found = _complaint(
+        _fit_npz(vri_pyro, here, "--noise", "Flip", "--noise.rate", "0.4", y_train_clean=np.arange(90) % 3)
+    )
     assert found.startswith("y_train is already noisy, since the data have y_train_clean, but Flip(rate=0.4)")
 
 

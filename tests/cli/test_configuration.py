@@ -18,7 +18,7 @@ SMALL = ("--epochs", "1", "--split.noisy_size", "200", "--threads", "1", "--devi
 
 
 def test_printed_configuration_is_a_fixed_point(vri_pyro: Command, here: Path) -> None:
-    printed = vri_pyro("fit", "--config", "tiny.yaml", "--noise.rate", "0.25", "--print_config")
+    printed = vri_pyro("fit", "--config", "tiny.yaml", "--noise", "Flip", "--noise.rate", "0.25", "--print_config")
     assert printed.status == 0
     assert yaml.safe_load(printed.stdout)["noise"]["init_args"] == {"rate": 0.25}
     (here / "printed.yaml").write_text(printed.stdout)
@@ -27,7 +27,9 @@ def test_printed_configuration_is_a_fixed_point(vri_pyro: Command, here: Path) -
 
 def test_configuration_of_a_run_starts_the_identical_run(vri_pyro: Command, here: Path) -> None:
     (here / "tiny.yaml").write_text((here / "tiny.yaml").read_text() + FINE_TUNING)
-    assert vri_pyro("fit", "--config", "tiny.yaml", "--seed", "3", "--noise.rate", "0.25").status == 0
+    assert (
+        vri_pyro("fit", "--config", "tiny.yaml", "--seed", "3", "--noise", "Flip", "--noise.rate", "0.25").status == 0
+    )
     assert vri_pyro("fit", "--config", "run/config.yaml", "--output", "again").status == 0
     assert (here / "again" / "metrics.csv").read_bytes() == (here / "run" / "metrics.csv").read_bytes()
     written = [yaml.safe_load((here / run / "config.yaml").read_text()) for run in ("run", "again")]
@@ -205,7 +207,7 @@ def test_unknown_noise_rate_is_reported_as_unknown(vri_pyro: Command, here: Path
     np.savez(here / "mine.npz", x_train=x, y_train=y, x_test=x, y_test=y, clean_indices=np.arange(30))
     npz = ("--data", "vri_pyro.data.NpzFile", "--data.path", "mine.npz", "--noise", "vri_pyro.data.NoNoise")
     shown = vri_pyro("fit", "--config", "tiny.yaml", *npz, "--batch_size", "20").stdout
-    assert "60 noisy labels, an unknown share of them wrong; 9 clean labels" in shown
+    assert "60 noisy labels, an unknown share of them wrong; 24 clean labels" in shown
 
 
 def test_version_and_help(vri_pyro: Command) -> None:

@@ -20,7 +20,7 @@ from .conftest import Command
 
 
 def test_sizes_noise_and_picture_are_those_of_the_run(vri_pyro: Command, here: Path) -> None:
-    options = ("--config", "tiny.yaml", "--noise.rate", "0.3", "--seed", "4")
+    options = ("--config", "tiny.yaml", "--noise", "Flip", "--noise.rate", "0.3", "--seed", "4")
     shown = vri_pyro("data", *options)
     assert shown.status == 0, shown.stderr
     split = make_split(Digits().load(), Flip(0.3), 3, 3, None, 4)

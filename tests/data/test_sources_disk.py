@@ -266,7 +266,9 @@ def test_animal10n_reads_labels_from_names(tmp_path: Path) -> None:
 @pytest.mark.parametrize("build", [animal10n, mini_webvision], ids=lambda build: build.__name__)
 def test_sets_without_verified_labels_warn(build: Callable[[Path], Source], tmp_path: Path) -> None:
     source = type(build(tmp_path))(tmp_path, size=8, **({"num_classes": 2} if build is mini_webvision else {}))
-    with pytest.warns(UserWarning, match="has no verified labels, so the clean set is drawn from its noisy labels"):
+    with pytest.warns(
+        UserWarning, match="has no verified labels, so a clean set drawn from it may contain wrong labels"
+    ):
         arrays = source.load()
     assert arrays.clean_indices is None
     split = make_split(arrays, NoNoise(), 1, 0, None, seed=0)

@@ -113,7 +113,7 @@ def test_table_lists_the_paths_of_image_files(tmp_path: Path, capsys: pytest.Cap
         "--ema",
         "null",
     ]
-    folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise.rate", "0.3")
+    folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise", "Flip", "--noise.rate", "0.3")
     assert "Flip(rate=0.3) is injected into unverified labels" in capsys.readouterr().err
     assert main(["report", str(folder), "--device", "cpu"]) == 0
     assert "noisy/digit " in (folder / "report.html").read_text()

@@ -40,6 +40,11 @@ _SENTENCES = (
     (r"Expected a dot import path string: (\S+)", r"'\1' is not a class path; expected one such as my_file.MyClass"),
     (r"Expected '(\S+)' to be a subclass of <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"expected a subclass of \2, not \1"),
+    (r"Import path does not correspond to a subclass of (\w+), not '(\S+)'", r"expected a subclass of \1, not \2"),
+    (
+        r"Expected an instantiatable class, but \S+ is abstract, not 'NestedArg\(key='(\w+)'.*",
+        r"choose a class before its option '\1'; `vri-pyro COMMAND --help` lists the classes",
+    ),
     (
         r"No module named ('\S+')",
         r"module \1 is neither in the working directory nor installed; check the class path",
