@@ -14,6 +14,7 @@ if TYPE_CHECKING:
     from vri_pyro.infer import BilevelSVI, RectificationELBO, SingleLevelSVI
     from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
     from vri_pyro.interfaces.training_context import TrainingContext
+    from vri_pyro.label_issues.from_arrays import find_label_issues
     from vri_pyro.runs.predictor import Predictor
     from vri_pyro.runs.run import Run
 
@@ -28,6 +29,7 @@ __all__ = [
     "Run",
     "SingleLevelSVI",
     "TrainingContext",
+    "find_label_issues",
     "from_pyro_svi",
 ]
 
@@ -41,6 +43,7 @@ _HOMES = {
     "Run": "runs.run",
     "SingleLevelSVI": "infer",
     "TrainingContext": "interfaces.training_context",
+    "find_label_issues": "label_issues",
     "from_pyro_svi": "diagnostics",
 }
 

@@ -17,6 +17,7 @@ from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
+from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.runs.run import Run
 
@@ -30,6 +31,7 @@ EXPORTED = {
     "Run": Run,
     "SingleLevelSVI": SingleLevelSVI,
     "TrainingContext": TrainingContext,
+    "find_label_issues": find_label_issues,
     "from_pyro_svi": from_pyro_svi,
 }
 
