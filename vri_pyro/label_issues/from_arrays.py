@@ -31,7 +31,7 @@ def find_label_issues(
     *,
     classes: Sequence[Hashable] | None = None,
     neighbours: int = 20,
-    draws: int = 200,
+    draws: int = 100,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:

@@ -7,6 +7,7 @@ from typing import ClassVar
 import numpy as np
 
 from vri_pyro.label_issues.two_observers import (
+    _FEW,
     _FOLLOWED,
     _OF_WRONG,
     _SPREADS,
@@ -17,7 +18,6 @@ from vri_pyro.label_issues.two_observers import (
 )
 
 _VALUES = 4_000_000  # entries of an array in memory at a time
-_BLOCKS = 100  # sets of cells that are resampled as blocks in a sweep
 
 
 class ManyClasses(TwoObservers):
@@ -25,12 +25,11 @@ class ManyClasses(TwoObservers):
 
     It has the same model and the same stationary distribution. An example of decision k and label y is first assigned
     to class k, to class y or to the rest, whose probabilities together need one matrix product. Only examples of the
-    rest are then assigned to one of the other classes. At most 100 sets of cells are resampled as a block in each
-    sweep, in turn. There is one chain, and fewer sweeps precede each draw.
+    rest are then assigned to one of the other classes. There is one chain, and fewer sweeps precede each draw.
     """
 
+    steps: ClassVar[int] = 20
     sweeps: ClassVar[int] = 60
-    between: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -44,7 +43,22 @@ class ManyClasses(TwoObservers):
         self._off_cells = np.flatnonzero(self._rows != self._columns)
         self._table = np.zeros((self._classes, self._classes))
         self._table[self._rows, self._columns] = self._counts
-        self._next = 0
+        self._readable = self._independent_sets()
+        self.between = max(1, min(4, 400 // self._classes))
+
+    def _independent_sets(self) -> list[np.ndarray]:
+        """Divide the cells that are resampled as a block into few sets in which none share a decision or a label."""
+        cells = self._off_cells[self._counts[self._off_cells] <= _FEW]
+        cells = cells[np.argsort(-self._counts[cells], kind="stable")]  # arrays are as long as a set's largest count
+        of_decision, of_label = [0] * self._classes, [0] * self._classes  # the sets in use, as bits
+        found = np.empty(len(cells), dtype=np.int64)
+        for place, (k, y) in enumerate(zip(self._rows[cells].tolist(), self._columns[cells].tolist(), strict=True)):
+            free = ~(of_decision[k] | of_label[y])
+            lowest = free & -free
+            of_decision[k] |= lowest
+            of_label[y] |= lowest
+            found[place] = lowest.bit_length() - 1
+        return [np.sort(cells[found == number]) for number in range(int(found.max(initial=-1)) + 1)]
 
     @property
     def entries(self) -> int:
@@ -77,9 +91,7 @@ class ManyClasses(TwoObservers):
         assigned = self._assigned(state, right, wrong)
         labelled, decided = self._counted(state, assigned)
         kept = float(np.log1p(-right) - np.log1p(-wrong))
-        for _ in range(min(_BLOCKS, len(self._readable))):
-            cells = self._readable[self._next % len(self._readable)]
-            self._next += 1
+        for cells in self._readable:
             of_label, of_decision = assigned[cells, 0][None], assigned[cells, 1][None]
             drawn = self._drawn_anew(cells, of_label, of_decision, labelled, decided, state, kept)
             self._move(cells, drawn - of_decision, labelled, decided)
@@ -124,14 +136,14 @@ class ManyClasses(TwoObservers):
         np.fill_diagonal(decided, np.diag(decided) + np.bincount(k, assigned[:, 0], size))
         np.fill_diagonal(labelled, np.diag(labelled) + np.bincount(y, assigned[:, 1], size))
         decided[y[off], k[off]] += assigned[off, 1]
-        for cells, numbers, independent in ((k, assigned[:, 2], True), (k, assigned[:, 3], False)):
+        for numbers, independent in ((assigned[:, 2], True), (assigned[:, 3], False)):
             some = np.flatnonzero(numbers)
             for part in np.array_split(some, -(-len(some) * size // _VALUES) or 1):
                 classes = self._classes_of_rest(state, part, numbers[part], independent)
                 of = np.repeat(part, numbers[part])
                 labelled += np.bincount(classes * size + y[of], minlength=size * size).reshape(size, size)
                 if independent:
-                    decided += np.bincount(classes * size + cells[of], minlength=size * size).reshape(size, size)
+                    decided += np.bincount(classes * size + k[of], minlength=size * size).reshape(size, size)
         return labelled[None], decided[None]
 
     def _classes_of_rest(

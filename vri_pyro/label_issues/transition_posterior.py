@@ -17,7 +17,7 @@ from vri_pyro.utils.errors import UserError
 _LEAST = 1.0  # pseudo-count per class in the classifier's own estimates: on the diagonal, and once more over the row
 _CHAINS = 20
 _AT_ONCE = 2_000_000  # maximum number of entries of an array over all chains
-_MANY = 100_000  # pairs of decision and label times classes, above which the sampler for many classes is used
+_MANY = 20_000  # pairs of decision and label times classes, above which the sampler for many classes is used
 
 
 class TransitionPosterior(NamedTuple):

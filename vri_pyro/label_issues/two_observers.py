@@ -145,8 +145,9 @@ class TwoObservers:
         generator: source of randomness.
     """
 
+    steps: ClassVar[int] = _STEPS
     sweeps: ClassVar[int] = _SWEEPS
-    between: ClassVar[int] = _BETWEEN
+    between: int = _BETWEEN
 
     def __init__(
         self,
@@ -209,7 +210,7 @@ class TwoObservers:
         for number in range(rounds):
             followed = self._followed(chains) if follows else None
             if number == 0:
-                for _ in range(_STEPS):
+                for _ in range(self.steps):
                     state = self._maximised(state, followed)
             for sweep in range(self.between if number else self.sweeps):
                 state = self._sweep(state, followed)
