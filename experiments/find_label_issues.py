@@ -23,6 +23,7 @@ from __future__ import annotations
 
 import sys
 import time
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -75,7 +76,7 @@ def cells(bench: Bench) -> list[Cell]:
 def loaded(name: str, path: str, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Return standardised features, float32 [N, D], and true classes, int64 [N]."""
     if path:
-        arrays = read_npz(path, ["x_train", "y_train"])
+        arrays = read_npz(Path(path), ["x_train", "y_train"])
         some = np.random.default_rng(seed).permutation(len(arrays["x_train"]))[:IMAGES]
         pixels = arrays["x_train"][some].reshape(len(some), -1) / 255
         x, y = PCA(min(COMPONENTS, pixels.shape[1]), random_state=0).fit_transform(pixels), arrays["y_train"][some]

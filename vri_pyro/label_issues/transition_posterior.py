@@ -25,7 +25,8 @@ class TransitionPosterior(NamedTuple):
 
     Attributes:
         transition: transition matrices, float64 [draws, K, K]; T[c, k] is the probability that an example of class c
-            has the given label k.
+            has the given label k. With many classes these are fewer, evenly spaced draws, with at most 20 million
+            entries together.
         noise_rate: share of the given labels that are wrong, [draws].
     """
 
@@ -66,6 +67,9 @@ def transition_posterior(
     share u b, b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions,
     without inferring them from the labels. If the classifier has memorised most labels, this is not enough and the
     intervals are far too low.
+
+    If the number of distinct pairs (k, y) times the number of classes is above 20,000, which 28 classes can reach,
+    :class:`~vri_pyro.label_issues.many_classes.ManyClasses` samples from the same posterior, with a single, shorter chain.
 
     Each draw of a chain starts from the chain's previous state with new u and b, and is taken after a fixed number of
     sweeps. It is therefore only approximately a draw from the posterior given its u and b.
