@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from vri_pyro.infer import BilevelSVI, RectificationELBO, SingleLevelSVI
     from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
     from vri_pyro.interfaces.training_context import TrainingContext
+    from vri_pyro.label_issues.from_arrays import find_label_issues
     from vri_pyro.runs.predictor import Predictor
     from vri_pyro.runs.run import Run
 
@@ -30,6 +31,7 @@ __all__ = [
     "SingleLevelSVI",
     "TrainingContext",
     "VRIClassifier",
+    "find_label_issues",
     "from_pyro_svi",
 ]
 
@@ -44,6 +46,7 @@ _HOMES = {
     "SingleLevelSVI": "infer",
     "TrainingContext": "interfaces.training_context",
     "VRIClassifier": "estimator",
+    "find_label_issues": "label_issues",
     "from_pyro_svi": "diagnostics",
 }
 

@@ -18,6 +18,7 @@ from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.single_level import SingleLevelSVI
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
+from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.runs.run import Run
 
@@ -32,6 +33,7 @@ EXPORTED = {
     "SingleLevelSVI": SingleLevelSVI,
     "TrainingContext": TrainingContext,
     "VRIClassifier": VRIClassifier,
+    "find_label_issues": find_label_issues,
     "from_pyro_svi": from_pyro_svi,
 }
 

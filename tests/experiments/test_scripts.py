@@ -60,6 +60,10 @@ STUDIES = {
         ["--settings", "flip 40%", "--methods", "VRI", "cross-validated cross entropy"],
         ["| AUROC (%), flip 40% | ", "| cross-validated cross entropy | ", "95% interval", "without the neighbours"],
     ),
+    "find_label_issues.py": (
+        ["--settings", "wine, flip 30%"],
+        ["| AUROC (%), 10 trusted labels a class | ", "| wine, flip 30% | ", "ours, both", "at least -0.05"],
+    ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "posterior.py": (
         ["--methods", "VRI", "VRI, vector", "Dirac twin"],

@@ -255,3 +255,11 @@ def test_detection_without_wrong_or_correct_labels_is_none_and_invalid_arguments
         detection(torch.randn(5), torch.zeros(4, dtype=torch.bool))
     with pytest.raises(UserError, match="at contains 0; expected values of k >= 1"):
         detection(torch.randn(4), torch.tensor([True, False, True, False]), at=(0,))
+
+
+@pytest.mark.parametrize("trained_on", [True, False])
+def test_progress_of_the_ranking_rises_to_one(output: ClassifierOutput, given: Tensor, trained_on: bool) -> None:
+    told: list[float] = []
+    rank(Evidence(given, output.logits, output.features, trained_on=trained_on), draws=4, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == pytest.approx(1)

@@ -151,7 +151,7 @@ def test_blocks_are_resampled_from_their_conditional_distribution(distance: int)
         ):
             wrong = matrix[off].reshape(classes, classes - 1)
             found += (wrong.sum(1) * np.log(rate) + np.diag(matrix) * np.log1p(-rate)).sum()
-            found += _log_evidence(wrong[None], spread[0] * shape[None])[0, 0]
+            found += _log_evidence(wrong[None], spread[:1], shape)[0, 0]
         return float(found)
 
     (cells,) = (c for c in observers._readable if (observers._columns - observers._rows)[c[0]] % classes == distance)
@@ -231,9 +231,9 @@ def test_log_evidence_equals_a_polya_urn() -> None:
         urn[ball] += 1
     counts = np.bincount(draws, minlength=3)[None].astype(float)
     chains = np.stack([counts, 0 * counts, counts])
-    found = _log_evidence(chains, np.stack([concentration[None], 7 * concentration[None]]))
+    found = _log_evidence(chains, np.array([1.0, 7.0]), concentration[None])
     np.testing.assert_allclose(found[:, 0], [log_p, 0, log_p])
-    np.testing.assert_allclose(found[0, 1], _log_evidence(chains[:1], 7 * concentration[None, None])[0, 0])
+    np.testing.assert_allclose(found[0, 1], _log_evidence(chains[:1], np.array([7.0]), concentration[None])[0, 0])
     assert found[0, 1] > found[0, 0]  # this prior is closer to equal shares
 
 

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
+from rich.progress import Progress
 from rich.table import Column, Table
 
 from vri_pyro.utils.errors import UserError
@@ -74,8 +75,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
     extra = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
     console = Console()
-    with console.status("ranking labels (takes minutes with many classes)"):  # visible only on a terminal
-        issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
+    with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
+        task = bar.add_task("ranking labels", total=1.0)
+        evidence = evidence_of(trained, split.noisy_indices)
+        issues = rank(evidence, seed=split.seed, progress=lambda done: bar.update(task, completed=done))
     ranked = (issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
     form.write(path, *ranked, limit=options.limit, **extra)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)

@@ -5,9 +5,10 @@ from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
 from vri_pyro.label_issues.fiftyone import write_fiftyone
 from vri_pyro.label_issues.formats import FORMATS, Format
+from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio
-from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, smoothed
+from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, nearest_positions, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.ranking import BEST, LabelIssues, rank
@@ -31,10 +32,12 @@ __all__ = [
     "detection",
     "distance_to_nearest",
     "evidence_of",
+    "find_label_issues",
     "labelling_configuration",
     "loss",
     "margin",
     "mean_over_nearest",
+    "nearest_positions",
     "probability_of_no_class",
     "rank",
     "read_corrections",

@@ -2,19 +2,25 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Iterator
+from importlib.util import find_spec
 
 import torch
 from torch import Tensor
 from torch.nn import functional as F
 
 from vri_pyro.data import generator_for, permutation
+from vri_pyro.label_issues.approximate_neighbours import approximate_positions
 
 _CHUNK = 1000
+_VALUES = 20_000_000  # similarities that are in memory at a time
 _MOST = 10_000
 
 
-def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most: int = _MOST, seed: int = 0) -> Tensor:
+def smoothed(
+    probabilities: Tensor, features: Tensor, neighbours: int = 20, most: int | None = None, seed: int = 0
+) -> Tensor:
     """Average the predictions of each example's nearest neighbours, leaving out its own prediction.
 
     A classifier may have memorised an example's wrong label. The predictions for its neighbours are much less likely to
@@ -25,8 +31,7 @@ def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most
         features: features, [N, D].
         neighbours: number of neighbours; all other examples if there are fewer. With 0, each example keeps its own
             prediction.
-        most: maximum number of examples in which neighbours are searched. If there are more, a random subset is used.
-        seed: random seed of that subset.
+        most, seed: as for :func:`nearest_positions`.
 
     Returns:
         averaged predictions, [N, K]. If there is only one example, its prediction is returned unchanged.
@@ -35,11 +40,40 @@ def smoothed(probabilities: Tensor, features: Tensor, neighbours: int = 20, most
     """
     if len(features) < 2 or neighbours == 0:
         return probabilities
+    nearest = nearest_positions(features, neighbours, most, seed)
+    return torch.cat([probabilities[part].mean(1) for part in nearest.split(_CHUNK)])
+
+
+def nearest_positions(features: Tensor, neighbours: int, most: int | None = None, seed: int = 0) -> Tensor:
+    """Find the nearest neighbours of each example among the others.
+
+    Up to 10,000 examples, the search is exact. Above, an approximate index of faiss is used. Without faiss, neighbours
+    are searched among 10,000 examples drawn at random, with a warning.
+
+    Args:
+        features: features, [N, D], N >= 2.
+        neighbours: number of neighbours, at least 1; all other examples if there are fewer.
+        most: number of examples in which neighbours are searched; if there are more, a random subset is used, whether
+            faiss is installed or not. When None, the rule above.
+        seed: random seed of the subset.
+
+    Returns:
+        positions of the neighbours, int64 [N, neighbours].
+    """
+    if most is None and len(features) > _MOST:
+        if find_spec("faiss") is not None:
+            return approximate_positions(features, neighbours)
+        warnings.warn(
+            f"there are {len(features)} examples, so their neighbours are searched among {_MOST} of them; "
+            "pip install 'vri-pyro[faiss]' to search among all",
+            stacklevel=2,
+        )
+    most = _MOST if most is None else most
     pool = torch.arange(len(features), device=features.device)
     if len(pool) > most:
         pool = torch.from_numpy(permutation(generator_for(seed, "neighbours"), len(pool))[:most]).to(pool)
     nearest = _nearest(features, features[pool], min(neighbours, len(pool) - 1), pool)
-    return torch.cat([probabilities[pool[indices]].mean(1) for _, indices in nearest])
+    return torch.cat([pool[indices] for _, indices in nearest])
 
 
 def mean_over_nearest(features: Tensor, others: Tensor, values: Tensor, neighbours: int = 20) -> Tensor:
@@ -89,7 +123,8 @@ def _nearest(
         positions: positions of the others among the examples, int64 [M]. If given, no example is its own neighbour.
     """
     directions, targets = F.normalize(features, dim=-1), F.normalize(others, dim=-1)
-    for rows in torch.arange(len(features), device=features.device).split(_CHUNK):
+    chunk = max(1, min(_CHUNK, _VALUES // len(others)))
+    for rows in torch.arange(len(features), device=features.device).split(chunk):
         similarity = directions[rows] @ targets.T
         if positions is not None:
             similarity[rows.unsqueeze(1) == positions] = -torch.inf

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
@@ -19,7 +20,10 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, tran
 from vri_pyro.utils.errors import UserError
 
 BEST = "combined"
+_FIRST = 0.7  # share of the first of two samplers in the work
 _LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
+
+_Progress = Callable[[float], None]
 
 
 @dataclass(frozen=True)
@@ -93,7 +97,12 @@ class LabelIssues:
 
 
 def rank(
-    evidence: Evidence, neighbours: int = 20, draws: int = 200, seed: int = 0, own: float | None = None
+    evidence: Evidence,
+    neighbours: int = 20,
+    draws: int = 200,
+    seed: int = 0,
+    own: float | None = None,
+    progress: Callable[[float], None] | None = None,
 ) -> LabelIssues:
     """Score every label by several criteria and by their combination.
 
@@ -120,6 +129,7 @@ def rank(
         seed: random seed.
         own: weight of an example's own prediction relative to its neighbours', from 0 to 1. When None, it is chosen as
             described above.
+        progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
     Returns:
         the ranking, with the scores
@@ -139,11 +149,12 @@ def rank(
     believed = beliefs(evidence, neighbours, own, seed)
     p, decisions = believed.consulted, believed.held_out
     distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
-    found = independent = transition_posterior(p, given, 1 - none, decisions, evidence.trained_on, draws, seed)
+    first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
+    found = independent = transition_posterior(p, given, 1 - none, decisions, evidence.trained_on, draws, seed, first)
     if evidence.trained_on:
         # The class posterior below assumes that probabilities and labels are independent given the class, so it needs
         # the matrix estimated under that assumption. Only the mean is used, so fewer draws suffice.
-        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed)
+        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed, second)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
     within = clean_posterior(p.log(), estimated, given)
@@ -172,6 +183,13 @@ def rank(
         learned_by_heart=believed.learned_by_heart,
         temperature=believed.temperature,
     )
+
+
+def _parts(progress: _Progress | None, share: float) -> tuple[_Progress | None, _Progress | None]:
+    """Split a progress function into one for the first part of the work, of the given share, and one for the rest."""
+    if progress is None:
+        return None, None
+    return lambda done: progress(share * done), lambda done: progress(share + (1 - share) * done)
 
 
 def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:

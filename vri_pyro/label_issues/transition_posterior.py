@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import NamedTuple
 
 import numpy as np
@@ -9,12 +10,14 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data import generator_for
+from vri_pyro.label_issues.many_classes import ManyClasses
 from vri_pyro.label_issues.two_observers import TwoObservers
 from vri_pyro.utils.errors import UserError
 
 _LEAST = 1.0  # pseudo-count per class in the classifier's own estimates: on the diagonal, and once more over the row
 _CHAINS = 20
 _AT_ONCE = 2_000_000  # maximum number of entries of an array over all chains
+_MANY = 20_000  # pairs of decision and label times classes, above which the sampler for many classes is used
 
 
 class TransitionPosterior(NamedTuple):
@@ -22,7 +25,8 @@ class TransitionPosterior(NamedTuple):
 
     Attributes:
         transition: transition matrices, float64 [draws, K, K]; T[c, k] is the probability that an example of class c
-            has the given label k.
+            has the given label k. With many classes these are fewer, evenly spaced draws, with at most 20 million
+            entries together.
         noise_rate: share of the given labels that are wrong, [draws].
     """
 
@@ -47,6 +51,7 @@ def transition_posterior(
     trained_on: bool = False,
     draws: int = 200,
     seed: int = 0,
+    progress: Callable[[float], None] | None = None,
 ) -> TransitionPosterior:
     """Sample the transition matrix and the noise rate given decisions and labels, by Gibbs sampling.
 
@@ -63,6 +68,9 @@ def transition_posterior(
     without inferring them from the labels. If the classifier has memorised most labels, this is not enough and the
     intervals are far too low.
 
+    If the number of distinct pairs (k, y) times the number of classes is above 20,000, which 28 classes can reach,
+    :class:`~vri_pyro.label_issues.many_classes.ManyClasses` samples from the same posterior, with a single, shorter chain.
+
     Each draw of a chain starts from the chain's previous state with new u and b, and is taken after a fixed number of
     sweeps. It is therefore only approximately a draw from the posterior given its u and b.
 
@@ -76,6 +84,7 @@ def transition_posterior(
         trained_on: whether the classifier was trained on these labels.
         draws: number of draws.
         seed: random seed.
+        progress: function that is called with the share of the work that is done, from 0 to 1.
 
     Raises:
         UserError: there are no examples, fewer than two classes, or no draws.
@@ -87,23 +96,54 @@ def transition_posterior(
         raise UserError(
             f"probabilities has shape {list(probabilities.shape)}; expected at least one example and two classes"
         )
+    p = probabilities.detach().cpu()
+    decided = p.argmax(1)
+
+    def implied(inside: np.ndarray) -> np.ndarray:
+        found = torch.zeros(p.shape[1], p.shape[1], dtype=torch.float64)
+        for rows in torch.from_numpy(np.flatnonzero(inside)).split(max(1, _AT_ONCE // p.shape[1])):
+            found.index_add_(0, decided[rows], p[rows].double())
+        return found.numpy().T
+
+    return posterior_of_decisions(decided, implied, given, weights, held_out, trained_on, draws, seed, progress)
+
+
+def posterior_of_decisions(
+    decided: Tensor,
+    implied: Callable[[np.ndarray], np.ndarray],
+    given: Tensor,
+    weights: Tensor | None = None,
+    held_out: tuple[Tensor, Tensor] | None = None,
+    trained_on: bool = False,
+    draws: int = 200,
+    seed: int = 0,
+    progress: Callable[[float], None] | None = None,
+) -> TransitionPosterior:
+    """Sample the posterior as :func:`transition_posterior`, from decisions instead of probabilities.
+
+    Args:
+        decided: the classifier's decisions, int64 [N].
+        implied: function that returns the sums of the class probabilities over some examples, given as a mask,
+            bool [N], by class and decision, [K, K].
+        given, weights, held_out, trained_on, draws, seed, progress: as for :func:`transition_posterior`.
+    """
     if draws < 1:
         raise UserError(f"draws is {draws}; expected an integer >= 1")
-    p = probabilities.detach().double().cpu().numpy()
-    labels, size, classes = given.cpu().numpy(), len(given), probabilities.shape[1]
-    generator = generator_for(seed, "transition posterior")
+    labels, size, generator = given.cpu().numpy(), len(given), generator_for(seed, "transition posterior")
     of_any_class = np.ones(size) if weights is None else weights.cpu().numpy()
     inside = generator.random(size) < of_any_class
-    decided = p[inside].argmax(1)
-    own_word = _LEAST * np.eye(classes) + _LEAST / classes
-    np.add.at(own_word.T, decided, p[inside])
-    trusted = np.zeros((classes, classes))
+    own_word = implied(inside)
+    own_word = own_word + _LEAST * np.eye(len(own_word)) + _LEAST / len(own_word)
+    trusted = np.zeros(own_word.shape)
     if held_out is not None:
         decisions, truth = (part.cpu().numpy() for part in held_out)
         np.add.at(trusted, (truth, decisions), 1)
-    observers = TwoObservers(decided, labels[inside], own_word, trusted, generator)
+    decided_inside, labels = decided.cpu().numpy()[inside], labels[inside]
+    pairs = len(np.unique(decided_inside * len(own_word) + labels))
+    kind = TwoObservers if pairs * len(own_word) <= _MANY else ManyClasses
+    observers = kind(decided_inside, labels, own_word, trusted, generator)
     chains = max(1, min(_CHAINS, draws, _AT_ONCE // max(1, observers.entries)))
-    matrices, right = observers.sample(draws, chains, trained_on)
+    matrices, right = observers.sample(draws, chains, trained_on, progress)
     counts = np.array([(generator.random(size) < of_any_class).sum() for _ in range(draws)])
     rate = 1 - right / max(1, inside.sum()) * counts / size
     return TransitionPosterior(torch.from_numpy(matrices), torch.from_numpy(rate))

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from collections.abc import Callable
+from functools import cached_property
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import betaln, expit, gammaln, logit
@@ -19,6 +21,7 @@ _STEPS = 50  # EM steps that initialise the chains
 _SWEEPS = 100  # sweeps before the first draw of a chain
 _BETWEEN = 20  # sweeps between two draws of a chain
 _FEW = 64  # cells with at most this many examples are resampled as a block
+_KEPT = 20_000_000  # maximum number of entries of all draws of T
 _TINY = 1e-40  # the product of five is still above the denormal numbers
 _MOST = 1 - np.finfo(float).eps  # maximum of a rate
 
@@ -142,6 +145,10 @@ class TwoObservers:
         generator: source of randomness.
     """
 
+    steps: ClassVar[int] = _STEPS
+    sweeps: ClassVar[int] = _SWEEPS
+    between: int = _BETWEEN
+
     def __init__(
         self,
         decided: np.ndarray,
@@ -165,38 +172,52 @@ class TwoObservers:
         self._generator = generator
         self._decisions, self._labels = _grouped(self._rows), _grouped(self._columns)
         self._agreed_on = _grouped(self._rows[self._agreed])
-        self._by_label = self._columns[:, None] == np.arange(classes)
         self._off = ~np.eye(classes, dtype=bool)
         self._noises, self._errors = _noise_rates(classes), _error_rates(np.where(self._off, self._own, 0).sum(1))
         self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
         self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
+
+    @cached_property
+    def _by_label(self) -> np.ndarray:
+        """Whether the class is the given label, by cell and class, bool [cells, K]."""
+        return self._columns[:, None] == np.arange(self._classes)
 
     @property
     def entries(self) -> int:
         """Number of entries of the largest array of a chain."""
         return max(len(self._counts), len(self._noises.log_prior), self._classes) * self._classes
 
-    def sample(self, draws: int, chains: int, follows: bool) -> tuple[np.ndarray, np.ndarray]:
+    def sample(
+        self, draws: int, chains: int, follows: bool, progress: Callable[[float], None] | None = None
+    ) -> tuple[np.ndarray, np.ndarray]:
         """Sample T and the number of correct labels.
 
         Args:
             draws: number of draws.
             chains: number of chains that run in parallel. The draws are taken from them in turn.
             follows: whether the classifier may follow labels. If so, each draw has new values of u and b.
+            progress: function that is called with the share of the sweeps that are done.
 
         Returns:
-            draws of T, [draws, K, K], and of the number of correct labels, [draws].
+            draws of T, [matrices, K, K], and of the number of correct labels, [draws]. If the draws of T would have
+            more than 20 million entries, evenly spaced ones are kept.
         """
         state = self._first(chains)
         matrices, right = [], []
-        for number in range(-(-draws // chains)):
+        rounds = -(-draws // chains)
+        every = -(-rounds * chains * self._classes**2 // _KEPT)
+        total = self.sweeps + (rounds - 1) * self.between
+        for number in range(rounds):
             followed = self._followed(chains) if follows else None
             if number == 0:
-                for _ in range(_STEPS):
+                for _ in range(self.steps):
                     state = self._maximised(state, followed)
-            for _ in range(_BETWEEN if number else _SWEEPS):
+            for sweep in range(self.between if number else self.sweeps):
                 state = self._sweep(state, followed)
-            matrices.append(state.transition.entries)
+                if progress is not None:
+                    progress((sweep + 1 + (self.sweeps + (number - 1) * self.between if number else 0)) / total)
+            if number % every == 0:
+                matrices.append(state.transition.entries)
             right.append(state.right)
         return np.concatenate(matrices)[:draws], np.concatenate(right)[:draws]
 
@@ -279,13 +300,36 @@ class TwoObservers:
         of both matrices are therefore integrated out. No two cells may share a decision or a label. All counts are
         changed in place.
         """
-        k, y, noise, error = self._rows[cells], self._columns[cells], state.transition.wrong, state.confusion.wrong
+        k, y = self._rows[cells], self._columns[cells]
         wrongly_labelled, wrongly_decided = of_class[:, cells, k], of_class[:, cells, y]
+        kept = 0.0
+        if followed is not None:
+            kept = np.log1p(-followed[:, cells, y]) - np.log1p(-followed[:, cells, k])
+        drawn = self._drawn_anew(cells, wrongly_labelled, wrongly_decided, labelled, decided, state, kept)
+        change = drawn - wrongly_decided
+        of_class[:, cells, y] += change
+        of_class[:, cells, k] -= change
+        self._move(cells, change, labelled, decided)
+
+    def _drawn_anew(
+        self,
+        cells: np.ndarray,
+        wrongly_labelled: np.ndarray,
+        wrongly_decided: np.ndarray,
+        labelled: np.ndarray,
+        decided: np.ndarray,
+        state: _Chains,
+        kept: np.ndarray | float,
+    ) -> np.ndarray:
+        """Draw the number of examples of class y in the cells, [B, cells]; see :meth:`_read_anew`.
+
+        ``kept`` has the log odds of not following the label if it is right, to not following it if it is wrong.
+        """
+        k, y, noise, error = self._rows[cells], self._columns[cells], state.transition.wrong, state.confusion.wrong
         both = wrongly_labelled + wrongly_decided
         odds = np.log(state.share[:, y] * (1 - noise[:, y])) + np.log(error[:, y])
         odds -= np.log(state.share[:, k] * (1 - error[:, k])) + np.log(noise[:, k])
-        if followed is not None:
-            odds += np.log1p(-followed[:, cells, y]) - np.log1p(-followed[:, cells, k])
+        odds += kept
         of_label = _Urn.of(labelled, k, y, wrongly_labelled, state.transition.spread, self._any_shape)
         of_decision = _Urn.of(decided, y, k, wrongly_decided, state.confusion.spread, self._own_shapes)
         step = np.arange(1, int(self._counts[cells].max()) + 1)  # number of examples of class y
@@ -294,10 +338,11 @@ class TwoObservers:
             choices = np.log(np.maximum(left + 1, 0) / step)
         steps = choices + odds[..., None] + of_decision.log_next(step - 1) - of_label.log_next(np.maximum(left, 0))
         log_p = np.concatenate([np.zeros((*both.shape, 1)), steps.cumsum(-1)], axis=-1)
-        drawn = self._chosen(log_p)
-        change = drawn - wrongly_decided
-        of_class[:, cells, y] += change
-        of_class[:, cells, k] -= change
+        return self._chosen(log_p)
+
+    def _move(self, cells: np.ndarray, change: np.ndarray, labelled: np.ndarray, decided: np.ndarray) -> None:
+        """Move examples of cells from class k to class y, [B, cells], in the counts."""
+        k, y = self._rows[cells], self._columns[cells]
         for counts, lost, won in ((labelled, (k, y), (y, y)), (decided, (k, k), (y, k))):
             counts[:, *lost] -= change
             counts[:, *won] += change
@@ -323,7 +368,7 @@ class TwoObservers:
         chosen = self._chosen(evidence)
         rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
         rate = rate.clip(_TINY, _MOST)
-        spread = spreads[self._chosen(_log_evidence(wrong, np.multiply.outer(spreads, shapes)))]
+        spread = spreads[self._chosen(_log_evidence(wrong, spreads, shapes))]
         shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
         drawn = np.empty_like(counts)
         drawn[:, self._off] = (rate[..., None] * shape).reshape(chains, -1)
@@ -375,15 +420,25 @@ class _Urn(NamedTuple):
         return np.asarray(np.log(self.inside[..., None] + drawn) - np.log(self.all[..., None] + drawn))
 
 
-def _log_evidence(counts: np.ndarray, concentrations: np.ndarray) -> np.ndarray:
-    """Log p of counts, [B, R, J], under S Dirichlet-multinomials, [S, R, J], summed over rows, [B, S]."""
+def _log_evidence(counts: np.ndarray, spreads: np.ndarray, shapes: np.ndarray) -> np.ndarray:
+    """Log p of counts, [B, R, J], summed over rows, under Dirichlet-multinomials of spread [S] and shape [R, J], [B, S].
+
+    A Dirichlet distribution has the concentration spread · shape.
+    """
     chain, row, column = np.nonzero(counts)  # zero counts contribute nothing
-    inside, total = concentrations[:, row, column], concentrations.sum(-1)
-    sums = np.zeros((len(concentrations), len(chain) + 1))
-    np.cumsum(gammaln(inside + counts[chain, row, column]) - gammaln(inside), axis=1, out=sums[:, 1:])
+    inside, total = np.multiply.outer(spreads, shapes[row, column]), np.multiply.outer(spreads, shapes.sum(-1))
+    sums = np.zeros((len(spreads), len(chain) + 1))
+    np.cumsum(_log_rising(inside, counts[chain, row, column]), axis=1, out=sums[:, 1:])
     ends = np.searchsorted(chain, np.arange(len(counts) + 1))
     rows = gammaln(total) - gammaln(total + counts.sum(-1)[:, None])
     return np.asarray(rows.sum(-1) + (sums[:, ends[1:]] - sums[:, ends[:-1]]).T)
+
+
+def _log_rising(start: np.ndarray, counts: np.ndarray) -> np.ndarray:
+    """Log of start (start + 1) … with as many factors as counted, [S, n]; a single factor needs no gamma function."""
+    found, more = np.log(start), counts != 1
+    found[:, more] = gammaln(start[:, more] + counts[more]) - gammaln(start[:, more])
+    return found
 
 
 def _normalised(values: np.ndarray) -> np.ndarray:

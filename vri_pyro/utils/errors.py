@@ -13,6 +13,10 @@ class UserError(ValueError):
     """
 
 
+class UserTypeError(UserError, TypeError):
+    """Invalid user input of the wrong type; also a :class:`TypeError`, which callers of array functions expect."""
+
+
 @contextmanager
 def building(what: str) -> Iterator[None]:
     """Convert errors raised by a constructor, including PyTorch's, to a :class:`UserError`.

@@ -108,8 +108,8 @@ def arrays_of_parts(
 def warn_of_no_trusted_labels(name: str, remedy: str) -> None:
     """Warn that a clean set can only be drawn from unverified labels."""
     warnings.warn(
-        f"{name} has no verified labels, so a clean set drawn from it may contain wrong labels; {remedy}, or draw none: "
-        "--config elr --split.clean_per_class 0",
+        f"{name} has no verified labels, so a clean set drawn from it may contain wrong labels; {remedy}, or draw "
+        "none: --config elr --split.clean_per_class 0",
         stacklevel=4,
     )
 

@@ -1,0 +1,229 @@
+"""Tests of ``find_label_issues``: label errors from arrays alone."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+import torch
+from sklearn.metrics import roc_auc_score
+
+import vri_pyro
+from vri_pyro.label_issues import find_label_issues, out_of_sample
+from vri_pyro.utils.errors import UserError
+
+NAMES = np.array(["bird", "cat", "dog"])
+
+
+class Arrays:
+    """Three classes in orthogonal directions, 30% of the labels moved to the next class, and noisy predictions."""
+
+    def __init__(self, size: int = 300, seed: int = 0) -> None:
+        generator = np.random.default_rng(seed)
+        self.true = np.arange(size) % 3
+        self.wrong = generator.random(size) < 0.3
+        self.labels = np.where(self.wrong, (self.true + 1) % 3, self.true)
+        self.features = np.eye(3)[self.true] + 0.25 * generator.standard_normal((size, 3))
+        clean = np.exp(4 * (np.eye(3)[self.true] + 0.4 * generator.standard_normal((size, 3))))
+        clean /= clean.sum(1, keepdims=True)
+        self.pred_probs = 0.7 * clean + 0.3 * np.roll(clean, 1, axis=1)  # a classifier predicts noisy labels
+
+
+@pytest.fixture(scope="module")
+def arrays() -> Arrays:
+    return Arrays()
+
+
+def found(arrays: Arrays, labels: Any = None, **given: Any) -> pd.DataFrame:
+    return find_label_issues(arrays.labels if labels is None else labels, draws=20, **given)
+
+
+def scores(table: pd.DataFrame) -> np.ndarray:
+    return table.sort_values("index")["score"].to_numpy()
+
+
+@pytest.mark.parametrize("parts", [("pred_probs",), ("features",), ("pred_probs", "features")])
+def test_wrong_labels_rank_first_and_the_noise_is_estimated(arrays: Arrays, parts: tuple[str, ...]) -> None:
+    table = found(arrays, **{name: getattr(arrays, name) for name in parts})
+    assert list(table) == ["index", "given", "suggested", "score", "uncertainty", "is_label_issue"]
+    assert sorted(table["index"]) == list(range(300))
+    assert table["score"].is_monotonic_decreasing
+    assert table.index.equals(pd.RangeIndex(300))
+    assert roc_auc_score(arrays.wrong, scores(table)) > 0.95
+    assert (table["is_label_issue"] == (table["score"] > 0.5)).all()
+    assert table["uncertainty"].between(0, 1).all()
+    assert (table["given"] == arrays.labels[table["index"]]).all()
+    issues = table[table["is_label_issue"]]
+    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.9
+    low, high = table.attrs["noise_rate_interval"]
+    assert low - 0.03 < arrays.wrong.mean() < high + 0.03
+    matrix = np.array(table.attrs["transition_matrix"])
+    np.testing.assert_allclose(matrix.sum(1), 1)
+    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.12)
+    json.dumps(table.attrs)  # pandas writes them to Parquet as JSON
+
+
+def test_noise_that_follows_a_pattern_is_found_better_than_by_self_confidence(arrays: Arrays) -> None:
+    plain = 1 - arrays.pred_probs[np.arange(300), arrays.labels]
+    ours = scores(found(arrays, pred_probs=arrays.pred_probs))
+    assert roc_auc_score(arrays.wrong, ours) > roc_auc_score(arrays.wrong, plain) + 0.01
+
+
+@pytest.mark.parametrize(
+    "form",
+    [
+        lambda y: NAMES[y],
+        lambda y: list(NAMES[y]),
+        lambda y: pd.Series(NAMES[y], index=range(1000, 1300)),
+        lambda y: pd.Categorical(NAMES[y], categories=["dog", "cat", "bird"]),
+        lambda y: torch.from_numpy(y),
+        lambda y: y.astype(np.uint8),
+        lambda y: [("a", int(k)) for k in y],
+        lambda y: y + 0.5,
+    ],
+)
+def test_labels_may_have_any_form(arrays: Arrays, form: Any) -> None:
+    expected = found(arrays, pred_probs=arrays.pred_probs)
+    table = found(arrays, form(arrays.labels), pred_probs=arrays.pred_probs)
+    np.testing.assert_array_equal(table["score"], expected["score"])
+    formed = form(arrays.labels)
+    known = sorted(set(formed if isinstance(formed, list) else np.asarray(formed).tolist()))
+    assert table.attrs["classes"] == known
+    assert table["given"].tolist() == [known[k] for k in expected["given"]]
+
+
+def test_columns_belong_to_the_classes_given(arrays: Arrays) -> None:
+    expected = found(arrays, pred_probs=arrays.pred_probs)
+    turned = found(arrays, NAMES[arrays.labels], pred_probs=arrays.pred_probs[:, ::-1], classes=["dog", "cat", "bird"])
+    np.testing.assert_allclose(scores(turned), scores(expected), atol=0.15)
+    with_another = np.concatenate([arrays.pred_probs, np.zeros((300, 1))], axis=1)
+    four = found(arrays, pred_probs=with_another, classes=[0, 1, 2, 3])
+    assert roc_auc_score(arrays.wrong, scores(four)) > 0.9
+    assert np.shape(four.attrs["transition_matrix"]) == (4, 4)
+
+
+@pytest.mark.parametrize("mask", [True, False])
+def test_trusted_labels_count_as_correct_and_the_noise_rate_is_that_of_the_others(mask: bool) -> None:
+    arrays = Arrays(600, seed=1)
+    labels, trusted = arrays.labels.copy(), np.arange(0, 600, 4)
+    labels[trusted] = arrays.true[trusted]
+    some = np.isin(np.arange(600), trusted) if mask else trusted
+    table = found(arrays, labels, pred_probs=arrays.pred_probs, trusted=some)
+    verified = table[table["index"].isin(trusted)]
+    assert (verified["score"] == 0).all()
+    assert not verified["is_label_issue"].any()
+    assert (verified["given"] == verified["suggested"]).all()
+    assert table["index"].iloc[-len(trusted) :].isin(trusted).all()
+    rest = np.setdiff1d(np.arange(600), trusted)
+    assert roc_auc_score(arrays.wrong[rest], scores(table)[rest]) > 0.93
+    assert table.attrs["noise_rate"] == pytest.approx(arrays.wrong[rest].mean(), abs=0.05)
+
+
+def test_inputs_are_not_changed_and_the_seed_decides_the_result(arrays: Arrays) -> None:
+    before = [part.copy() for part in (arrays.labels, arrays.pred_probs, arrays.features)]
+    first, second = (found(arrays, features=arrays.features, seed=1) for _ in range(2))
+    pd.testing.assert_frame_equal(first, second)
+    for part, copy in zip((arrays.labels, arrays.pred_probs, arrays.features), before, strict=True):
+        np.testing.assert_array_equal(part, copy)
+
+
+def test_memory_maps_give_the_same_scores_and_half_precision_similar_ones(arrays: Arrays, tmp_path: Path) -> None:
+    expected = scores(found(arrays, pred_probs=arrays.pred_probs))
+    np.save(tmp_path / "p.npy", arrays.pred_probs)
+    mapped = np.load(tmp_path / "p.npy", mmap_mode="r")
+    np.testing.assert_array_equal(scores(found(arrays, pred_probs=mapped)), expected)
+    half = scores(found(arrays, pred_probs=arrays.pred_probs.astype(np.float16)))
+    np.testing.assert_allclose(half, expected, atol=0.15)
+
+
+def test_many_features_are_classified_by_neighbours(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(out_of_sample, "_LARGEST", 100)
+    assert out_of_sample.cross_validated(arrays.features, arrays.labels, 3, 0) is None
+    assert roc_auc_score(arrays.wrong, scores(found(arrays, features=arrays.features))) > 0.95
+
+
+def test_cross_validation_does_not_use_an_examples_own_label() -> None:
+    generator = np.random.default_rng(0)
+    features, labels = generator.standard_normal((60, 40)), np.arange(60) % 2
+    p = out_of_sample.cross_validated(features, labels, 2, 0)
+    assert p is not None
+    assert 0.2 < (p.argmax(1) == labels).mean() < 0.8  # random labels could be fitted perfectly
+    np.testing.assert_allclose(p.sum(1), 1, rtol=1e-5)
+
+
+def test_class_with_a_single_label_is_no_problem(arrays: Arrays) -> None:
+    labels = arrays.labels.copy()
+    labels[7] = 9
+    table = found(arrays, labels, features=arrays.features)
+    assert table.loc[table["index"] == 7, "score"].item() > 0.5
+
+
+def test_progress_rises_to_one(arrays: Arrays) -> None:
+    told: list[float] = []
+    find_label_issues(arrays.labels, arrays.pred_probs, draws=5, progress=told.append)
+    assert told == sorted(told)
+    assert told[-1] == 1
+
+
+VALID = np.full((4, 2), 0.5)
+
+
+@pytest.mark.parametrize(
+    ("given", "error", "message"),
+    [
+        ({"labels": [0, 1, None, 1]}, UserError, r"labels\[2\] is missing"),
+        ({"labels": [0.0, 1.0, float("nan"), 1.0]}, UserError, r"labels\[2\] is missing"),
+        ({"labels": [1, "1", 1, "1"]}, TypeError, "labels mix the types number and str"),
+        ({"labels": [True, 0, 1, 2]}, TypeError, "labels mix the types bool and number"),
+        ({"labels": [0, 0, 0, 0]}, UserError, "only the class 0"),
+        ({"labels": []}, UserError, "labels is empty"),
+        ({"labels": "abab"}, TypeError, "labels is a str"),
+        ({"labels": 3}, TypeError, "labels is a int"),
+        ({"labels": np.eye(2)}, UserError, r"labels has shape \(2, 2\)"),
+        ({"labels": [[0], [1], [0], [1]]}, TypeError, "not hashable"),
+        ({"labels": [1j, 2j, 1j, 2j]}, TypeError, "labels of type complex have no order; pass classes"),
+        ({"labels": [0, 1, 0]}, UserError, "pred_probs has 4 rows for 3 labels"),
+        ({"labels": [0, 1, 0, 1, 0]}, UserError, "pred_probs has 4 rows for 5 labels"),
+        ({"labels": [0, 1, 2, 1]}, UserError, r"pred_probs has 2 columns but labels have 3 classes \(0, 1, 2\)"),
+        ({"labels": [0, 1, 2, 1], "classes": [0, 1]}, UserError, "labels contain 2, which is not in classes"),
+        ({"classes": [0, 1, 2]}, UserError, "pred_probs has 2 columns but classes has 3"),
+        ({"classes": [0, 1, 1]}, UserError, "classes contains 1 more than once"),
+        ({"classes": "01"}, TypeError, "classes is a str"),
+        ({"pred_probs": VALID * 1.2}, UserError, r"pred_probs\[0\] sums to 1.2"),
+        ({"pred_probs": [[0.5, 0.5], [1.5, -0.5], [1, 0], [1, 0]]}, UserError, r"pred_probs\[1, 1\] is -0.5"),
+        ({"pred_probs": [[0.5, 0.5], [np.nan, 0.5], [1, 0], [1, 0]]}, UserError, r"pred_probs\[1, 0\] is nan"),
+        ({"pred_probs": np.full(4, 0.5)}, UserError, r"pred_probs has shape \(4,\)"),
+        ({"pred_probs": [["a", "b"]] * 4}, TypeError, "pred_probs has dtype"),
+        ({"pred_probs": None}, UserError, "pred_probs and features are both None"),
+        ({"features": np.zeros(4)}, UserError, r"features has shape \(4,\)"),
+        ({"features": np.zeros((4, 0))}, UserError, "features has no columns"),
+        ({"features": np.zeros((3, 2))}, UserError, "features has 3 rows for 4 labels"),
+        ({"features": [[0.0], [np.inf], [0.0], [0.0]]}, UserError, r"features\[1, 0\] is inf"),
+        ({"features": [["a"]] * 4}, TypeError, "features has dtype"),
+        ({"trusted": [4]}, UserError, r"trusted\[0\] is 4; positions of the labels are 0 to 3"),
+        ({"trusted": [0, -1]}, UserError, r"trusted\[1\] is -1"),
+        ({"trusted": [2, 2]}, UserError, "trusted contains 2 more than once"),
+        ({"trusted": [0.0, 1.0]}, TypeError, "trusted has dtype float64"),
+        ({"trusted": [True, False, True]}, UserError, "trusted is a mask of 3 values for 4 labels"),
+        ({"trusted": [True] * 4}, UserError, "trusted contains every label"),
+        ({"trusted": [[0, 1]]}, UserError, r"trusted has shape \(1, 2\)"),
+        ({"neighbours": 0}, UserError, "neighbours is 0"),
+        ({"draws": 0}, UserError, "draws is 0"),
+    ],
+)
+def test_invalid_arrays_raise_one_sentence_with_the_remedy(given: dict, error: type, message: str) -> None:
+    arguments = {"labels": [0, 1, 0, 1], "pred_probs": VALID} | given
+    with pytest.raises(error, match=message) as raised:
+        find_label_issues(**arguments)
+    assert isinstance(raised.value, ValueError)
+    assert "\n" not in str(raised.value)
+
+
+@pytest.mark.parametrize("trusted", [None, [], np.zeros(4, dtype=bool)])
+def test_few_labels_and_no_trusted_ones_are_enough(trusted: Any) -> None:
+    table = vri_pyro.find_label_issues([0, 1, 0, 1], VALID, trusted=trusted, draws=5)
+    assert len(table) == 4
