@@ -23,7 +23,7 @@ from vri_pyro.backbones import MLP
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
-from vri_pyro.data.class_labels import label_names, number_labels
+from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.split import OBSERVED
 from vri_pyro.data.validation import check_array, check_trusted
 from vri_pyro.interfaces.classifier import Classifier
@@ -353,7 +353,8 @@ def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     if getattr(getattr(y, "dtype", None), "kind", "") == "f":
         assert_all_finite(y, input_name="y")
         check_classification_targets(y)
-    numbers, classes = number_labels("y", y)
+    numbers, known = number_labels("y", y)
+    classes = label_array(known)
     if len(numbers) != count:
         raise ValueError(f"y has {len(numbers)} labels for the {count} examples of X; expected one label per example")
     if len(classes) < 2:

@@ -143,7 +143,7 @@ def test_object_arrays_are_not_unpickled(tmp_path: Path) -> None:
                 "y_test": np.array(list("abd")),
                 "classes": np.array(["a", "b", "c"]),
             },
-            r"y_test\[2\] is 'd', which is not in classes",
+            "y_test contains 'd', which is not in classes",
         ),
         ({"x_test": np.zeros((3, 63), np.float32)}, "x_test has examples of shape"),
     ],

@@ -1,4 +1,4 @@
-"""Labels of any hashable type: conversion to class numbers and back."""
+"""Labels of any hashable type: conversion to class numbers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ from collections.abc import Hashable, Iterable, Sequence
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError
+
+_SHOWN = 5  # classes named in a message
 
 
 class ClassLabels(NamedTuple):
@@ -15,79 +18,118 @@ class ClassLabels(NamedTuple):
 
     Attributes:
         numbers: class numbers, int64 [N].
-        classes: the label of each class, sorted, [K]; dtype object if NumPy has no better one.
+        classes: the label of each class, in the order of their numbers, [K].
     """
 
     numbers: np.ndarray
-    classes: np.ndarray
+    classes: list[Hashable]
 
 
-def number_labels(name: str, labels: Iterable[Any], classes: Sequence[Any] | None = None) -> ClassLabels:
+def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
     """Convert labels to class numbers.
 
     Args:
         name: name of the labels in messages.
-        labels: hashable labels of one type, such as strings or integers, [N]: an array, a list or a pandas Series.
-        classes: the classes in the order of their numbers, including classes without a label; the sorted distinct
-            labels by default.
+        labels: hashable values of one type, such as strings or integers, [N], N >= 1: an array, list, tensor, or pandas
+            Series or Categorical.
+        classes: all classes in the order of their numbers; None for the sorted distinct labels.
 
     Raises:
-        UserError: a label is missing or unhashable, is not in ``classes``, or the labels cannot be sorted because they
-            have several types.
+        UserError: there are no labels, a label is missing or not in ``classes``, or a class occurs twice.
+        UserTypeError: the labels are not a sequence, are unhashable, have several types, or have no order.
     """
-    values = _as_list(labels)
-    _check_present(name, values)
-    ordered = _sorted_classes(name, values) if classes is None else _as_list(classes)
-    numbers = {label: number for number, label in enumerate(ordered)}
-    if len(numbers) < len(ordered):
-        twice = next(label for label in ordered if ordered.count(label) > 1)
-        raise UserError(f"classes contains {twice!r} more than once; list each class once")
-    found = np.empty(len(values), dtype=np.int64)
-    for position, label in enumerate(values):
-        if (number := numbers.get(label)) is None:
-            raise UserError(
-                f"{name}[{position}] is {label!r}, which is not in classes; add it to classes or correct it"
-            )
-        found[position] = number
-    return ClassLabels(found, _as_array(ordered))
+    series = _series(name, labels)
+    if len(series) == 0:
+        raise UserError(f"{name} is empty; expected at least one label.")
+    if (missing := series.isna().to_numpy()).any():
+        raise UserError(
+            f"{name}[{int(missing.argmax())}] is missing (None or NaN); remove the example or give it a label."
+        )
+    kinds = {_kind(kind) for kind in series.map(type).unique()} if series.dtype == object else set()
+    if len(kinds) > 1:
+        raise UserTypeError(
+            f"{name} mixes the types {' and '.join(sorted(kinds))}, so that 1 and '1' would be different classes; "
+            "convert all labels to one type."
+        )
+    try:
+        codes, values = pd.factorize(series)
+    except TypeError as error:
+        raise UserTypeError(f"{name} has a value that is not hashable ({error}); use strings or integers.") from None
+    found = list(values)
+    known = _sorted(name, found) if classes is None else _checked_classes(name, classes, found)
+    place = {value: number for number, value in enumerate(known)}
+    return ClassLabels(np.array([place[value] for value in found], dtype=np.int64)[codes], known)
 
 
-def label_names(classes: Iterable[Any]) -> tuple[str, ...]:
+def label_array(classes: Sequence[Hashable]) -> np.ndarray:
+    """Return classes as an array [K]; those that are not numbers, Booleans or strings become objects."""
+    if all(isinstance(label, bool | int | float | str | np.generic) for label in classes):
+        return np.array(classes)
+    found = np.empty(len(classes), dtype=object)
+    found[:] = classes
+    return found
+
+
+def label_names(classes: Iterable[Hashable]) -> tuple[str, ...]:
     """Return distinct names of the classes as text; numbers if two classes would have the same name."""
     names = tuple(map(str, classes))
     return names if len(set(names)) == len(names) else tuple(map(str, range(len(names))))
 
 
-def _as_list(labels: Iterable[Any]) -> list[Any]:
-    return labels.tolist() if hasattr(labels, "tolist") else list(labels)
+def shown_classes(classes: Sequence[Hashable]) -> str:
+    """List the first classes, for messages."""
+    return ", ".join(map(repr, classes[:_SHOWN])) + (", …" if len(classes) > _SHOWN else "")
 
 
-def _as_array(labels: list[Any]) -> np.ndarray:
-    """Return labels as an array; labels that are sequences themselves, such as tuples, become objects."""
-    if all(isinstance(label, bool | int | float | str | np.generic) for label in labels):
-        return np.array(labels)
-    found = np.empty(len(labels), dtype=object)
-    found[:] = labels
-    return found
+def _series(name: str, values: Any) -> pd.Series:
+    if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__"):
+        raise UserTypeError(f"{name} is a {type(values).__name__}; expected an array, a list or a Series of labels.")
+    shape = getattr(values, "shape", (len(values),))
+    if len(shape) != 1:
+        raise UserError(
+            f"{name} has shape {tuple(shape)}; expected one label per example, [N] (use .argmax(1) for one-hot rows)."
+        )
+    if isinstance(values, pd.Series | pd.Index | pd.Categorical):
+        return pd.Series(np.asarray(values))
+    if hasattr(values, "detach"):  # a tensor
+        values = values.detach().cpu().numpy()
+    # Without the dtype, pandas would convert [1, None] to floats, and NumPy [1, "1"] to strings.
+    return pd.Series(values if isinstance(values, np.ndarray) else list(values), dtype=_dtype(values))
 
 
-def _check_present(name: str, values: list[Any]) -> None:
-    for position, label in enumerate(values):
-        # NaN, pandas' NaT and pandas' NA are not equal to themselves, or have no truth value.
-        same = label == label
-        if label is None or not isinstance(same, bool | np.bool_) or not same:
-            raise UserError(f"{name}[{position}] is {label}: a label is missing; fill it in or remove the example")
-        if not isinstance(label, Hashable):
-            raise UserError(
-                f"{name}[{position}] is a {type(label).__name__}, which is not hashable; use strings or integers"
-            )
+def _dtype(values: Any) -> Any:
+    return values.dtype if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" else object
 
 
-def _sorted_classes(name: str, values: list[Any]) -> list[Any]:
-    distinct = list(dict.fromkeys(values))
-    kinds = {str if isinstance(label, str) else type(label) for label in distinct}
+def _kind(kind: type) -> str:
+    if issubclass(kind, bool | np.bool_):
+        return "bool"
+    if issubclass(kind, int | float | np.number):
+        return "number"
+    return "str" if issubclass(kind, str) else kind.__name__
+
+
+def _sorted(name: str, values: list[Hashable]) -> list[Hashable]:
     try:
-        return sorted(distinct)
-    except TypeError as error:
-        listed = " and ".join(sorted(kind.__name__ for kind in kinds))
-        raise UserError(f"{name} mixes labels of type {listed}; convert them all to one type, such as str") from error
+        return sorted(values)  # type: ignore[type-var]
+    except TypeError:
+        raise UserTypeError(
+            f"{name} has labels of type {type(values[0]).__name__}, which have no order; pass classes=[...] in the "
+            "order of the columns."
+        ) from None
+
+
+def _checked_classes(name: str, classes: Any, found: list[Hashable]) -> list[Hashable]:
+    if isinstance(classes, str) or not hasattr(classes, "__len__"):
+        raise UserTypeError(f"classes is a {type(classes).__name__}; expected a list with every class once.")
+    known = list(classes)
+    if twice := [value for value in dict.fromkeys(known) if known.count(value) > 1]:
+        raise UserError(f"classes contains {twice[0]!r} more than once; list every class once.")
+    unknown = set(found) - set(known)
+    if unknown:
+        first = next(value for value in found if value in unknown)
+        raise UserError(
+            f"{name} contains {first!r}, which is not in classes ({shown_classes(known)}); add it to classes or "
+            "correct the label."
+        )
+    return known

@@ -10,7 +10,7 @@ from typing import Any
 import numpy as np
 
 from vri_pyro.data.streamed import Inputs, Streamed
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError
 
 # The label of an example that belongs to none of the classes (out of distribution, open-set noise).
 NO_CLASS = -1
@@ -124,30 +124,30 @@ def check_trusted(name: str, trusted: Any, count: int) -> np.ndarray:
     Args:
         name: the argument's name in messages.
         trusted: positions, integers [M] in 0..count-1 without duplicates, or a mask, bool [count]; an array, list,
-            range or pandas Series. None for no trusted examples.
+            range, tensor or pandas Series. None for no trusted examples.
         count: the number of examples.
 
     Raises:
-        UserError: a position is out of range or occurs twice, the length of the mask is wrong, or the values are
-            neither integers nor booleans.
+        UserError: a position is out of range or occurs twice, or the mask has the wrong length.
+        UserTypeError: the values are neither integers nor Booleans.
     """
     if trusted is None:
         return np.zeros(0, dtype=np.int64)
-    values = np.asarray(trusted)
+    values = trusted.detach().cpu().numpy() if hasattr(trusted, "detach") else np.asarray(trusted)
     if values.ndim != 1:
         raise UserError(f"{name} has shape {values.shape}; expected positions [M] or a boolean mask [{count}].")
-    if values.dtype == bool:
+    if values.dtype.kind == "b":
         if len(values) != count:
             raise UserError(f"{name} is a mask of length {len(values)} for {count} examples; expected one per example.")
         return np.flatnonzero(values)
     if len(values) == 0:
         return np.zeros(0, dtype=np.int64)
-    if not np.issubdtype(values.dtype, np.integer):
-        raise UserError(f"{name} has dtype {values.dtype}; expected integer positions or a boolean mask.")
+    if values.dtype.kind not in "iu":
+        raise UserTypeError(f"{name} has dtype {values.dtype}; expected integer positions or a boolean mask [{count}].")
     outside = (values < 0) | (values >= count)
     if outside.any():
         first = int(outside.argmax())
-        raise UserError(f"{name}[{first}] is {values[first]}; there are {count} examples, numbered from 0.")
+        raise UserError(f"{name}[{first}] is {values[first]}; positions of the {count} examples are 0 to {count - 1}.")
     return np.sort(check_indices(name, values, count))
 
 

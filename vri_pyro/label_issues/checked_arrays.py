@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Iterator, Sequence
+from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
-import pandas as pd
 
+from vri_pyro.data.class_labels import number_labels, shown_classes
+from vri_pyro.data.validation import check_trusted
 from vri_pyro.utils.errors import UserError, UserTypeError
 
 CHUNK_VALUES = 4_000_000  # number of values of an array that are converted to float64 at a time
@@ -58,92 +59,13 @@ def row_chunks(array: np.ndarray) -> Iterator[slice]:
 
 
 def _checked_labels(labels: Any, classes: Any) -> tuple[np.ndarray, list[Hashable]]:
-    series = _series("labels", labels)
-    if len(series) == 0:
-        raise UserError("labels is empty; expected at least one label.")
-    missing = series.isna().to_numpy()
-    if missing.any():
-        raise UserError(
-            f"labels[{int(missing.argmax())}] is missing (None or NaN); remove the example or give it a label."
-        )
-    kinds = {_kind(kind) for kind in series.map(type).unique()} if series.dtype == object else set()
-    if len(kinds) > 1:
-        raise UserTypeError(
-            f"labels mix the types {' and '.join(sorted(kinds))}, so that 1 and '1' would be different classes; "
-            "convert all labels to one type."
-        )
-    try:
-        codes, values = pd.factorize(series)
-    except TypeError as error:
-        raise UserTypeError(
-            f"labels contain a value that is not hashable ({error}); use strings or integers."
-        ) from None
-    found = list(values)
-    known = _sorted(found) if classes is None else _checked_classes(classes, found)
+    numbers, known = number_labels("labels", labels, classes)
     if len(known) < 2:
         raise UserError(
             f"labels contain only the class {known[0]!r}; label errors can be found among at least two classes, so "
             "pass classes=[...] if other classes exist."
         )
-    place = {value: number for number, value in enumerate(known)}
-    return np.array([place[value] for value in found], dtype=np.int64)[codes], known
-
-
-def _series(name: str, values: Any) -> pd.Series:
-    if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__"):
-        raise UserTypeError(f"{name} is a {type(values).__name__}; expected an array, a list or a Series of labels.")
-    shape = getattr(values, "shape", (len(values),))
-    if len(shape) != 1:
-        raise UserError(
-            f"{name} has shape {tuple(shape)}; expected one label per example, [N] (use .argmax(1) for one-hot rows)."
-        )
-    if isinstance(values, pd.Series | pd.Index | pd.Categorical):
-        return pd.Series(np.asarray(values))
-    if hasattr(values, "detach"):  # a tensor
-        values = values.detach().cpu().numpy()
-    # Without the dtype, pandas would convert [1, None] to floats, and NumPy [1, "1"] to strings.
-    return pd.Series(values if isinstance(values, np.ndarray) else list(values), dtype=_dtype(values))
-
-
-def _dtype(values: Any) -> Any:
-    return values.dtype if isinstance(values, np.ndarray) and values.dtype.kind in "biuf" else object
-
-
-def _kind(kind: type) -> str:
-    if issubclass(kind, bool | np.bool_):
-        return "bool"
-    if issubclass(kind, int | float | np.number):
-        return "number"
-    return "str" if issubclass(kind, str) else kind.__name__
-
-
-def _sorted(values: list[Hashable]) -> list[Hashable]:
-    try:
-        return sorted(values)  # type: ignore[type-var]
-    except TypeError:
-        raise UserTypeError(
-            f"labels of type {type(values[0]).__name__} have no order; pass classes=[...] in the order of the columns."
-        ) from None
-
-
-def _checked_classes(classes: Any, found: list[Hashable]) -> list[Hashable]:
-    if isinstance(classes, str) or not hasattr(classes, "__len__"):
-        raise UserTypeError(f"classes is a {type(classes).__name__}; expected a list with every class once.")
-    known = list(classes)
-    if twice := [value for value in dict.fromkeys(known) if known.count(value) > 1]:
-        raise UserError(f"classes contains {twice[0]!r} more than once; list every class once.")
-    unknown = set(found) - set(known)
-    if unknown:
-        first = next(value for value in found if value in unknown)
-        raise UserError(
-            f"labels contain {first!r}, which is not in classes ({_shown(known)}); add it to classes or correct the "
-            "label."
-        )
-    return known
-
-
-def _shown(classes: Sequence[Any]) -> str:
-    return ", ".join(map(repr, classes[:5])) + (", …" if len(classes) > 5 else "")
+    return numbers, known
 
 
 def _matrix(name: str, values: Any, count: int, columns: str) -> np.ndarray:
@@ -164,7 +86,7 @@ def _checked_probabilities(values: Any, count: int, classes: list[Hashable], lis
         remedy = "one column per class is needed" if listed else "pass classes=[...] with the class of every column"
         origin = "classes has" if listed else "labels have"
         raise UserError(
-            f"pred_probs has {array.shape[1]} columns but {origin} {len(classes)} classes ({_shown(classes)}); {remedy}."
+            f"pred_probs has {array.shape[1]} columns but {origin} {len(classes)} classes ({shown_classes(classes)}); {remedy}."
         )
     for rows in row_chunks(array):
         part = array[rows].astype(np.float64)
@@ -201,34 +123,7 @@ def _raise_first(wrong: np.ndarray, name: str, array: np.ndarray, rows: slice, r
 
 def _checked_trusted(trusted: Any, count: int) -> np.ndarray:
     mask = np.zeros(count, dtype=bool)
-    if trusted is None:
-        return mask
-    indices = trusted.detach().cpu().numpy() if hasattr(trusted, "detach") else np.asarray(trusted)
-    if indices.ndim != 1:
-        raise UserError(f"trusted has shape {indices.shape}; expected positions [M] or a boolean mask [{count}].")
-    if indices.size == 0:
-        return mask
-    if indices.dtype.kind == "b":
-        if len(indices) != count:
-            raise UserError(f"trusted is a mask of {len(indices)} values for {count} labels; expected one per label.")
-        mask |= indices
-    else:
-        mask[_checked_positions(indices, count)] = True
+    mask[check_trusted("trusted", trusted, count)] = True
     if mask.all():
         raise UserError("trusted contains every label, so there is nothing to check; leave out the unverified labels.")
     return mask
-
-
-def _checked_positions(indices: np.ndarray, count: int) -> np.ndarray:
-    if indices.dtype.kind not in "iu":
-        raise UserTypeError(
-            f"trusted has dtype {indices.dtype}; expected integer positions or a boolean mask of the {count} labels."
-        )
-    outside = (indices < 0) | (indices >= count)
-    if outside.any():
-        first = int(outside.argmax())
-        raise UserError(f"trusted[{first}] is {indices[first]}; positions of the labels are 0 to {count - 1}.")
-    values, times = np.unique(indices, return_counts=True)
-    if (times > 1).any():
-        raise UserError(f"trusted contains {values[times > 1][0]} more than once; list every position once.")
-    return indices
