@@ -3,8 +3,8 @@
 The probabilities are predicted by logistic regression in 5-fold cross-validation on the noisy labels. The data sets are
 digits, breast cancer (two classes) and wine of scikit-learn, standardised; ``make_classification`` with 2,000 examples,
 20 features and 5 classes of two clusters each; and 5,000 images of Fashion-MNIST at 14 x 14 pixels, reduced to 50
-principal components. 30% of the labels are wrong: by uniform noise, by flips to the next class, or by instance-dependent
-noise. With two classes, flips are uniform noise.
+principal components. 30% of the labels are wrong: by uniform noise, by flips to the next class, or by
+instance-dependent noise. With two classes, flips are uniform noise.
 
 With trusted labels, 10 labels per class are corrected before the cross-validation, and ``find_label_issues`` is told
 which; cleanlab cannot use this. The metrics are computed on the other labels in both cases. AUROC is the probability
@@ -168,7 +168,10 @@ def report(records: Records) -> Page:
                 for s in records.settings
             ]
             parts.append(markdown_table([f"{title}, {method}", *CLEANLAB, *OURS], rows))
-    parts += ["The estimated share of wrong labels: error in points, and how many 95% intervals cover the truth.", rates(records)]
+    parts += [
+        "The estimated share of wrong labels: error in points, and how many 95% intervals cover the truth.",
+        rates(records),
+    ]
     return Page("Which labels are wrong, from arrays alone?", parts, drawn(records))
 
 
@@ -189,8 +192,20 @@ def beaten(records: Records) -> str:
             found = margins(records, method, score)
             worst = records.settings[int(np.argmin(found))]
             level = sum(one >= -0.05 for one in found)
-            rows.append([f"{score}, {method}", f"{level} of {len(found)}", f"{min(found):+.2f} ({worst})", f"{np.mean(found):+.2f}"])
-    head = ["mean AUROC minus that of the best of cleanlab's four, chosen by setting", "at least -0.05", "lowest", "mean"]
+            rows.append(
+                [
+                    f"{score}, {method}",
+                    f"{level} of {len(found)}",
+                    f"{min(found):+.2f} ({worst})",
+                    f"{np.mean(found):+.2f}",
+                ]
+            )
+    head = [
+        "mean AUROC minus that of the best of cleanlab's four, chosen by setting",
+        "at least -0.05",
+        "lowest",
+        "mean",
+    ]
     return markdown_table(head, rows)
 
 

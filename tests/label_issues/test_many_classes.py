@@ -7,12 +7,11 @@ from typing import NamedTuple
 import numpy as np
 import pytest
 import torch
+from test_two_observers import observed
 
 from vri_pyro.label_issues import transition_posterior
 from vri_pyro.label_issues.many_classes import ManyClasses
 from vri_pyro.label_issues.two_observers import TwoObservers
-
-from test_two_observers import observed  # noqa: I001  (a file of this folder)
 
 
 class Counted(NamedTuple):

@@ -75,7 +75,9 @@ def _checked_labels(labels: Any, classes: Any) -> tuple[np.ndarray, list[Hashabl
     try:
         codes, values = pd.factorize(series)
     except TypeError as error:
-        raise UserTypeError(f"labels contain a value that is not hashable ({error}); use strings or integers.") from None
+        raise UserTypeError(
+            f"labels contain a value that is not hashable ({error}); use strings or integers."
+        ) from None
     found = list(values)
     known = _sorted(found) if classes is None else _checked_classes(classes, found)
     if len(known) < 2:
@@ -161,9 +163,8 @@ def _checked_probabilities(values: Any, count: int, classes: list[Hashable], lis
     if array.shape[1] != len(classes):
         remedy = "one column per class is needed" if listed else "pass classes=[...] with the class of every column"
         origin = "classes has" if listed else "labels have"
-        raise UserError(
-            f"pred_probs has {array.shape[1]} columns but {origin} {len(classes)} classes ({_shown(classes)}); {remedy}."
-        )
+        expected = f"{len(classes)} classes ({_shown(classes)})"
+        raise UserError(f"pred_probs has {array.shape[1]} columns but {origin} {expected}; {remedy}.")
     for rows in row_chunks(array):
         part = array[rows].astype(np.float64)
         _raise_first(~np.isfinite(part), "pred_probs", array, rows, "replace or remove the example")

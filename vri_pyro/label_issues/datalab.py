@@ -20,7 +20,7 @@ except ImportError as error:
     raise ImportError("Datalab needs cleanlab; install it with: pip install 'vri-pyro[cleanlab]'") from error
 
 
-class VriLabelIssueManager(IssueManager):  # type: ignore[misc]
+class VriLabelIssueManager(IssueManager):
     """Datalab's issue type ``vri_label``: label errors found by :func:`~vri_pyro.find_label_issues`.
 
     ``lab.find_issues(issue_types={"vri_label": {"pred_probs": ..., "features": ...}})`` runs it; the inner mapping has
@@ -30,7 +30,9 @@ class VriLabelIssueManager(IssueManager):  # type: ignore[misc]
     suggested class of each example and the estimated noise.
     """
 
-    description: ClassVar[str] = "Labels that are probably wrong, given predictions, neighbours and a transition matrix."
+    description: ClassVar[str] = (
+        "Labels that are probably wrong, given predictions, neighbours and a transition matrix."
+    )
     issue_name: ClassVar[str] = "vri_label"
     verbosity_levels: ClassVar[dict[int, list[str]]] = {0: [], 1: ["noise_rate", "noise_rate_interval"], 2: [], 3: []}
 
@@ -51,9 +53,16 @@ class VriLabelIssueManager(IssueManager):  # type: ignore[misc]
                 columns of ``pred_probs`` belong to the sorted classes.
         """
         names = np.array(self.datalab.class_names)
-        codes, options = np.asarray(self.datalab.labels), {"neighbours": neighbours, "draws": draws, "seed": seed}
+        codes = np.asarray(self.datalab.labels)
         table = find_label_issues(
-            codes, pred_probs, features, trusted, classes=range(len(names)), **options
+            codes,
+            pred_probs,
+            features,
+            trusted,
+            classes=range(len(names)),
+            neighbours=neighbours,
+            draws=draws,
+            seed=seed,
         ).sort_values("index", ignore_index=True)
         self.issues = pd.DataFrame(
             {f"is_{self.issue_name}_issue": table["is_label_issue"], self.issue_score_key: 1 - table["score"]}

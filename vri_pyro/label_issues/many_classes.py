@@ -146,9 +146,7 @@ class ManyClasses(TwoObservers):
                     decided += np.bincount(classes * size + k[of], minlength=size * size).reshape(size, size)
         return labelled[None], decided[None]
 
-    def _classes_of_rest(
-        self, state: _Chains, cells: np.ndarray, numbers: np.ndarray, independent: bool
-    ) -> np.ndarray:
+    def _classes_of_rest(self, state: _Chains, cells: np.ndarray, numbers: np.ndarray, independent: bool) -> np.ndarray:
         """Draw the classes, neither k nor y, of a number of examples of each cell; cell by cell, [sum of numbers]."""
         k, y = self._rows[cells], self._columns[cells]
         weights = state.share[0] * state.transition.entries[0].T[y]
