@@ -3,8 +3,8 @@
 The probabilities are predicted by logistic regression in 5-fold cross-validation on the noisy labels. The data sets are
 digits, breast cancer (two classes) and wine of scikit-learn, standardised; ``make_classification`` with 2,000 examples,
 20 features and 5 classes of two clusters each; and 5,000 images of Fashion-MNIST at 14 x 14 pixels, reduced to 50
-principal components. 30% of the labels are wrong: by uniform noise, by flips to the next class, or by instance-dependent
-noise. With two classes, flips are uniform noise.
+principal components. 30% of the labels are wrong: by uniform noise, by flips to the next class, or by
+instance-dependent noise. With two classes, flips are uniform noise.
 
 With trusted labels, 10 labels per class are corrected before the cross-validation, and ``find_label_issues`` is told
 which; cleanlab cannot use this. The metrics are computed on the other labels in both cases. AUROC is the probability

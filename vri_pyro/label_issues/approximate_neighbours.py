@@ -7,15 +7,15 @@ from torch import Tensor
 from torch.nn import functional as F
 
 _PROBED = 32  # lists that are searched per example
-_PER_LIST = 64  # examples per list from which the lists are made
+_PER_LIST = 40  # examples per list, at least, and from which the lists are made
 _CHUNK = 10_000
 
 
 def approximate_positions(features: Tensor, neighbours: int) -> Tensor:
     """Find most of the nearest neighbours of each example among the others, by cosine similarity.
 
-    The examples are divided into 4 √N lists by k-means, and the neighbours are searched in the 32 lists nearest to an
-    example. The result is the same in every call.
+    The examples are divided into about 4 √N lists by k-means, and the neighbours are searched in the 32 lists nearest
+    to an example. The result is the same in every call.
 
     Args:
         features: features, [N, D], N > ``neighbours``.
@@ -31,7 +31,7 @@ def approximate_positions(features: Tensor, neighbours: int) -> Tensor:
 
     directions = F.normalize(features.detach().float().cpu(), dim=-1).numpy()
     count, width = directions.shape
-    lists = int(4 * count**0.5)
+    lists = min(int(4 * count**0.5), count // _PER_LIST)
     quantizer = faiss.IndexFlatIP(width)
     index = faiss.IndexIVFFlat(quantizer, width, lists, faiss.METRIC_INNER_PRODUCT)
     index.cp.max_points_per_centroid, index.nprobe = _PER_LIST, _PROBED

@@ -85,9 +85,8 @@ def _checked_probabilities(values: Any, count: int, classes: list[Hashable], lis
     if array.shape[1] != len(classes):
         remedy = "one column per class is needed" if listed else "pass classes=[...] with the class of every column"
         origin = "classes has" if listed else "labels have"
-        raise UserError(
-            f"pred_probs has {array.shape[1]} columns but {origin} {len(classes)} classes ({shown_classes(classes)}); {remedy}."
-        )
+        expected = f"{len(classes)} classes ({shown_classes(classes)})"
+        raise UserError(f"pred_probs has {array.shape[1]} columns but {origin} {expected}; {remedy}.")
     for rows in row_chunks(array):
         part = array[rows].astype(np.float64)
         _raise_first(~np.isfinite(part), "pred_probs", array, rows, "replace or remove the example")

@@ -20,7 +20,7 @@ except ImportError as error:
     raise ImportError("Datalab needs cleanlab; install it with: pip install 'vri-pyro[cleanlab]'") from error
 
 
-class VriLabelIssueManager(IssueManager):  # type: ignore[misc]
+class VriLabelIssueManager(IssueManager):
     """Datalab's issue type ``vri_label``: label errors found by :func:`~vri_pyro.find_label_issues`.
 
     ``lab.find_issues(issue_types={"vri_label": {"pred_probs": ..., "features": ...}})`` runs it; the inner mapping has
@@ -53,9 +53,16 @@ class VriLabelIssueManager(IssueManager):  # type: ignore[misc]
                 columns of ``pred_probs`` belong to the sorted classes.
         """
         names = np.array(self.datalab.class_names)
-        codes, options = np.asarray(self.datalab.labels), {"neighbours": neighbours, "draws": draws, "seed": seed}
+        codes = np.asarray(self.datalab.labels)
         table = find_label_issues(
-            codes, pred_probs, features, trusted, classes=range(len(names)), **options
+            codes,
+            pred_probs,
+            features,
+            trusted,
+            classes=range(len(names)),
+            neighbours=neighbours,
+            draws=draws,
+            seed=seed,
         ).sort_values("index", ignore_index=True)
         self.issues = pd.DataFrame(
             {f"is_{self.issue_name}_issue": table["is_label_issue"], self.issue_score_key: 1 - table["score"]}

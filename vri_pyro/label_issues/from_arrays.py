@@ -39,10 +39,10 @@ def find_label_issues(
 
     Pass ``pred_probs`` from a classifier of your own, ``features`` (an embedding, or a table's columns), or both. The
     probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a classifier
-    that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is therefore:
+    that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
 
-    1. The predictions are calibrated by a temperature and, with features, mixed with the predictions and the given
-       labels of the nearest neighbours. Temperature and weights maximise the likelihood of the given labels.
+    1. The predictions are calibrated by a temperature and a floor. With features, they are mixed with the predictions
+       and the given labels of the nearest neighbours. All of this maximises the likelihood of the given labels.
     2. The transition matrix T is estimated, with its uncertainty, by
        :func:`~vri_pyro.label_issues.transition_posterior`.
     3. The effect of T on the predictions is inverted. The score is the posterior probability that the class is not the
@@ -54,13 +54,14 @@ def find_label_issues(
     Args:
         labels: given labels, [N]: strings, integers or other hashable values of one type, in an array, list, Series
             or Categorical.
-        pred_probs: out-of-sample class probabilities, [N, K], rows sum to one. The columns belong to the sorted distinct
-            labels, or to ``classes``. When None, they are computed from the features: by logistic regression in 5-fold
-            cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours otherwise.
+        pred_probs: out-of-sample class probabilities, [N, K], rows sum to one. The columns belong to the sorted
+            distinct labels, or to ``classes``. When None, they are computed from the features: by logistic regression
+            in 5-fold cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours
+            otherwise.
         features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
-        trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count as
-            correct. Decisions on them show how often the classifier is right, which makes estimates of the noise more
-            accurate. Their probabilities must be out of sample like all others.
+        trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
+            as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
+            out of sample like all others.
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
@@ -78,9 +79,9 @@ def find_label_issues(
         * ``is_label_issue``: whether the score is above 0.5.
 
         ``attrs`` of the table has ``noise_rate``, the estimated share of wrong labels among the unverified ones,
-        ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list of
-        rows with the probability that an example of the row's class has the column's label; None above 100 classes.
-        Without trusted examples, the interval supposes that some examples of each class are predicted with certainty.
+        ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list
+        of rows with the probability that an example of the row's class has the column's label; None above 100 classes.
+        Without trusted examples, the estimates are only as good as the probabilities are calibrated.
 
     Raises:
         UserError: an array has an invalid value, shape or length (a ValueError).

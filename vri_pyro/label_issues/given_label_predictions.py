@@ -61,9 +61,8 @@ def given_label_predictions(
     def mixed(rows: Tensor) -> Tensor:
         return torch.stack([weight * p for weight, p in zip(weights.tolist(), opinions(rows), strict=True)]).sum(0)
 
-    return _calibrated(
-        TopClasses.of(mixed, given, num_classes), given, some
-    )  # a mixture is less certain than it could be
+    # A mixture of calibrated predictions is less certain than it could be.
+    return _calibrated(TopClasses.of(mixed, given, num_classes), given, some)
 
 
 def _calibrated(predicted: TopClasses, given: Tensor, some: Tensor) -> TopClasses:

@@ -1,4 +1,4 @@
-"""Class probabilities from predictions of noisy labels, given a transition matrix; and a first estimate of the matrix."""
+"""Class probabilities from predictions of noisy labels and a transition matrix, and a first estimate of the matrix."""
 
 from __future__ import annotations
 
@@ -124,8 +124,8 @@ class Scores(NamedTuple):
 def scores(predicted: TopClasses, given: Tensor, transition: Tensor) -> Scores:
     """Compute the posterior of each example's class given its label, r(c) ∝ p(c | x) T'[c, y].
 
-    p(c | x) is :func:`without_noise`. Wrong labels of half of a class's wrong examples follow T; those of the other half
-    may be any class, because which labels are wrong may also depend on the example.
+    p(c | x) is :func:`without_noise`. T' has the same diagonal as T. Half of the wrong labels of a class follow T, and
+    the other half are any class, because which wrong label an example has may also depend on the example.
 
     Args:
         predicted: predictions of the given labels, of N examples.

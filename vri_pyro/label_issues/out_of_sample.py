@@ -10,7 +10,7 @@ from vri_pyro.methods.confident_learning import fold_of
 
 _FOLDS = 5
 _ITERATIONS = 200
-_LARGEST = 200_000_000  # examples times features times classes; a minute or two on one core
+_LARGEST = 200_000_000  # examples times features times classes; about half a minute on one core
 
 
 def cross_validated(features: np.ndarray, labels: np.ndarray, num_classes: int, seed: int) -> np.ndarray | None:

@@ -69,7 +69,8 @@ def transition_posterior(
     intervals are far too low.
 
     If the number of distinct pairs (k, y) times the number of classes is above 20,000, which 28 classes can reach,
-    :class:`~vri_pyro.label_issues.many_classes.ManyClasses` samples from the same posterior, with a single, shorter chain.
+    :class:`~vri_pyro.label_issues.many_classes.ManyClasses` samples from the same posterior, with a single, shorter
+    chain.
 
     Each draw of a chain starts from the chain's previous state with new u and b, and is taken after a fixed number of
     sweeps. It is therefore only approximately a draw from the posterior given its u and b.

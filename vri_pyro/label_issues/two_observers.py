@@ -302,7 +302,7 @@ class TwoObservers:
         """
         k, y = self._rows[cells], self._columns[cells]
         wrongly_labelled, wrongly_decided = of_class[:, cells, k], of_class[:, cells, y]
-        kept = 0.0
+        kept: np.ndarray | float = 0.0
         if followed is not None:
             kept = np.log1p(-followed[:, cells, y]) - np.log1p(-followed[:, cells, k])
         drawn = self._drawn_anew(cells, wrongly_labelled, wrongly_decided, labelled, decided, state, kept)
@@ -421,9 +421,9 @@ class _Urn(NamedTuple):
 
 
 def _log_evidence(counts: np.ndarray, spreads: np.ndarray, shapes: np.ndarray) -> np.ndarray:
-    """Log p of counts, [B, R, J], summed over rows, under Dirichlet-multinomials of spread [S] and shape [R, J], [B, S].
+    """Log p of counts, [B, R, J], under Dirichlet-multinomials of concentration spread · shape, over all rows, [B, S].
 
-    A Dirichlet distribution has the concentration spread · shape.
+    The spreads are [S] and the shapes [R, J].
     """
     chain, row, column = np.nonzero(counts)  # zero counts contribute nothing
     inside, total = np.multiply.outer(spreads, shapes[row, column]), np.multiply.outer(spreads, shapes.sum(-1))
