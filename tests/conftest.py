@@ -31,6 +31,7 @@ SLOW = (
     "models/test_gate.py",
     "report",
     "runs",
+    "test_estimator.py",
     "training/test_checkpoints.py",
 )
 
