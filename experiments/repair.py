@@ -174,7 +174,7 @@ def state(folder: RunFolder) -> dict[str, float]:
     return {"wrong": wrong, "accuracy": summary["results"]["last"]}
 
 
-MEASURES = {"wrong": "wrong labels left", "accuracy": "test accuracy (%) after the last epoch"}
+MEASURES = {"wrong": "wrong labels left", "accuracy": "test accuracy (%), last epoch"}
 
 
 def report(records: Records) -> Page:
