@@ -115,9 +115,10 @@ class HierarchicalRectification(GatedRectification):
                 "matrix, but this classifier is untrained; use the method EstimatedBilevel, which trains one first, or "
                 "set warm_up"
             )
-        y = context.labels_at(context.clean)
+        sample = context.clean_sample
+        y = context.labels_at(sample)
         counts = y.bincount(minlength=len(self.concentration)).clamp_min(1)
-        self.concentration.copy_(self._around(glc_estimate(context.predict(context.clean), y), counts))
+        self.concentration.copy_(self._around(glc_estimate(context.predict(sample), y), counts))
         self.data.size = len(context.noisy)
         self.memory.reserve(len(context.labels))
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import Tensor
@@ -26,6 +26,8 @@ class TrainingContext:
         labels: the labels available to training, one per example, int64 [N].
         noisy: positions of the noisy examples, int64 [n], on the CPU.
         clean: positions of the clean examples, int64 [m], on the CPU; may be empty.
+        reviewed: positions of the clean examples that were not drawn at random but reviewed, for instance because their
+            labels looked wrong, int64 [r], on the CPU.
         seed: the seed of the run.
         trained: whether the classifier has been trained by an earlier stage.
     """
@@ -35,6 +37,7 @@ class TrainingContext:
     labels: Tensor
     noisy: Tensor
     clean: Tensor
+    reviewed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     seed: int = 0
     trained: bool = True
 
@@ -83,6 +86,15 @@ class TrainingContext:
             clean=torch.arange(len(noisy_y), len(noisy_y) + len(clean_y)),
             trained=trained,
         )
+
+    @property
+    def clean_sample(self) -> Tensor:
+        """Positions of the clean examples that were drawn at random, int64; all clean ones if there are none.
+
+        Estimates of the noise need a random sample: reviewed examples have far more wrong labels than others.
+        """
+        sample = self.clean[~torch.isin(self.clean, self.reviewed)]
+        return sample if len(sample) else self.clean
 
     def labels_at(self, positions: Tensor) -> Tensor:
         """Labels at ``positions``, int64 [n], on the device of the data."""

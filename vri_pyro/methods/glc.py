@@ -60,7 +60,8 @@ class GLCDescent(Descent):
 
     def begin_training(self, context: TrainingContext) -> None:
         """Estimate T̂ and restart the classifier."""
-        self.transition = glc_estimate(context.predict(context.clean), context.labels_at(context.clean))
+        sample = context.clean_sample
+        self.transition = glc_estimate(context.predict(sample), context.labels_at(sample))
         self.trusted = context.clean.to(self.trusted.device)
         self.initial.restore(self.optimizer)
 

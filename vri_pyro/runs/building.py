@@ -69,6 +69,7 @@ def build_trainer(
         train=examples(split.inputs(arrays.x_train), split.labels(arrays.y_train)),
         test=None if arrays.x_test is None or arrays.y_test is None else examples(arrays.x_test, arrays.y_test),
         clean=split.clean_indices,
+        reviewed=split.corrected_indices,
         clean_draws=split.clean_draws,
         validation=split.validation_indices,
         augmentation=configuration.augmentation,

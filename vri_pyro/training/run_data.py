@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import numpy as np
 
@@ -20,6 +20,7 @@ class RunData:
         validation: positions of the validation examples in ``train``; may be empty.
         augmentation: augmentation of the noisy batches.
         clean_augmentation: augmentation of the clean batches.
+        reviewed: positions of the clean examples that were reviewed and not drawn at random, int64; may be empty.
         clean_draws: positions from which clean batches of the clean set are drawn, in which some may be repeated; None
             for ``clean``.
     """
@@ -30,4 +31,5 @@ class RunData:
     validation: np.ndarray
     augmentation: Augmentation = NoAugmentation()
     clean_augmentation: Augmentation = NoAugmentation()
+    reviewed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     clean_draws: np.ndarray | None = None

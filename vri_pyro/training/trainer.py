@@ -215,6 +215,7 @@ class Trainer:
             train.y,
             noisy=torch.from_numpy(pools.noisy),
             clean=torch.from_numpy(pools.clean),
+            reviewed=torch.from_numpy(self.data.reviewed),
             seed=self.seed,
             trained=self.state.epoch > 0,
         )
