@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import copy
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Iterator, Sequence
+from typing import Self
 
 import numpy as np
 import torch
@@ -74,6 +76,12 @@ class Examples(ABC):
     def listed(self, index: int) -> str | None:
         """Return the name of an input in its list, such as its relative path; None for inputs in memory."""
         return None
+
+    def with_labels(self, y: np.ndarray) -> Self:
+        """Return the same inputs with other labels, int64 [N]; the inputs are shared."""
+        other = copy.copy(self)
+        other.y = torch.tensor(y, dtype=torch.int64, device=self.device)
+        return other
 
     def file(self, index: int) -> str | None:
         """Return the path of the file of an input; None if the input has no file of its own."""

@@ -34,6 +34,7 @@ _OPTIONAL = (
     "verified",
     "listing",
     "corrected_indices",
+    "labels_before",
 )
 OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
@@ -76,6 +77,7 @@ class Split:
         listing: see :attr:`~vri_pyro.data.arrays.Arrays.listing`.
         corrected_indices: the examples that a person has reviewed after the split was drawn [C]; see :meth:`corrected`.
             Their labels in the clean and validation sets may differ from those of the data. None of them is noisy.
+        labels_before: the noisy labels that these examples had before the review, [C]; -1 for those that had none.
 
     Raises:
         UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, or a
@@ -101,6 +103,7 @@ class Split:
     verified: bool = True
     listing: str | None = None
     corrected_indices: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    labels_before: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         """Validate the split and convert its indices and labels to int64."""
@@ -114,6 +117,8 @@ class Split:
         corrected = check_indices("corrected_indices", self.corrected_indices, self.num_train)
         object.__setattr__(self, "corrected_indices", corrected)
         check_disjoint("corrected_indices", corrected, "noisy_indices", self.noisy_indices)
+        before = check_labels("labels_before", self.labels_before, len(corrected), self.num_classes, may_be_none=True)
+        object.__setattr__(self, "labels_before", before)
         for name, part in _LABELS_OF.items():
             labels = getattr(self, name)
             if labels is not None:
@@ -225,6 +230,17 @@ class Split:
         labels[self.validation_indices] = self.validation_labels
         return labels
 
+    def labels_as_given(self, y_train: np.ndarray) -> np.ndarray:
+        """Return the training labels with the noisy labels that reviewed examples had before, int64 [num_train].
+
+        Together with the noisy set they are all labels that the noise has produced. The noise has to be estimated from
+        these: the labels that are left after a review are a selection.
+        """
+        labels = self.labels(y_train)
+        known = self.labels_before != NO_CLASS
+        labels[self.corrected_indices[known]] = self.labels_before[known]
+        return labels
+
     def corrected(self, indices: np.ndarray, labels: np.ndarray) -> Split:
         """Return this split with labels that a person has given or confirmed.
 
@@ -247,6 +263,10 @@ class Split:
         validation = np.setdiff1d(self.validation_indices, removed)
         clean = np.setdiff1d(np.union1d(self.clean_indices, indices), np.concatenate([validation, removed]))
         noisy = ~np.isin(self.noisy_indices, indices)
+        reviewed = np.union1d(self.corrected_indices, indices)
+        before = np.full(self.num_train, NO_CLASS)
+        before[self.corrected_indices] = self.labels_before
+        before[self.noisy_indices] = self.given_labels
         return replace(
             self,
             noisy_indices=self.noisy_indices[noisy],
@@ -258,7 +278,8 @@ class Split:
             validation_labels=known[validation],
             nominal_rate=math.nan,
             transition=None,
-            corrected_indices=np.union1d(self.corrected_indices, indices),
+            corrected_indices=reviewed,
+            labels_before=before[reviewed],
         )
 
     @property

@@ -26,11 +26,14 @@ class Method(ABC):
         pool: the examples from which the first batch of each step, ``noisy``, is drawn.
         views: number of augmented views of that batch that the algorithm uses, 1 or 2.
         needs_clean: whether the method requires clean examples.
+        models_noise: whether the method infers from the noisy labels how they came about. Its noisy batches keep the
+            labels of before a review, since those that are left are a selection; its clean batches have the new ones.
     """
 
     pool: Pool
     views: Literal[1, 2] = 1
     needs_clean: bool = True
+    models_noise: bool = False
 
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:

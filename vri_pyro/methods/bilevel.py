@@ -38,6 +38,7 @@ class Bilevel(Method):
     """
 
     pool: Pool = "noisy"
+    models_noise = True
 
     def __init__(
         self,

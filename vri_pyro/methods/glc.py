@@ -108,6 +108,7 @@ class GLC(Method):
     """
 
     pool: Pool = "noisy_and_clean"
+    models_noise = True
 
     def __init__(
         self, estimation_epochs: int | None = None, clean_weight: float = CLEAN_WEIGHT, max_skipped: int = 10

@@ -9,6 +9,7 @@ import torch
 
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.training.ensemble import build_classifier
@@ -65,8 +66,11 @@ def build_trainer(
             return StreamedData(inputs, labels, device, mean, std, crop, configuration.workers)
         return DeviceData(inputs, labels, device, mean, std, crop)
 
+    train = examples(split.inputs(arrays.x_train), split.labels(arrays.y_train))
+    reviewed = (split.labels_before != NO_CLASS).any()
     data = RunData(
-        train=examples(split.inputs(arrays.x_train), split.labels(arrays.y_train)),
+        train=train,
+        as_given=train.with_labels(split.labels_as_given(arrays.y_train)) if reviewed else None,
         test=None if arrays.x_test is None or arrays.y_test is None else examples(arrays.x_test, arrays.y_test),
         clean=split.clean_indices,
         reviewed=split.corrected_indices,

@@ -90,6 +90,7 @@ class StageBatches:
     def _use(self, pools: Pools) -> None:
         train, augmentation, views = self._data.train, self._data.augmentation, self._stage.views
         noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", augmentation, views)
+        as_given = self._data.as_given if self._stage.as_given else None
         self.pools = pools
-        self._noisy = train.sequence(noisy)
+        self._noisy = (train if as_given is None else as_given).sequence(noisy)
         self._clean = train.sequence(self.clean_pass("clean batches")) if len(pools.clean) else None

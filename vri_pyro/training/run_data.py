@@ -21,6 +21,8 @@ class RunData:
         augmentation: augmentation of the noisy batches.
         clean_augmentation: augmentation of the clean batches.
         reviewed: positions of the clean examples that were reviewed and not drawn at random, int64; may be empty.
+        as_given: the training examples with the noisy labels that reviewed examples had before, for preparatory stages,
+            which estimate the noise; None if there are none.
         clean_draws: positions from which clean batches of the clean set are drawn, in which some may be repeated; None
             for ``clean``.
     """
@@ -32,4 +34,5 @@ class RunData:
     augmentation: Augmentation = NoAugmentation()
     clean_augmentation: Augmentation = NoAugmentation()
     reviewed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
+    as_given: Examples | None = None
     clean_draws: np.ndarray | None = None

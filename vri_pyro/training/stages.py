@@ -34,6 +34,9 @@ class BuiltStage(NamedTuple):
         selection: selects the clean set from the pool before every epoch; None for the clean set of the split.
         clean_mixup: mixup passes over the clean set between epochs; None for no passes.
         preparatory: whether the stage only prepares another one; its epochs are not candidates for the best epoch.
+        as_given: whether the noisy batches have the labels of before a review. Methods with a model of the noise need
+            them, because the labels that are left after a review are a selection; the new labels are in their clean
+            batches.
     """
 
     name: str
@@ -45,6 +48,7 @@ class BuiltStage(NamedTuple):
     selection: Selection | None = None
     clean_mixup: CleanMixup | None = None
     preparatory: bool = False
+    as_given: bool = False
 
 
 @dataclass(frozen=True)
@@ -87,7 +91,8 @@ def build_stages(
             own = replace(source, mixup=None) if preparatory else source
             full_name = f"{name}: {part_name}" if preparatory and name != MAIN else part_name
             found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split)
-            built.append(found._replace(preparatory=preparatory))
+            as_given = stage.method.models_noise and part.method.pool == "noisy"
+            built.append(found._replace(preparatory=preparatory, as_given=as_given))
     return built
 
 
