@@ -59,8 +59,8 @@ def row_chunks(array: np.ndarray) -> Iterator[slice]:
 
 def _checked_labels(labels: Any, classes: Any) -> tuple[np.ndarray, list[Hashable]]:
     series = _series("labels", labels)
-    if len(series) == 0:
-        raise UserError("labels is empty; expected at least one label.")
+    if len(series) < 2:
+        raise UserError(f"labels has {len(series)} values; expected at least two.")
     missing = series.isna().to_numpy()
     if missing.any():
         raise UserError(
