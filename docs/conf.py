@@ -57,6 +57,9 @@ python_maximum_signature_line_length = 88
 _PROJECTS = {
     "python": "https://docs.python.org/3/",
     "numpy": "https://numpy.org/doc/stable/",
+    "pandas": "https://pandas.pydata.org/docs/",
+    "sklearn": "https://scikit-learn.org/stable/",
+    "cleanlab": "https://docs.cleanlab.ai/stable/",
     "torch": "https://docs.pytorch.org/docs/stable/",
     "pyro": "https://docs.pyro.ai/en/stable/",
     "xarray": "https://docs.xarray.dev/en/stable/",
@@ -74,6 +77,7 @@ intersphinx_mapping = {
 reference_aliases = {
     "DataArray": "xarray.DataArray",
     "DataTree": "xarray.DataTree",
+    "Datalab": "cleanlab.datalab.datalab.Datalab",
     "Path": "pathlib.Path",
     "Tensor": "torch.Tensor",
     "jsonargparse._core.ArgumentParser": "jsonargparse.ArgumentParser",
@@ -82,6 +86,7 @@ reference_aliases = {
     "np.ndarray": "numpy.ndarray",
     "numpy._typing._dtype_like.DTypeLike": "numpy.typing.DTypeLike",
     "numpy.random._generator.Generator": "numpy.random.Generator",
+    "numpy.random.mtrand.RandomState": "numpy.random.RandomState",
     "pyro.distributions.distribution.Distribution": "pyro.distributions.Distribution",
     "pyro.distributions.torch_distribution.TorchDistribution": "pyro.distributions.TorchDistribution",
     "pyro.infer.SVI": "pyro.infer.svi.SVI",

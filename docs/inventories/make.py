@@ -11,6 +11,9 @@ from pathlib import Path
 
 #: project → role → page of its documentation → names that it documents; ``$`` in a page is the name
 INVENTORIES: dict[str, dict[str, dict[str, str]]] = {
+    "pandas": {"class": {"reference/api/$.html": "pandas.DataFrame pandas.Series pandas.Categorical"}},
+    "sklearn": {"class": {"modules/generated/$.html": "sklearn.base.BaseEstimator sklearn.base.ClassifierMixin"}},
+    "cleanlab": {"class": {"cleanlab/datalab/datalab.html": "cleanlab.datalab.datalab.Datalab"}},
     "python": {
         "class": {
             "library/functions.html": (
@@ -64,6 +67,7 @@ INVENTORIES: dict[str, dict[str, dict[str, str]]] = {
                 "numpy.int64 numpy.int32 numpy.uint8 numpy.float32 numpy.float64 numpy.bool_"
             ),
             "reference/random/generator.html": "numpy.random.Generator",
+            "reference/random/legacy.html": "numpy.random.RandomState",
         },
         "data": {"reference/typing.html": "numpy.typing.ArrayLike numpy.typing.DTypeLike numpy.typing.NDArray"},
         "function": {"reference/generated/$.html": "numpy.savez numpy.load numpy.unique numpy.argsort"},

@@ -60,6 +60,8 @@ def row_chunks(array: np.ndarray) -> Iterator[slice]:
 
 def _checked_labels(labels: Any, classes: Any) -> tuple[np.ndarray, list[Hashable]]:
     numbers, known = number_labels("labels", labels, classes)
+    if len(numbers) < 2:
+        raise UserError(f"labels has {len(numbers)} values; expected at least two.")
     if len(known) < 2:
         raise UserError(
             f"labels contain only the class {known[0]!r}; label errors can be found among at least two classes, so "

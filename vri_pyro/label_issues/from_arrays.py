@@ -104,7 +104,7 @@ def _predicted(arrays: CheckedArrays, given: Tensor, unverified: Tensor, neighbo
     size, probabilities, nearest = len(arrays.classes), arrays.pred_probs, None
     if arrays.features is not None:
         features = _standardised(arrays.features)
-        nearest = nearest_positions(torch.from_numpy(features), neighbours, seed=seed) if len(given) > 1 else None
+        nearest = nearest_positions(torch.from_numpy(features), neighbours, seed=seed)
         if probabilities is None:
             probabilities = cross_validated(features, arrays.codes, size, seed)
 
