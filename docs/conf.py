@@ -100,6 +100,8 @@ reference_aliases = {
     "torch.utils.data.dataset.Dataset": "torch.utils.data.Dataset",
 }
 nitpick_ignore: list[tuple[str, str]] = [
+    # cleanlab does not document the base class of its checks
+    ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
     ("py:class", "G"),  # a type parameter
 ]
 

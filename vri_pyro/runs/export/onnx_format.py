@@ -23,7 +23,7 @@ class ONNX(Format):
     packages = ("onnx", "onnxscript", "onnxruntime")
 
     def write(self, folder: Path, network: InferenceNetwork, config: Mapping[str, Any]) -> None:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         program = torch.onnx.export(
             network,
             (example(config),),
@@ -42,7 +42,7 @@ class ONNX(Format):
         program.save(folder / self.file)
 
     def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         import onnxruntime
 
         session = onnxruntime.InferenceSession(folder / self.file, providers=["CPUExecutionProvider"])

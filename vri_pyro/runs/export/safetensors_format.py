@@ -25,7 +25,7 @@ class Safetensors(Format):
     packages = ("safetensors",)
 
     def write(self, folder: Path, network: InferenceNetwork, config: Mapping[str, Any]) -> None:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         from safetensors.torch import save
 
         weights = {name: value.contiguous() for name, value in network.classifier.state_dict().items()}
@@ -33,7 +33,7 @@ class Safetensors(Format):
         (folder / _CONFIG).write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
     def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         with torch.no_grad():
             return load_network(folder)(torch.from_numpy(x)).numpy()
 

@@ -21,7 +21,7 @@ class Torch(Format):
     file = "model.pt2"
 
     def write(self, folder: Path, network: InferenceNetwork, config: Mapping[str, Any]) -> None:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         dynamic = ({0: torch.export.Dim("batch")},)
         program = torch.export.export(network, (example(config),), dynamic_shapes=dynamic)
         for node in program.graph.nodes:
@@ -29,6 +29,6 @@ class Torch(Format):
         torch.export.save(program, folder / self.file, extra_files={"classes.json": json.dumps(config["classes"])})
 
     def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
-        """See :class:`~vri_pyro.runs.export.Format`."""
+        """See ``Format``."""
         with torch.no_grad():
             return torch.export.load(folder / self.file).module()(torch.from_numpy(x)).numpy()
