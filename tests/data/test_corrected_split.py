@@ -13,6 +13,8 @@ import pytest
 from vri_pyro.data import Arrays, Flip, NoNoise, OpenSet, Split, make_split
 from vri_pyro.utils.errors import UserError
 
+LATER = ("corrected_indices", "labels_before")  # fields that splits of earlier versions lack
+
 
 @pytest.fixture
 def split(blobs: Arrays) -> Split:
@@ -61,6 +63,19 @@ def test_corrections_accumulate_and_a_person_can_change_their_mind(blobs: Arrays
     assert len(new.noisy_indices) == len(split.noisy_indices) - 3
 
 
+def test_labels_of_before_a_review_are_kept(blobs: Arrays, split: Split) -> None:
+    """Noise is estimated from all labels that it has produced, also after several reviews."""
+    noisy, clean = split.noisy_indices[:2], split.clean_indices[0]
+    given = split.given_labels[:2]
+    new = split.corrected(np.array([noisy[0], clean]), np.array([(given[0] + 1) % 3, 2]))
+    new = new.corrected(noisy, (given + 2) % 3)
+    labels = new.labels_as_given(blobs.y_train)
+    assert np.array_equal(labels[noisy], given)
+    assert labels[clean] == 2  # it had no noisy label
+    assert np.array_equal(labels[new.noisy_indices], new.given_labels)
+    assert np.array_equal(new.labels(blobs.y_train)[noisy], (given + 2) % 3)
+
+
 def test_corrected_split_fits_its_data_when_loaded_and_no_other_data(
     blobs: Arrays, split: Split, tmp_path: Path
 ) -> None:
@@ -69,7 +84,7 @@ def test_corrected_split_fits_its_data_when_loaded_and_no_other_data(
     new = Split.load(tmp_path / "split.npz")
     assert new.of(blobs) is new
     assert np.array_equal(new.corrected_indices, split.noisy_indices[:5])
-    clean = dataclasses.replace(new, corrected_indices=new.corrected_indices[1:])
+    clean = dataclasses.replace(new, corrected_indices=new.corrected_indices[1:], labels_before=new.labels_before[1:])
     with pytest.raises(UserError, match="The split's clean_labels differ from the labels of the data"):
         clean.of(blobs)
 
@@ -77,7 +92,7 @@ def test_corrected_split_fits_its_data_when_loaded_and_no_other_data(
 def test_split_without_corrections_of_an_earlier_version_is_loaded(split: Split, tmp_path: Path) -> None:
     split.save(tmp_path / "split.npz")
     with np.load(tmp_path / "split.npz") as pack:
-        np.savez(tmp_path / "old.npz", **{name: pack[name] for name in pack.files if name != "corrected_indices"})
+        np.savez(tmp_path / "old.npz", **{name: pack[name] for name in pack.files if name not in LATER})
     assert len(Split.load(tmp_path / "old.npz").corrected_indices) == 0
 
 

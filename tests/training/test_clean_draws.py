@@ -3,18 +3,26 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import pytest
+import torch
 
-from vri_pyro.data import DeviceData, Split
-from vri_pyro.methods.base import Pool
+from vri_pyro.backbones import MLP
+from vri_pyro.data import Arrays, DeviceData, Flip, Split, make_split
+from vri_pyro.guides import Hierarchical
+from vri_pyro.methods import ELR, GLC, EstimatedBilevel, NoisyCrossEntropy
+from vri_pyro.methods.base import Method, Pool, Stage
+from vri_pyro.models import HierarchicalRectification
 from vri_pyro.runs.configuration import SplitSizes
 from vri_pyro.training.batches import Pools, StageBatches
 from vri_pyro.training.run_data import RunData
+from vri_pyro.training.stages import MAIN, CleanSource, build_stages
 
 from .spies import Spying
 
@@ -32,19 +40,51 @@ def positions(batches: StageBatches, steps: int) -> list[int]:
 
 
 def test_repeated_examples_are_drawn_more_often(data: RunData) -> None:
-    stage: Any = SimpleNamespace(name="training", pool=np.arange(5, 20), views=1)
+    stage: Any = SimpleNamespace(name="training", pool=np.arange(5, 20), views=1, as_given=False)
     assert positions(StageBatches(stage, data, 5, 2, seed=0), 2) == [1, 3, 4, 4]
     assert positions(StageBatches(stage, data, 5, 100, seed=0), 1) == [1, 3, 4, 4]
 
 
 def test_repeats_survive_a_resume_with_another_noisy_pool(data: RunData) -> None:
-    stage: Any = SimpleNamespace(name="training", pool=np.arange(5, 20), views=1)
+    stage: Any = SimpleNamespace(name="training", pool=np.arange(5, 20), views=1, as_given=False)
     first, second = (StageBatches(stage, data, 5, 2, seed=0) for _ in range(2))
     first.draw_from(first.pools._replace(noisy=np.arange(10, 20)))
     second.load_state_dict(first.state_dict())
     assert positions(first, 2) == positions(second, 2) == [1, 3, 4, 4]
     second.draw_from(Pools(stage.pool, np.array([7, 8])))  # a selection has chosen another clean set
     assert positions(second, 1) == [7, 8]
+
+
+def test_only_methods_that_model_the_noise_see_the_labels_of_before_a_review(data: RunData) -> None:
+    before = 1 - data.train.y.numpy()
+    reviewed = replace(data, as_given=data.train.with_labels(before))
+    labels = {}
+    for as_given in (False, True):
+        stage: Any = SimpleNamespace(name="training", pool=np.arange(20), views=1, as_given=as_given)
+        noisy, clean = StageBatches(stage, reviewed, 20, 2, seed=0)(0)
+        assert torch.equal(clean.y, data.train.y[clean.index])
+        labels[as_given] = noisy.y[noisy.index.argsort()]  # type: ignore[union-attr]
+    assert torch.equal(labels[False], data.train.y)
+    assert torch.equal(labels[True], torch.from_numpy(before))
+
+
+def test_stages_that_estimate_the_noise_are_marked() -> None:
+    labels = np.arange(60) % 3
+    arrays = Arrays(np.eye(60, 2, dtype=np.float32), labels, None, None, ("a", "b", "c"))
+    split = make_split(arrays, Flip(0.4), 3, 0, None, seed=0)
+    classifier = MLP((2,), 3)
+    sgd = partial(torch.optim.SGD, lr=0.1)
+
+    def marks(method: Method) -> dict[str, bool]:
+        stages = build_stages({MAIN: (Stage(method, sgd), CleanSource())}, classifier, split, 2)
+        return {stage.name: stage.as_given for stage in stages}
+
+    assert marks(ELR()) == {"training": False}
+    # The batches of GLC's second stage mix noisy and clean examples, which need their new labels.
+    assert marks(GLC()) == {"estimation": True, "training": False}
+    adam = partial(torch.optim.Adam, lr=1e-3)
+    pair = (HierarchicalRectification, Hierarchical, adam)
+    assert marks(EstimatedBilevel(*pair, estimation=NoisyCrossEntropy())) == {"estimation": True, "training": True}
 
 
 @pytest.mark.parametrize("pool", ["noisy", "clean"])
