@@ -91,6 +91,10 @@ reference_aliases = {
 }
 nitpick_ignore: list[tuple[str, str]] = [
     ("py:class", "G"),  # a type parameter
+    # Of packages without an inventory here
+    ("py:class", "pandas.DataFrame"),
+    ("py:class", "Datalab"),
+    ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
 ]
 
 # Appearance
