@@ -103,6 +103,10 @@ nitpick_ignore: list[tuple[str, str]] = [
     # cleanlab does not document the base class of its checks
     ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
     ("py:class", "G"),  # a type parameter
+    # Of packages without an inventory here
+    ("py:class", "pandas.DataFrame"),
+    ("py:class", "Datalab"),
+    ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
 ]
 
 # Appearance
