@@ -15,6 +15,7 @@ from matplotlib import pyplot
 import vri_pyro
 from vri_pyro.cli import main as cli
 from vri_pyro.cli.catalogue import KINDS, choices
+from vri_pyro.cli.old_names import with_current_names
 
 from .pages import (
     DOCS,
@@ -86,9 +87,9 @@ def test_command_is_understood(command: Command, folder: Path, finished_run: Pat
     parser = cli.module_of(command.name).build_parser()
     if any(argument.endswith(".help") for argument in command.arguments):
         with pytest.raises(SystemExit, match="0"):  # prints the options of a class
-            parser.parse_args(list(command.arguments))
+            parser.parse_args(with_current_names(command.arguments))
     else:
-        parser.instantiate(parser.parse_args(list(command.arguments)))
+        parser.instantiate(parser.parse_args(with_current_names(command.arguments)))
 
 
 def test_commands_and_programs_of_using_a_model_run_in_order(folder: Path, finished_run: Path) -> None:
