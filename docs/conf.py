@@ -39,6 +39,8 @@ nb_execution_raise_on_error = True
 nb_execution_timeout = 600
 nb_execution_in_temp = True
 nb_merge_streams = True
+nb_output_stderr = "remove"
+os.environ |= {"TTY_COMPATIBLE": "0", "COLUMNS": "90"}  # no progress bars in the output of commands
 myst_enable_extensions = ["dollarmath", "amsmath", "deflist", "colon_fence"]
 myst_heading_anchors = 3
 

@@ -255,7 +255,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         if self.method_ != self.method and not trusted:
             warnings.warn(
                 "no labels are trusted, so the method is ELR, the best of ours that needs none; check some labels and "
-                "pass them as trusted to use VRI",
+                "pass them as trusted to use VRI (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
         batch_size = min(self.batch_size, max(_SMALL_BATCH, count // _BATCHES), count)
@@ -306,7 +306,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(configuration.seed)
             trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
-            with pyro.validation_enabled(False):  # slow
+            with pyro.validation_enabled(False), warnings.catch_warnings():  # validation is slow
+                warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
                 try:
                     trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
                 except Interrupted:

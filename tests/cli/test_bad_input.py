@@ -39,6 +39,7 @@ def _complaint(result: Result) -> str:
         ("--resume maybe", "--resume: expected true or false, not 'maybe'"),
         ("--resume", "--resume needs a value; use --resume VALUE (true or false for a Boolean option)"),
         ("--noise Flip --noise.rate -0.1", "Flip got rate -0.1; expected a probability from 0 to 1."),
+        ("--epoch 3", "unrecognised arguments: --epoch 3; did you mean --epochs?"),  # options are not abbreviated
         ("--noise.rate 0.1", "--noise: choose a class before its option 'rate'; `vri-pyro fit --help` lists the"),
         ("--noise Flip --noise.rate lots", "--noise.rate: expected a number, not 'lots'"),
         ("--optimizer.lr fast", "--optimizer.lr: expected a number, not 'fast'"),

@@ -210,6 +210,25 @@ def test_unknown_noise_rate_is_reported_as_unknown(vri_pyro: Command, here: Path
     assert "60 noisy labels, an unknown share of them wrong; 24 clean labels" in shown
 
 
+@pytest.mark.parametrize("validation", ["2", "0"])
+def test_a_run_needs_no_test_set(vri_pyro: Command, here: Path, validation: str) -> None:
+    x, y = np.eye(3, dtype=np.float32)[np.arange(90) % 3], np.array(["a", "b", "c"])[np.arange(90) % 3]
+    np.savez(here / "mine.npz", x_train=x, y_train=y, clean_indices=np.arange(30))
+    npz = ("--data", "NpzFile", "--data.path", "mine.npz", "--split.validation_per_class", validation)
+    shown = vri_pyro("fit", "--config", "tiny.yaml", *npz, "--batch_size", "20", "--output", "run")
+    assert shown.status == 0, shown.stderr
+    results = json.loads((here / "run" / "summary.json").read_text())["results"]
+    if validation == "0":
+        assert "accuracy: not measured" in shown.stdout
+        assert set(results.values()) == {None}
+    else:
+        assert "validation accuracy (%)" in shown.stdout
+        assert results["measured_on"] == "validation"
+        assert results["last"] is not None
+    assert vri_pyro("report", "run").status == 0
+    assert vri_pyro("issues", "run").status == 0
+
+
 def test_version_and_help(vri_pyro: Command) -> None:
     assert vri_pyro("--version").stdout.strip() == package.__version__
     for option in ("--method", "--data", "--noise", "--backbone", "--epochs", "--resume", "--print_config"):

@@ -56,6 +56,13 @@ def test_labels_may_be_strings(tmp_path: Path) -> None:
     assert arrays.y_test.tolist() == [0, 1, 2]
 
 
+def test_classes_that_differ_only_in_case_or_spaces_are_warned_of(tmp_path: Path) -> None:
+    words = np.array(["dog", "Dog ", "cat", "dog", "cat", "cat"])
+    np.savez(tmp_path / "typo.npz", x_train=np.eye(6), y_train=words)
+    with pytest.warns(UserWarning, match="the classes 'Dog ' and 'dog' differ only in case or spaces; correct the lab"):
+        NpzFile(tmp_path / "typo.npz", verified=True).load()
+
+
 def test_no_test_set_is_needed(tmp_path: Path) -> None:
     np.savez(tmp_path / "train.npz", x_train=np.eye(4, dtype=np.float32), y_train=np.array([0, 1, 0, 1]))
     arrays = NpzFile(tmp_path / "train.npz", verified=True).load()

@@ -26,6 +26,7 @@ def build_parser() -> ArgumentParser:
         "posterior.nc, which arviz.from_netcdf reads. Report how well the guide approximates the posterior of its "
         "model, and whether the posterior has collapsed.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument("--examples", type=int, default=500, help="number of noisy training examples")

@@ -15,6 +15,7 @@ def build_parser() -> ArgumentParser:
         "stored, such as uint8 images [batch, height, width, channels], and returns class probabilities. Every file is "
         "loaded again and compared with the classifier of the run. README.md is a model card.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument(

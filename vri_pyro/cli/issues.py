@@ -24,6 +24,7 @@ def build_parser() -> ArgumentParser:
         "uncertainty of the suggestion, and further scores. label_issues_transition.csv has the estimated transition "
         "matrix.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument(
@@ -84,11 +85,20 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
         console.print(trained.state, highlight=False, soft_wrap=True)
-    shown = Table("index", "given", "suggested", Column("P(label is wrong)", justify="right"))
+    listed = trained.examples.listed(int(split.noisy_indices[0])) is not None
+    shown = Table("path" if listed else "index", "given", "suggested", Column("P(label is wrong)", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
         names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
-        shown.add_row(str(split.noisy_indices[row]), *names, f"{issues.score[row]:.3f}")
+        index = int(split.noisy_indices[row])
+        shown.add_row(escape(trained.examples.listed(index) or str(index)), *names, f"{issues.score[row]:.3f}")
     console.print(shown)
+    if not split.verified and (others := len(split.clean_indices) + len(split.held_out)):
+        console.print(
+            f"{others} labels are not ranked: they were drawn for the clean and validation sets, although nobody has "
+            "verified them",
+            highlight=False,
+            soft_wrap=True,
+        )
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(

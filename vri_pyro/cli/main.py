@@ -46,7 +46,7 @@ def module_of(command: str) -> ModuleType:
 
 def build_parser(command: str) -> ArgumentParser:
     """Build the parser of the command line for one command."""
-    parser = ArgumentParser(prog="vri-pyro", exit_on_error=False)
+    parser = ArgumentParser(prog="vri-pyro", exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
     parser.add_subcommands().add_subcommand(command, module_of(command).build_parser())
     return parser

@@ -42,6 +42,7 @@ def build_parser() -> ArgumentParser:
         "the true labels, the indices of the examples and the transition matrix, and a .csv file with one line per "
         "example.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument(
         "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"

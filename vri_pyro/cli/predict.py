@@ -20,6 +20,7 @@ def build_parser() -> ArgumentParser:
         "predicted class (prediction); and the probability of each class (p_NAME). The prediction of an unreadable "
         "image is empty, with a warning.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument(

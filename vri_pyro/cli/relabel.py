@@ -24,6 +24,7 @@ def build_parser() -> ArgumentParser:
         description="Add labels that a person has corrected or confirmed to the trusted examples of a run. Write the "
         "new split, from which `vri-pyro fit --split.file` trains the next run. The data are not changed.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("run", type=Path, help="run folder (the --output of vri-pyro fit)")
     parser.add_argument(

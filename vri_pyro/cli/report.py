@@ -18,6 +18,7 @@ def build_parser() -> ArgumentParser:
         " labels with their pictures, training curves, confusions, transition matrices, calibration, the posterior and "
         "the configuration. The page needs no network and is readable on a phone and in print.",
         exit_on_error=False,
+        allow_abbrev=False,
     )
     parser.add_argument("runs", type=Path, nargs="+", help="run folders (the --output of vri-pyro fit)")
     parser.add_argument(

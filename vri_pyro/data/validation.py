@@ -144,6 +144,8 @@ def check_trusted(name: str, trusted: Any, count: int) -> np.ndarray:
         return np.zeros(0, dtype=np.int64)
     if values.dtype.kind not in "iu":
         raise UserTypeError(f"{name} has dtype {values.dtype}; expected integer positions or a boolean mask [{count}].")
+    if len(values) == count > 2 and np.isin(values, (0, 1)).all():
+        raise UserError(f"{name} has a 0 or 1 for each of the {count} examples; convert it to Booleans for a mask.")
     outside = (values < 0) | (values >= count)
     if outside.any():
         first = int(outside.argmax())

@@ -65,7 +65,7 @@ def build_network(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> Infe
         inputs: shape, dtype, classes, mean and std of the inputs, as in ``inputs.json`` of a run folder.
         options: the :data:`NETWORK_OPTIONS`, as in ``config.yaml``; other options are ignored.
     """
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--backbone", type=Callable[[tuple[int, ...], int], Classifier] | None, default=None)
     parser.add_argument("--augmentation", type=Augmentation, default=NoAugmentation())
     parser.add_argument("--networks", type=int, default=1)

@@ -46,8 +46,17 @@ def named_configuration(name: str, defaults: dict[str, Any], options: dict[str, 
 def _parsed(name: str, defaults: str, options: str) -> tuple[ArgumentParser, Namespace]:
     own = {key: value for key, value in _content(name).items() if key not in _OF_THE_DATA}
     parser = configuration_parser()
-    parsed = parser.parse_object(own, cfg_base=parser.parse_object(json.loads(defaults)))
-    return parser, parser.parse_object(json.loads(options), cfg_base=parsed)
+    merged = _merged(_merged(json.loads(defaults), own), json.loads(options))
+    return parser, parser.parse_object(merged)
+
+
+def _merged(options: Any, over: Any) -> Any:
+    """Return nested options with other ones on top; the options of another class are dropped."""
+    if not (isinstance(options, dict) and isinstance(over, dict)):
+        return over
+    if "class_path" in options and over.get("class_path", options["class_path"]) != options["class_path"]:
+        return over
+    return options | {name: _merged(options.get(name), value) for name, value in over.items()}
 
 
 @cache

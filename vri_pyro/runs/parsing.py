@@ -59,7 +59,7 @@ class ConfigurationFileError(ArgumentError):
 
 def configuration_parser(description: str | None = None) -> ArgumentParser:
     """Return a parser for the options of an experiment, on the command line or in a ``config.yaml``."""
-    parser = ArgumentParser(description=description, exit_on_error=False)
+    parser = ArgumentParser(description=description, exit_on_error=False, allow_abbrev=False)
     parser.add_argument(
         "--config",
         action="config",

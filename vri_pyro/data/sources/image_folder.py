@@ -11,6 +11,7 @@ from vri_pyro.data.image_files import IMAGE_SUFFIXES
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
+from vri_pyro.utils.errors import UserError
 
 _LAYOUT = "a folder with one subfolder of images per class"
 _PARTS = ("noisy", "clean", "validation", "test")
@@ -61,6 +62,8 @@ class ImageFolder(Source):
             )
         classes = sorted({folder.name for place in places.values() for folder in _folders(root / place)})
         listed = {part: _listed(root, place, classes) for part, place in places.items()}
+        if not listed["noisy"].paths:
+            raise UserError(f"{root / places['noisy']} has no images in folders; expected {_LAYOUT}.")
         if "clean" not in places and not self.verified:
             warn_of_no_trusted_labels(f"{root}", "put trusted images into clean/")
         return streamed_arrays(root, classes, self.size, **listed, verified=self.verified)

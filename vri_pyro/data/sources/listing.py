@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
@@ -84,6 +84,7 @@ def arrays_of_parts(
     Warns:
         UserWarning: the validation part is ignored because there is no clean part.
     """
+    warn_of_similar_classes(classes)
     order = ["train", *(name for name in ("clean", "validation") if name in images)]
     if "validation" in images and "clean" not in images:
         warnings.warn(
@@ -103,6 +104,19 @@ def arrays_of_parts(
         validation_indices=indices.get("validation"),
         verified=verified,
     )
+
+
+def warn_of_similar_classes(classes: Iterable[str]) -> None:
+    """Warn of classes whose names differ only in case or in spaces, which are probably one class."""
+    seen: dict[str, str] = {}
+    for name in classes:
+        other = seen.setdefault("".join(name.split()).casefold(), name)
+        if other != name:
+            warnings.warn(
+                f"the classes {other!r} and {name!r} differ only in case or spaces; correct the labels if they are "
+                "one class",
+                stacklevel=4,
+            )
 
 
 def warn_of_no_trusted_labels(name: str, remedy: str) -> None:

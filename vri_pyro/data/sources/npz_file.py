@@ -13,7 +13,7 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.class_labels import number_labels
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import warn_of_no_trusted_labels
+from vri_pyro.data.sources.listing import warn_of_no_trusted_labels, warn_of_similar_classes
 from vri_pyro.utils.errors import UserError
 
 _REQUIRED = ("x_train", "y_train")
@@ -64,6 +64,7 @@ class NpzFile(Source):
         names = arrays.pop("classes", None)
         try:
             classes = _classes(arrays, None if names is None else _stored_names(names))
+            warn_of_similar_classes(classes)
             for key in _LABELS:
                 if key in arrays and arrays[key].dtype.kind == "U":
                     arrays[key] = number_labels(key, arrays[key], classes).numbers

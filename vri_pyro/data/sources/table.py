@@ -137,7 +137,7 @@ def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
     if missing := [name for name in columns if name not in there]:
         raise UserError(
             f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}); "
-            "add them or change the column options."
+            "add them or change the column options. Table lists image files; features can be read with NpzFile."
         )
 
 

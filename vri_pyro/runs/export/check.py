@@ -50,7 +50,7 @@ def check_difference(expected: np.ndarray, found: np.ndarray, name: str) -> floa
 
 
 def _training_inputs(options: Mapping[str, Any], shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
-    parser = ArgumentParser(exit_on_error=False)
+    parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--data", type=Source)
     try:
         with warnings.catch_warnings():
