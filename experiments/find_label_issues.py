@@ -238,7 +238,6 @@ def drawn(records: Records) -> Figure:
     axis.invert_yaxis()
     axis.set_xlabel("AUROC minus that of the best of cleanlab's scores (points)")
     axis.legend(fontsize=8, loc="upper left", bbox_to_anchor=(1, 1))
-    figure.tight_layout()
     return figure
 
 

@@ -62,12 +62,12 @@ def test_run_of_a_sweep_is_the_run_of_fit_with_these_options(vri_pyro: Command) 
 
 @pytest.mark.usefixtures("here")
 def test_failed_run_is_reported_and_the_others_go_on(vri_pyro: Command) -> None:
-    done = vri_pyro(*SWEEP, "--grid", "split.clean_per_class=3,1000", "--seeds", "0")
+    done = vri_pyro(*SWEEP, "--grid", "split.noisy_size=200,9999", "--seeds", "0")
     assert done.status == 1
-    assert "error: Class '0' has only" in done.stderr
-    assert "2/2 split.clean_per_class=1000, seed 0: failed" in done.stdout
-    assert "failed: split.clean_per_class=1000, seed 0; see the error above" in done.stdout
-    assert [row["split.clean_per_class"] for row in rows()] == ["3"]
+    assert "error: noisy_size is 9999 but only" in done.stderr
+    assert "2/2 split.noisy_size=9999, seed 0: failed" in done.stdout
+    assert "failed: split.noisy_size=9999, seed 0; see the error above" in done.stdout
+    assert [row["split.noisy_size"] for row in rows()] == ["200"]
 
 
 @pytest.mark.usefixtures("here")
@@ -85,7 +85,7 @@ def test_configuration_files_can_be_compared_in_processes_of_their_own(vri_pyro:
     [
         (("--grid", "optimizer.lr"), "grid has 'optimizer.lr'; expected an option and its values, such as"),
         (("--grid", "optimizer.lr=[1"), "grid has 'optimizer.lr=[1'; expected an option and its values"),
-        (("--grid", "optimizr.lr=1"), "unrecognised arguments: --optimizr.lr 1; `vri-pyro sweep --help`"),
+        (("--grid", "optimizr.lr=1"), "unrecognised arguments: --optimizr.lr 1; did you mean --optimizer.lr?"),
         (("--grid", "epochs=1,many"), "--epochs: expected an integer, not 'many'"),
         (("--grid", "seed=1,2"), "grid has the option seed; use --seeds for seeds"),
         (("--grid", "epochs=1,1"), "grid has a value twice"),

@@ -180,7 +180,7 @@ VALID = np.full((4, 2), 0.5)
         ({"labels": [1, "1", 1, "1"]}, TypeError, "labels mixes the types number and str"),
         ({"labels": [True, 0, 1, 2]}, TypeError, "labels mixes the types bool and number"),
         ({"labels": [0, 0, 0, 0]}, UserError, "only the class 0"),
-        ({"labels": []}, UserError, "labels has 0 values; expected at least two"),
+        ({"labels": []}, UserError, "labels is empty"),
         ({"labels": [1], "classes": [0, 1]}, UserError, "labels has 1 values"),
         ({"labels": "abab"}, TypeError, "labels is a str"),
         ({"labels": 3}, TypeError, "labels is a int"),

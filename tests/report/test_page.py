@@ -194,7 +194,7 @@ def test_several_runs_are_compared_and_missing_parts_are_named(folder: Path, pee
 
 def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) -> None:
     seen, other = SeenRun(Run(folder)), SeenRun(Run(folder))
-    other.run.folder = RunFolder(tmp_path / folder.name)
+    other.run._folder = RunFolder(tmp_path / folder.name)
     text = Outline(render([seen])).text
     assert str(folder) not in text
     seen.rows = other.rows = seen.rows[:1]
@@ -258,7 +258,7 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
     runs = [copy(seen) for _ in range(3)]
     for one, path in zip(runs, ("link", "far/x", "far/link"), strict=True):
         one.run, one.name = copy(seen.run), Path(path).resolve().name
-        one.run.folder = RunFolder(path)
+        one.run._folder = RunFolder(path)
         one.run.folder.config = folder / "config.yaml"
     page = render(runs)
     assert all(str(tmp_path / path) in Outline(page).text for path in ("x", "far/x", "far/link"))

@@ -362,10 +362,11 @@ def test_few_suspects_among_many_wrong_labels_are_explained(seen: SeenRun) -> No
 
 
 def without_test_set(folder: Path, *dropped: str) -> SeenRun:
-    """The run of a folder without the columns of its metrics that start with a prefix."""
+    """The run of a folder without its test set, and without the columns of metrics that start with a prefix."""
     seen = SeenRun(Run(folder))
+    seen.run.test = None
     kept = [{name: value for name, value in row.items() if not name.startswith(dropped)} for row in seen.rows]
-    seen.run.folder = RunFolder(folder)
+    seen.run._folder = RunFolder(folder)
     seen.run.folder.read_metrics = lambda: kept  # type: ignore[method-assign]
     seen.run.folder.summary = folder / "none"
     return SeenRun(seen.run)

@@ -57,8 +57,8 @@ def nearest_member(module: str, name: str) -> str | None:
     found = sys.modules[module]
     names = {one.name for one in pkgutil.iter_modules(getattr(found, "__path__", []))}
     names |= {one.rpartition(".")[2] for one in sys.modules if one.rpartition(".")[0] == module}
-    names |= {one for one in dir(found) if inspect.isclass(getattr(found, one, None))}
-    near = nearest(name, names)
+    classes = {one for one in dir(found) if inspect.isclass(getattr(found, one, None))}
+    near = nearest(name, classes) or nearest(name, names)
     return near and f"{module}.{near}"
 
 
