@@ -144,8 +144,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         seed = int(check_random_state(self.random_state).randint(2**31))
         split = self._split(numbers, check_trusted("trusted", trusted, len(x)), seed)
         arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
-        run = self._trained(self._configuration(arrays, split, seed), arrays, split)
-        self._keep(run, arrays)
+        scale = mean_and_std(arrays.x_train)
+        run = self._trained(self._configuration(arrays, split, seed), arrays, split, scale)
+        self._keep(run, arrays, scale)
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -299,9 +300,10 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             )
         return default_backbone(input_shape, num_classes)
 
-    def _trained(self, configuration: Configuration, arrays: Arrays, split: Split) -> Run:
+    def _trained(
+        self, configuration: Configuration, arrays: Arrays, split: Split, scale: tuple[np.ndarray, np.ndarray]
+    ) -> Run:
         """Train in memory; the random state of PyTorch does not change."""
-        scale = mean_and_std(arrays.x_train)
         console, device = Console(quiet=not self.verbose), choose_device(self.device)
         with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
             torch.manual_seed(configuration.seed)
@@ -314,12 +316,12 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                     raise KeyboardInterrupt from None
         return Run.of_trainer(trainer, split, arrays.classes)
 
-    def _keep(self, run: Run, arrays: Arrays) -> None:
+    def _keep(self, run: Run, arrays: Arrays, scale: tuple[np.ndarray, np.ndarray]) -> None:
         """Keep what predictions and label issues need."""
         self.run_, self._issues, self._seed = run, None, run.split.seed
         self._untrusted, self.n_trusted_ = run.split.noisy_indices, len(arrays.y_train) - len(run.split.noisy_indices)
         self._evidence: Evidence = evidence_of(run, run.split.noisy_indices, draws=0)
-        mean, std = mean_and_std(arrays.x_train)
+        mean, std = scale
         self._mean, self._std = mean.astype(np.float64), np.where(std == 0, 1.0, std).astype(np.float64)
         self._scale = 1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0
         self._shape = arrays.x_train.shape[1:]
