@@ -35,6 +35,7 @@ SMALLEST = {
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
+    "reliability.py": ["--quick", "--output", "reliability.json"],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]

@@ -1,0 +1,1 @@
+"""Sections of the reliability campaign; :mod:`reliability` runs them."""

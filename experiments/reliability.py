@@ -1,0 +1,112 @@
+"""Try to break the package, and count what it survived.
+
+The sections are the modules of ``experiments/campaign`` with a function ``trials(folder, quick)``. Finished sections
+are kept in the output file and skipped when the campaign is run again. The exit status is 1 if an attempt succeeded in
+breaking the package.
+"""
+
+from __future__ import annotations
+
+import argparse
+import importlib
+import json
+import pkgutil
+import sys
+import tempfile
+import time
+from collections.abc import Sequence
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import campaign
+import torch
+from campaign.trial import Trial
+from rich.console import Console
+from rich.table import Table
+
+from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+SECTIONS = sorted(module.name for module in pkgutil.iter_modules(campaign.__path__) if module.name != "trial")
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the sections, write the results and print the counts."""
+    options = _options(arguments)
+    finished = json.loads(options.output.read_text()) if options.output.exists() and not options.again else {}
+    for section in options.only:
+        if section not in finished:
+            finished[section] = _run(section, options.quick)
+            options.output.parent.mkdir(parents=True, exist_ok=True)
+            write_atomically(options.output, json.dumps(finished, indent=1).encode())
+    write_atomically(options.output.with_suffix(".md"), _page(finished).encode())
+    _show(finished)
+    return int(any(not trial["survived"] for record in finished.values() for trial in record["trials"]))
+
+
+def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to run")
+    parser.add_argument("--quick", action="store_true", help="a few attempts of each kind")
+    parser.add_argument("--again", action="store_true", help="run finished sections again")
+    parser.add_argument("--output", type=Path, default=RESULTS / "reliability.json", help="file of the results")
+    return parser.parse_args(arguments)
+
+
+def _run(section: str, quick: bool) -> dict[str, Any]:
+    module = importlib.import_module(f"campaign.{section}")
+    trials: list[Trial] = []
+    began = time.monotonic()
+    with tempfile.TemporaryDirectory(prefix="reliability") as folder:
+        for trial in module.trials(Path(folder), quick):
+            trials.append(trial)
+            mark = "survived" if trial.survived else f"BROKEN: {trial.detail}"
+            print(f"{section}: {trial.group}: {trial.name}: {mark}", flush=True)
+    return {
+        "title": (module.__doc__ or section).partition("\n")[0].rstrip("."),
+        "seconds": round(time.monotonic() - began),
+        "made_by": provenance(torch.device("cpu")),
+        "trials": [asdict(trial) for trial in trials],
+    }
+
+
+def _counts(finished: dict[str, Any]) -> list[tuple[str, str, int, int]]:
+    """Return title, group, number of attempts and number survived, in the order of the sections."""
+    rows = []
+    for section in sorted(finished):
+        trials = finished[section]["trials"]
+        for group in dict.fromkeys(trial["group"] for trial in trials):
+            survived = [trial["survived"] for trial in trials if trial["group"] == group]
+            rows.append((finished[section]["title"], group, len(survived), sum(survived)))
+    return rows
+
+
+def _page(finished: dict[str, Any]) -> str:
+    rows = _counts(finished)
+    lines = ["# Reliability", "", "Made by `python experiments/reliability.py`.", ""]
+    lines += ["| section | attempts of the kind | tried | survived |", "|---|---|---:|---:|"]
+    lines += [f"| {title} | {group} | {tried:,} | {survived:,} |" for title, group, tried, survived in rows]
+    lines += [f"| **all** | | {sum(row[2] for row in rows):,} | {sum(row[3] for row in rows):,} |"]
+    broken = [
+        f"- {record['title']}, {trial['group']}, {trial['name']}: {trial['detail']}"
+        for record in finished.values()
+        for trial in record["trials"]
+        if not trial["survived"]
+    ]
+    lines += ["", "## Not survived", "", *(broken or ["None."])]
+    lines += ["", "## Made by", ""]
+    lines += [f"- {record['title']}: {record['seconds']} s, {record['made_by']}" for record in finished.values()]
+    return "\n".join(lines) + "\n"
+
+
+def _show(finished: dict[str, Any]) -> None:
+    table = Table("section", "attempts of the kind", "tried", "survived")
+    for title, group, tried, survived in _counts(finished):
+        table.add_row(title, group, f"{tried:,}", f"{survived:,}")
+    Console().print(table)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
