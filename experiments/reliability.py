@@ -29,7 +29,11 @@ from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = sorted(module.name for module in pkgutil.iter_modules(campaign.__path__) if module.name != "trial")
+SECTIONS = sorted(
+    module.name
+    for module in pkgutil.iter_modules(campaign.__path__)
+    if module.name != "trial" and not module.name.startswith("_")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -96,6 +100,10 @@ def _page(finished: dict[str, Any]) -> str:
         if not trial["survived"]
     ]
     lines += ["", "## Not survived", "", *(broken or ["None."])]
+    if "bug_reports" in finished:
+        record = finished["bug_reports"]
+        lines += ["", f"## {record['title']}", "", "| report | what happened here |", "|---|---|"]
+        lines += [f"| {trial['name']} | {trial['detail']} |" for trial in record["trials"]]
     lines += ["", "## Made by", ""]
     lines += [f"- {record['title']}: {record['seconds']} s, {record['made_by']}" for record in finished.values()]
     return "\n".join(lines) + "\n"

@@ -23,6 +23,7 @@ from vri_pyro.backbones import MLP
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
+from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.split import OBSERVED
 from vri_pyro.data.validation import check_array, check_trusted
@@ -139,6 +140,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         Warns:
             UserWarning: no labels are trusted.
         """
+        check_same_rows(X=X, y=y, trusted=trusted)
         x = self._inputs(X, fitting=True)
         numbers, self.classes_ = _numbered(y, len(x))
         seed = int(check_random_state(self.random_state).randint(2**31))

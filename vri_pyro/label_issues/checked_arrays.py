@@ -7,6 +7,7 @@ from typing import Any, NamedTuple
 
 import numpy as np
 
+from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
 from vri_pyro.data.validation import check_trusted
 from vri_pyro.utils.errors import UserError, UserTypeError
@@ -44,6 +45,7 @@ def checked_arrays(labels: Any, pred_probs: Any, features: Any, trusted: Any, cl
     """
     if pred_probs is None and features is None:
         raise UserError("pred_probs and features are both None; pass out-of-sample probabilities, features, or both.")
+    check_same_rows(labels=labels, pred_probs=pred_probs, features=features, trusted=trusted)
     codes, known = _checked_labels(labels, classes)
     if pred_probs is not None:
         pred_probs = _checked_probabilities(pred_probs, len(codes), known, classes is not None)
