@@ -24,7 +24,7 @@ from vri_pyro.infer.functional import (
     within,
 )
 from vri_pyro.infer.guard import FiniteGuard
-from vri_pyro.infer.metrics import Metrics, read
+from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.probe import check_classifier
 from vri_pyro.infer.virtual_step import apply_gradients
 from vri_pyro.interfaces.base import Guide, Model
@@ -183,7 +183,7 @@ class Algorithm(ABC):
         weights = list(parameters_of(self.classifier).values()) if parameters is None else parameters
         gradients = forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True))
         metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
-        moved = self.guard.admits(read(metrics | {"buffers": forward.largest_new(like=loss)}))
+        moved = self.guard.admits(self.guard.read(metrics | {"buffers": forward.largest_new(like=loss)}))
         if moved:
             apply_gradients(self.classifier_optimizer, weights, gradients)
             forward.commit_buffers()

@@ -24,7 +24,7 @@ from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO
 from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
 from vri_pyro.infer.initial_state import InitialState
-from vri_pyro.infer.metrics import Metrics, read, term_metrics
+from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.infer.probe import usable_strategy
 from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
@@ -174,7 +174,7 @@ class BilevelSVI(Algorithm):
         decisive = {name: metrics[name] for name in ("inner_loss", "meta_loss", "hypergradient_norm")}
         if result.adjoint_error is not None:
             metrics["adjoint_error"] = decisive["adjoint_error"] = result.adjoint_error
-        values = read(decisive)
+        values = self.guard.read(decisive)
         self._judge(values.pop("adjoint_error", None), result)
         if not self.guard.admits(values):
             return metrics

@@ -7,6 +7,7 @@ terms of the bound before they are summed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,9 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import ELBO
-from pyro.poutine.util import site_is_subsample
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine.util import prune_subsample_sites, site_is_subsample
+from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
@@ -79,14 +82,22 @@ class ELBOTerms:
         return self.total_kl() / self.plate_size
 
 
+class MeanFieldWarning(UserWarning):
+    """Model and guide sample their latents in different orders, so the analytic KL may be wrong."""
+
+
 class RectificationELBO(ELBO):
     """ELBO with terms per example, vectorised particles, analytic KLs where available, and a weight on the KL.
 
     The KL of a latent site is analytic if PyTorch or Pyro registers a closed form for the two distributions and if
     guide and model give the site the same scale and mask. Otherwise it is a Monte Carlo estimate at the sampled values.
     :attr:`ELBOTerms.estimator` records which one was used. As in ``TraceMeanField_ELBO``, the analytic KL is correct
-    if no parent of a latent z in the model is a descendant of z in the guide. All latents must be
-    reparameterised. No evaluation synchronises host and device.
+    if no parent of a latent z in the model is a descendant of z in the guide. This holds if model and guide sample the
+    latents in the same order; the first evaluation warns if they do not. All latents must be reparameterised. No
+    evaluation synchronises host and device.
+
+    With Pyro's validation on, every evaluation makes the checks of Pyro's own estimators: plates, shapes of sites, and
+    sites marked for enumeration, which this class does not enumerate.
 
     Args:
         num_particles: k, number of guide samples per example, drawn in one vectorised pass.
@@ -117,10 +128,16 @@ class RectificationELBO(ELBO):
         self.kl_weight = kl_weight
         self.data_plate = data_plate
         self._particles: Any = None
+        self._mean_field_checked = False
 
     def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> ELBOTerms:
         """Run guide and model once on ``args`` and return the terms of the ELBO."""
         model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
+        if not self._mean_field_checked or is_validation_enabled():
+            _check_mean_field(model_trace, guide_trace)
+            self._mean_field_checked = True
+        if is_validation_enabled():
+            _validate(model_trace, guide_trace, self.max_plate_nesting)
         return _terms_of(model_trace, guide_trace, self.data_plate)
 
     def differentiable_loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
@@ -178,6 +195,32 @@ class RectificationELBO(ELBO):
             if frame.vectorized
         ]
         self.max_plate_nesting = max(depths, default=0) + (self.num_particles > 1)
+
+
+def _check_mean_field(model_trace: Any, guide_trace: Any) -> None:
+    """Warn if model and guide do not sample the latents in the same order, as Pyro's ``TraceMeanField_ELBO`` does."""
+    ours, theirs = stochastic(model_trace), stochastic(guide_trace)
+    orders = [name for name in ours if name in theirs], [name for name in theirs if name in ours]
+    if orders[0] != orders[1]:
+        warnings.warn(
+            f"the model samples its latents in the order {', '.join(orders[0])} but the guide in the order "
+            f"{', '.join(orders[1])}; the analytic KL is wrong if a latent depends on another one in the guide and the "
+            "other one on it in the model; sample them in the same order",
+            MeanFieldWarning,
+            stacklevel=4,
+        )
+
+
+def _validate(model_trace: Any, guide_trace: Any, max_plate_nesting: float) -> None:
+    """Make the checks that Pyro's estimators make when validation is on."""
+    _check_shapes(model_trace, guide_trace)
+    check_model_guide_match(model_trace, guide_trace, max_plate_nesting)
+    check_if_enumerated(guide_trace)
+    for trace in (prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)):
+        trace.compute_log_prob()
+        for site in trace.nodes.values():
+            if site["type"] == "sample":
+                check_site_shape(site, max_plate_nesting)
 
 
 def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:

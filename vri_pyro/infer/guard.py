@@ -5,6 +5,9 @@ from __future__ import annotations
 import math
 from collections.abc import Mapping
 
+import torch
+from torch import Tensor
+
 from vri_pyro.utils.errors import UserError
 
 
@@ -28,11 +31,16 @@ class FiniteGuard:
         self.skipped = 0
         self._in_a_row = 0
 
+    @staticmethod
+    def read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+        """Copy scalars to the host; the only host-device synchronisation of a step, one for all of them."""
+        return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
+
     def admits(self, values: Mapping[str, float]) -> bool:
         """Return whether the values are all finite; if not, count the update as skipped.
 
         Args:
-            values: values by name, as :func:`~vri_pyro.infer.metrics.read` returns them.
+            values: values by name, as :meth:`read` returns them.
 
         Raises:
             NonFiniteError: ``max_skipped`` consecutive updates have been skipped, this one included.

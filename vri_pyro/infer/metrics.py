@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from typing import Any
 
 import torch
@@ -11,11 +10,6 @@ from torch import Tensor
 from vri_pyro.infer.elbo import ELBOTerms
 
 Metrics = dict[str, Tensor]
-
-
-def read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
-    """Copy scalars to the host, with one host-device synchronisation for all of them."""
-    return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
 
 
 @torch.no_grad()
