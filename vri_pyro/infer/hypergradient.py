@@ -24,6 +24,7 @@ from typing import ClassVar
 import torch
 from torch import Tensor, autograd
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import get_total_norm
 
 from vri_pyro.infer.elbo import ELBOTerms
@@ -209,7 +210,8 @@ class SplitJVP(Split):
         """See :meth:`Split.linearise`."""
 
         def tangent_along(direction: Tensors) -> Tensors:
-            with torch.no_grad(), forward_ad.dual_level():
+            # Fused kernels of attention have no forward mode.
+            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 duals = [
                     forward_ad.make_dual(p.detach(), s) for p, s in zip(problem.parameters, direction, strict=True)
                 ]

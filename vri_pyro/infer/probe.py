@@ -29,6 +29,7 @@ from vri_pyro.infer.hypergradient import (
     SplitForwardDifference,
     SplitJVP,
     SplitVJP,
+    Unrolled,
 )
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
@@ -124,6 +125,8 @@ def _failure(
         raise
     except RuntimeError as error:
         return _first_line(error)
+    if isinstance(strategy, Unrolled):  # has no tangent; SplitVJP differentiates the same operations twice
+        return _failure(trial, SplitVJP(), classifier, noisy, clean)
     if result.adjoint_error is None:
         return None
     limit = tolerance(strategy, result.output.logits.dtype)
