@@ -57,8 +57,9 @@ def test_step_on_another_device(name: str, device: str, monkeypatch: pytest.Monk
         for part in (algorithm, algorithm.model):
             if hasattr(part, "memory"):
                 part.memory.reserve(100)
-    monkeypatch.setattr(FiniteGuard, "read", lambda metrics: dict.fromkeys(metrics, 0.0))  # where a step synchronises
-    monkeypatch.setattr(BilevelSVI, "check", lambda *_: None)  # synchronises, once before training
+    # Where a step synchronises, and what synchronises once before training.
+    monkeypatch.setattr(FiniteGuard, "read", staticmethod(lambda metrics: dict.fromkeys(metrics, 0.0)))
+    monkeypatch.setattr(BilevelSVI, "check", lambda *_: None)
     noisy, clean = _batch(device, 12), _batch(device, 10)
     with pyro.validation_enabled(False):
         for algorithm in algorithms:
