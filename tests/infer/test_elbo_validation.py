@@ -10,6 +10,7 @@ import pyro.distributions as dist
 import pytest
 import torch
 from pyro.infer import TraceMeanField_ELBO
+from torch import nn
 
 from vri_pyro.infer.elbo import MeanFieldWarning, RectificationELBO
 
@@ -44,10 +45,10 @@ def _a_follows_b() -> None:
 
 
 @pytest.mark.parametrize("validation", [True, False])
-def test_latents_in_another_order_in_the_guide_than_in_the_model_warn(validation: bool) -> None:
+def test_latents_that_depend_on_each_other_in_opposite_orders_warn(validation: bool) -> None:
     elbo = RectificationELBO()
     with pyro.validation_enabled(validation):
-        with pytest.warns(MeanFieldWarning, match=r"order a, b but the guide in the order b, a; the analytic KL"):
+        with pytest.warns(MeanFieldWarning, match=r"^latent 'b' depends on 'a' in the model, but 'a' depends on 'b'"):
             elbo.loss(_b_follows_a, _a_follows_b)
         if not validation:
             elbo.loss(_b_follows_a, _a_follows_b)  # warns once only: a second warning would be an error
@@ -67,8 +68,51 @@ def test_analytic_bound_is_wrong_where_the_warning_says_so() -> None:
     assert (analytic - right).abs() > 1.0
 
 
-def test_same_order_does_not_warn() -> None:
-    RectificationELBO().loss(_b_follows_a, lambda: (_normal("a"), _normal("b")))
+def test_dependence_through_a_third_latent_warns() -> None:
+    def model() -> None:
+        a = _normal("a")
+        _normal("c")
+        _observe(_normal("b", 3.0 * a))
+
+    def guide() -> None:
+        c = _normal("c", _normal("b"))
+        _normal("a", c)
+
+    with pytest.warns(MeanFieldWarning, match=r"^latent 'b' depends on 'a'"):
+        RectificationELBO().loss(model, guide)
+
+
+GUIDES: dict[str, Part] = {
+    "same order": lambda: (_normal("a"), _normal("b"))[0],  # type: ignore[dict-item]
+    "same order, dependent": lambda: _normal("b", _normal("a")),  # type: ignore[dict-item]
+    "another order, independent": lambda: (_normal("b"), _normal("a"))[0],  # type: ignore[dict-item]
+}
+
+
+@pytest.mark.parametrize("guide", GUIDES.values(), ids=GUIDES.keys())
+def test_guide_that_meets_the_condition_does_not_warn(guide: Part) -> None:
+    RectificationELBO().loss(_b_follows_a, guide)
+
+
+def test_check_changes_neither_random_state_nor_buffers() -> None:
+    class Guide(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.norm = nn.BatchNorm1d(1)
+
+        def forward(self) -> None:
+            _normal("b", self.norm(torch.tensor([[0.1], [0.4]])).mean())
+            _normal("a")
+
+    states = []
+    for checked in (True, False):
+        torch.manual_seed(0)
+        guide, elbo = Guide(), RectificationELBO(max_plate_nesting=1)
+        elbo._mean_field_checked = not checked
+        with pyro.validation_enabled(False):
+            elbo.loss(_b_follows_a, guide)
+        states.append((torch.get_rng_state(), *guide.buffers()))
+    assert all(torch.equal(a, b) for a, b in zip(*states, strict=True))
 
 
 # ---------------------------------------------------------------------------------------------------- Pyro's own checks

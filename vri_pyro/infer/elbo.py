@@ -19,6 +19,7 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import ELBO
+from pyro.infer.inspect import get_dependencies
 from pyro.infer.util import is_validation_enabled
 from pyro.poutine.util import prune_subsample_sites, site_is_subsample
 from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
@@ -83,7 +84,7 @@ class ELBOTerms:
 
 
 class MeanFieldWarning(UserWarning):
-    """Model and guide sample their latents in different orders, so the analytic KL may be wrong."""
+    """Latents depend on each other in opposite orders in model and guide, so an analytic KL is wrong."""
 
 
 class RectificationELBO(ELBO):
@@ -134,7 +135,8 @@ class RectificationELBO(ELBO):
         """Run guide and model once on ``args`` and return the terms of the ELBO."""
         model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
         if not self._mean_field_checked or is_validation_enabled():
-            _check_mean_field(model_trace, guide_trace)
+            if not _same_order(model_trace, guide_trace):
+                _check_mean_field(model, guide, args, kwargs)
             self._mean_field_checked = True
         if is_validation_enabled():
             _validate(model_trace, guide_trace, self.max_plate_nesting)
@@ -178,14 +180,8 @@ class RectificationELBO(ELBO):
         return self._particles(fn)
 
     def _guess_max_plate_nesting(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
-        # The guess runs model and guide once. It must change neither the random state nor their buffers.
-        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        buffers = [b for part in (model, guide) if isinstance(part, nn.Module) for b in part.buffers()]
-        kept = [b.clone() for b in buffers]
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+        with _unchanged(model, guide), torch.no_grad():
             model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
-            for buffer, value in zip(buffers, kept, strict=True):
-                buffer.copy_(value)
         _check_shapes(model_trace, guide_trace)
         depths = [
             -frame.dim
@@ -197,15 +193,48 @@ class RectificationELBO(ELBO):
         self.max_plate_nesting = max(depths, default=0) + (self.num_particles > 1)
 
 
-def _check_mean_field(model_trace: Any, guide_trace: Any) -> None:
-    """Warn if model and guide do not sample the latents in the same order, as Pyro's ``TraceMeanField_ELBO`` does."""
+@contextmanager
+def _unchanged(*parts: Callable) -> Iterator[None]:
+    """Restore the random state, and the buffers of ``parts``, on exit."""
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    buffers = [b for part in parts if isinstance(part, nn.Module) for b in part.buffers()]
+    kept = [b.clone() for b in buffers]
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+
+
+def _same_order(model_trace: Any, guide_trace: Any) -> bool:
+    """Whether model and guide sample their latents in the same order, which implies the mean-field condition."""
     ours, theirs = stochastic(model_trace), stochastic(guide_trace)
-    orders = [name for name in ours if name in theirs], [name for name in theirs if name in ours]
-    if orders[0] != orders[1]:
+    return [name for name in ours if name in theirs] == [name for name in theirs if name in ours]
+
+
+def _check_mean_field(model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
+    """Warn if a parent of a latent z in the model is a descendant of z in the guide: its analytic KL is wrong.
+
+    Pyro's ``TraceMeanField_ELBO`` documents this condition, and warns about any difference in the order of latents.
+    """
+    try:
+        with _unchanged(model, guide):
+            parents, upstream = (get_dependencies(part, args, kwargs)["prior_dependencies"] for part in (model, guide))
+    except Exception:  # Pyro's analysis does not support every operation; a valid model must not fail because of it
+        return
+
+    def follows(name: str, other: str) -> bool:
+        """Whether ``name`` is a descendant of ``other`` in the guide."""
+        direct = upstream[name].keys() - {name}
+        return other in direct or any(follows(between, other) for between in direct)
+
+    wrong = [(z, p) for z in upstream if z in parents for p in parents[z] if p != z and p in upstream and follows(p, z)]
+    for z, p in wrong[:1]:
         warnings.warn(
-            f"the model samples its latents in the order {', '.join(orders[0])} but the guide in the order "
-            f"{', '.join(orders[1])}; the analytic KL is wrong if a latent depends on another one in the guide and the "
-            "other one on it in the model; sample them in the same order",
+            f"latent '{z}' depends on '{p}' in the model, but '{p}' depends on '{z}' in the guide, so an analytic KL is "
+            "wrong; sample them in the same order in both",
             MeanFieldWarning,
             stacklevel=4,
         )
