@@ -34,11 +34,12 @@ from .problems import CASES, Case, seeded
 Snapshot = list[Tensor]
 
 
-class Recorder:
+class Recorder(Hypergradient):
     """A strategy that runs another one, and records its result and its effect on the state of the step."""
 
     def __init__(self, strategy: Hypergradient) -> None:
         self.strategy = strategy
+        self.exact = strategy.exact  # type: ignore[misc]
 
     def __call__(self, problem: Problem) -> Result:
         before = _tensors_of(problem)

@@ -13,6 +13,7 @@ import torch
 
 from vri_pyro.backbones import SmallCNN
 from vri_pyro.data.batch import Batch
+from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Stage
@@ -56,7 +57,9 @@ def test_step_on_another_device(name: str, device: str, monkeypatch: pytest.Monk
         for part in (algorithm, algorithm.model):
             if hasattr(part, "memory"):
                 part.memory.reserve(100)
-    monkeypatch.setattr(FiniteGuard, "admits", lambda *_: True)
+    # Where a step synchronises, and what synchronises once before training.
+    monkeypatch.setattr(FiniteGuard, "read", staticmethod(lambda metrics: dict.fromkeys(metrics, 0.0)))
+    monkeypatch.setattr(BilevelSVI, "check", lambda *_: None)
     noisy, clean = _batch(device, 12), _batch(device, 10)
     with pyro.validation_enabled(False):
         for algorithm in algorithms:

@@ -15,7 +15,7 @@ from torch import nn
 
 from vri_pyro.backbones import MLP, SmallCNN
 from vri_pyro.data import DeviceData, Digits, mean_and_std
-from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.runs.configuration import FineTuning
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.clean_mixup import CleanMixup
@@ -139,3 +139,65 @@ def test_state_dict_restores_the_average() -> None:
     other.load_state_dict(one.state_dict())
     x = torch.ones(2, 4)
     assert torch.equal(one.network(x).logits, other.network(x).logits)
+
+
+class Buffered(MLP):
+    """Has constant buffers that are not finite, and buffers that are not floating point, which every step changes."""
+
+    def __init__(self) -> None:
+        super().__init__((4,), 3, hidden=(5,))
+        self.register_buffer("mask", torch.full((4, 4), -torch.inf).triu(1))
+        self.register_buffer("unknown", torch.tensor([torch.nan, 1.0]))
+        self.register_buffer("count", torch.tensor(7))
+        self.register_buffer("flags", torch.tensor([True, False]))
+        self.register_buffer("spread", torch.ones(3))
+
+    def forward(self, x: torch.Tensor) -> ClassifierOutput:
+        output = super().forward(x @ self.mask.softmax(-1).T)
+        return output._replace(logits=output.logits + self.mask[0, 0] * 0 + self.spread.mean())
+
+
+def test_integer_and_boolean_buffers_are_those_of_the_classifier() -> None:
+    classifier = Buffered()
+    average = EMA(classifier, 0.999)
+    for step in range(4):
+        classifier.count += 5
+        classifier.flags.logical_not_()
+        average.update()
+        assert average.network.count == classifier.count == 12 + 5 * step
+        assert torch.equal(average.network.flags, classifier.flags)
+
+
+def test_entries_that_are_not_finite_are_those_of_the_classifier_and_the_others_are_averaged() -> None:
+    classifier = Buffered().double()
+    average = EMA(classifier, 0.5)
+    average.update()
+    classifier.unknown[1] = 3.0
+    classifier.spread[0] = torch.inf
+    average.update()
+    found = average.network
+    torch.testing.assert_close(found.unknown, torch.tensor([torch.nan, 2.0]).double(), equal_nan=True)
+    assert torch.equal(found.mask, classifier.mask)
+    assert torch.equal(found.spread, torch.tensor([torch.inf, 1.0, 1.0]).double())
+    classifier.spread[0] = 4.0
+    average.update()
+    assert torch.equal(found.spread, torch.tensor([4.0, 1.0, 1.0]).double())
+
+
+def test_average_of_a_network_with_masks_has_finite_logits() -> None:
+    classifier = Buffered()
+    average = EMA(classifier, 0.9)
+    for _ in range(3):
+        with torch.no_grad():
+            for parameter in classifier.parameters():
+                parameter.add_(torch.randn_like(parameter))
+        average.update()
+    assert average.network(torch.randn(2, 4)).logits.isfinite().all()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.nn.utils.weight_norm` is deprecated:FutureWarning")
+def test_network_that_cannot_be_copied_raises() -> None:
+    classifier = MLP((4,), 3, hidden=(5,))
+    nn.utils.weight_norm(classifier.head)
+    with pytest.raises(UserError, match=r"^MLP cannot be copied for its moving average .*; set ema to null, or use"):
+        EMA(classifier, 0.9)

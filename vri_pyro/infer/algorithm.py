@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, ClassVar
 
 import pyro
@@ -18,15 +18,17 @@ from vri_pyro.data.batch import Batch
 from vri_pyro.infer.functional import (
     ReplayedForward,
     call,
+    classifier_output,
     cloned_buffers,
-    commit_buffers,
     parameters_of,
+    within,
 )
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.metrics import Metrics
+from vri_pyro.infer.probe import check_classifier
 from vri_pyro.infer.virtual_step import apply_gradients
 from vri_pyro.interfaces.base import Guide, Model
-from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput, check_initialised
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
 
@@ -51,8 +53,8 @@ class Algorithm(ABC):
         structural_zeros: names of the parameter groups that receive no hypergradient; None until they are known.
 
     Raises:
-        UserError: the classifier shares parameters with model or guide, or one of these keeps parameters in Pyro's
-            global parameter store.
+        UserError: the classifier shares parameters with model or guide, or has lazy layers that have not seen an input
+            yet, or model or guide keeps parameters in Pyro's global parameter store.
     """
 
     #: Names of the attributes whose state dicts make up the state of the algorithm.
@@ -64,6 +66,7 @@ class Algorithm(ABC):
         self.guard = FiniteGuard(max_skipped)
         self._global: GlobalParameters | None = GlobalParameters()
         _check_parameters_are_theirs(model, guide)
+        check_initialised(classifier)
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(
@@ -97,6 +100,18 @@ class Algorithm(ABC):
         Returns:
             scalar metrics by name, on the device of the batch.
         """
+
+    def check(self, noisy: Batch, clean: Batch) -> None:
+        """Check the classifier on two batches before training; changes no parameter, buffer or random state.
+
+        Args:
+            noisy: a batch with noisy labels.
+            clean: a batch with clean labels.
+
+        Raises:
+            UserError: the classifier does not work with this algorithm.
+        """
+        check_classifier(self.classifier, noisy)
 
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Update only the classifier, on a loss of its logits; the update is skipped if any value is non-finite.
@@ -149,27 +164,29 @@ class Algorithm(ABC):
             self._global.refuse_new()
             self._global = None
 
-    def descend(self, forward: ReplayedForward, loss: Tensor) -> tuple[Metrics, bool]:
-        """Update only the classifier along the gradient of ``loss``, unless any value is non-finite.
+    def descend(
+        self, forward: ReplayedForward, loss: Tensor, parameters: Sequence[Tensor] | None = None
+    ) -> tuple[Metrics, bool]:
+        """Take a step of :attr:`classifier_optimizer` along the gradient of ``loss``, unless any value is non-finite.
 
         Args:
             forward: the forward pass that ``loss`` was computed from.
             loss: a scalar, [].
+            parameters: the parameters to update; by default, the trainable ones of the classifier.
 
         Returns:
-            the metrics ``loss`` and ``gradient_norm``, and whether the classifier was updated.
+            the metrics ``loss`` and ``gradient_norm``, and whether the parameters were updated.
 
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
-        weights = list(parameters_of(self.classifier).values())
-        gradients = autograd.grad(loss, weights, allow_unused=True)
+        weights = list(parameters_of(self.classifier).values()) if parameters is None else parameters
+        gradients = forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True))
         metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
-        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
-        moved = self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers"))
+        moved = self.guard.admits(self.guard.read(metrics | {"buffers": forward.largest_new(like=loss)}))
         if moved:
             apply_gradients(self.classifier_optimizer, weights, gradients)
-            commit_buffers(self.classifier, forward.buffers)
+            forward.commit_buffers()
             self.guard.step_completed()
         return metrics, moved
 
@@ -182,10 +199,32 @@ class Algorithm(ABC):
         for part in self.stateful:
             getattr(self, part).load_state_dict(state[part])
 
-    def clean_loss(self, parameters: Mapping[str, Tensor], clean: Batch) -> Tensor:
-        """Cross entropy of a clean batch at ``parameters``, []; the classifier's buffers do not change."""
-        output = call(self.classifier, parameters, cloned_buffers(self.classifier), clean.x)
+    def clean_loss(self, clean: Batch) -> Tensor:
+        """Cross entropy of a clean batch, []; the classifier's buffers do not change."""
+        output = call(self.classifier, parameters_of(self.classifier), cloned_buffers(self.classifier), clean.x)
         return F.cross_entropy(output.logits, clean.y)
+
+    def clean_gradient(
+        self, parameters: Mapping[str, Tensor], clean: Batch, factor: float = 1.0
+    ) -> tuple[Tensor, Sequence[Tensor]]:
+        """Cross entropy of a clean batch at other parameters, and its gradient; the classifier does not change.
+
+        Args:
+            parameters: the trainable parameters by name.
+            clean: the clean batch.
+            factor: factor on the gradient.
+
+        Returns:
+            the cross entropy, [], and ``factor`` times its gradient, one tensor per parameter.
+        """
+        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
+
+        def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
+            loss = F.cross_entropy(classifier_output(self.classifier, clean.x).logits, clean.y)
+            gradient = autograd.grad(factor * loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
+            return loss.detach(), gradient
+
+        return within(self.classifier, leaves | cloned_buffers(self.classifier), differentiated)
 
 
 class GlobalParameters:

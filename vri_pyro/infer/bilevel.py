@@ -7,10 +7,11 @@ from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, autograd, nn
+from torch import Tensor, nn
 from torch.optim import Optimizer
 
 from vri_pyro.data.batch import Batch
+from vri_pyro.infer.adjoint import AdjointCheck
 from vri_pyro.infer.algorithm import (
     CLEAN_WEIGHT,
     Algorithm,
@@ -20,10 +21,11 @@ from vri_pyro.infer.algorithm import (
     hyperparameters_of,
 )
 from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO
-from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics, term_metrics
+from vri_pyro.infer.probe import usable_strategy
 from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
@@ -64,7 +66,8 @@ class BilevelSVI(Algorithm):
         restart: whether to reset the classifier when training begins, to the parameters that it had when this object
             was built. The hooks of model and guide run first, on the classifier as earlier stages left it.
         hypergradient: the strategy that computes the hypergradient. Default:
-            :class:`~vri_pyro.infer.hypergradient.SplitJVP`.
+            :class:`~vri_pyro.infer.hypergradient.SplitJVP`, or :class:`~vri_pyro.infer.hypergradient.SplitVJP` with a
+            warning if the classifier uses an operation without forward mode.
         share_forward: whether to keep the graph of the noisy forward pass for the real step. This is faster but needs
             more memory.
         max_skipped: number of consecutive non-finite steps after which training stops.
@@ -107,6 +110,8 @@ class BilevelSVI(Algorithm):
         self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight
         self.detach_features, self.clean_weight = detach_features, clean_weight
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
+        self._default_strategy = self.hypergradient if hypergradient is None else None
+        self.adjoint, self._checked = AdjointCheck(), False
         self.share_forward = share_forward
         self.initial = InitialState(classifier) if restart else None
 
@@ -125,6 +130,19 @@ class BilevelSVI(Algorithm):
         if self.initial is not None:
             self.initial.restore(self.inner_optimizer)
 
+    def check(self, noisy: Batch, clean: Batch) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`; the first step calls it if it was not called before.
+
+        Raises:
+            UserError: the classifier does not work with the hypergradient strategy.
+        """
+        super().check(noisy, clean)
+        asked = None if self.hypergradient is self._default_strategy else self.hypergradient
+        self.hypergradient = usable_strategy(
+            self.classifier, asked, noisy, clean, self.clean_gradient, self.detach_features
+        )
+        self._checked = True
+
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one bi-level step.
 
@@ -135,8 +153,9 @@ class BilevelSVI(Algorithm):
         Returns:
             scalar metrics on the device of the batch: ``loss`` and ``gradient_norm`` of the real step; ``inner_loss``;
             ``meta_loss``; ``kl`` in nats per example; ``hypergradient_norm`` and its parts
-            ``hypergradient_norm/model`` and ``hypergradient_norm/guide`` (0 for a part without hypergradient); and the
-            statistics of the latent sites (:func:`~vri_pyro.infer.metrics.term_metrics`).
+            ``hypergradient_norm/model`` and ``hypergradient_norm/guide`` (0 for a part without hypergradient); the
+            statistics of the latent sites (:func:`~vri_pyro.infer.metrics.term_metrics`); and in some steps
+            ``adjoint_error`` (:mod:`~vri_pyro.infer.adjoint`).
 
             If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated and the metrics of
             the real step are missing. If only the real step is non-finite, guide and prior are updated and the
@@ -145,27 +164,28 @@ class BilevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
+        self._check_once(noisy, clean)
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
-        result = self.hypergradient(self._problem(forward, noisy.y, clean))
+        result = self._outer(forward, noisy.y, clean, check_adjoint=self.adjoint.due())
         self.check_first_terms()
         self._report_structural_zeros(result.gradients)
         metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
         metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
-        if not self.guard.admits(metrics, ("inner_loss", "meta_loss", "hypergradient_norm")):
+        decisive = {name: metrics[name] for name in ("inner_loss", "meta_loss", "hypergradient_norm")}
+        if result.adjoint_error is not None:
+            metrics["adjoint_error"] = decisive["adjoint_error"] = result.adjoint_error
+        values = self.guard.read(decisive)
+        self._judge(values.pop("adjoint_error", None), result)
+        if not self.guard.admits(values):
             return metrics
+        self.adjoint.steps += 1
         apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
 
         output = result.output if self.share_forward else forward(self._weights)
-        loss = self._real_loss(output, noisy.y, clean)
-        gradients = autograd.grad(loss, self._weights, allow_unused=True)
-        metrics |= {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
-        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
-        if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
-            apply_gradients(self.inner_optimizer, self._weights, gradients)
-            commit_buffers(self.classifier, forward.buffers)
+        moved_metrics, moved = self.descend(forward, self._real_loss(output, noisy.y, clean), self._weights)
+        if moved:
             self.end_step(output, noisy.y)
-            self.guard.step_completed()
-        return metrics
+        return metrics | moved_metrics
 
     def outer_gradients(self, noisy: Batch, clean: Batch) -> list[Tensor | None]:
         """Compute the gradient of the outer objective as in :meth:`step`, without updating any parameter.
@@ -180,30 +200,41 @@ class BilevelSVI(Algorithm):
             one gradient per trainable parameter of model and guide, in the order of
             :func:`~vri_pyro.infer.algorithm.hyperparameters_of`; None where it is structurally zero.
         """
+        self._check_once(noisy, clean)
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
-        return self.hypergradient(self._problem(forward, noisy.y, clean)).gradients
+        return self._outer(forward, noisy.y, clean).gradients
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         zeros = None if self.structural_zeros is None else list(self.structural_zeros)
         initial = None if self.initial is None else self.initial.state_dict()
-        return super().state_dict() | {"structural_zeros": zeros, "initial": initial}
+        own = {"structural_zeros": zeros, "initial": initial, "adjoint_steps": self.adjoint.steps}
+        return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         super().load_state_dict(state)
         zeros = state["structural_zeros"]
         self.structural_zeros = None if zeros is None else tuple(zeros)
+        self.adjoint.steps = state.get("adjoint_steps", 0)  # checkpoints of earlier releases lack it
         if self.initial is not None:
             self.initial.load_state_dict(state["initial"])
 
-    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch) -> Problem:
-        names = forward.names
+    def _check_once(self, noisy: Batch, clean: Batch) -> None:
+        if not self._checked:
+            self.check(noisy, clean)
 
-        def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
-            return self.clean_loss(dict(zip(names, parameters, strict=True)), clean)
+    def _judge(self, error: float | None, result: Result) -> None:
+        name = type(self.classifier).__name__
+        self.adjoint.judge(error, self.hypergradient, result.output.logits.dtype, name)
 
+    def _outer(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool = False) -> Result:
+        problem = self._problem(forward, y, clean, check_adjoint)
+        return forward.backward(lambda: self.hypergradient(problem))
+
+    def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool) -> Problem:
         rate = learning_rate(self.inner_optimizer)
+        factor = 1 / rate if rate > 0 else 1.0
         return Problem(
             parameters=self._weights,
             hyperparameters=list(self._hyper.values()),
@@ -212,10 +243,12 @@ class BilevelSVI(Algorithm):
             inner_kl_weight=self.inner_kl_weight,
             outer_kl_weight=self.outer_kl_weight,
             virtual_step=virtual_step(self.inner_optimizer, self._weights),
-            meta_loss=meta_loss,
-            meta_scale=1 / rate if rate > 0 else 1.0,
+            meta_gradient=lambda moved: self.clean_gradient(
+                dict(zip(forward.names, moved, strict=True)), clean, factor
+            ),
             detach_features=self.detach_features,
             keep_graph=self.share_forward,
+            check_adjoint=check_adjoint,
         )
 
     def _hypergradient_norms(self, result: Result) -> Metrics:
@@ -233,7 +266,7 @@ class BilevelSVI(Algorithm):
         seen = output._replace(features=output.features.detach()) if self.detach_features else output
         loss = self._head(seen, y).loss(kl_weight=0.0)
         if self.clean_weight:
-            loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
+            loss = loss + self.clean_weight * self.clean_loss(clean)
         return loss
 
     def _check_optimizers(self) -> None:

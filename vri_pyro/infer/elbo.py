@@ -7,6 +7,7 @@ terms of the bound before they are summed.
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -18,7 +19,10 @@ import torch
 from pyro import poutine
 from pyro.distributions.util import scale_and_mask
 from pyro.infer.elbo import ELBO
-from pyro.poutine.util import site_is_subsample
+from pyro.infer.inspect import get_dependencies
+from pyro.infer.util import is_validation_enabled
+from pyro.poutine.util import prune_subsample_sites, site_is_subsample
+from pyro.util import check_if_enumerated, check_model_guide_match, check_site_shape
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
@@ -79,14 +83,22 @@ class ELBOTerms:
         return self.total_kl() / self.plate_size
 
 
+class MeanFieldWarning(UserWarning):
+    """Latents depend on each other in opposite orders in model and guide, so an analytic KL is wrong."""
+
+
 class RectificationELBO(ELBO):
     """ELBO with terms per example, vectorised particles, analytic KLs where available, and a weight on the KL.
 
     The KL of a latent site is analytic if PyTorch or Pyro registers a closed form for the two distributions and if
     guide and model give the site the same scale and mask. Otherwise it is a Monte Carlo estimate at the sampled values.
     :attr:`ELBOTerms.estimator` records which one was used. As in ``TraceMeanField_ELBO``, the analytic KL is correct
-    if no parent of a latent z in the model is a descendant of z in the guide. All latents must be
-    reparameterised. No evaluation synchronises host and device.
+    if no parent of a latent z in the model is a descendant of z in the guide. This holds if model and guide sample the
+    latents in the same order; the first evaluation warns if they do not. All latents must be reparameterised. No
+    evaluation synchronises host and device.
+
+    With Pyro's validation on, every evaluation makes the checks of Pyro's own estimators: plates, shapes of sites, and
+    sites marked for enumeration, which this class does not enumerate.
 
     Args:
         num_particles: k, number of guide samples per example, drawn in one vectorised pass.
@@ -117,10 +129,17 @@ class RectificationELBO(ELBO):
         self.kl_weight = kl_weight
         self.data_plate = data_plate
         self._particles: Any = None
+        self._mean_field_checked = False
 
     def terms(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> ELBOTerms:
         """Run guide and model once on ``args`` and return the terms of the ELBO."""
         model_trace, guide_trace = next(self._get_traces(model, guide, args, kwargs))
+        if not self._mean_field_checked or is_validation_enabled():
+            if not _same_order(model_trace, guide_trace):
+                _check_mean_field(model, guide, args, kwargs)
+            self._mean_field_checked = True
+        if is_validation_enabled():
+            _validate(model_trace, guide_trace, self.max_plate_nesting)
         return _terms_of(model_trace, guide_trace, self.data_plate)
 
     def differentiable_loss(self, model: Callable, guide: Callable, *args: Any, **kwargs: Any) -> Tensor:
@@ -161,14 +180,8 @@ class RectificationELBO(ELBO):
         return self._particles(fn)
 
     def _guess_max_plate_nesting(self, model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
-        # The guess runs model and guide once. It must change neither the random state nor their buffers.
-        cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
-        buffers = [b for part in (model, guide) if isinstance(part, nn.Module) for b in part.buffers()]
-        kept = [b.clone() for b in buffers]
-        with torch.random.fork_rng(devices=cuda), torch.no_grad():
+        with _unchanged(model, guide), torch.no_grad():
             model_trace, guide_trace = self._get_trace(model, guide, args, kwargs)
-            for buffer, value in zip(buffers, kept, strict=True):
-                buffer.copy_(value)
         _check_shapes(model_trace, guide_trace)
         depths = [
             -frame.dim
@@ -178,6 +191,65 @@ class RectificationELBO(ELBO):
             if frame.vectorized
         ]
         self.max_plate_nesting = max(depths, default=0) + (self.num_particles > 1)
+
+
+@contextmanager
+def _unchanged(*parts: Callable) -> Iterator[None]:
+    """Restore the random state, and the buffers of ``parts``, on exit."""
+    cuda = [torch.cuda.current_device()] if torch.cuda.is_initialized() else []
+    buffers = [b for part in parts if isinstance(part, nn.Module) for b in part.buffers()]
+    kept = [b.clone() for b in buffers]
+    try:
+        with torch.random.fork_rng(devices=cuda):
+            yield
+    finally:
+        with torch.no_grad():
+            for buffer, value in zip(buffers, kept, strict=True):
+                buffer.copy_(value)
+
+
+def _same_order(model_trace: Any, guide_trace: Any) -> bool:
+    """Whether model and guide sample their latents in the same order, which implies the mean-field condition."""
+    ours, theirs = stochastic(model_trace), stochastic(guide_trace)
+    return [name for name in ours if name in theirs] == [name for name in theirs if name in ours]
+
+
+def _check_mean_field(model: Callable, guide: Callable, args: tuple, kwargs: dict) -> None:
+    """Warn if a parent of a latent z in the model is a descendant of z in the guide: its analytic KL is wrong.
+
+    Pyro's ``TraceMeanField_ELBO`` documents this condition, and warns about any difference in the order of latents.
+    """
+    try:
+        with _unchanged(model, guide):
+            parents, upstream = (get_dependencies(part, args, kwargs)["prior_dependencies"] for part in (model, guide))
+    except Exception:  # Pyro's analysis does not support every operation; a valid model must not fail because of it
+        return
+
+    def follows(name: str, other: str) -> bool:
+        """Whether ``name`` is a descendant of ``other`` in the guide."""
+        direct = upstream[name].keys() - {name}
+        return other in direct or any(follows(between, other) for between in direct)
+
+    wrong = [(z, p) for z in upstream if z in parents for p in parents[z] if p != z and p in upstream and follows(p, z)]
+    for z, p in wrong[:1]:
+        warnings.warn(
+            f"latent '{z}' depends on '{p}' in the model, but '{p}' depends on '{z}' in the guide, so an analytic KL is "
+            "wrong; sample them in the same order in both",
+            MeanFieldWarning,
+            stacklevel=4,
+        )
+
+
+def _validate(model_trace: Any, guide_trace: Any, max_plate_nesting: float) -> None:
+    """Make the checks that Pyro's estimators make when validation is on."""
+    _check_shapes(model_trace, guide_trace)
+    check_model_guide_match(model_trace, guide_trace, max_plate_nesting)
+    check_if_enumerated(guide_trace)
+    for trace in (prune_subsample_sites(model_trace), prune_subsample_sites(guide_trace)):
+        trace.compute_log_prob()
+        for site in trace.nodes.values():
+            if site["type"] == "sample":
+                check_site_shape(site, max_plate_nesting)
 
 
 def _terms_of(model_trace: Any, guide_trace: Any, data_plate: str) -> ELBOTerms:

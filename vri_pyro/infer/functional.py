@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -19,13 +20,16 @@ def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
 
 def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
     """Copies of the classifier's buffers, for a forward pass that must not change the originals."""
-    return {name: b.clone() for name, b in classifier.named_buffers()}
+    return _clones(dict(classifier.named_buffers()))
 
 
 def call(
     classifier: nn.Module, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], x: Tensor
 ) -> ClassifierOutput:
     """Run the classifier with explicit parameters and buffers.
+
+    A backward pass through the output must run while the classifier holds the same parameters, if the classifier
+    recomputes activations in the backward pass; see :func:`within`.
 
     Args:
         classifier: returns a :class:`~vri_pyro.interfaces.classifier.ClassifierOutput`.
@@ -34,12 +38,54 @@ def call(
         x: inputs, [batch, ...].
 
     Raises:
-        UserError: the classifier returns another type, or logits or features that are not two-dimensional.
+        UserError: the classifier changes its input in place, or returns another type, or logits or features that are
+            not two-dimensional.
     """
     state = {**parameters, **buffers}
-    output = functional_call(classifier, state, (x,))
+    output = within(classifier, state, lambda: classifier_output(classifier, x))
     # If the forward pass assigns a buffer instead of changing it in place, the new tensor is only in ``state``.
     buffers.update({name: state[name] for name in buffers})
+    return output
+
+
+def within[T](classifier: nn.Module, state: dict[str, Tensor], body: Callable[[], T]) -> T:
+    """Run ``body()`` while the classifier holds the tensors of ``state`` in place of its own.
+
+    A classifier that recomputes activations (``torch.utils.checkpoint``) runs parts of its forward pass again in the
+    backward pass, with the parameters and buffers that it holds then. So a forward pass at other parameters needs its
+    backward pass inside ``body`` as well.
+
+    Args:
+        classifier: the classifier.
+        state: parameters and buffers by name; updated to the tensors that the classifier holds afterwards.
+        body: a function without arguments.
+
+    Returns:
+        the result of ``body``.
+    """
+    scope = _Scope(classifier)
+    names = {f"classifier.{name}": name for name in state}
+    held = {full: state[name] for full, name in names.items()}
+    result = functional_call(scope, held, (body,))
+    state.update({name: held[full] for full, name in names.items()})
+    return result
+
+
+class _Scope(nn.Module):
+    """Runs a function; :func:`torch.func.functional_call` exchanges the state of a module only while it is called."""
+
+    def __init__(self, classifier: nn.Module) -> None:
+        super().__init__()
+        self.classifier = classifier
+
+    def forward(self, body: Callable[[], Any]) -> Any:
+        return body()
+
+
+def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
+    """Run the classifier and check its output; see :func:`call`."""
+    version = None if x.is_inference() else x._version
+    output = classifier(x)
     name = type(classifier).__name__
     if not isinstance(output, ClassifierOutput):
         raise UserError(f"{name}.forward returned a {type(output).__name__}; return ClassifierOutput(logits, features)")
@@ -48,6 +94,11 @@ def call(
             f"{name} returned logits of shape {list(output.logits.shape)} and features of shape "
             f"{list(output.features.shape)}; expected [batch, classes] and [batch, features]"
         )
+    if version is not None and x._version != version:
+        raise UserError(
+            f"{name}.forward changes its input in place, so that later passes over the same batch see other inputs; "
+            "use operations that return a new tensor, or x = x.clone() first"
+        )
     return output
 
 
@@ -55,7 +106,7 @@ class ReplayedForward:
     """Forward pass of one batch that can be repeated at other parameters with the same random numbers.
 
     Every call draws the same random numbers as the first one, for dropout masks for example. Only the first call
-    updates :attr:`buffers`. The classifier's own buffers change only when :func:`commit_buffers` is called.
+    updates :attr:`buffers`. The classifier's own buffers change only when :meth:`commit_buffers` is called.
 
     Args:
         classifier: the classifier.
@@ -70,13 +121,14 @@ class ReplayedForward:
     def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None) -> None:
         self.classifier, self.x, self.index = classifier, x, index
         self.names = list(parameters_of(classifier))
-        self.buffers = cloned_buffers(classifier)
+        self._own = dict(classifier.named_buffers())
+        self.buffers = _clones(self._own)
         self._devices = [x.device] if x.is_cuda else []
         self._random_states: list[Tensor] | None = None
 
     def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
         """Run the classifier with the trainable ``parameters``, in the order of :func:`parameters_of`."""
-        named = dict(zip(self.names, parameters, strict=True))
+        named = self.named(parameters)
         if self._random_states is None:
             self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
             return call(self.classifier, named, self.buffers, self.x)._replace(index=self.index)
@@ -84,12 +136,39 @@ class ReplayedForward:
             torch.set_rng_state(self._random_states[0])
             for device, state in zip(self._devices, self._random_states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
-            output = call(self.classifier, named, cloned_buffers(self.classifier), self.x)
+            output = call(self.classifier, named, _clones(self._own), self.x)
             return output._replace(index=self.index)
 
+    def named(self, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
+        """Return the trainable ``parameters``, in the order of :func:`parameters_of`, by name."""
+        return dict(zip(self.names, parameters, strict=True))
 
-@torch.no_grad()
-def commit_buffers(classifier: nn.Module, buffers: Mapping[str, Tensor]) -> None:
-    """Copy ``buffers`` into the classifier's own, in place."""
-    for name, own in classifier.named_buffers():
-        own.copy_(buffers[name])
+    def backward[T](self, body: Callable[[], T]) -> T:
+        """Run ``body()``, which runs backward passes, while the classifier holds copies of its buffers.
+
+        A classifier that recomputes activations in the backward pass then changes only the copies.
+        """
+        return within(self.classifier, _clones(self._own), body) if self._own else body()
+
+    def largest_new(self, like: Tensor) -> Tensor:
+        """Largest absolute value in the buffers after the first call, []; non-finite if a buffer became non-finite.
+
+        Entries that were non-finite before, as in a mask of -inf, are ignored.
+        """
+        pairs = [(b, self._own[name]) for name, b in self.buffers.items() if b.is_floating_point() and b.numel()]
+        if not pairs:
+            return like.detach().new_zeros(())
+        after, before = (
+            torch.cat([b.detach().flatten().to(like.device) for b in part]) for part in zip(*pairs, strict=True)
+        )
+        return after.where(before.isfinite(), 0).abs().amax()
+
+    @torch.no_grad()
+    def commit_buffers(self) -> None:
+        """Copy :attr:`buffers` into the classifier's own, in place."""
+        for name, own in self._own.items():
+            own.copy_(self.buffers[name])
+
+
+def _clones(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {name: b.clone() for name, b in buffers.items()}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+import math
+from collections.abc import Mapping
 
 import torch
 from torch import Tensor
@@ -17,8 +18,6 @@ class NonFiniteError(UserError):
 class FiniteGuard:
     """Decides whether an update is applied or skipped, and raises after too many consecutive skipped updates.
 
-    Each decision synchronises host and device once.
-
     Args:
         max_skipped: number of consecutive skipped updates, without a completed step in between, after which
             :class:`NonFiniteError` is raised.
@@ -32,22 +31,26 @@ class FiniteGuard:
         self.skipped = 0
         self._in_a_row = 0
 
-    def admits(self, metrics: Mapping[str, Tensor], names: Sequence[str]) -> bool:
-        """Return whether the named scalars are all finite; if not, count the update as skipped.
+    @staticmethod
+    def read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
+        """Copy scalars to the host; the only host-device synchronisation of a step, one for all of them."""
+        return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
+
+    def admits(self, values: Mapping[str, float]) -> bool:
+        """Return whether the values are all finite; if not, count the update as skipped.
 
         Args:
-            metrics: scalars by name.
-            names: names of the scalars to check.
+            values: values by name, as :meth:`read` returns them.
 
         Raises:
             NonFiniteError: ``max_skipped`` consecutive updates have been skipped, this one included.
         """
-        if bool(torch.stack([metrics[name] for name in names]).isfinite().all()):
+        broken = [name for name, value in values.items() if not math.isfinite(value)]
+        if not broken:
             return True
         self.skipped += 1
         self._in_a_row += 1
         if self._in_a_row >= self.max_skipped:
-            broken = [name for name in names if not bool(metrics[name].isfinite())]
             raise NonFiniteError(
                 f"{', '.join(broken)}: non-finite for {self._in_a_row} consecutive steps; "
                 "training stopped. Files saved earlier are intact. Lower the learning rates or check the scale of the "

@@ -19,10 +19,13 @@ from __future__ import annotations
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from typing import ClassVar
 
 import torch
 from torch import Tensor, autograd
 from torch.autograd import forward_ad
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.nn.utils import get_total_norm
 
 from vri_pyro.infer.elbo import ELBOTerms
 from vri_pyro.infer.virtual_step import VirtualStep
@@ -45,10 +48,11 @@ class Problem:
         inner_kl_weight: λ, weight of the KL in ℓ.
         outer_kl_weight: β, weight of the KL in the outer objective.
         virtual_step: S, maps the inner gradient to ŵ.
-        meta_loss: G, maps parameters to the clean loss.
-        meta_scale: factor on G in the outer objective.
+        meta_gradient: maps parameters to the clean loss G and its gradient, times the factor of G in the outer
+            objective. The gradient is computed at once, since the classifier holds the parameters only for the call.
         detach_features: whether guide and prior receive the features detached.
         keep_graph: whether to keep the graph of the returned output.
+        check_adjoint: whether to compute :attr:`Result.adjoint_error`.
     """
 
     parameters: Tensors
@@ -58,10 +62,10 @@ class Problem:
     inner_kl_weight: float
     outer_kl_weight: float
     virtual_step: VirtualStep
-    meta_loss: Callable[[Tensors], Tensor]
-    meta_scale: float
+    meta_gradient: Callable[[Tensors], tuple[Tensor, Tensors]]
     detach_features: bool
     keep_graph: bool
+    check_adjoint: bool = False
 
     def attached(self, output: ClassifierOutput) -> list[Tensor]:
         """The parts of an output through which the inner loss depends on w."""
@@ -81,6 +85,8 @@ class Result:
         inner_loss, meta_loss: ℓ and G, [].
         terms: the ELBO terms that ℓ was computed from.
         output: F(w), with its graph if ``keep_graph`` is set in the problem.
+        adjoint_error: lower bound on the relative error of the tangent t, [] (:func:`adjoint_error`); None if it was
+            not asked for, or if the strategy uses no tangent.
     """
 
     gradients: list[Tensor | None]
@@ -88,10 +94,17 @@ class Result:
     meta_loss: Tensor
     terms: ELBOTerms
     output: ClassifierOutput
+    adjoint_error: Tensor | None = None
 
 
 class Hypergradient(ABC):
-    """Base class of strategies that compute the gradient of the outer objective."""
+    """Base class of strategies that compute the gradient of the outer objective.
+
+    Attributes:
+        exact: whether the tangent is exact up to rounding.
+    """
+
+    exact: ClassVar[bool] = True
 
     @abstractmethod
     def __call__(self, problem: Problem) -> Result:
@@ -110,9 +123,10 @@ class Unrolled(Hypergradient):
         inner_gradient = autograd.grad(
             inner_loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        meta_loss = problem.meta_loss(problem.virtual_step(inner_gradient))
-        gradients = _outer_gradients(problem, problem.meta_scale * meta_loss, terms, retain_graph=problem.keep_graph)
-        return Result(gradients, inner_loss.detach(), meta_loss.detach(), terms, output)
+        moved = problem.virtual_step(inner_gradient)
+        meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
+        gradients = _outer_gradients(problem, _inner_product(moved, outer), terms, retain_graph=problem.keep_graph)
+        return Result(gradients, inner_loss.detach(), meta_loss, terms, output)
 
 
 class Split(Hypergradient):
@@ -135,9 +149,10 @@ class Split(Hypergradient):
         meta_loss, direction = _pull_back(problem, inner_gradient)
         tangents = tangent_along(direction)
 
-        through_step = torch.stack([(u * t).sum() for u, t in zip(cotangents, tangents, strict=True)]).sum()
+        through_step = _inner_product(cotangents, tangents)
         gradients = _outer_gradients(problem, through_step, terms)
-        return Result(gradients, inner_loss.detach(), meta_loss, terms, output)
+        error = adjoint_error(cotangents, tangents, inner_gradient, direction) if problem.check_adjoint else None
+        return Result(gradients, inner_loss.detach(), meta_loss, terms, output, error)
 
     @abstractmethod
     def linearise(
@@ -150,6 +165,28 @@ class Split(Hypergradient):
             ends: the attached parts of F(w), with their graph.
             cotangents: u, one tensor per entry of ``ends``.
         """
+
+
+@torch.no_grad()
+def adjoint_error(cotangents: Tensors, tangents: Tensors, inner_gradient: Tensors, direction: Tensors) -> Tensor:
+    """Violation of ⟨u, Js⟩ = ⟨Jᵀu, s⟩, relative to ‖u‖·‖Js‖, []; a lower bound on the relative error of the tangent Js.
+
+    The identity holds for every Jacobian J. It is violated if the pass that computes the tangent differentiates
+    another function than the backward pass does.
+
+    Args:
+        cotangents: u.
+        tangents: J s.
+        inner_gradient: Jᵀu.
+        direction: s.
+    """
+    forward, backward = _inner_product(cotangents, tangents), _inner_product(inner_gradient, direction)
+    scale = torch.maximum(get_total_norm(list(cotangents)) * get_total_norm(list(tangents)), backward.abs())
+    return (forward - backward).abs() / scale.clamp_min(torch.finfo(scale.dtype).tiny)
+
+
+def _inner_product(one: Tensors, other: Tensors) -> Tensor:
+    return torch.stack([(a * b).sum() for a, b in zip(one, other, strict=True)]).sum()
 
 
 def _vector_jacobian(problem: Problem, ends: Tensors, cotangents: Tensors) -> Tensors:
@@ -173,7 +210,8 @@ class SplitJVP(Split):
         """See :meth:`Split.linearise`."""
 
         def tangent_along(direction: Tensors) -> Tensors:
-            with torch.no_grad(), forward_ad.dual_level():
+            # Fused kernels of attention have no forward mode.
+            with torch.no_grad(), forward_ad.dual_level(), sdpa_kernel(SDPBackend.MATH):
                 duals = [
                     forward_ad.make_dual(p.detach(), s) for p, s in zip(problem.parameters, direction, strict=True)
                 ]
@@ -221,6 +259,8 @@ class SplitFiniteDifference(Split):
         UserError: ``relative_step`` is not positive.
     """
 
+    exact = False
+
     def __init__(self, relative_step: float | None = None) -> None:
         self.relative_step = _checked(relative_step)
 
@@ -251,6 +291,8 @@ class SplitForwardDifference(Split):
         UserError: ``relative_step`` is not positive.
     """
 
+    exact = False
+
     def __init__(self, relative_step: float | None = None) -> None:
         self.relative_step = _checked(relative_step)
 
@@ -275,11 +317,8 @@ def _pull_back(problem: Problem, inner_gradient: Tensors) -> tuple[Tensor, Tenso
     # So each gets a separate leaf, and nothing is modified in place.
     leaves = [g.detach().requires_grad_() for g in inner_gradient]
     moved = problem.virtual_step(leaves)
-    landed = [w.detach().requires_grad_() for w in moved]
-    meta_loss = problem.meta_loss(landed)
-    outer = autograd.grad(problem.meta_scale * meta_loss, landed, allow_unused=True, materialize_grads=True)
-    del landed
-    return meta_loss.detach(), autograd.grad(moved, leaves, outer)
+    meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
+    return meta_loss, autograd.grad(moved, leaves, outer)
 
 
 def _outer_gradients(
@@ -301,8 +340,8 @@ def _checked(relative_step: float | None) -> float | None:
 def _step_size(parameters: Tensors, direction: Tensors, relative: float | None, power: float) -> Tensor:
     if relative is None:
         relative = torch.finfo(direction[0].dtype).eps ** power
-    length = torch.nn.utils.get_total_norm(direction).clamp_min(torch.finfo(direction[0].dtype).tiny)
-    return relative * torch.nn.utils.get_total_norm(list(parameters)).detach() / length
+    length = get_total_norm(direction).clamp_min(torch.finfo(direction[0].dtype).tiny)
+    return relative * get_total_norm(list(parameters)).detach() / length
 
 
 def _moved(parameters: Tensors, direction: Tensors, step: Tensor) -> Tensors:

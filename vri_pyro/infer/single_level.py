@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from torch import autograd, nn
+from torch import nn
 from torch.optim import Optimizer
 
 from vri_pyro.data.batch import Batch
@@ -11,13 +11,11 @@ from vri_pyro.infer.algorithm import (
     Algorithm,
     check_held,
     check_not_negative,
-    finite_norm,
     hyperparameters_of,
 )
 from vri_pyro.infer.elbo import RectificationELBO
-from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
+from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.metrics import Metrics, term_metrics
-from vri_pyro.infer.virtual_step import apply_gradients
 from vri_pyro.interfaces.classifier import Classifier
 
 
@@ -87,14 +85,8 @@ class SingleLevelSVI(Algorithm):
         self.check_first_terms()
         loss = terms.loss(self.elbo.kl_weight)
         if self.clean_weight:
-            loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
-        gradients = autograd.grad(loss, self._all, allow_unused=True)
-        norm = finite_norm(gradients, like=loss)
-        metrics = term_metrics(terms) | {"loss": loss.detach(), "gradient_norm": norm}
-        buffers = {"buffers": finite_norm(forward.buffers.values(), like=loss)}
-        if self.guard.admits(metrics | buffers, ("loss", "gradient_norm", "buffers")):
-            apply_gradients(self.optimizer, self._all, gradients)
-            commit_buffers(self.classifier, forward.buffers)
+            loss = loss + self.clean_weight * self.clean_loss(clean)
+        metrics, moved = self.descend(forward, loss, self._all)
+        if moved:
             self.end_step(output, noisy.y)
-            self.guard.step_completed()
-        return metrics
+        return term_metrics(terms) | metrics

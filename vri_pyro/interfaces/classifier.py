@@ -6,7 +6,11 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from typing import NamedTuple
 
+import torch
 from torch import Tensor, nn
+from torch.nn.parameter import is_lazy
+
+from vri_pyro.utils.errors import UserError
 
 
 class ClassifierOutput(NamedTuple):
@@ -38,6 +42,34 @@ class Classifier(nn.Module):
     def forward(self, x: Tensor) -> ClassifierOutput:
         """Classify a batch ``x`` [batch, ...]."""
         raise NotImplementedError
+
+
+def lazy_parameter(classifier: nn.Module) -> str | None:
+    """Name of a parameter or buffer of a lazy layer that has not seen an input yet; None if there is none."""
+    named = (*classifier.named_parameters(), *classifier.named_buffers())
+    return next((name for name, tensor in named if is_lazy(tensor)), None)
+
+
+def check_initialised(classifier: nn.Module) -> None:
+    """Raise if lazy layers of the classifier have not seen an input yet."""
+    if (name := lazy_parameter(classifier)) is not None:
+        raise UserError(
+            f"'{name}' of {type(classifier).__name__} is lazy and has no shape yet; "
+            "run the classifier once on a batch before you build its optimiser"
+        )
+
+
+@torch.no_grad()
+def initialise_lazy(classifier: nn.Module, input_shape: tuple[int, ...]) -> None:
+    """Run the classifier on two inputs of zeros in evaluation mode, if it has lazy layers, to give them their shapes.
+
+    Args:
+        classifier: the classifier, on the CPU.
+        input_shape: shape of one input.
+    """
+    if lazy_parameter(classifier) is not None:
+        with evaluating(classifier):
+            classifier(torch.zeros(2, *input_shape))
 
 
 @contextmanager

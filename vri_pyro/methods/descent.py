@@ -55,5 +55,5 @@ class Descent(Algorithm):
             see :meth:`~vri_pyro.infer.algorithm.Algorithm.descend`.
         """
         if self.clean_weight:
-            loss = loss + self.clean_weight * self.clean_loss(parameters_of(self.classifier), clean)
+            loss = loss + self.clean_weight * self.clean_loss(clean)
         return self.descend(forward, loss)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any
 
 from torch import Tensor
@@ -15,6 +14,7 @@ from vri_pyro.infer.elbo import ELBOTerms
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, SplitJVP
 from vri_pyro.infer.metrics import Metrics
+from vri_pyro.infer.probe import usable_strategy
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
@@ -49,7 +49,15 @@ class L2RWDescent(Descent):
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
+        self._asked = hypergradient
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
+
+    def check(self, noisy: Batch, clean: Batch) -> None:
+        """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        super().check(noisy, clean)
+        self.hypergradient = usable_strategy(
+            self.classifier, self._asked, noisy, clean, self.clean_gradient, detach_features=True
+        )
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step.
@@ -60,7 +68,8 @@ class L2RWDescent(Descent):
         """
         forward = ReplayedForward(self.classifier, noisy.x)
         epsilon = self.weights[0].new_zeros(len(noisy.y)).requires_grad_()
-        result = self.hypergradient(self._problem(forward, noisy.y, clean, epsilon))
+        problem = self._problem(forward, noisy.y, clean, epsilon)
+        result = forward.backward(lambda: self.hypergradient(problem))
         gradient = result.gradients[0]
         weights = epsilon.detach() if gradient is None else example_weights(gradient)
         loss = (weights * F.cross_entropy(result.output.logits, noisy.y, reduction="none")).sum()
@@ -76,9 +85,6 @@ class L2RWDescent(Descent):
             log_likelihood = -epsilon * F.cross_entropy(output.logits, y, reduction="none")
             return ELBOTerms(log_likelihood, {}, {}, log_likelihood.new_zeros(()), plate_size=len(y))
 
-        def meta_loss(parameters: Sequence[Tensor]) -> Tensor:
-            return self.clean_loss(dict(zip(forward.names, parameters, strict=True)), clean)
-
         return Problem(
             parameters=self.weights,
             hyperparameters=[epsilon],
@@ -87,8 +93,7 @@ class L2RWDescent(Descent):
             inner_kl_weight=0.0,
             outer_kl_weight=0.0,
             virtual_step=lambda gradients: [p.detach() - g for p, g in zip(self.weights, gradients, strict=True)],
-            meta_loss=meta_loss,
-            meta_scale=1.0,
+            meta_gradient=lambda moved: self.clean_gradient(forward.named(moved), clean),
             detach_features=True,
             keep_graph=True,
         )

@@ -10,6 +10,7 @@ import torch
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.training.ensemble import build_classifier
@@ -86,8 +87,8 @@ def build_trainer(
             arrays.num_classes,
             configuration.networks,
         )
-    # Convolutions and pooling are faster in this memory layout.
-    classifier = classifier.to(device).to(memory_format=torch.channels_last)
+    _check_classes(classifier, arrays.num_classes)
+    classifier = _with_channels_last(classifier.to(device))
     return Trainer(
         build_stages(_stages(configuration), classifier, split, configuration.epochs),
         data,
@@ -101,6 +102,22 @@ def build_trainer(
         ema=configuration.ema,
         evaluate_every=configuration.evaluate_every,
     )
+
+
+def _check_classes(classifier: Classifier, num_classes: int) -> None:
+    if getattr(classifier, "num_classes", num_classes) != num_classes:
+        raise UserError(
+            f"{type(classifier).__name__} was built for {classifier.num_classes} classes, but the data have "
+            f"{num_classes}; use the num_classes that the backbone receives"
+        )
+
+
+def _with_channels_last(classifier: Classifier) -> Classifier:
+    """Change the layout of 2D convolutions, which are faster in it; other weights have no such layout."""
+    for tensor in (*classifier.parameters(), *classifier.buffers()):
+        if tensor.dim() == 4:
+            tensor.data = tensor.data.to(memory_format=torch.channels_last)
+    return classifier
 
 
 def input_shape(configuration: Configuration, arrays: Arrays) -> tuple[int, ...]:

@@ -14,7 +14,7 @@ from torch.optim import Optimizer
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.metrics import Metrics
-from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput, initialise_lazy
 from vri_pyro.interfaces.training_context import TrainingContext
 
 
@@ -86,6 +86,11 @@ class EnsembleAlgorithm(Algorithm):
         names = dict.fromkeys(name for metrics in found for name in metrics)
         return {name: torch.stack([metrics[name] for metrics in found if name in metrics]).mean() for name in names}
 
+    def check(self, noisy: Batch, clean: Batch) -> None:
+        """Check every member; see :class:`~vri_pyro.infer.algorithm.Algorithm`."""
+        for member in self.members:
+            member.check(noisy, clean)
+
     def supervised_step(self, x: Tensor, loss: Callable[[Tensor], Tensor]) -> Tensor:
         """Take one supervised step with every member; return the mean loss, []."""
         return torch.stack([member.supervised_step(x, loss) for member in self.members]).mean()
@@ -122,6 +127,8 @@ def build_classifier(
         networks: number of networks; each has its own random initial parameters.
     """
     members = [backbone(shape, num_classes) for _ in range(networks)]
+    for member in members:
+        initialise_lazy(member, shape)
     return members[0] if networks == 1 else Ensemble(members)
 
 

@@ -125,8 +125,10 @@ class Trainer:
         Raises:
             Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved, if the run has a folder.
             NonFiniteError: too many steps were non-finite; the last checkpoint is intact.
+            UserError: the classifier does not work with the algorithm of a stage.
         """
         state = self.state
+        self._check_stages()
         with (
             stop_request() as stop,
             display(self.epochs, self.steps_per_epoch) as shown,
@@ -167,6 +169,17 @@ class Trainer:
         """Parameter groups that received no hypergradient, over all stages."""
         found = (stage.algorithm.structural_zeros or () for stage in self.stages)
         return list(dict.fromkeys(name for names in found for name in names))
+
+    def _check_stages(self) -> None:
+        """Check the classifier with the algorithms of all stages that remain, before the first of them trains it."""
+        if self.finished:
+            return
+        self.classifier.train()
+        noisy, clean = self._batches(self.state.epoch * self.steps_per_epoch + self.state.step)
+        clean = clean if len(clean.y) else noisy  # the clean set may be selected later
+        first = self.stages.index(self._current_stage()[0])
+        for stage in self.stages[first:]:
+            stage.algorithm.check(noisy, clean)
 
     def _check_skipped(self) -> None:
         if self.skipped >= self.epochs * self.steps_per_epoch:
