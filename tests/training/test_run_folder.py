@@ -59,7 +59,7 @@ def test_run_without_validation_set_has_no_validation_columns_and_chooses_no_epo
 
 def test_summary_agrees_with_the_metrics_and_has_the_provenance(run: Run, folder: Path) -> None:
     returned = run()
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = RunFolder(folder).read_summary()
     assert summary == returned
     accuracies = [float(row["test_accuracy"]) for row in _metrics(folder)]
     assert summary["results"]["last"] == accuracies[-1]
