@@ -16,8 +16,11 @@ from typing import Any
 
 import h5py
 import torch
+import yaml
 
-from vri_pyro.data import Split
+from vri_pyro.data import Split, mean_and_std
+from vri_pyro.runs.building import build_trainer, load_data
+from vri_pyro.runs.parsing import build_configuration, configuration_parser
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
@@ -49,6 +52,7 @@ quiet: true
 report: false
 output: run
 """
+EXPERIMENTS = Path(__file__).parents[1]
 RESUME = ("fit", "--config", "config.yaml", "--resume", "true")
 _PRELOADED = (
     "vri_pyro.cli.main",
@@ -80,12 +84,19 @@ def preload() -> None:
     # The accuracy of the noise rate does not matter here.
     sampler: Any = importlib.import_module("vri_pyro.label_issues.two_observers")
     sampler._SWEEPS, sampler._BETWEEN = 10, 2
+    # Parsing the options and building the run for the first time takes seconds. A backward pass is not possible here,
+    # since PyTorch's autograd does not survive a fork.
+    parser = configuration_parser()
+    configuration = build_configuration(parser, parser.parse_object(yaml.safe_load(CONFIG)))
+    arrays, split = load_data(configuration)
+    build_trainer(configuration, None, arrays, split, mean_and_std(arrays.x_train), "").state_dict()
 
 
 def start(folder: Path, arguments: Sequence[str], prepare: Callable[[], None] | None = None) -> BaseProcess:
     """Start a command in ``folder``, in a process that calls ``prepare`` first."""
     context = multiprocessing.get_context("forkserver")
     context.set_forkserver_preload(["campaign._preloaded"])
+    os.environ["PYTHONPATH"] = str(EXPERIMENTS)  # the server that imports the preloaded module does not get sys.path
     process = context.Process(target=_command, args=(str(folder), list(arguments), prepare))
     process.start()
     return process

@@ -19,6 +19,7 @@ from campaign.trial import Trial
 
 def trials(folder: Path, quick: bool) -> Iterator[Trial]:
     """Kill 50 runs."""
+    command(new_folder(folder, "first"), "--version")  # starts the server of processes
     whole = new_folder(folder, "whole")
     began = time.monotonic()
     ended = command(whole, *RESUME)
