@@ -129,7 +129,7 @@ def _others(folder: Path, whole: Path, name: str, most: int | None) -> Iterator[
 
 def _same(file: str) -> bool:
     """Whether the bytes of a file are the same in every run of the command."""
-    return not file.endswith((".nc", ".html", "README.md", "sweep/config.yaml"))
+    return not file.endswith((".nc", ".html", "README.md", "summary.json"))
 
 
 def _bytes(path: Path) -> bytes:

@@ -106,6 +106,11 @@ def _explanation(error: Exception, arguments: Sequence[str]) -> str:
         return explained(str(error), _command(arguments), arguments, files)
     if isinstance(error, UserError):
         return _one_line(error)
+    if str(error).startswith("DataLoader worker"):  # a RuntimeError, which PyTorch raises between any two lines
+        return (
+            "a worker process that reads images was killed, often for lack of memory; set fewer --workers and repeat "
+            "the command (fit: with --resume true; the last checkpoint is intact)"
+        )
     return f"{type(error).__name__}: {_one_line(error)} (add --debug for the traceback)"
 
 

@@ -141,11 +141,11 @@ class Run:
 
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
+    state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
     parser = configuration_parser()
     options = read_configuration(parser, folder.config)
     options.output, options.device = folder.path, device
     configuration = build_configuration(parser, options)
-    state = load_configured(folder.last, folder.config)
     arrays, split = load_data(configuration, folder.split)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):

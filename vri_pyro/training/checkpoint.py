@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import io
 import pickle
+import textwrap
 import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -105,7 +106,8 @@ def restoring(path: Path) -> Iterator[None]:
     except _UNFIT as error:
         why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise UserError(
-            f"checkpoint {path} does not fit the run in its folder: {why}; copy the whole run folder, or train again"
+            f"checkpoint {path} does not fit the other files of the run, such as config.yaml, inputs.json and split.npz "
+            f"({textwrap.shorten(why, 200)}); copy the whole run folder, or train again"
         ) from error
 
 
