@@ -60,11 +60,11 @@ class Experiment:
         torch.manual_seed(configuration.seed)
         self.folder.check(configuration.resume)
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
-        arrays, split = load_data(configuration, self.folder.split if resumed else None)
+        arrays, split = load_data(configuration, self.folder.split if resumed is not None else None)
         mean, std = mean_and_std(arrays.x_train)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
         console = Console(quiet=configuration.quiet)
-        if resumed:
+        if resumed is not None:
             with restoring(self.folder.last):
                 trainer.load_state_dict(resumed)
             self.folder.read_inputs()  # raises if it is missing or damaged

@@ -98,7 +98,7 @@ def load_configured(path: Path, config: Path) -> dict[str, Any]:
 
 @contextmanager
 def restoring(path: Path) -> Iterator[None]:
-    """Convert errors of ``load_state_dict`` to a :class:`~vri_pyro.utils.errors.UserError` that names the checkpoint."""
+    """Convert errors of ``load_state_dict`` to a :class:`~vri_pyro.utils.errors.UserError` that names ``path``."""
     try:
         yield
     except UserError:
@@ -106,8 +106,8 @@ def restoring(path: Path) -> Iterator[None]:
     except _UNFIT as error:
         why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
         raise UserError(
-            f"checkpoint {path} does not fit the other files of the run, such as config.yaml, inputs.json and split.npz "
-            f"({textwrap.shorten(why, 200)}); copy the whole run folder, or train again"
+            f"checkpoint {path} does not fit the other files of the run, such as config.yaml, inputs.json and "
+            f"split.npz ({textwrap.shorten(why, 200)}); copy the whole run folder, or train again"
         ) from error
 
 
