@@ -6,6 +6,7 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
@@ -33,6 +34,7 @@ class Terminated(KeyboardInterrupt):
     status = 128 + signal.SIGTERM
 
 
+@dataclass
 class StopRequest:
     """A flag that is set when a stop is requested.
 
@@ -41,9 +43,8 @@ class StopRequest:
         number: the signal that requested it.
     """
 
-    def __init__(self) -> None:
-        self.made = False
-        self.number: int = signal.SIGINT
+    made: bool = False
+    number: int = signal.SIGINT
 
     def check(self) -> None:
         """Raise :class:`Interrupted` if a stop was requested; to be called once the state is saved."""
