@@ -16,6 +16,8 @@ from typing import Any
 import pytest
 import torch
 
+from vri_pyro.training.trainer import Trainer
+
 from .conftest import FINE_TUNING, TINY, Command
 
 # With batches of 67, an epoch has 20 steps; dropout and two particles draw random numbers in every step.
@@ -129,7 +131,7 @@ def test_run_stopped_in_mid_epoch_is_resumed_by_the_command_in_the_message(
     _wait_for_epoch(process, here / "run", epoch)
     process.send_signal(number)
     _, message = process.communicate(timeout=60)
-    assert process.returncode == 130
+    assert process.returncode == 128 + number
     hint = "stopped and saved; resume with: "
     assert message == f"{hint}vri-pyro fit --config run/config.yaml --resume true\n"
     assert epoch <= _epochs_done(here / "run") < EPOCHS
@@ -182,13 +184,48 @@ def test_command_quotes_a_folder_with_spaces(vri_pyro: Command, monkeypatch: pyt
     assert result.stderr.endswith("resume with: vri-pyro fit --config 'my run/config.yaml' --resume true\n")
 
 
-def test_interrupt_outside_the_training_leaves_no_traceback(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:
-    def interrupted(_: object) -> None:
-        raise KeyboardInterrupt
-
-    monkeypatch.setattr("vri_pyro.data.Digits.load", interrupted)
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_outside_the_training_leaves_no_traceback_and_no_folder(
+    vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    monkeypatch.setattr("vri_pyro.data.Digits.load", lambda _: signal.raise_signal(number))
+    before = signal.getsignal(signal.SIGTERM)
     result = vri_pyro("fit", "--config", "tiny.yaml")
-    assert (result.status, result.stderr) == (130, "stopped immediately; files saved earlier are intact\n")
+    assert (result.status, result.stderr) == (128 + number, "stopped immediately; files saved earlier are intact\n")
+    assert not (here / "run").exists()
+    assert signal.getsignal(signal.SIGTERM) == before
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_during_the_imports_leaves_no_traceback(here: Path, number: signal.Signals) -> None:
+    (here / "jsonargparse.py").write_text(f"import signal\nsignal.raise_signal({number:d})\n")  # imported first
+    command = [sys.executable, "-m", "vri_pyro.cli", "fit"]
+    done = subprocess.run(command, cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (128 + number, "stopped immediately; nothing was written\n")
+
+
+def test_stop_requested_while_an_epoch_ends_is_not_forgotten(
+    vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as patch:
+        patch.setattr(Trainer, "_mixed", lambda *_: signal.raise_signal(signal.SIGTERM) or {})
+        result = vri_pyro("fit", "--config", "tiny.yaml")
+    assert result.status == 143
+    assert "stopped and saved; resume with: " in result.stderr
+    assert not (here / "run" / "summary.json").exists()
+    assert vri_pyro("fit", "--config", "tiny.yaml", "--resume", "true").status == 0
+    assert (here / "run" / "summary.json").exists()
+
+
+def test_killed_worker_names_the_remedy(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:
+    def killed(*_: object) -> None:
+        raise RuntimeError("DataLoader worker (pid 7) is killed by signal: Killed. ")  # as PyTorch words it
+
+    monkeypatch.setattr(Trainer, "_step", killed)
+    result = vri_pyro("fit", "--config", "tiny.yaml")
+    assert result.status == 1
+    assert "error: a worker process that reads images was killed, often for lack of memory; set fewer" in result.stderr
+    assert result.stderr.count("\n") == 1
 
 
 def test_resuming_a_finished_run_prints_its_table_and_changes_nothing(vri_pyro: Command, here: Path) -> None:

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import base64
+import errno
 import io
 import json
+import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
@@ -224,11 +226,17 @@ def test_command_writes_the_page_and_the_summary(
 
 
 def test_page_elsewhere_needs_no_run_folder_to_write_into(
-    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
     shutil.copytree(folder, tmp_path / "run")
-    (tmp_path / "run" / ".summary.json.partial").mkdir()  # the temporary file of the summary cannot be created
-    before = (tmp_path / "run" / "summary.json").read_bytes()
+    before, flush = (tmp_path / "run" / "summary.json").read_bytes(), os.fsync
+
+    def full(descriptor: int) -> None:
+        if "summary.json" in os.readlink(f"/proc/self/fd/{descriptor}"):
+            raise OSError(errno.ENOSPC, "No space left on device")
+        flush(descriptor)
+
+    monkeypatch.setattr(os, "fsync", full)
     assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html"), "--device", "cpu"]) == 0
     assert "</html>" in (tmp_path / "page.html").read_text()
     assert (tmp_path / "run" / "summary.json").read_bytes() == before

@@ -18,10 +18,12 @@ from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.label_issues import evidence_of
 from vri_pyro.models import Rectification
+from vri_pyro.runs.predictor import Predictor
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.ensemble import Ensemble
 from vri_pyro.training.evaluation import evaluate
+from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 
 VECTOR = Path(__file__).parents[2] / "experiments" / "configs" / "vri_vector.yaml"
@@ -192,3 +194,62 @@ def test_folders_without_a_run_raise(folder: Path, tmp_path: Path) -> None:
     (unfinished / "checkpoints" / "last.pt").unlink()
     with pytest.raises(UserError, match=r"checkpoint .* does not exist"):
         Run(unfinished)
+
+
+@pytest.fixture
+def copied(folder: Path, tmp_path: Path) -> Path:
+    """A copy of the run folder, to be damaged."""
+    return Path(shutil.copytree(folder, tmp_path / "copied"))
+
+
+@pytest.mark.parametrize(
+    ("before", "after", "difference"),
+    [
+        ("\nbatch_size: 100", "\nbatch_size: 101", "batch_size was 100, now it is 101"),
+        ("seed: 3", "seed: 2", "seed was 3, now it is 2"),
+        ("\nepochs: 2", "\nepochz: 2", "epochs was 2, now it is not set"),
+    ],
+)
+def test_changed_configuration_is_noticed(copied: Path, before: str, after: str, difference: str) -> None:
+    config = copied / "config.yaml"
+    assert before in config.read_text()
+    config.write_text(config.read_text().replace(before, after))
+    for reader in (Run, Predictor):
+        with pytest.raises(
+            UserError, match=rf"config\.yaml differs from the configuration in .*last\.pt \({difference}"
+        ):
+            reader(copied)
+
+
+def test_options_without_effect_on_the_results_may_change(copied: Path) -> None:
+    config = copied / "config.yaml"
+    config.write_text(config.read_text().replace("threads: 1", "threads: 2").replace("quiet: true", "quiet: false"))
+    assert Run(copied).epochs == 2
+    assert Predictor(copied).classes == tuple("0123456789")
+
+
+def test_damaged_metrics_file_does_not_matter(copied: Path, folder: Path) -> None:
+    (copied / "metrics.csv").write_text("epoch\n")
+    assert Run(copied).rows == Run(folder).rows
+    assert len(Run(copied).rows) == 2
+
+
+def test_classes_that_disagree_with_the_split_are_noticed(copied: Path) -> None:
+    files = RunFolder(copied)
+    inputs = files.read_inputs()
+    files.write_inputs(
+        inputs["shape"], np.dtype("uint8"), inputs["classes"][:9], *map(np.array, (inputs["mean"], inputs["std"]))
+    )
+    with pytest.raises(UserError, match=r"inputs\.json has 9 classes but split\.npz has 10"):
+        Run(copied)
+    with pytest.raises(UserError, match=r"last\.pt does not fit the other files of the run, such as .*inputs\.json"):
+        Predictor(copied)
+
+
+def test_flipped_bit_in_the_name_of_an_optional_array_is_noticed(copied: Path) -> None:
+    split = copied / "split.npz"
+    content = split.read_bytes()
+    place = content.rindex(b"true_labels")  # in the table at the end of the archive
+    split.write_bytes(content[:place] + bytes([content[place] ^ 1]) + content[place + 1 :])
+    with pytest.raises(UserError, match=r"split\.npz is truncated or damaged"):
+        Run(copied)

@@ -72,6 +72,24 @@ def test_truncated_checkpoint_raises_as_damaged(path: Path, kept: float) -> None
         load_checkpoint(path)
 
 
+def test_any_flipped_bit_of_the_weights_raises_as_damaged(path: Path) -> None:
+    content = path.read_bytes()
+    start = content.index(torch.arange(1000.0).numpy().tobytes())
+    for place in range(start, start + 4000, 250):
+        path.write_bytes(content[:place] + bytes([content[place] ^ 4]) + content[place + 1 :])
+        with pytest.raises(UserError, match=r"last\.pt is damaged"):
+            load_checkpoint(path)
+
+
+@pytest.mark.parametrize("name", ["config", "state"])
+def test_checkpoint_without_a_part_raises_by_name(path: Path, name: str) -> None:
+    saved = torch.load(path, weights_only=True)
+    del saved[name]
+    torch.save(saved, path)
+    with pytest.raises(UserError, match=rf"last\.pt has no {name}; delete it and restart the run"):
+        load_checkpoint(path)
+
+
 @pytest.mark.parametrize("content", [b"\x80\x02garbage", b"PK\x03\x04garbage", b"plain text\n", bytes(4096)])
 def test_garbage_raises_as_damaged(path: Path, content: bytes) -> None:
     path.write_bytes(content)

@@ -6,6 +6,7 @@ import csv
 import json
 import os
 import re
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -16,10 +17,13 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 import vri_pyro
 from vri_pyro.data import Digits, Split
 from vri_pyro.runs.configuration import FineTuning, SplitSizes
+from vri_pyro.training.checkpoint import load_checkpoint, save_checkpoint
 from vri_pyro.training.loggers import TensorBoardLogger
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.locks import locked
 
 from .spies import cross_entropy, sgd
 
@@ -59,7 +63,7 @@ def test_run_without_validation_set_has_no_validation_columns_and_chooses_no_epo
 
 def test_summary_agrees_with_the_metrics_and_has_the_provenance(run: Run, folder: Path) -> None:
     returned = run()
-    summary = json.loads((folder / "summary.json").read_text())
+    summary = RunFolder(folder).read_summary()
     assert summary == returned
     accuracies = [float(row["test_accuracy"]) for row in _metrics(folder)]
     assert summary["results"]["last"] == accuracies[-1]
@@ -105,6 +109,79 @@ def test_damaged_files_raise_by_name(tmp_path: Path, name: str, content: str, re
     (tmp_path / name).write_text(content)
     with pytest.raises(UserError, match=f"{name} is damaged .*copy the whole run folder, or train again"):
         read(RunFolder(tmp_path))
+
+
+def test_changed_digit_in_a_json_file_raises_as_damaged(run: Run, folder: Path) -> None:
+    run()
+    for name, read in (("inputs.json", RunFolder.read_inputs), ("summary.json", RunFolder.read_summary)):
+        text = (folder / name).read_text()
+        for digit, place in [(found[0], found.start()) for found in re.finditer(r"\d", text)][::20]:
+            (folder / name).write_text(text[:place] + str((int(digit) + 1) % 10) + text[place + 1 :])
+            with pytest.raises(UserError, match=f"{name} is damaged"):
+                read(RunFolder(folder))
+        (folder / name).write_text(text)
+        assert read(RunFolder(folder))
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("mean", None),
+        ("mean", [0.1, 0.2]),
+        ("std", ["0.1"]),
+        ("classes", []),
+        ("classes", [1]),
+        ("shape", [8, 8]),
+        ("shape", ["8"]),
+        ("dtype", "uint9"),
+    ],
+)
+def test_wrong_value_in_inputs_raises_by_file_and_key(run: Run, folder: Path, key: str, value: Any) -> None:
+    run(epochs=1)
+    inputs = RunFolder(folder).read_inputs() | {key: value}
+    (folder / "inputs.json").write_text(json.dumps(inputs))
+    with pytest.raises(UserError, match=rf"inputs\.json is damaged \(.*{key}"):
+        RunFolder(folder).read_inputs()
+
+
+@pytest.mark.parametrize("part", ["results", "split"])
+def test_summary_without_a_part_raises_by_name(run: Run, folder: Path, part: str) -> None:
+    run(epochs=1)
+    summary = RunFolder(folder).read_summary()
+    for value, message in (({}, "is not a number"), (None, f"no valid {part}")):
+        (folder / "summary.json").write_text(json.dumps(summary | {part: value}))
+        with pytest.raises(UserError, match=rf"summary\.json is damaged \(.*{message}"):
+            RunFolder(folder).read_summary()
+
+
+@pytest.mark.parametrize("damage", [lambda s: s | {"progress": 3}, lambda s: {}, lambda s: s | {"stages": [{}]}])
+def test_checkpoint_of_another_run_raises_by_name(run: Run, folder: Path, damage: Callable[[Any], Any]) -> None:
+    run()
+    last = folder / "checkpoints" / "last.pt"
+    save_checkpoint(last, damage(load_checkpoint(last)), "seed: 0")
+    with pytest.raises(UserError, match=r"last\.pt does not fit the other files of the run, such as config\.yaml"):
+        run(resume=True)
+
+
+def test_run_in_use_is_refused(run: Run, folder: Path) -> None:
+    with locked(folder), pytest.raises(UserError, match=f"{folder} is in use by process"):
+        run()
+    run()
+
+
+def test_deleted_folder_stops_the_run_and_does_not_reappear(
+    run: Run, folder: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    step = Trainer._step
+
+    def deleting(self: Trainer, *arguments: Any) -> None:
+        step(self, *arguments)
+        shutil.rmtree(folder, ignore_errors=True)
+
+    monkeypatch.setattr(Trainer, "_step", deleting)
+    with pytest.raises(UserError, match=f"{folder} was deleted or moved while the run was training"):
+        run()
+    assert not folder.exists()
 
 
 def test_writing_does_not_replace_a_path_that_is_not_a_regular_file(tmp_path: Path) -> None:

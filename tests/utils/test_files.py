@@ -1,13 +1,18 @@
-"""Folders are written whole or not at all."""
+"""Files and folders are written whole or not at all, and durably."""
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from vri_pyro.utils import files
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import new_folder
+from vri_pyro.utils.files import new_folder, replacing, write_atomically
 
 
 def interrupted(path: Path) -> None:
@@ -41,3 +46,44 @@ def test_places_that_cannot_be_folders_raise(tmp_path: Path) -> None:
         pass
     with pytest.raises(UserError, match="cannot write"), new_folder(tmp_path / "file" / "inside"):
         pass
+
+
+def test_the_file_is_flushed_before_the_rename_and_the_folder_after_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    done, flush, rename = [], os.fsync, os.replace
+
+    def flushed(descriptor: int) -> None:
+        done.append(Path(os.readlink(f"/proc/self/fd/{descriptor}")).suffix or "folder")
+        flush(descriptor)
+
+    def renamed(*paths: Any) -> None:
+        done.append("rename")
+        rename(*paths)
+
+    monkeypatch.setattr(os, "fsync", flushed)
+    monkeypatch.setattr(os, "replace", renamed)
+    write_atomically(tmp_path / "file", b"text")
+    assert done == [".partial", "rename", "folder"]
+
+
+def test_two_writers_of_one_file_do_not_mix(tmp_path: Path) -> None:
+    with replacing(tmp_path / "file") as first, replacing(tmp_path / "file") as second:
+        first.write_text("first")
+        second.write_text("second, longer")
+    assert (tmp_path / "file").read_text() == "first"
+    assert [path.name for path in tmp_path.iterdir()] == ["file"]
+
+
+def test_temporary_files_of_killed_processes_are_removed_and_others_kept(tmp_path: Path) -> None:
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    (tmp_path / f".file.{dead.pid}-01234567.partial").touch()
+    (tmp_path / f".folder.{dead.pid}-01234567.partial").mkdir()
+    (tmp_path / f".folder.{dead.pid}-01234567.partial" / "inside").touch()
+    kept = [f".file.{os.getppid()}-01234567.partial", ".of_the_user.partial", "file"]
+    for name in kept[:2]:
+        (tmp_path / name).touch()
+    files._remove_abandoned.cache_clear()
+    write_atomically(tmp_path / "file", b"text")
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)

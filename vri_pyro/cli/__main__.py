@@ -1,8 +1,30 @@
-"""``python -m vri_pyro.cli``."""
+"""``vri-pyro`` and ``python -m vri_pyro.cli``."""
 
+import os
+import signal
 import sys
+from types import FrameType
+from typing import NoReturn
 
-from vri_pyro.cli.main import main
+
+def main() -> int:
+    """Run the command line; a stop during the imports, which take seconds, leaves no traceback."""
+    for number in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(number, _stop)
+    from vri_pyro.cli.main import main as run
+
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+    try:
+        return run()
+    finally:
+        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest is the end of the interpreter
+
+
+def _stop(number: int, frame: FrameType | None) -> NoReturn:
+    sys.stderr.write("stopped immediately; nothing was written\n")
+    sys.stderr.flush()
+    os._exit(128 + number)
+
 
 if __name__ == "__main__":
     sys.exit(main())

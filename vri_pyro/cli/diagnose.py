@@ -68,7 +68,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         console.print(_rightness(judged.k_hat, judged.bounds))
     console.print(f"{judged.of_the_guide}\n", highlight=False)
     for site, found in judged.collapse.items():
-        console.print(_collapse(found, diagnostics.posterior_curves(trained.folder, site)))
+        console.print(_collapse(found, diagnostics.posterior_curves(trained.rows, site)))
         console.print(f"{judged.of_latent(site)}\n", highlight=False)
     console.print(f"posterior: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -37,9 +37,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     experiment = Experiment(build_configuration(parser, options))
     try:
         summary = experiment.run(config, identity)
-    except Interrupted:
+    except Interrupted as stop:
         file = shlex.quote(str(experiment.folder.config))
-        raise Interrupted(f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true") from None
+        message = f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true"
+        raise Interrupted(message, stop.number) from None
     # The results are printed first, since the report takes seconds.
     if not options.quiet:
         _show(summary, experiment.folder.path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import os
+import signal
 import sys
 import threading
 import warnings
@@ -21,7 +22,7 @@ from vri_pyro.cli.old_names import config_files, with_current_names
 from vri_pyro.cli.option_errors import explained
 from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.interruption import Interrupted, termination_raises
 from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
@@ -53,20 +54,23 @@ def build_parser(command: str) -> ArgumentParser:
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
-    """Run the command line and return its exit status: 0, 2 for bad input, 130 when interrupted, 1 otherwise."""
+    """Run the command line and return its exit status: 0, 2 for bad input, 1 for other errors.
+
+    A command stopped by SIGINT returns 130, and by SIGTERM 143.
+    """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # to import the user's own classes from the working directory
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with warnings.catch_warnings(), _quiet_threads(not debug):
+    with warnings.catch_warnings(), _quiet_threads(not debug), termination_raises():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
             return _run([argument for argument in arguments if argument != "--debug"])
         except (Interrupted, KeyboardInterrupt) as stop:
             errors.print(str(stop) or "stopped immediately; files saved earlier are intact")
-            return 130
+            return getattr(stop, "status", 128 + signal.SIGINT)
         except Exception as error:
             if debug:
                 raise
@@ -102,6 +106,11 @@ def _explanation(error: Exception, arguments: Sequence[str]) -> str:
         return explained(str(error), _command(arguments), arguments, files)
     if isinstance(error, UserError):
         return _one_line(error)
+    if str(error).startswith("DataLoader worker"):  # a RuntimeError, which PyTorch raises between any two lines
+        return (
+            "a worker process that reads images was killed, often for lack of memory; set fewer --workers and repeat "
+            "the command (fit: with --resume true; the last checkpoint is intact)"
+        )
     return f"{type(error).__name__}: {_one_line(error)} (add --debug for the traceback)"
 
 

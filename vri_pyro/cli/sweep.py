@@ -28,10 +28,11 @@ from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.locks import locked
 
 _OWN = ("seeds", "grid", "jobs", "config", "output", "resume", "quiet", "seed")
 _MEASURES = {"last": "last epoch", "chosen": "best on the validation set"}
-_INTERRUPTED = 130
+_INTERRUPTED = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}  # exit status → signal
 
 
 @dataclass(frozen=True)
@@ -83,14 +84,19 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         raise UserError(f"seed is {options.seed}; set --seeds {options.seed} instead")
     output = Path(options.output)
     trials = _trials(output, _grid(options.grid), _seeds(options.seeds))
-    config = output / "config.yaml"
-    write_atomically(config, parser.dump(without(options, _OWN), skip_unset=False).encode())
-    _check(config, trials)
+    with locked(output):
+        config = output / "config.yaml"
+        write_atomically(config, parser.dump(without(options, _OWN), skip_unset=False).encode())
+        _check(config, trials)
+        return _train_and_tabulate(output, config, trials, options.jobs)
+
+
+def _train_and_tabulate(output: Path, config: Path, trials: Sequence[Trial], jobs: int) -> int:
     console, failed = Console(highlight=False, markup=False, soft_wrap=True), list[Trial]()
-    with closing(_train(config, trials, options.jobs)) as outcomes:
+    with closing(_train(config, trials, jobs)) as outcomes:
         for number, (trial, status) in enumerate(outcomes, start=1):
-            if status == _INTERRUPTED:
-                raise Interrupted("stopped; repeat the same command to resume")
+            if status in _INTERRUPTED:
+                raise Interrupted("stopped; repeat the same command to resume", _INTERRUPTED[status])
             if status:
                 failed.append(trial)
             shown = "failed" if status else f"{_results(trial)['last']:.2f}"
@@ -182,14 +188,9 @@ def _processes() -> Iterator[Callable[[Sequence[str]], int]]:
         running.append(process)
         return process.wait()
 
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    previous = signal.signal(signal.SIGTERM, interrupt)
     try:
         yield start
     finally:
-        signal.signal(signal.SIGTERM, previous)
         for process in running:
             process.terminate()
 

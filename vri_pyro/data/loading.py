@@ -6,7 +6,7 @@ import itertools
 import multiprocessing
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol
 
 import numpy as np
 import torch
@@ -66,7 +66,7 @@ class StreamedData(Examples):
         return self._images.file(index)
 
     def _read(self, order: _Order, steps: Iterable[int]) -> Iterator[Batch]:
-        for made in _loader(_Batches(self._images, order), steps, self._workers, self.device.type == "cuda"):
+        for made in _items(_loader(_Batches(self._images, order), steps, self._workers, self.device.type == "cuda")):
             if isinstance(made, UserError):
                 raise made
             views, index = made
@@ -87,7 +87,8 @@ def read_batches(
         the images of a batch, uint8 [n, H, W, C], and the position in the batch and the error message of each
         unreadable image, whose pixels are zero.
     """
-    for batch, unreadable in _loader(_Readable(images, batch_size), range(0, len(images), batch_size), workers):
+    loader = _loader(_Readable(images, batch_size), range(0, len(images), batch_size), workers)
+    for batch, unreadable in _items(loader):
         yield batch.numpy(), unreadable
 
 
@@ -110,6 +111,17 @@ def _loader(dataset: Dataset, steps: Iterable[int], workers: int, pin_memory: bo
         # would then see different random numbers.
         generator=torch.Generator(),
     )
+
+
+def _items(loader: DataLoader) -> Iterator[Any]:
+    """Yield the items of a loader; a worker that dies raises the same error at any moment.
+
+    If it dies while it sends an item, the loader raises the error of the connection.
+    """
+    try:
+        yield from loader
+    except (ConnectionError, EOFError) as error:
+        raise RuntimeError("DataLoader worker exited while it sent a batch") from error
 
 
 class _Prefetched:

@@ -23,6 +23,7 @@ from vri_pyro.data.validation import (
     check_same_shape,
     check_transition,
 )
+from vri_pyro.utils.archives import DAMAGE, check_archive
 from vri_pyro.utils.errors import UserError
 
 _OPTIONAL = (
@@ -371,6 +372,10 @@ class Split:
         """
         required = [field.name for field in fields(cls) if field.name not in _OPTIONAL]
         arrays = read_npz(Path(path), required, _OPTIONAL)
+        try:
+            check_archive(Path(path))  # damage can make an optional array disappear
+        except DAMAGE as error:
+            raise UserError(f"{path} is truncated or damaged; write or copy it again.") from error
         try:
             scalars: dict[str, Any] = {name: _scalar(name, arrays.pop(name), kind) for name, kind in _SCALARS.items()}
             kinds: dict[str, Any] = {"validation_from": str, "verified": bool, "listing": str}

@@ -45,7 +45,7 @@ class SeenRun:
     def __init__(self, run: Run, most: int = MOST) -> None:
         self.run = run
         self.name = self.run.folder.path.resolve().name
-        self.rows = self.run.folder.read_metrics()
+        self.rows = run.rows
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
         self.measured = measured_on(self.rows)
         self.results: dict[str, Any] = {}

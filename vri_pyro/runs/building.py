@@ -34,7 +34,11 @@ def load_data(configuration: Configuration, saved_split: Path | None = None) -> 
     """
     arrays = configuration.data.load()
     if saved_split is not None:
-        return arrays, Split.load(saved_split).of(arrays)
+        split = Split.load(saved_split)
+        try:
+            return arrays, split.of(arrays)
+        except UserError as error:
+            raise UserError(f"In {saved_split}: {error}") from error
     return arrays, configuration.split.split(arrays, configuration.noise, configuration.seed)
 
 

@@ -13,7 +13,7 @@ from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
-from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.checkpoint import load_checkpoint, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.progress import ProgressDisplay
 from vri_pyro.utils.provenance import provenance
@@ -47,21 +47,27 @@ class Experiment:
             the summary, as in ``summary.json``.
 
         Raises:
-            UserError: an input is invalid; files of an earlier run are intact.
+            UserError: an input is invalid, or another process writes to the folder; files of an earlier run are intact.
             Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
         """
+        with self.folder.locked():
+            return self._run(config, identity)
+
+    def _run(self, config: str, identity: str) -> dict[str, Any]:
         configuration = self.configuration
         if configuration.threads:
             torch.set_num_threads(configuration.threads)
         torch.manual_seed(configuration.seed)
         self.folder.check(configuration.resume)
         resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
-        arrays, split = load_data(configuration, self.folder.split if resumed else None)
+        arrays, split = load_data(configuration, self.folder.split if resumed is not None else None)
         mean, std = mean_and_std(arrays.x_train)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
         console = Console(quiet=configuration.quiet)
-        if resumed:
-            trainer.load_state_dict(resumed)
+        if resumed is not None:
+            with restoring(self.folder.last):
+                trainer.load_state_dict(resumed)
+            self.folder.read_inputs()  # raises if it is missing or damaged
         else:
             if configuration.resume:
                 console.print(

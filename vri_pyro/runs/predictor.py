@@ -9,15 +9,15 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import yaml
 
 from vri_pyro.data import Inputs, Streamed, read_batches
 from vri_pyro.data.validation import check_inputs
 from vri_pyro.runs.inference_network import build_network
-from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.yaml_files import read_yaml
 
 
 class Predictor:
@@ -51,17 +51,19 @@ class Predictor:
             raise UserError(f"which is '{which}'; expected 'last' or 'best'")
         folder = RunFolder(run)
         self.inputs: dict[str, Any] = folder.read_inputs()
-        self.options: dict[str, Any] = current_configuration(yaml.safe_load(folder.config.read_text()))
+        self.options: dict[str, Any] = current_configuration(read_yaml(folder.config))
         self.device = torch.device(device)
         self.classes = tuple(self.inputs["classes"])
         self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
         if which == "best" and folder.last.is_file() and not folder.best.is_file():
             raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
+        file = folder.best if which == "best" else folder.last
+        state = load_configured(file, folder.config)
         self.network = build_network(self.inputs, self.options)
         self.classifier = self.network.classifier
-        state = load_checkpoint(folder.best if which == "best" else folder.last)
-        self.classifier.load_state_dict(state["classifier"])
+        with restoring(file):
+            self.classifier.load_state_dict(state["classifier"])
         self.network.to(self.device)
 
     def predict(self, x: np.ndarray, batch_size: int = 1000) -> np.ndarray:

@@ -16,8 +16,9 @@ from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, read_configuration
-from vri_pyro.training.checkpoint import load_checkpoint
+from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
+from vri_pyro.training.loggers import Rows
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.stages import MAIN
 from vri_pyro.training.trainer import Trainer
@@ -51,6 +52,7 @@ class Run:
         trained_on: positions of the examples in the noisy batches of all stages, int64, ascending. The clean batches
             are not included.
         classes: names of the classes.
+        rows: metrics of the completed epochs, one row per epoch, as in ``metrics.csv``.
         epochs: number of completed epochs.
         all_epochs: total number of epochs of the run.
         begun: whether the main stage has begun; otherwise, its model and guide are untrained.
@@ -63,7 +65,13 @@ class Run:
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
-        self._take(*_restored(files, device), classes, network)
+        trainer, split = _restored(files, device)
+        if len(classes) != split.num_classes:
+            raise UserError(
+                f"{files.inputs} has {len(classes)} classes but {files.split.name} has {split.num_classes}; copy the "
+                "whole run folder, or train again"
+            )
+        self._take(trainer, split, classes, network)
 
     @classmethod
     def of_trainer(cls, trainer: Trainer, split: Split, classes: Sequence[str], network: int = 0) -> Run:
@@ -82,6 +90,7 @@ class Run:
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.data.train, trainer.data.test
+        self.rows: Rows = trainer.state.rows
         self.epochs, self.all_epochs, self.preparatory = trainer.state.epoch, trainer.epochs, trainer.preparatory
         before = list(self.algorithms).index(MAIN)
         self.begun = (self.epochs, trainer.state.step) > (sum(stage.epochs for stage in trainer.stages[:before]), 0)
@@ -132,16 +141,17 @@ class Run:
 
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
+    state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
     parser = configuration_parser()
     options = read_configuration(parser, folder.config)
     options.output, options.device = folder.path, device
     configuration = build_configuration(parser, options)
-    state = load_checkpoint(folder.last)
     arrays, split = load_data(configuration, folder.split)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
         trainer = build_trainer(configuration, folder, arrays, split, mean_and_std(arrays.x_train), identity="")
-        trainer.load_state_dict(state)
+        with restoring(folder.last):
+            trainer.load_state_dict(state)
     return trainer, split
 
 

@@ -4,33 +4,29 @@ from __future__ import annotations
 
 import io
 import pickle
+import textwrap
 import warnings
-import zipfile
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import torch
 import yaml
 
+from vri_pyro.utils.archives import DAMAGE, check_archive
 from vri_pyro.utils.deprecations import DeprecatedNameWarning, current_checkpoint_state, current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.yaml_files import read_yaml
 
 FORMAT = 3
 _OLD_FORMAT = 2  # format of version 0.1
 # Exceptions that torch.load raises for a damaged file, depending on the damage.
-_UNREADABLE = (
-    RuntimeError,
-    EOFError,
-    ValueError,
-    LookupError,
-    AttributeError,
-    TypeError,
-    OSError,
-    pickle.UnpicklingError,
-    zipfile.BadZipFile,
-)
+_UNREADABLE = (*DAMAGE, AttributeError, TypeError, pickle.UnpicklingError)
+# Exceptions of load_state_dict for a state of another network or without a part.
+_UNFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
+_DATA = "data"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
@@ -64,9 +60,63 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
     Raises:
         UserError: the file does not exist, is damaged, or has a different format or configuration.
     """
+    saved = _read(path)
+    same = config is None or config == saved["config"]
+    if not same and (difference := _first_difference(_parsed(saved["config"]), _parsed(config))) is not None:
+        raise UserError(
+            f"checkpoint {path} has a different configuration ({difference}); resume with the config.yaml of the run "
+            "and the version of vri_pyro that started it, or choose another output folder"
+        )
+    return saved["state"]
+
+
+def load_configured(path: Path, config: Path) -> dict[str, Any]:
+    """Load a state for a reader, which rebuilds the network from the configuration file of the run.
+
+    The configuration in the checkpoint is protected by checksums and the file is not, so the two are compared. The
+    options of the data may differ, since the data may have been moved. So may options that are not part of the
+    checkpoint, because they do not affect the results.
+
+    Args:
+        path: checkpoint file.
+        config: ``config.yaml`` of the run.
+
+    Returns:
+        see :func:`load_checkpoint`.
+
+    Raises:
+        UserError: see :func:`load_checkpoint`.
+    """
+    saved = _read(path)
+    was, now = _parsed(saved["config"]), read_yaml(config)
+    kept = was.keys() - {_DATA}
+    was, now = ({name: value for name, value in options.items() if name in kept} for options in (was, now))
+    if (difference := _first_difference(was, now)) is not None:
+        raise UserError(f"{config} differs from the configuration in {path} ({difference}); undo the change")
+    return saved["state"]
+
+
+@contextmanager
+def restoring(path: Path) -> Iterator[None]:
+    """Convert errors of ``load_state_dict`` to a :class:`~vri_pyro.utils.errors.UserError` that names ``path``."""
+    try:
+        yield
+    except UserError:
+        raise
+    except _UNFIT as error:
+        why = f"{error.args[0]!r} is missing" if isinstance(error, KeyError) else " ".join(str(error).split())
+        raise UserError(
+            f"checkpoint {path} does not fit the other files of the run, such as config.yaml, inputs.json and "
+            f"split.npz ({textwrap.shorten(why, 200)}); copy the whole run folder, or train again"
+        ) from error
+
+
+def _read(path: Path) -> dict[str, Any]:
+    """Return the content of a checkpoint: format, configuration and state."""
     if not path.is_file():
         raise UserError(f"checkpoint {path} does not exist; train with vri-pyro fit, without --resume")
     try:
+        check_archive(path)
         saved = torch.load(path, map_location="cpu", weights_only=True)
     except _UNREADABLE as error:
         raise UserError(f"checkpoint {path} is damaged or not a checkpoint; delete it and restart the run") from error
@@ -76,22 +126,21 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
             f"checkpoint {path} has format {found} but this version of vri_pyro reads format {FORMAT}; "
             "use the version that wrote it, or restart the run"
         )
-    if config is not None and (difference := _first_difference(saved["config"], config)) is not None:
-        raise UserError(
-            f"checkpoint {path} has a different configuration ({difference}); resume with the config.yaml of the run "
-            "and the version of vri_pyro that started it, or choose another output folder"
-        )
-    return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
+    for name, kind in (("config", str), ("state", dict)):
+        if not isinstance(saved.get(name), kind):
+            raise UserError(f"checkpoint {path} has no {name}; delete it and restart the run")
+    return saved | {"state": current_checkpoint_state(saved["state"])} if found == _OLD_FORMAT else saved
 
 
-def _first_difference(saved: str, expected: str) -> str | None:
-    """Describe the first option in which two YAML configurations differ; None if they are equal."""
-    if saved == expected:
-        return None
+def _parsed(config: str | None) -> dict[str, Any]:
+    return yaml.safe_load(config or "") or {}
+
+
+def _first_difference(saved: dict[str, Any], expected: dict[str, Any]) -> str | None:
+    """Describe the first option in which two configurations differ; None if they are equal."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # the warnings were shown when config.yaml was read
-        was = dict(named_options(current_configuration(yaml.safe_load(saved))))
-    now = dict(named_options(yaml.safe_load(expected)))
+        was, now = (dict(named_options(current_configuration(options))) for options in (saved, expected))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
         if before != after:

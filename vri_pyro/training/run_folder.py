@@ -3,25 +3,39 @@
 from __future__ import annotations
 
 import csv
+import hashlib
 import io
 import json
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import yaml
 
 from vri_pyro.utils.deprecations import current_row
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors, write_atomically
+from vri_pyro.utils.locks import locked
+from vri_pyro.utils.yaml_files import read_yaml
 
 _RESTORE = "copy the whole run folder, or train again"
+_CHECKSUM = "sha256"
+# Required keys of the JSON files, with their types.
+_INPUTS = {"shape": list, "dtype": str, "classes": list, "mean": list, "std": list}
+_SUMMARY = {"results": dict, "split": dict}
+_RESULTS = ("last", "last_10", "chosen", "chosen_epoch")
+_SPLIT = ("noisy", "clean", "realised_rate")
 Row = Mapping[str, Any]
 
 
 class RunFolder:
     """The files of one run.
+
+    Damage is noticed when a file is read: ``split.npz`` and the checkpoints are archives with checksums,
+    ``inputs.json`` and ``summary.json`` have a checksum of their own, and ``config.yaml``, which users may edit, is
+    compared with the copy in the checkpoint. The checkpoint also has the metrics; ``metrics.csv`` and the other files
+    are only written, for the user.
 
     Args:
         path: path of the folder; :meth:`make` creates it.
@@ -64,13 +78,31 @@ class RunFolder:
         with clear_write_errors(self.path):
             self.last.parent.mkdir(parents=True, exist_ok=True)
 
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """Let no other process write to the folder; see :func:`~vri_pyro.utils.locks.locked`."""
+        with locked(self.path):
+            yield
+
+    def check_present(self) -> None:
+        """Raise if the folder has disappeared, instead of creating an incomplete one with the next file.
+
+        Raises:
+            UserError: ``config.yaml``, the first file of a run, does not exist.
+        """
+        if not self.config.is_file():
+            raise UserError(
+                f"{self.path} was deleted or moved while the run was training; if it was moved, resume it in its new "
+                "place, otherwise train again"
+            )
+
     def write_config(self, text: str) -> None:
         """Write ``config.yaml``: the complete configuration with all defaults resolved."""
         write_atomically(self.config, text.encode())
 
     def read_config(self) -> dict[str, Any]:
         """Read ``config.yaml``; empty if the file does not exist."""
-        return yaml.safe_load(self.config.read_text()) if self.config.is_file() else {}
+        return read_yaml(self.config) if self.config.is_file() else {}
 
     def logger_id(self, logger: str, create: Callable[[], str]) -> str:
         """Return the id of this run at an external tracking service.
@@ -82,7 +114,10 @@ class RunFolder:
         path = self.path / f"{logger}_id.txt"
         if not path.is_file():
             write_atomically(path, create().encode())
-        return path.read_text()
+        try:
+            return path.read_text(encoding="utf-8")
+        except UnicodeDecodeError as error:
+            raise UserError(f"{path} is damaged; delete it to begin a new run at {logger}") from error
 
     def write_inputs(
         self, shape: Sequence[int], dtype: np.dtype, classes: Sequence[str], mean: np.ndarray, std: np.ndarray
@@ -95,7 +130,7 @@ class RunFolder:
             "mean": mean.tolist(),
             "std": std.tolist(),
         }
-        write_atomically(self.inputs, (json.dumps(inputs) + "\n").encode())
+        self._write_json(self.inputs, inputs)
 
     def read_inputs(self) -> dict[str, Any]:
         """Read ``inputs.json``.
@@ -105,7 +140,10 @@ class RunFolder:
         """
         if not self.inputs.is_file():
             raise UserError(f"{self.path} is not a run folder; use the --output folder of vri-pyro fit")
-        return self._json(self.inputs)
+        found = self._read_json(self.inputs, _INPUTS)
+        if wrong := _wrong_input(found):
+            raise UserError(f"{self.inputs} is damaged ({wrong}); {_RESTORE}")
+        return found
 
     def write_metrics(self, rows: Sequence[Row]) -> None:
         """Write ``metrics.csv``, one row per epoch; missing values are empty."""
@@ -135,7 +173,7 @@ class RunFolder:
 
     def write_summary(self, summary: Mapping[str, Any]) -> None:
         """Write ``summary.json``: results of the run and their provenance."""
-        write_atomically(self.summary, (json.dumps(summary, indent=2) + "\n").encode())
+        self._write_json(self.summary, summary, indent=2)
 
     def read_summary(self) -> dict[str, Any]:
         """Read ``summary.json`` of a finished run.
@@ -143,13 +181,51 @@ class RunFolder:
         Raises:
             UserError: the file is damaged.
         """
-        return self._json(self.summary)
+        found = self._read_json(self.summary, _SUMMARY)
+        found["results"].setdefault("measured_on", "test")  # version 0.1 always had a test set
+        for part, names in (("results", _RESULTS), ("split", _SPLIT)):
+            for name in names:
+                if not isinstance(found[part].get(name, ""), int | float | None):
+                    raise UserError(f"{self.summary} is damaged ({part}.{name} is not a number); {_RESTORE}")
+        return found
 
-    def _json(self, path: Path) -> dict[str, Any]:
+    def _write_json(self, path: Path, content: Mapping[str, Any], indent: int | None = None) -> None:
+        """Write a JSON file with a checksum of its content."""
+        text = json.dumps({**content, _CHECKSUM: _checksum(content)}, indent=indent)
+        write_atomically(path, (text + "\n").encode())
+
+    def _read_json(self, path: Path, required: Mapping[str, type]) -> dict[str, Any]:
+        """Read a JSON file and compare it with its checksum; files of version 0.1 have none."""
         try:
             found = json.loads(path.read_bytes())
-        except ValueError as error:
+        except (ValueError, OSError, RecursionError) as error:
             raise UserError(f"{path} is damaged ({error}); {_RESTORE}") from error
         if not isinstance(found, dict):
             raise UserError(f"{path} is damaged (it is not a JSON object); {_RESTORE}")
+        if found.pop(_CHECKSUM, None) not in (None, _checksum(found)):
+            raise UserError(f"{path} is damaged (it does not match its checksum); {_RESTORE}")
+        for name, kind in required.items():
+            if not isinstance(found.get(name), kind):
+                raise UserError(f"{path} is damaged (it has no valid {name}); {_RESTORE}")
         return found
+
+
+def _checksum(content: Mapping[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content).encode()).hexdigest()
+
+
+def _wrong_input(inputs: Mapping[str, Any]) -> str | None:
+    """Describe the first value of ``inputs.json`` that cannot be right; None if there is none."""
+    shape, classes = inputs["shape"], inputs["classes"]
+    if len(shape) not in (1, 3) or not all(type(size) is int and size > 0 for size in shape):
+        return f"shape is {shape}"
+    if not classes or not all(isinstance(name, str) for name in classes):
+        return "classes is not a list of names"
+    try:
+        np.dtype(inputs["dtype"])
+    except (TypeError, ValueError, SyntaxError):
+        return f"dtype is {inputs['dtype']!r}"
+    for name in ("mean", "std"):
+        if len(inputs[name]) != shape[0] or not all(isinstance(value, int | float) for value in inputs[name]):
+            return f"{name} is not a list of {shape[0]} numbers"
+    return None

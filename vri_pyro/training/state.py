@@ -31,6 +31,12 @@ class TrainerState:
     counts: Metrics = field(default_factory=dict)
     best: float = -math.inf
 
+    def __post_init__(self) -> None:
+        """Check the types, since the values may come from a file."""
+        rows = isinstance(self.rows, list) and all(isinstance(row, dict) for row in self.rows)
+        if not (rows and isinstance(self.epoch, int) and isinstance(self.step, int)):
+            raise TypeError("the progress has no valid epoch, step and rows")
+
     def add(self, metrics: Metrics) -> None:
         """Add the metrics of one step; non-finite values, as in a skipped step, are ignored."""
         for name, value in metrics.items():

@@ -22,7 +22,7 @@ from vri_pyro.training.run_data import RunData
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.stages import BuiltStage
 from vri_pyro.training.state import TrainerState
-from vri_pyro.utils.interruption import Interrupted, stop_request
+from vri_pyro.utils.interruption import stop_request
 from vri_pyro.utils.progress import ProgressDisplay
 
 
@@ -144,8 +144,9 @@ class Trainer:
                     shown.step(state.epoch, state.step - 1)
                     if stop.made:
                         self.save()
-                        raise Interrupted
+                    stop.check()
                 shown.epoch(self._end_epoch(stage, began, started_loggers))
+                stop.check()
         self._check_skipped()
         return state.rows
 
@@ -192,6 +193,7 @@ class Trainer:
     def save(self) -> None:
         """Write the checkpoint ``last.pt``, if the run has a folder."""
         if self.folder is not None:
+            self.folder.check_present()
             save_checkpoint(self.folder.last, self.state_dict(), self.config)
 
     def _current_stage(self) -> tuple[BuiltStage, int, list[float]]:
@@ -260,6 +262,8 @@ class Trainer:
             row |= self._evaluated()
         state.rows.append(row)
         state.sums, state.counts = {}, {}
+        if self.folder is not None:
+            self.folder.check_present()
         accuracy = row.get("validation_accuracy")
         if not stage.preparatory and accuracy is not None and accuracy >= state.best:
             state.best = accuracy

@@ -1,14 +1,19 @@
-"""Atomic writes of files and folders; a previous file survives a crash or a full disk."""
+"""Atomic, durable writes of files and folders; a previous file survives a crash or a full disk."""
 
 from __future__ import annotations
 
 import os
+import re
+import secrets
 import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from functools import cache
 from pathlib import Path
 
 from vri_pyro.utils.errors import UserError
+
+_PARTIAL = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.partial")  # the number is the process that writes it
 
 
 @contextmanager
@@ -22,20 +27,19 @@ def clear_write_errors(path: Path) -> Iterator[None]:
     except OSError as error:
         kept = "the previous file is intact" if path.is_file() else "no previous file existed"
         raise UserError(
-            f"cannot write {path}: {error.strerror} ({kept}); free disk space, fix the permissions or use another path"
+            f"cannot write {path}: {error.strerror or error} ({kept}); free disk space, fix the permissions or use "
+            "another path"
         ) from error
 
 
 def write_atomically(path: Path, content: bytes) -> None:
-    """Write ``content`` to ``path`` atomically: write a temporary file beside it, flush it to disk, rename it.
+    """Write ``content`` to ``path`` atomically; see :func:`replacing`.
 
     Raises:
         UserError: the file cannot be written; the previous file is intact.
     """
-    with replacing(path) as partial, open(partial, "wb") as file:
-        file.write(content)
-        file.flush()
-        os.fsync(file.fileno())
+    with replacing(path) as partial:
+        partial.write_bytes(content)
 
 
 def check_place(path: Path) -> None:
@@ -54,24 +58,28 @@ def check_place(path: Path) -> None:
 def replacing(path: Path) -> Iterator[Path]:
     """Yield the path of a temporary file beside ``path``, which replaces ``path`` on success.
 
-    On failure, ``path`` stays unchanged. Missing parent folders are created. If ``path`` is a symbolic link, its target
-    is replaced.
+    The file is flushed to disk before it is renamed, and the folder afterwards, so that a power failure also leaves
+    either the previous file or the new one. On failure, ``path`` stays unchanged. Missing parent folders are created.
+    If ``path`` is a symbolic link, its target is replaced. Several processes may write to the same path: one of the
+    files wins as a whole.
 
     Raises:
         UserError: the file cannot be written, or ``path`` is a folder, a device or another special file.
     """
     path = Path(os.path.realpath(path)) if path.is_symlink() else path
     check_place(path)
-    partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
+        partial = _partial(path)
         try:
             yield partial
+            _flush(partial)
             os.replace(partial, path)
         except BaseException:  # also Ctrl-C, since large files are written row by row
             with suppress(OSError):
                 partial.unlink()
             raise
+        _flush_folder(path.parent)
 
 
 @contextmanager
@@ -84,16 +92,67 @@ def new_folder(path: Path) -> Iterator[Path]:
     path = Path(os.path.abspath(path))
     if path.exists() and not path.is_dir():
         raise UserError(f"cannot write {path}: it is not a folder; use another path")
-    partial = path.with_name(f".{path.name}.partial")
     with clear_write_errors(path):
         if path.exists() and any(path.iterdir()):
             raise UserError(f"{path} is not empty; choose another folder, or delete this one")
         path.parent.mkdir(parents=True, exist_ok=True)
-        shutil.rmtree(partial, ignore_errors=True)  # left behind by a process that was killed
+        partial = _partial(path)
         partial.mkdir()
         try:
             yield partial
+            for file in partial.rglob("*"):
+                if file.is_file():
+                    _flush(file)
             os.replace(partial, path)
         except BaseException:
             shutil.rmtree(partial, ignore_errors=True)
             raise
+        _flush_folder(path.parent)
+
+
+def _partial(path: Path) -> Path:
+    """Return a name beside ``path`` that no other process or thread uses."""
+    _remove_abandoned(os.path.realpath(path.parent))
+    return path.with_name(f".{path.name}.{os.getpid()}-{secrets.token_hex(4)}.partial")
+
+
+@cache  # once per folder: listing it for every file would make many files in one folder slow
+def _remove_abandoned(folder: str) -> None:
+    """Remove temporary files and folders of processes that were killed."""
+    with suppress(OSError), os.scandir(folder) as entries:
+        for entry in entries:
+            if (match := _PARTIAL.fullmatch(entry.name)) and not _running(int(match[1])):
+                if entry.is_dir(follow_symlinks=False):
+                    shutil.rmtree(entry.path, ignore_errors=True)
+                else:
+                    with suppress(OSError):
+                        os.unlink(entry.path)
+
+
+def _running(process: int) -> bool:
+    """Whether another process has this number. This process has not written to the folder yet."""
+    if os.name != "posix":
+        return True  # cannot be asked; on Windows, os.kill kills
+    if process == os.getpid():
+        return False
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        pass  # the process of another user
+    return True
+
+
+def _flush(file: Path) -> None:
+    with file.open("r+b") as opened:
+        os.fsync(opened.fileno())
+
+
+def _flush_folder(folder: Path) -> None:
+    with suppress(OSError):  # not all file systems can; the file itself is complete
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            os.fsync(descriptor)
+        finally:
+            os.close(descriptor)

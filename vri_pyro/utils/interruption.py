@@ -1,4 +1,4 @@
-"""Graceful stop on Ctrl-C (SIGINT) or SIGTERM."""
+"""Stopping on Ctrl-C (SIGINT) or SIGTERM: gracefully in training, at once elsewhere."""
 
 from __future__ import annotations
 
@@ -6,29 +6,58 @@ import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from types import FrameType
+from typing import NoReturn
 
 
 class Interrupted(Exception):
-    """Raised when a stop request ends a run; its state has been saved."""
+    """Raised when a stop request ends a run; its state has been saved.
+
+    Args:
+        message: what has happened, for the user.
+        number: the signal that requested the stop.
+
+    Attributes:
+        status: exit status for the process, 130 for SIGINT and 143 for SIGTERM, as in a shell.
+    """
+
+    def __init__(self, message: str = "", number: int = signal.SIGINT) -> None:
+        super().__init__(message)
+        self.number = number
+        self.status = 128 + number
 
 
+class Terminated(KeyboardInterrupt):
+    """Raised by SIGTERM where Ctrl-C raises ``KeyboardInterrupt``; see :func:`termination_raises`."""
+
+    status = 128 + signal.SIGTERM
+
+
+@dataclass
 class StopRequest:
     """A flag that is set when a stop is requested.
 
     Attributes:
         made: whether a stop was requested.
+        number: the signal that requested it.
     """
 
-    def __init__(self) -> None:
-        self.made = False
+    made: bool = False
+    number: int = signal.SIGINT
+
+    def check(self) -> None:
+        """Raise :class:`Interrupted` if a stop was requested; to be called once the state is saved."""
+        if self.made:
+            raise Interrupted(number=self.number)
 
 
 @contextmanager
 def stop_request() -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a stop request; a second SIGINT raises ``KeyboardInterrupt``, as usual.
 
-    The caller checks the request at points where it can stop safely. Outside the main thread, no signal handler is
+    A second SIGTERM has no effect, because a stop by Ctrl-C may be followed by the SIGTERM of a parent process. The
+    caller checks the request at points where it can stop safely. Outside the main thread, no signal handler is
     installed.
     """
     request = StopRequest()
@@ -37,7 +66,8 @@ def stop_request() -> Iterator[StopRequest]:
         return
 
     def note(number: int, frame: FrameType | None) -> None:
-        request.made = True
+        if not request.made:
+            request.made, request.number = True, number
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -46,3 +76,20 @@ def stop_request() -> Iterator[StopRequest]:
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
+
+
+@contextmanager
+def termination_raises() -> Iterator[None]:
+    """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def terminate(number: int, frame: FrameType | None) -> NoReturn:
+        raise Terminated
+
+    previous = signal.signal(signal.SIGTERM, terminate)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, previous)
