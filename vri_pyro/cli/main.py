@@ -14,12 +14,14 @@ from pathlib import Path
 from types import ModuleType
 
 from jsonargparse import ArgumentError, ArgumentParser
-from rich.console import Console
 
 import vri_pyro
 from vri_pyro.cli.old_names import config_files, with_current_names
 from vri_pyro.cli.option_errors import explained
 from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
+from vri_pyro.cli.trust import limited_imports
+from vri_pyro.runs.trust import importing
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.spelling import nearest
@@ -56,9 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for bad input, 130 when interrupted, 1 otherwise."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)  # to import the user's own classes from the working directory
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
+    os.environ["PYTHONSAFEPATH"] = "1"  # processes that this one starts do not import from the working directory
+    errors = SafeConsole(stderr=True, soft_wrap=True)
     with warnings.catch_warnings(), _quiet_threads(not debug):
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
@@ -133,9 +134,10 @@ def _run(arguments: Sequence[str]) -> int:
         else:
             print_help(first)
         return 0
-    parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
-    module = module_of(first)
-    return module.run(module.build_parser(), parsed[first])
+    with limited_imports(rest) if first in DESCRIBED else importing(trust=False):
+        parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
+        module = module_of(first)
+        return module.run(module.build_parser(), parsed[first])
 
 
 def _overview() -> argparse.ArgumentParser:

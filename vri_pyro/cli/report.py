@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.markup import escape
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 
 
@@ -28,6 +29,7 @@ def build_parser() -> ArgumentParser:
         help="HTML file; null writes report.html to the run folder, or to the working directory for several runs",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_trust_option(parser)
     return parser
 
 
@@ -38,9 +40,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check(options.runs)
-    console, unrecorded = Console(), list[UserError]()
+    console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
-        seen = [SeenRun(Run(folder, device=options.device)) for folder in options.runs]
+        seen = [
+            SeenRun(Run(folder, device=options.device, trust=trusts(folder, options.trust))) for folder in options.runs
+        ]
         for number, one in enumerate(seen, 1):
             status.update(f"analysing {escape(one.name)}, {number} of {len(seen)} (takes minutes with many classes)")
             try:
@@ -51,6 +55,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
         write_page(seen, path)
     for why in unrecorded:
-        console.print(f"the run's summary was not updated: {why}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"the run's summary was not updated: {why}", soft_wrap=True)
+    console.print(f"report: {path.absolute()}", soft_wrap=True)
     return 0

@@ -9,14 +9,14 @@ from typing import Any, Literal
 
 import numpy as np
 import torch
-import yaml
 
 from vri_pyro.data import Inputs, Streamed, read_batches
 from vri_pyro.data.validation import check_inputs
 from vri_pyro.runs.inference_network import build_network
+from vri_pyro.runs.own_runs import is_own_run
+from vri_pyro.runs.parsing import read_options
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
-from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
 
 
@@ -30,6 +30,8 @@ class Predictor:
         run: run folder.
         which: checkpoint to use: "last" for the last epoch, "best" for the best epoch on the validation set.
         device: PyTorch device to compute on.
+        trust: whether ``config.yaml`` may import and execute code that is not part of vri_pyro, such as a backbone of
+            your own. Runs that you made with ``vri-pyro fit`` in the working directory always may.
 
     Attributes:
         network: maps inputs to class probabilities; a :class:`~vri_pyro.runs.inference_network.InferenceNetwork` in
@@ -41,24 +43,29 @@ class Predictor:
         dtype: dtype of the training inputs, such as "uint8".
         inputs: content of ``inputs.json`` of the run.
         options: content of ``config.yaml`` of the run, with current names.
+        trust: whether ``options`` may name any code.
 
     Raises:
+        UntrustedCode: the backbone or the augmentation is neither part of vri_pyro nor trusted.
         UserError: ``which`` is invalid, or the folder is not a run folder or lacks the checkpoint.
     """
 
-    def __init__(self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu") -> None:
+    def __init__(
+        self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu", trust: bool = False
+    ) -> None:
         if which not in ("last", "best"):
             raise UserError(f"which is '{which}'; expected 'last' or 'best'")
         folder = RunFolder(run)
         self.inputs: dict[str, Any] = folder.read_inputs()
-        self.options: dict[str, Any] = current_configuration(yaml.safe_load(folder.config.read_text()))
+        self.options: dict[str, Any] = read_options(folder)
+        self.trust = trust or is_own_run(folder.path)
         self.device = torch.device(device)
         self.classes = tuple(self.inputs["classes"])
         self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
         if which == "best" and folder.last.is_file() and not folder.best.is_file():
             raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
-        self.network = build_network(self.inputs, self.options)
+        self.network = build_network(self.inputs, self.options, folder.path, self.trust)
         self.classifier = self.network.classifier
         state = load_checkpoint(folder.best if which == "best" else folder.last)
         self.classifier.load_state_dict(state["classifier"])
