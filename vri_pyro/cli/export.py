@@ -44,11 +44,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     # Lazy, because these imports take seconds.
     from vri_pyro.runs.export import FORMATS, export_run
 
-    console = SafeConsole()
+    console, trust = SafeConsole(), trusts(options.run, options.trust)
     with console.status("exporting"):  # visible only on a terminal
-        exported = export_run(
-            options.run, options.format, options.output, options.which, trusts(options.run, options.trust)
-        )
+        exported = export_run(options.run, options.format, options.output, options.which, trust)
     for name, difference in exported.differences.items():
         console.print(
             f"{FORMATS[name].file}: largest difference of a probability from the run {difference:.1e}, "

@@ -32,9 +32,8 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
     # The output path in config.yaml is absolute, so that the file can be used from any working directory.
-    kept = Namespace(
-        **vars(without(options, ("config", "resume", "trust"))) | {"output": Path(options.output).absolute()}
-    )
+    kept = without(options, ("config", "resume", "trust"))
+    kept.output = Path(options.output).absolute()
     config = parser.dump(kept, skip_unset=False)
     identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Column, Table
 
@@ -90,9 +89,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     listed = trained.examples.listed(int(split.noisy_indices[0])) is not None
     shown = Table("path" if listed else "index", "given", "suggested", Column("P(label is wrong)", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
-        names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
+        names = (class_name(trained.classes, int(labels[row])) for labels in (issues.given, issues.suggested))
         index = int(split.noisy_indices[row])
-        shown.add_row(escape(trained.examples.listed(index) or str(index)), *names, f"{issues.score[row]:.3f}")
+        shown.add_row(trained.examples.listed(index) or str(index), *names, f"{issues.score[row]:.3f}")
     console.print(shown)
     if not split.verified and (others := len(split.clean_indices) + len(split.held_out)):
         console.print(

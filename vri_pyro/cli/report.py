@@ -5,7 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.markup import escape
+from rich.text import Text
 
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
@@ -42,11 +42,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check(options.runs)
     console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
-        seen = [
-            SeenRun(Run(folder, device=options.device, trust=trusts(folder, options.trust))) for folder in options.runs
-        ]
+        trust = [trusts(folder, options.trust) for folder in options.runs]
+        runs = [Run(folder, device=options.device, trust=one) for folder, one in zip(options.runs, trust, strict=True)]
+        seen = [SeenRun(run) for run in runs]
         for number, one in enumerate(seen, 1):
-            status.update(f"analysing {escape(one.name)}, {number} of {len(seen)} (takes minutes with many classes)")
+            status.update(Text(f"analysing {one.name}, {number} of {len(seen)} (takes minutes with many classes)"))
             try:
                 record(one)
             except UserError as error:
