@@ -13,9 +13,11 @@ import numpy as np
 from vri_pyro.data import Examples
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
+from vri_pyro.utils.cells import as_cell
 from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
+TEXTS = ("path", "given", "suggested", "true")  # columns of names; all others have numbers
 PROBABLE = 0.5  # a label with a score above it is more probably wrong than correct
 
 
@@ -31,7 +33,8 @@ def write_table(
     """Write one line per example: its position, path, given and suggested label, and scores.
 
     The column ``path`` holds the example's name in the list of the data source, so that the table can be joined to that
-    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct.
+    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct. An apostrophe is put
+    before a name that a spreadsheet would compute as a formula, see :func:`~vri_pyro.utils.cells.as_cell`.
 
     Args:
         path: the file to write, in UTF-8.
@@ -76,7 +79,7 @@ def table_rows(
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same columns to a .csv file in UTF-8.
+    """Write rows with the same columns to a .csv file in UTF-8; names cannot be formulas of a spreadsheet.
 
     Raises:
         UserError: the file cannot be written.
@@ -84,7 +87,7 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
     text = io.StringIO()
     writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
     writer.writeheader()
-    writer.writerows(rows)
+    writer.writerows({name: as_cell(value) if name in TEXTS else value for name, value in row.items()} for row in rows)
     write_atomically(path, printable(text.getvalue()).encode())
 
 

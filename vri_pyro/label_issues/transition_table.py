@@ -10,6 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
+from vri_pyro.utils.cells import as_cell
 from vri_pyro.utils.files import write_atomically
 
 COLUMNS = ("class", "given", "probability", "low", "high")
@@ -42,5 +43,5 @@ def write_transition_table(
             values = [f"{float(part[row, column]):.6g}" for part in parts]
             if true is not None:
                 values.append("" if np.isnan(true[row, column]) else f"{true[row, column]:.6g}")
-            writer.writerow([name, given, *values])
+            writer.writerow([as_cell(name), as_cell(given), *values])
     write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # class names may be invalid UTF-8
