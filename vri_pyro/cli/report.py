@@ -28,6 +28,9 @@ def build_parser() -> ArgumentParser:
         default=None,
         help="HTML file; null writes report.html to the run folder, or to the working directory for several runs",
     )
+    parser.add_argument(
+        "--full_paths", type=bool, default=False, help="show absolute paths, which tell the names of users and folders"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
     add_trust_option(parser)
     return parser
@@ -44,7 +47,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     with console.status("loading runs") as status:  # visible only on a terminal
         trust = [trusts(folder, options.trust) for folder in options.runs]
         runs = [Run(folder, device=options.device, trust=one) for folder, one in zip(options.runs, trust, strict=True)]
-        seen = [SeenRun(run) for run in runs]
+        seen = [SeenRun(run, full_paths=options.full_paths) for run in runs]
         for number, one in enumerate(seen, 1):
             status.update(Text(f"analysing {one.name}, {number} of {len(seen)} (takes minutes with many classes)"))
             try:

@@ -27,7 +27,8 @@ def read_corrections(
 
     The file is a .csv table or a JSON export of Label Studio (suffix .json). A table has a column ``corrected`` or
     ``label`` with class names, and ``index`` or ``path`` or both, as in ``label_issues.csv``. Rows with an empty label
-    have not been reviewed and are ignored. The apostrophe before a name that looks like a formula may stay. The label "(none)" marks an example of no class.
+    have not been reviewed and are ignored. The label "(none)" marks an example of no class. The
+    apostrophe that ``label_issues.csv`` has before a name that looks like a formula may stay or go.
 
     Args:
         path: the file.

@@ -15,6 +15,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
+from vri_pyro.utils.paths import without_folders
 from vri_pyro.utils.progress import ProgressDisplay
 from vri_pyro.utils.provenance import provenance
 
@@ -76,7 +77,7 @@ class Experiment:
         summary = {
             "results": results(rows, trainer.preparatory) if trainer.measured else NOT_MEASURED,
             "split": split.summary(),
-            "noise": split.noise,
+            "noise": without_folders(split.noise),
             "skipped": trainer.skipped,
             "structural_zeros": trainer.structural_zeros,
             "made_by": provenance(trainer.data.train.device),

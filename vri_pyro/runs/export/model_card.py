@@ -16,6 +16,7 @@ from vri_pyro.runs.export.format import stored_shape
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.training.ensemble import Ensemble
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.paths import options_without_folders, without_folders
 
 _MOST_CLASSES = 50
 
@@ -105,7 +106,8 @@ def _training(options: Mapping[str, Any], summary: Mapping[str, Any], folder: Ru
     rows = {
         "data": _described(options["data"]),
         "noisy labels": len(split.noisy_indices),
-        "label noise": split.noise + ("" if math.isnan(rate) else f", {rate:.1%} of the noisy labels are wrong"),
+        "label noise": without_folders(split.noise)
+        + ("" if math.isnan(rate) else f", {rate:.1%} of the noisy labels are wrong"),
         "clean labels": len(split.clean_indices),
         "validation labels": len(split.validation_indices),
         "method": _class_name(method) + (f" with {' and '.join(parts)}" if parts else ""),
@@ -133,11 +135,8 @@ def _arguments(option: Any) -> Mapping[str, Any]:
 
 def _described(option: Any) -> str:
     """Return the name of a data source with its arguments; of paths, only the last part, since a card is published."""
-    arguments = {
-        name: Path(value).name if isinstance(value, str) else value
-        for name, value in _arguments(option).items()
-        if value is not None
-    }
+    given = {name: value for name, value in _arguments(option).items() if value is not None}
+    arguments = {n: Path(v).name if isinstance(v, str) else options_without_folders(v) for n, v in given.items()}
     return _class_name(option) + (f" ({', '.join(f'{k}: {v}' for k, v in arguments.items())})" if arguments else "")
 
 
