@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import os
 import shutil
 import subprocess
 import sys
@@ -167,14 +168,17 @@ def test_worker_processes_do_not_import_from_the_working_directory(run: Path, tm
     assert "error" not in quietly(lambda: main(words))
     for name in SHADOWS:
         (here / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n")
-    subprocess.run([sys.executable, "-c", "import mlflow"], cwd=here, check=True)  # what workers would do
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}
+    control = [sys.executable, "-c", "import mlflow"]  # workers are started in this way
+    subprocess.run(control, cwd=here, env=environment, check=True)
     (tmp_path / "executed").unlink()
     entry = tmp_path / "entry.py"
     entry.write_text(
         "import sys\nfrom vri_pyro.cli.main import main\nif __name__ == '__main__':\n    sys.exit(main())\n"
     )
     predict = ["predict", str(tmp_path / "run"), str(images), "--workers", "1", "--batch_size", "4"]
-    done = subprocess.run([sys.executable, str(entry), *predict], cwd=here, capture_output=True, text=True, check=False)
+    command = [sys.executable, str(entry), *predict]
+    done = subprocess.run(command, cwd=here, env=environment, capture_output=True, text=True, check=False)
     assert done.returncode == 0, done.stderr
     assert not (tmp_path / "executed").exists()
 

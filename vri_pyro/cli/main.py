@@ -58,9 +58,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for bad input, 130 when interrupted, 1 otherwise."""
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    os.environ["PYTHONSAFEPATH"] = "1"  # processes that this one starts do not import from the working directory
     errors = SafeConsole(stderr=True, soft_wrap=True)
-    with warnings.catch_warnings(), _quiet_threads(not debug):
+    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
@@ -73,6 +72,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             errors.print(f"error: {_explanation(error, arguments)}")
             return 2 if isinstance(error, UserError | ArgumentError) else 1
+
+
+@contextmanager
+def _safe_processes() -> Iterator[None]:
+    """Keep the processes that are started, such as workers, from importing what lies in the working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager
