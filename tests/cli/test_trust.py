@@ -11,6 +11,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+import yaml
 from campaign.exploits import (
     CONFIGURATIONS,
     NAMES,
@@ -114,7 +115,7 @@ def test_class_in_a_file_needs_trust(here: Path, vri_pyro: Command) -> None:
     assert refused.stderr.startswith("error: mine.yaml names code that is not part of vri_pyro: net_of_mine.Net; if")
     assert not (here / "refused").exists()
     assert vri_pyro(*words, "trusted", "--trust", "true").status == 0
-    assert "trust" not in (here / "trusted" / "config.yaml").read_text()
+    assert "trust" not in yaml.safe_load((here / "trusted" / "config.yaml").read_text())
 
 
 def test_file_cannot_trust_itself(here: Path, vri_pyro: Command) -> None:
@@ -164,8 +165,8 @@ def test_worker_processes_do_not_import_from_the_working_directory(run: Path, tm
             pixels = np.random.default_rng(number).integers(256, size=(8, 8, 3), dtype=np.uint8)
             Image.fromarray(pixels).save(images / name / f"{number}.png")
     data = ("--data", "ImageFolder", "--data.path", str(images), "--data.size", "8", "--data.verified", "true")
-    words = [*FIT, *SMALL, *data, "--workers", "0", "--output", str(tmp_path / "run")]
-    assert "error" not in quietly(lambda: main(words))
+    words = [*FIT, *SMALL, *data, "--split.noisy_size", "null", "--workers", "0", "--output", str(tmp_path / "run")]
+    assert "error: " not in quietly(lambda: main(words))
     for name in SHADOWS:
         (here / f"{name}.py").write_text(f"open({str(tmp_path / 'executed')!r}, 'a').write('{name} ')\n")
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"}

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,7 +12,7 @@ import numpy as np
 from vri_pyro.data import Examples
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
-from vri_pyro.utils.cells import as_cell
+from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
@@ -85,9 +84,10 @@ def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
         UserError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows({name: as_cell(value) if name in TEXTS else value for name, value in row.items()} for row in rows)
+    writer = RowWriter(text)
+    writer.write(list(rows[0]))
+    for row in rows:
+        writer.write([as_cell(value) if name in TEXTS else value for name, value in row.items()])
     write_atomically(path, printable(text.getvalue()).encode())
 
 

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-import csv
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from vri_pyro.utils.cells import as_cell
+from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import replacing
 
@@ -47,15 +46,15 @@ def write_predictions(
     """
     names, rows, unreadable = [as_cell(each) for each in classes], 0, 0
     with replacing(path) as partial, partial.open("w", newline="", encoding="utf-8", errors="backslashreplace") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(columns(classes))
+        writer = RowWriter(file)
+        writer.write(columns(classes))
         for probabilities in batches:
             for row, best in zip(probabilities.tolist(), probabilities.argmax(1).tolist(), strict=True):
                 if np.isnan(row[0]):
                     unreadable += 1
-                    writer.writerow([as_cell(name(rows)), *[""] * (1 + len(classes))])
+                    writer.write([as_cell(name(rows)), *[""] * (1 + len(classes))])
                 else:
-                    writer.writerow([as_cell(name(rows)), names[best], *(f"{value:.9g}" for value in row)])
+                    writer.write([as_cell(name(rows)), names[best], *(f"{value:.9g}" for value in row)])
                 rows += 1
             written(rows)
         if unreadable == rows:
