@@ -65,6 +65,14 @@ def _no_pages() -> Iterator[None]:
         yield
 
 
+@pytest.fixture(scope="session", autouse=True)
+def _memory_of_own_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
+    """Runs of the tests are remembered in a folder of their own, also by the processes that they start."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("XDG_STATE_HOME", str(tmp_path_factory.mktemp("state")))
+        yield
+
+
 @pytest.fixture(scope="module", autouse=True)
 def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shorten the sampler of the noise rate where a test checks what is shown, and not the accuracy of the rate."""

@@ -203,8 +203,9 @@ def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) ->
     for one in (seen, other):
         one.run.folder.config = folder / "config.yaml"
     both = Outline(render([seen, other])).text
-    assert str(folder) in both
-    assert str(tmp_path) in both
+    assert f"{folder.parent.name}/{folder.name}" in both
+    assert f"{tmp_path.name}/{folder.name}" in both
+    assert str(folder) not in both
 
 
 def test_command_writes_the_page_and_the_summary(
@@ -269,7 +270,7 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
         one.run._folder = RunFolder(path)
         one.run.folder.config = folder / "config.yaml"
     page = render(runs)
-    assert all(str(tmp_path / path) in Outline(page).text for path in ("x", "far/x", "far/link"))
+    assert all(name in Outline(page).text for name in (f"{tmp_path.name}/x", "far/x", "link"))
     together = re.findall(r"<svg.*?</svg>", page, flags=re.DOTALL)[0]
     assert len(set(re.findall(r'style="fill: none; stroke: (var\(--series-.\))', together))) == 3
 

@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from vri_pyro.data import Streamed, damaged
 from vri_pyro.runs.building import load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 
 _OWN = ("picture", "check")
@@ -37,11 +37,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if options.check:
         _check(arrays.x_train, "training")
         _check(arrays.x_test, "test")
-    console = Console()
+    console = SafeConsole()
     for table in tables(arrays, split):
         console.print(table)
     draw(arrays, split, configuration.augmentation, options.picture)
-    console.print(f"picture: {options.picture.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"picture: {options.picture.absolute()}", soft_wrap=True)
     return 0
 
 

@@ -8,9 +8,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.table import Column, Table
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--network", type=int, default=0, help="index of the network in an ensemble, from 0")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of examples and of the draws")
     parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="device to compute on")
+    add_trust_option(parser)
     return parser
 
 
@@ -52,7 +54,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check_draws(options.draws)  # before the expensive computation
-    trained = Run(options.run, options.network, options.device)
+    trained = Run(options.run, options.network, options.device, trusts(options.run, options.trust))
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)
@@ -60,17 +62,17 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     path = options.output or trained.folder.posterior
     with replacing(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
-    console = Console()
+    console = SafeConsole()
     if trained.state:
-        console.print(trained.state, highlight=False, soft_wrap=True)
-    console.print(f"{len(chosen)} noisy examples, {options.draws} draws per example", highlight=False)
+        console.print(trained.state, soft_wrap=True)
+    console.print(f"{len(chosen)} noisy examples, {options.draws} draws per example")
     if not judged.points:
         console.print(_rightness(judged.k_hat, judged.bounds))
-    console.print(f"{judged.of_the_guide}\n", highlight=False)
+    console.print(f"{judged.of_the_guide}\n")
     for site, found in judged.collapse.items():
         console.print(_collapse(found, diagnostics.posterior_curves(trained.rows, site)))
-        console.print(f"{judged.of_latent(site)}\n", highlight=False)
-    console.print(f"posterior: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{judged.of_latent(site)}\n")
+    console.print(f"posterior: {path.absolute()}", soft_wrap=True)
     return 0
 
 

@@ -5,7 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
+
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 
 
 def build_parser() -> ArgumentParser:
@@ -33,6 +35,7 @@ def build_parser() -> ArgumentParser:
         default="last",
         help="classifier after the last epoch, or of the best epoch on the validation set",
     )
+    add_trust_option(parser)
     return parser
 
 
@@ -41,16 +44,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     # Lazy, because these imports take seconds.
     from vri_pyro.runs.export import FORMATS, export_run
 
-    console = Console()
+    console, trust = SafeConsole(), trusts(options.run, options.trust)
     with console.status("exporting"):  # visible only on a terminal
-        exported = export_run(options.run, options.format, options.output, options.which)
+        exported = export_run(options.run, options.format, options.output, options.which, trust)
     for name, difference in exported.differences.items():
         console.print(
             f"{FORMATS[name].file}: largest difference of a probability from the run {difference:.1e}, "
             f"on {exported.compared} {exported.inputs} inputs",
-            highlight=False,
-            markup=False,
             soft_wrap=True,
         )
-    console.print(f"export: {options.output.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"export: {options.output.absolute()}", soft_wrap=True)
     return 0

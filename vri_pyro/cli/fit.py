@@ -9,18 +9,19 @@ from pathlib import Path
 from typing import Any, Literal
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
+from vri_pyro.runs.own_runs import remember_run
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
 # Options that may change when a run is resumed; all other options identify the run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers")
+PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers", "trust")
 
 
 def build_parser() -> ArgumentParser:
@@ -31,10 +32,12 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
     # The output path in config.yaml is absolute, so that the file can be used from any working directory.
-    kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
+    kept = without(options, ("config", "resume", "trust"))
+    kept.output = Path(options.output).absolute()
     config = parser.dump(kept, skip_unset=False)
     identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))
+    remember_run(experiment.folder.path, config)
     try:
         summary = experiment.run(config, identity)
     except Interrupted as stop:
@@ -45,12 +48,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if not options.quiet:
         _show(summary, experiment.folder.path)
     if options.report:
-        console = Console(quiet=options.quiet)
+        console = SafeConsole(quiet=options.quiet)
         with console.status("writing the report"):  # visible only on a terminal
             there = leave_page(experiment.folder, experiment.trained, options.device)
         if there:
             page = experiment.folder.report.absolute()
-            console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
+            console.print(f"report: {page}", soft_wrap=True)
     return 0
 
 
@@ -78,9 +81,9 @@ def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "
 
 def _show(summary: dict[str, Any], folder: Path) -> None:
     results, split = summary["results"], summary["split"]
-    console = Console()
+    console = SafeConsole()
     if results["measured_on"] is None:
-        console.print("accuracy: not measured, since there is neither a test set nor a validation set", highlight=False)
+        console.print("accuracy: not measured, since there is neither a test set nor a validation set")
     else:
         table = Table("epoch", Column(f"{results['measured_on']} accuracy (%)", justify="right"))
         table.add_row("last", f"{results['last']:.2f}")
@@ -90,7 +93,5 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
         console.print(table)
     rate = split["realised_rate"]
     noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
-    console.print(
-        f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels", highlight=False
-    )
-    console.print(f"run folder: {folder.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    console.print(f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels")
+    console.print(f"run folder: {folder.absolute()}", soft_wrap=True)

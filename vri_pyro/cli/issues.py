@@ -5,11 +5,11 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
-from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
 
@@ -49,6 +49,7 @@ def build_parser() -> ArgumentParser:
         help="file for the table; the matrix is written to NAME_transition.csv; null writes to the run folder",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_trust_option(parser)
     return parser
 
 
@@ -68,14 +69,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     )
     from vri_pyro.runs.run import Run
 
-    trained = Run(options.run, device=options.device)
+    trained = Run(options.run, device=options.device, trust=trusts(options.run, options.trust))
     split, form = trained.split, FORMATS[options.format]
     path = options.output or trained.folder.label_issues.with_name(form.name)
     check_place(path)  # before the expensive computation
     check_place(matrix := path.with_name(f"{path.stem}_transition.csv"))
     _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
     extra = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
-    console = Console()
+    console = SafeConsole()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("ranking labels", total=1.0)
         evidence = evidence_of(trained, split.noisy_indices)
@@ -84,42 +85,39 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     form.write(path, *ranked, limit=options.limit, **extra)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
-        console.print(trained.state, highlight=False, soft_wrap=True)
+        console.print(trained.state, soft_wrap=True)
     listed = trained.examples.listed(int(split.noisy_indices[0])) is not None
     shown = Table("path" if listed else "index", "given", "suggested", Column("P(label is wrong)", justify="right"))
     for row in issues.order()[:_SHOWN].tolist():
-        names = (escape(class_name(trained.classes, int(labels[row]))) for labels in (issues.given, issues.suggested))
+        names = (class_name(trained.classes, int(labels[row])) for labels in (issues.given, issues.suggested))
         index = int(split.noisy_indices[row])
-        shown.add_row(escape(trained.examples.listed(index) or str(index)), *names, f"{issues.score[row]:.3f}")
+        shown.add_row(trained.examples.listed(index) or str(index), *names, f"{issues.score[row]:.3f}")
     console.print(shown)
     if not split.verified and (others := len(split.clean_indices) + len(split.held_out)):
         console.print(
             f"{others} labels are not ranked: they were drawn for the clean and validation sets, although nobody has "
             "verified them",
-            highlight=False,
             soft_wrap=True,
         )
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(
         f"estimated noise rate: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
-        highlight=False,
         soft_wrap=True,
     )
     for warning in (split.caveat, issues.warning):
         if warning:
-            console.print(warning, highlight=False, soft_wrap=True)
+            console.print(warning, soft_wrap=True)
     if split.true_labels is not None:
         wrong = torch.from_numpy(split.given_labels != split.true_labels)
         if (found := detection(issues.scores[BEST], wrong)) is not None:
             at = ", ".join(f"precision at {k} {value:.3f}" for k, value in found.precision_at.items())
             console.print(
                 f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, {at}",
-                highlight=False,
                 soft_wrap=True,
             )
     for name, file in (("table", path), ("transition matrix", matrix)):
-        console.print(f"{name}: {file.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{name}: {file.absolute()}", soft_wrap=True)
     return 0
 
 

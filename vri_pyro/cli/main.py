@@ -15,12 +15,14 @@ from pathlib import Path
 from types import ModuleType
 
 from jsonargparse import ArgumentError, ArgumentParser
-from rich.console import Console
 
 import vri_pyro
 from vri_pyro.cli.old_names import config_files, with_current_names
 from vri_pyro.cli.option_errors import explained
 from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
+from vri_pyro.cli.trust import limited_imports
+from vri_pyro.runs.trust import importing
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted, termination_raises
 from vri_pyro.utils.spelling import nearest
@@ -60,10 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
-    if (here := os.getcwd()) not in sys.path:
-        sys.path.append(here)  # to import the user's own classes from the working directory
-    errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with warnings.catch_warnings(), _quiet_threads(not debug), termination_raises():
+    errors = SafeConsole(stderr=True, soft_wrap=True)
+    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), termination_raises():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
@@ -76,6 +76,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
                 raise
             errors.print(f"error: {_explanation(error, arguments)}")
             return 2 if isinstance(error, UserError | ArgumentError) else 1
+
+
+@contextmanager
+def _safe_processes() -> Iterator[None]:
+    """Keep the processes that are started, such as workers, from importing what lies in the working directory."""
+    before = os.environ.get("PYTHONSAFEPATH")
+    os.environ["PYTHONSAFEPATH"] = "1"
+    try:
+        yield
+    finally:
+        if before is None:
+            del os.environ["PYTHONSAFEPATH"]
+        else:
+            os.environ["PYTHONSAFEPATH"] = before
 
 
 @contextmanager
@@ -142,9 +156,10 @@ def _run(arguments: Sequence[str]) -> int:
         else:
             print_help(first)
         return 0
-    parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
-    module = module_of(first)
-    return module.run(module.build_parser(), parsed[first])
+    with limited_imports(rest) if first in DESCRIBED else importing(trust=False):
+        parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
+        module = module_of(first)
+        return module.run(module.build_parser(), parsed[first])
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -7,11 +7,11 @@ from pathlib import Path
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.runs.parsing import DEFAULTS
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
@@ -47,6 +47,12 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
     )
+    parser.add_argument(
+        "--trust",
+        type=bool,
+        default=False,
+        help="import and execute code that a --config file names although it is not part of vri_pyro",
+    )
     parser.add_class_arguments(Injection)
     parser.set_defaults({"data": DEFAULTS["data"], "noise": _NOISE})
     return parser
@@ -65,12 +71,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
     write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
-    console = Console()
-    console.print(
-        f"{len(made.labels)} labels, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})", highlight=False
-    )
+    console = SafeConsole()
+    console.print(f"{len(made.labels)} labels, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})")
     for path in (chosen.output, chosen.output.with_suffix(".csv")):
-        console.print(f"{path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{path.absolute()}", soft_wrap=True)
     return 0
 
 

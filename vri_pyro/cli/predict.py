@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
 
@@ -46,6 +47,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--batch_size", type=int, default=256, help="number of inputs per batch")
     parser.add_argument("--workers", type=int, default=2, help="number of processes that read images; 0 for none")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_trust_option(parser)
     return parser
 
 
@@ -61,11 +63,13 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check_place(options.output)
     if options.output.exists() and options.inputs.exists() and options.output.samefile(options.inputs):
         raise UserError(f"{options.output} is both the input and the output; choose another --output")
-    predictor = Predictor(options.run, options.which, str(choose_device(options.device)))
+    predictor = Predictor(
+        options.run, options.which, str(choose_device(options.device)), trusts(options.run, options.trust)
+    )
     inputs, described = read_new_inputs(options.inputs, predictor.shape, predictor.dtype, options.root)
     batches = predictor.predict_batches(inputs, options.batch_size, options.workers)
-    console = Console()
-    console.print(described, highlight=False, markup=False, soft_wrap=True)
+    console = SafeConsole()
+    console.print(described, soft_wrap=True)
     with Progress(
         TextColumn("predicting"),
         BarColumn(),
@@ -84,8 +88,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             lambda rows: progress.update(task, completed=rows),
         )
     if unreadable:
-        console.print(
-            f"{unreadable} of {len(inputs)} images could not be read; their predictions are empty", highlight=False
-        )
-    console.print(f"predictions: {options.output.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"{unreadable} of {len(inputs)} images could not be read; their predictions are empty")
+    console.print(f"predictions: {options.output.absolute()}", soft_wrap=True)
     return 0

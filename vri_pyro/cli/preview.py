@@ -7,6 +7,7 @@ import textwrap
 from pathlib import Path
 from typing import Any
 
+import matplotlib as mpl
 import numpy as np
 import torch
 from matplotlib.axes import Axes
@@ -16,6 +17,7 @@ from rich.table import Column, Table
 
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Split, generator_for, part_of, permutation
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.utils.console import visible
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import clear_write_errors
 
@@ -92,14 +94,19 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
     Raises:
         UserError: the suffix is not a known format, or the picture cannot be written.
     """
+    with mpl.rc_context({"text.parse_math": False, "text.usetex": False}):  # a class may be called "$" or worse
+        _draw(arrays, split, augmentation, path)
+
+
+def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
     images = len(arrays.input_shape) == 3
-    matrices = _matrices(split)
+    matrices, classes = _matrices(split), tuple(map(visible, arrays.classes))
     figure = Figure(figsize=(16, (10 if images else 0) + (6 if matrices else 0)), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(10, 6)) if images and matrices else [figure, figure]
     if images:
-        _draw_examples(parts[0], arrays, split, augmentation)
+        _draw_examples(parts[0], arrays, classes, split, augmentation)
     if matrices:
-        _draw_matrices(parts[1], matrices, arrays.classes)
+        _draw_matrices(parts[1], matrices, classes)
     if path.suffix[1:] not in (formats := figure.canvas.get_supported_filetypes()):
         raise UserError(f"picture is {path}; expected one of the suffixes {', '.join(formats)}")
     with clear_write_errors(path):
@@ -107,7 +114,9 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
         figure.savefig(path, dpi=100)
 
 
-def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: Augmentation) -> None:
+def _draw_examples(
+    figure: Figure, arrays: Arrays, classes: tuple[str, ...], split: Split, augmentation: Augmentation
+) -> None:
     rows, columns = _GRID
     augmented = not isinstance(augmentation, NoAugmentation)
     count = len(split.noisy_indices)
@@ -119,7 +128,7 @@ def _draw_examples(figure: Figure, arrays: Arrays, split: Split, augmentation: A
         axis.axis("off")
     for axis, image, position in zip(axes, images, shown, strict=False):
         _draw_image(axis, image)
-        text, colour = _caption(arrays.classes, split, position)
+        text, colour = _caption(classes, split, position)
         axis.set_title(text, fontsize=8, color=colour)
         axis.add_patch(Rectangle((0, 0), 1, 1, transform=axis.transAxes, fill=False, edgecolor=colour, linewidth=3))
     if augmented:

@@ -9,8 +9,9 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 
 if TYPE_CHECKING:
@@ -35,6 +36,7 @@ def build_parser() -> ArgumentParser:
         "column; or a JSON export of Label Studio. The label (none) removes an example",
     )
     parser.add_argument("--output", type=Path, required=True, help="the .npz file of the new split")
+    add_trust_option(parser)
     return parser
 
 
@@ -48,7 +50,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.label_issues import read_corrections
     from vri_pyro.runs.run import Run
 
-    trained = Run(options.run, device="cpu")
+    trained = Run(options.run, device="cpu", trust=trusts(options.run, options.trust))
     split, before = trained.split, trained.examples.y.numpy()
     indices, labels = read_corrections(options.corrections, split, trained.classes, trained.examples)
     new = split.corrected(indices, labels)
@@ -59,7 +61,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     changed = ~removed & ~confirmed
     told = f"{changed.sum()} labels changed, {confirmed.sum()} confirmed, {removed.sum()} examples removed"
     trusted = np.isin(indices, np.concatenate([split.clean_indices, split.validation_indices])).sum()
-    console = Console(highlight=False, markup=False, soft_wrap=True)
+    console = SafeConsole(soft_wrap=True)
     console.print(f"{told}; {trusted} of them were trusted already" if trusted else told)
     for name in ("clean", "validation", "noisy"):
         console.print(f"{name} examples: {len(getattr(new, f'{name}_indices'))} ({_change(split, new, name)})")

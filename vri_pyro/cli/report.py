@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
-from rich.markup import escape
+from rich.text import Text
 
+from vri_pyro.cli.trust import add_trust_option, trusts
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 
 
@@ -27,7 +28,11 @@ def build_parser() -> ArgumentParser:
         default=None,
         help="HTML file; null writes report.html to the run folder, or to the working directory for several runs",
     )
+    parser.add_argument(
+        "--full_paths", type=bool, default=False, help="show absolute paths, which tell the names of users and folders"
+    )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_trust_option(parser)
     return parser
 
 
@@ -38,11 +43,13 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check(options.runs)
-    console, unrecorded = Console(), list[UserError]()
+    console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
-        seen = [SeenRun(Run(folder, device=options.device)) for folder in options.runs]
+        trust = [trusts(folder, options.trust) for folder in options.runs]
+        runs = [Run(folder, device=options.device, trust=one) for folder, one in zip(options.runs, trust, strict=True)]
+        seen = [SeenRun(run, full_paths=options.full_paths) for run in runs]
         for number, one in enumerate(seen, 1):
-            status.update(f"analysing {escape(one.name)}, {number} of {len(seen)} (takes minutes with many classes)")
+            status.update(Text(f"analysing {one.name}, {number} of {len(seen)} (takes minutes with many classes)"))
             try:
                 record(one)
             except UserError as error:
@@ -51,6 +58,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
         write_page(seen, path)
     for why in unrecorded:
-        console.print(f"the run's summary was not updated: {why}", highlight=False, markup=False, soft_wrap=True)
-    console.print(f"report: {path.absolute()}", highlight=False, markup=False, soft_wrap=True)
+        console.print(f"the run's summary was not updated: {why}", soft_wrap=True)
+    console.print(f"report: {path.absolute()}", soft_wrap=True)
     return 0

@@ -35,7 +35,7 @@ def nearest_argument(class_path: str, name: str) -> str | None:
     """Return the argument of a class, or of a class that it extends, whose name is most similar to a name."""
     first, dot, rest = name.partition(".")
     module, _, class_name = class_path.rpartition(".")
-    ancestors = inspect.getmro(getattr(import_module(module), class_name))
+    ancestors = inspect.getmro(getattr(sys.modules[module], class_name))
     near = nearest(first, {one for ancestor in ancestors[:-1] for one in inspect.signature(ancestor).parameters})
     return near and f"{near}{dot}{rest}"
 

@@ -19,18 +19,18 @@ from pathlib import Path
 import numpy as np
 import yaml
 from jsonargparse import ArgumentParser, Namespace
-from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.cli.old_names import with_current_names
 from vri_pyro.runs.parsing import configuration_parser, without
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.locks import locked
 
-_OWN = ("seeds", "grid", "jobs", "config", "output", "resume", "quiet", "seed")
+_OWN = ("seeds", "grid", "jobs", "config", "output", "resume", "quiet", "seed", "trust")
 _MEASURES = {"last": "last epoch", "chosen": "best on the validation set"}
 _INTERRUPTED = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}  # exit status → signal
 
@@ -92,7 +92,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _train_and_tabulate(output: Path, config: Path, trials: Sequence[Trial], jobs: int) -> int:
-    console, failed = Console(highlight=False, markup=False, soft_wrap=True), list[Trial]()
+    console, failed = SafeConsole(soft_wrap=True), list[Trial]()
     with closing(_train(config, trials, jobs)) as outcomes:
         for number, (trial, status) in enumerate(outcomes, start=1):
             if status in _INTERRUPTED:
@@ -161,7 +161,7 @@ def _check(config: Path, trials: Sequence[Trial]) -> None:
 
 def _train(config: Path, trials: Sequence[Trial], jobs: int) -> Generator[tuple[Trial, int]]:
     """Train the runs and yield each with the exit status of ``vri-pyro fit``, in order."""
-    fixed = ("--resume", "true", "--quiet", "true")
+    fixed = ("--resume", "true", "--quiet", "true", "--trust", "true")  # the options of the sweep are its user's
     arguments = [
         ["fit", *_given(config, trial.values), "--seed", str(trial.seed), "--output", str(trial.folder.path), *fixed]
         for trial in trials

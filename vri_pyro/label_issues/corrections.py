@@ -14,6 +14,7 @@ from vri_pyro.data import Examples, Split
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.label_studio import read_annotations
 from vri_pyro.label_issues.table import NONE, printable
+from vri_pyro.utils.cells import from_cell
 from vri_pyro.utils.errors import UserError
 
 _COLUMNS = ("corrected", "label")  # the first one that a table has is read
@@ -26,7 +27,8 @@ def read_corrections(
 
     The file is a .csv table or a JSON export of Label Studio (suffix .json). A table has a column ``corrected`` or
     ``label`` with class names, and ``index`` or ``path`` or both, as in ``label_issues.csv``. Rows with an empty label
-    have not been reviewed and are ignored. The label "(none)" marks an example of no class.
+    have not been reviewed and are ignored. The label "(none)" marks an example of no class. The
+    apostrophe that ``label_issues.csv`` has before a name that looks like a formula may stay or go.
 
     Args:
         path: the file.
@@ -72,7 +74,8 @@ def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                     f"{path} has the columns {', '.join(there) or 'none'}; expected a column index or path, and a "
                     "column corrected or label"
                 )
-            for row in reader:
+            for cells in reader:
+                row = {name: from_cell(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
                 if label := (row[column] or "").strip():
                     yield f"line {reader.line_num}", row | {"label": label}
     except (UnicodeDecodeError, csv.Error) as error:

@@ -16,13 +16,12 @@ import vri_pyro
 from vri_pyro.data import Examples
 from vri_pyro.label_issues.media import folder_of, image_files
 from vri_pyro.label_issues.ranking import LabelIssues
-from vri_pyro.label_issues.table import NONE, printable, table_rows
+from vri_pyro.label_issues.table import NONE, TEXTS, printable, table_rows
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
 LOCAL_FILES = "/data/local-files/?d="
 _CHOICE, _EXAMPLE = "label", "example"  # names of the tags in the labelling configuration
-_NAMES = ("path", "given", "suggested", "true")  # columns of text; the other strings are numbers
 _MANY = 20  # with more classes, the choices are shown as a menu
 
 
@@ -124,7 +123,7 @@ def _task(row: dict[str, Any], content: dict[str, str], confidence: float) -> di
         "to_name": _EXAMPLE,
         "value": {"choices": [printable(row["suggested"])]},
     }
-    data: dict[str, Any] = {name: printable(row[name]) for name in _NAMES if name in row}
+    data: dict[str, Any] = {name: printable(row[name]) for name in TEXTS if name in row}
     data |= {name: float(value) if isinstance(value, str) else value for name, value in row.items() if name not in data}
     prediction = {
         "model_version": f"vri_pyro {vri_pyro.__version__}",

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,9 +12,11 @@ import numpy as np
 from vri_pyro.data import Examples
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
+from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
+TEXTS = ("path", "given", "suggested", "true")  # columns of names; all others have numbers
 PROBABLE = 0.5  # a label with a score above it is more probably wrong than correct
 
 
@@ -31,7 +32,8 @@ def write_table(
     """Write one line per example: its position, path, given and suggested label, and scores.
 
     The column ``path`` holds the example's name in the list of the data source, so that the table can be joined to that
-    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct.
+    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct. An apostrophe is put
+    before a name that a spreadsheet would compute as a formula, see :func:`~vri_pyro.utils.cells.as_cell`.
 
     Args:
         path: the file to write, in UTF-8.
@@ -76,15 +78,16 @@ def table_rows(
 
 
 def write_rows(path: Path, rows: Sequence[dict[str, Any]]) -> None:
-    """Write rows with the same columns to a .csv file in UTF-8.
+    """Write rows with the same columns to a .csv file in UTF-8; names cannot be formulas of a spreadsheet.
 
     Raises:
         UserError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.DictWriter(text, list(rows[0]), lineterminator="\n")
-    writer.writeheader()
-    writer.writerows(rows)
+    writer = RowWriter(text)
+    writer.write(list(rows[0]))
+    for row in rows:
+        writer.write([as_cell(value) if name in TEXTS else value for name, value in row.items()])
     write_atomically(path, printable(text.getvalue()).encode())
 
 

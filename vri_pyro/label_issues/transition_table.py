@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import io
 from collections.abc import Sequence
 from pathlib import Path
@@ -10,6 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
+from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.files import write_atomically
 
 COLUMNS = ("class", "given", "probability", "low", "high")
@@ -34,13 +34,13 @@ def write_transition_table(
         UserError: the file cannot be written.
     """
     text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow([*COLUMNS, *(["true"] if true is not None else [])])
+    writer = RowWriter(text)
+    writer.write([*COLUMNS, *(["true"] if true is not None else [])])
     parts = [found.transition.mean(0), *found.interval()]
     for row, name in enumerate(classes):
         for column, given in enumerate(classes):
             values = [f"{float(part[row, column]):.6g}" for part in parts]
             if true is not None:
                 values.append("" if np.isnan(true[row, column]) else f"{true[row, column]:.6g}")
-            writer.writerow([name, given, *values])
+            writer.write([as_cell(name), as_cell(given), *values])
     write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # class names may be invalid UTF-8

@@ -20,6 +20,7 @@ from vri_pyro.report.seen import SeenRun
 from vri_pyro.report.setting import setting, subtitle
 from vri_pyro.report.training import of, training
 from vri_pyro.report.transitions import transitions
+from vri_pyro.utils.console import visible
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
@@ -88,6 +89,7 @@ def render(runs: Sequence[SeenRun]) -> str:
         undefined=StrictUndefined,
         trim_blocks=True,
         lstrip_blocks=True,
+        finalize=_visible,
     )
     return environment.get_template("page.html").render(
         names=names,
@@ -97,6 +99,11 @@ def render(runs: Sequence[SeenRun]) -> str:
         headlines=_headlines(top),
         together=_together(names, runs),
     )
+
+
+def _visible(value: Any) -> Any:
+    """Escape control and bidirectional characters of a text, which may be a name from a data set, or HTML."""
+    return type(value)(visible(value)) if isinstance(value, str) else value
 
 
 def record(run: SeenRun) -> None:
@@ -131,12 +138,15 @@ def record(run: SeenRun) -> None:
 
 
 def _names(runs: Sequence[SeenRun]) -> list[str]:
-    """Return a unique name for each run: the name of its folder, or the path if names coincide."""
-    names = [run.name for run in runs]
-    folders = [run.run.folder.path for run in runs]
-    unique = [name if names.count(name) == 1 else str(folder) for name, folder in zip(names, folders, strict=True)]
-    # The path of one folder, if it is relative, may equal the resolved name of another.
-    return unique if len(set(unique)) == len(unique) else [str(folder.resolve()) for folder in folders]
+    """Return a unique name for each run: the name of its folder, with folders above it as far as names coincide."""
+    folders = [run.run.folder.path.resolve().parts for run in runs]
+
+    def name(parts: tuple[str, ...]) -> str:
+        lengths = range(1, len(parts) + 1)
+        alone = (n for n in lengths if sum(other[-n:] == parts[-n:] for other in folders) == 1)
+        return "/".join(parts[-next(alone, len(parts)) :])
+
+    return [name(parts) for parts in folders]
 
 
 def _headlines(top: Sequence[Sequence[Part]]) -> dict[str, list[Tile]]:

@@ -17,6 +17,7 @@ from vri_pyro.label_issues import Detection, Evidence, LabelIssues, detection, e
 from vri_pyro.runs.results import measured_on, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
+from vri_pyro.utils.paths import options_without_folders, without_folders
 
 MOST = 20_000  # default for the number of noisy examples whose labels are scored
 STANDARD_DEVIATION = "posterior_std/"  # prefix of the metric of a latent's posterior standard deviation
@@ -30,6 +31,7 @@ class SeenRun:
     Args:
         run: the run, restored from its folder or just trained.
         most: largest number of noisy examples whose labels are scored; a random sample is drawn if there are more.
+        full_paths: whether the page shows absolute paths, which tell the names of users and folders.
 
     Attributes:
         run: the run.
@@ -42,8 +44,8 @@ class SeenRun:
         judged: positions, within the noisy set, of the examples whose labels are scored, int64 [N].
     """
 
-    def __init__(self, run: Run, most: int = MOST) -> None:
-        self.run = run
+    def __init__(self, run: Run, most: int = MOST, full_paths: bool = False) -> None:
+        self.run, self.full_paths = run, full_paths
         self.name = self.run.folder.path.resolve().name
         self.rows = run.rows
         self.summary: dict[str, Any] = self.run.folder.read_summary() if self.run.folder.summary.exists() else {}
@@ -55,6 +57,16 @@ class SeenRun:
         self.judged = np.arange(count)
         if count > most:
             self.judged = np.sort(permutation(generator_for(self.run.split.seed, "page"), count)[:most])
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The content of ``config.yaml`` as the page shows it."""
+        options = self.run.folder.read_config()
+        return options if self.full_paths else options_without_folders(options)
+
+    def shown(self, text: str) -> str:
+        """Return a text, such as the name of a file, as the page shows it."""
+        return text if self.full_paths else without_folders(text)
 
     @property
     def classes(self) -> tuple[str, ...]:

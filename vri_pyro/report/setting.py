@@ -12,13 +12,13 @@ from vri_pyro.report.seen import SeenRun
 
 def setting(seen: SeenRun) -> Part:
     """Report the main options, the versions that made the run, and the full configuration."""
-    text = seen.run.folder.config.read_text()
-    config, split = yaml.safe_load(text), seen.run.split
+    config, split = seen.options, seen.run.split
+    text = yaml.safe_dump(config, sort_keys=False, allow_unicode=True, width=120)
     parts = split.noisy_indices, split.clean_indices, split.validation_indices
     facts = [
         Fact("method", method_name(config)),
         Fact("data", short(config.get("data"))),
-        Fact("noise", split.noise),
+        Fact("noise", seen.shown(split.noise)),
         Fact("noisy, clean and validation examples", ", ".join(str(len(part)) for part in parts)),
         Fact("backbone", short(config.get("backbone"))),
         Fact("optimiser", short(config.get("optimizer"))),
@@ -30,8 +30,8 @@ def setting(seen: SeenRun) -> Part:
 
 def subtitle(seen: SeenRun) -> str:
     """Return the method, the data and the noise of a run, in one line."""
-    config, split = yaml.safe_load(seen.run.folder.config.read_text()), seen.run.split
-    return " · ".join((method_name(config), short(config.get("data")), split.noise))
+    config, noise = seen.options, seen.shown(seen.run.split.noise)
+    return " · ".join((method_name(config), short(config.get("data")), noise))
 
 
 def method_name(config: dict[str, Any]) -> str:

@@ -47,5 +47,6 @@ def _suspect(seen: SeenRun, row: int, image: str | None) -> Suspect:
     issues, index = seen.issues, int(seen.indices[row])
     names = [class_name(seen.classes, int(labels[row])) for labels in (issues.given, issues.suggested)]
     true = None if seen.true_labels is None else class_name(seen.classes, int(seen.true_labels[row]))
-    name = seen.run.examples.listed(index) or f"example {index}"
+    listed = seen.run.examples.listed(index)
+    name = seen.shown(listed) if listed else f"example {index}"
     return Suspect(image, name, names[0], names[1], percent(float(issues.score[row]), 0), true)

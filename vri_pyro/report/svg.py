@@ -47,6 +47,7 @@ _STYLE: dict[Any, Any] = {
     "svg.fonttype": "none",
     "text.color": _INK,
     "text.parse_math": False,
+    "text.usetex": False,
     "xtick.color": _INK,
     "xtick.labelcolor": _INK,
     "ytick.color": _INK,

@@ -6,7 +6,6 @@ from typing import Any
 
 import pyro
 import torch
-from rich.console import Console
 
 from vri_pyro.data import mean_and_std
 from vri_pyro.runs.building import build_trainer, load_data
@@ -15,6 +14,8 @@ from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint, restoring
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.console import SafeConsole
+from vri_pyro.utils.paths import without_folders
 from vri_pyro.utils.progress import ProgressDisplay
 from vri_pyro.utils.provenance import provenance
 
@@ -63,16 +64,14 @@ class Experiment:
         arrays, split = load_data(configuration, self.folder.split if resumed is not None else None)
         mean, std = mean_and_std(arrays.x_train)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
-        console = Console(quiet=configuration.quiet)
+        console = SafeConsole(quiet=configuration.quiet)
         if resumed is not None:
             with restoring(self.folder.last):
                 trainer.load_state_dict(resumed)
             self.folder.read_inputs()  # raises if it is missing or damaged
         else:
             if configuration.resume:
-                console.print(
-                    f"nothing to resume in {self.folder.path}; starting a new run", highlight=False, markup=False
-                )
+                console.print(f"nothing to resume in {self.folder.path}; starting a new run")
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
@@ -84,7 +83,7 @@ class Experiment:
         summary = {
             "results": results(rows, trainer.preparatory) if trainer.measured else NOT_MEASURED,
             "split": split.summary(),
-            "noise": split.noise,
+            "noise": without_folders(split.noise),
             "skipped": trainer.skipped,
             "structural_zeros": trainer.structural_zeros,
             "made_by": provenance(trainer.data.train.device),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -13,6 +14,7 @@ from torch import Tensor, nn
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import Augmentation, NoAugmentation, generator_for, standardise
 from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.runs.trust import check_classes, importing
 from vri_pyro.training.ensemble import build_classifier
 
 #: options of a run that determine the network, as in ``config.yaml``
@@ -58,19 +60,29 @@ class InferenceNetwork(nn.Module):
         return self.classifier(x).logits.softmax(-1)
 
 
-def build_network(inputs: Mapping[str, Any], options: Mapping[str, Any]) -> InferenceNetwork:
+def build_network(
+    inputs: Mapping[str, Any], options: Mapping[str, Any], where: Path | str, trust: bool
+) -> InferenceNetwork:
     """Build the network of a run, with random weights and in evaluation mode.
 
     Args:
         inputs: shape, dtype, classes, mean and std of the inputs, as in ``inputs.json`` of a run folder.
         options: the :data:`NETWORK_OPTIONS`, as in ``config.yaml``; other options are ignored.
+        where: the file or folder with the options, for messages.
+        trust: whether the options may name any code.
+
+    Raises:
+        UntrustedCode: the options name code that is neither known nor trusted.
     """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--backbone", type=Callable[[tuple[int, ...], int], Classifier] | None, default=None)
     parser.add_argument("--augmentation", type=Augmentation, default=NoAugmentation())
     parser.add_argument("--networks", type=int, default=1)
     given = {name: options[name] for name in NETWORK_OPTIONS if name in options}
-    chosen = parser.instantiate(parser.parse_object(given))
+    if not trust:
+        check_classes(given, where)
+    with importing(trust, where):
+        chosen = parser.instantiate(parser.parse_object(given))
     crop = chosen.augmentation.evaluation()
     shape = crop.output_shape(tuple(inputs["shape"]), np.dtype(inputs["dtype"]))
     classifier = build_classifier(chosen.backbone or default_backbone, shape, len(inputs["classes"]), chosen.networks)

@@ -9,6 +9,9 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.own_runs import is_own_run
+from vri_pyro.runs.trust import check_classes, importing, without_downloads
+from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.yaml_files import read_yaml
@@ -43,6 +46,9 @@ DEFAULTS: dict[str, Any] = {
     "loggers": [{"class_path": "vri_pyro.training.loggers.TensorBoardLogger"}],
 }
 
+# Options of config.yaml that a finished run does not need.
+_FOR_TRAINING = ("noise", "split", "loggers", "config", "report", "trust")
+
 
 class ConfigurationFileError(ArgumentError):
     """Unknown option or invalid value in a configuration file.
@@ -68,6 +74,12 @@ def configuration_parser(description: str | None = None) -> ArgumentParser:
     )
     parser.add_class_arguments(Configuration)
     parser.add_argument("--report", type=bool, default=True, help="write report.html to the run folder (fit only)")
+    parser.add_argument(
+        "--trust",
+        type=bool,
+        default=False,
+        help="import and execute code that a --config file names although it is not part of vri_pyro",
+    )
     parser.set_defaults(DEFAULTS)
     return parser
 
@@ -79,7 +91,41 @@ def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
         UserError: the file is unreadable.
         ConfigurationFileError: the file has an unknown option or an invalid value.
     """
-    options = current_configuration(read_yaml(path))
+    return _parsed(parser, current_configuration(read_yaml(path)), path)
+
+
+def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool = False) -> Configuration:
+    """Read ``config.yaml`` of a run and build what is needed to use the run: all but noise, split and loggers.
+
+    Args:
+        parser: parser of the options of an experiment.
+        folder: the run folder.
+        trust: whether the configuration may name any code. Runs that the user made in the working directory always may.
+            Otherwise, only known classes are imported, and the data set is not downloaded.
+
+    Raises:
+        UntrustedCode: the configuration names code that is neither known nor trusted.
+        UserError: the file is unreadable.
+        ConfigurationFileError: the file has an unknown option or an invalid value.
+    """
+    options = {name: value for name, value in read_options(folder).items() if name not in _FOR_TRAINING}
+    if not (trust := trust or is_own_run(folder.path)):
+        check_classes(options, folder.path)
+        options = without_downloads(options)
+    with importing(trust, folder.path):
+        return build_configuration(parser, _parsed(parser, options | {"loggers": []}, folder.config))
+
+
+def read_options(folder: RunFolder) -> dict[str, Any]:
+    """Read ``config.yaml`` of a run, with current names; nothing is imported.
+
+    Raises:
+        UserError: the file is unreadable.
+    """
+    return current_configuration(read_yaml(folder.config))
+
+
+def _parsed(parser: ArgumentParser, options: dict[str, Any], path: Path) -> Namespace:
     try:
         return parser.parse_object(options)
     except ArgumentError as error:
@@ -93,7 +139,7 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
         UserError: an option has an invalid value.
     """
     try:
-        return Configuration(**vars(without(parser.instantiate(options), ("config", "report"))))
+        return Configuration(**vars(without(parser.instantiate(options), ("config", "report", "trust"))))
     except ValueError as error:
         raise _user_error(error) or error from None
 

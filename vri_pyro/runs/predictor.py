@@ -13,11 +13,11 @@ import torch
 from vri_pyro.data import Inputs, Streamed, read_batches
 from vri_pyro.data.validation import check_inputs
 from vri_pyro.runs.inference_network import build_network
+from vri_pyro.runs.own_runs import is_own_run
+from vri_pyro.runs.parsing import read_options
 from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.run_folder import RunFolder
-from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.yaml_files import read_yaml
 
 
 class Predictor:
@@ -30,6 +30,8 @@ class Predictor:
         run: run folder.
         which: checkpoint to use: "last" for the last epoch, "best" for the best epoch on the validation set.
         device: PyTorch device to compute on.
+        trust: whether ``config.yaml`` may import and execute code that is not part of vri_pyro, such as a backbone of
+            your own. Runs that you made with ``vri-pyro fit`` in the working directory always may.
 
     Attributes:
         network: maps inputs to class probabilities; a :class:`~vri_pyro.runs.inference_network.InferenceNetwork` in
@@ -41,17 +43,22 @@ class Predictor:
         dtype: dtype of the training inputs, such as "uint8".
         inputs: content of ``inputs.json`` of the run.
         options: content of ``config.yaml`` of the run, with current names.
+        trust: whether ``options`` may name any code.
 
     Raises:
+        UntrustedCode: the backbone or the augmentation is neither part of vri_pyro nor trusted.
         UserError: ``which`` is invalid, or the folder is not a run folder or lacks the checkpoint.
     """
 
-    def __init__(self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu") -> None:
+    def __init__(
+        self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu", trust: bool = False
+    ) -> None:
         if which not in ("last", "best"):
             raise UserError(f"which is '{which}'; expected 'last' or 'best'")
         folder = RunFolder(run)
         self.inputs: dict[str, Any] = folder.read_inputs()
-        self.options: dict[str, Any] = current_configuration(read_yaml(folder.config))
+        self.options: dict[str, Any] = read_options(folder)
+        self.trust = trust or is_own_run(folder.path)
         self.device = torch.device(device)
         self.classes = tuple(self.inputs["classes"])
         self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
@@ -60,7 +67,7 @@ class Predictor:
             raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
         file = folder.best if which == "best" else folder.last
         state = load_configured(file, folder.config)
-        self.network = build_network(self.inputs, self.options)
+        self.network = build_network(self.inputs, self.options, folder.path, self.trust)
         self.classifier = self.network.classifier
         with restoring(file):
             self.classifier.load_state_dict(state["classifier"])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Literal
 
@@ -15,7 +16,7 @@ from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.building import build_trainer, load_data
-from vri_pyro.runs.parsing import build_configuration, configuration_parser, read_configuration
+from vri_pyro.runs.parsing import configuration_parser, read_run
 from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
 from vri_pyro.training.loggers import Rows
@@ -36,6 +37,8 @@ class Run:
         folder: run folder.
         network: index of the network of an ensemble to restore, with its own model and guide; from 0.
         device: device to compute on: "auto", "cpu" or "cuda".
+        trust: whether ``config.yaml`` may import and execute code that is not part of vri_pyro, such as a prior of your
+            own. Runs that you made with ``vri-pyro fit`` in the working directory always may.
 
     Attributes:
         algorithms: algorithms of all stages by name, in the order of training.
@@ -59,13 +62,20 @@ class Run:
         preparatory: names of the preparatory stages.
 
     Raises:
+        UntrustedCode: ``config.yaml`` names code that is neither part of vri_pyro nor trusted.
         UserError: the folder is not a run folder, its data are missing, or ``network`` is out of range.
     """
 
-    def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        network: int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "cpu",
+        trust: bool = False,
+    ) -> None:
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
-        trainer, split = _restored(files, device)
+        trainer, split = _restored(files, device, trust)
         if len(classes) != split.num_classes:
             raise UserError(
                 f"{files.inputs} has {len(classes)} classes but {files.split.name} has {split.num_classes}; copy the "
@@ -139,13 +149,10 @@ class Run:
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
-def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
+def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"], trust: bool) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
-    parser = configuration_parser()
-    options = read_configuration(parser, folder.config)
-    options.output, options.device = folder.path, device
-    configuration = build_configuration(parser, options)
+    configuration = replace(read_run(configuration_parser(), folder, trust), output=folder.path, device=device)
     arrays, split = load_data(configuration, folder.split)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):

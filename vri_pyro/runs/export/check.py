@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Mapping
-from typing import Any
 
 import numpy as np
 from jsonargparse import ArgumentParser
@@ -13,6 +11,7 @@ from vri_pyro.data import Source
 from vri_pyro.data.validation import check_inputs
 from vri_pyro.runs.export.format import stored_shape
 from vri_pyro.runs.predictor import Predictor
+from vri_pyro.runs.trust import check_classes, importing, without_downloads
 from vri_pyro.utils.errors import UserError
 
 #: largest accepted difference of a probability
@@ -25,7 +24,7 @@ def inputs_to_check(predictor: Predictor) -> tuple[np.ndarray, str]:
 
     They are training inputs of the run, evenly spaced, if its data are available; otherwise they are random.
     """
-    found = _training_inputs(predictor.options, predictor.shape, predictor.dtype)
+    found = _training_inputs(predictor)
     return (_random_inputs(predictor), "random") if found is None else (found, "training")
 
 
@@ -49,18 +48,22 @@ def check_difference(expected: np.ndarray, found: np.ndarray, name: str) -> floa
     return difference
 
 
-def _training_inputs(options: Mapping[str, Any], shape: tuple[int, ...], dtype: str) -> np.ndarray | None:
+def _training_inputs(predictor: Predictor) -> np.ndarray | None:
+    data = {"data": predictor.options.get("data")}
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--data", type=Source)
     try:
-        with warnings.catch_warnings():
+        if not predictor.trust:
+            check_classes(data := without_downloads(data), "the run")
+        with warnings.catch_warnings(), importing(predictor.trust):
             warnings.simplefilter("ignore")  # warnings about labels do not matter here
-            data = parser.instantiate(parser.parse_object({"data": options["data"]})).data.load().x_train
-            chosen = data[np.unique(np.linspace(0, len(data) - 1, _COUNT).astype(np.int64))]
-            inputs = np.asarray(check_inputs("x", chosen))
+            inputs = parser.instantiate(parser.parse_object(data)).data.load().x_train
+            chosen = inputs[np.unique(np.linspace(0, len(inputs) - 1, _COUNT).astype(np.int64))]
+            found = np.asarray(check_inputs("x", chosen))
     except Exception:  # a source may raise anything if its data are not available, and random inputs do as well
         return None
-    return inputs if inputs.shape[1:] == stored_shape(shape) and str(inputs.dtype) == dtype else None
+    same = found.shape[1:] == stored_shape(predictor.shape) and str(found.dtype) == predictor.dtype
+    return found if same else None
 
 
 def _random_inputs(predictor: Predictor) -> np.ndarray:

@@ -39,7 +39,11 @@ class Exported(NamedTuple):
 
 
 def export_run(
-    run: Path | str, formats: Sequence[str], output: Path | str, which: Literal["last", "best"] = "last"
+    run: Path | str,
+    formats: Sequence[str],
+    output: Path | str,
+    which: Literal["last", "best"] = "last",
+    trust: bool = False,
 ) -> Exported:
     """Export the classifier of a run, with its preprocessing, and write a model card beside it.
 
@@ -51,8 +55,11 @@ def export_run(
         formats: names of the formats, from :data:`FORMATS`.
         output: folder to create.
         which: checkpoint to use, "last" or "best".
+        trust: see :class:`~vri_pyro.runs.predictor.Predictor`. If the data set is not part of vri_pyro and the run is
+            not trusted, the inputs are random.
 
     Raises:
+        UntrustedCode: the backbone or the augmentation is neither part of vri_pyro nor trusted.
         UserError: the run or a format is unknown, a package is missing, the folder is not empty or cannot be written,
             the backbone cannot be exported, or the exported network differs. Nothing is left behind.
     """
@@ -62,7 +69,7 @@ def export_run(
     chosen = [FORMATS[name] for name in dict.fromkeys(formats)]
     for each in chosen:
         each.require()
-    predictor = Predictor(run, which)
+    predictor = Predictor(run, which, trust=trust)
     config = {"vri_pyro": vri_pyro.__version__, **predictor.inputs}
     config |= {name: predictor.options[name] for name in NETWORK_OPTIONS if name in predictor.options}
     with new_folder(Path(output)) as folder:

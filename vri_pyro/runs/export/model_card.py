@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,8 @@ from vri_pyro.runs.export.format import stored_shape
 from vri_pyro.runs.predictor import Predictor
 from vri_pyro.training.ensemble import Ensemble
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils.console import visible
+from vri_pyro.utils.paths import options_without_folders, without_folders
 
 _MOST_CLASSES = 50
 
@@ -38,7 +41,7 @@ def model_card(folder: RunFolder, predictor: Predictor, which: Literal["last", "
     )
     return environment.get_template("model_card.md.jinja").render(
         front_matter=_front_matter(name, options, accuracy, _part(summary), formats, images),
-        name=name,
+        name=_text(name),
         kind="images" if images else "feature vectors",
         version=vri_pyro.__version__,
         classes=predictor.classes,
@@ -52,7 +55,7 @@ def model_card(folder: RunFolder, predictor: Predictor, which: Literal["last", "
         accuracy=accuracy,
         part=_part(summary),
         reason="" if summary else ", because the run is not finished",
-        data=_described(options["data"]),
+        data=_text(_described(options["data"])),
         epoch="the last epoch" if which == "last" else "the epoch with the best validation accuracy",
         seed=options.get("seed", 0),
         caveat=Split.load(folder.split).caveat,
@@ -101,11 +104,11 @@ def _training(options: Mapping[str, Any], summary: Mapping[str, Any], folder: Ru
     split = Split.load(folder.split)
     method = options["method"]
     parts = [_class_name(part) for part in (_arguments(method).get(name) for name in ("model", "guide")) if part]
-    rate = split.realised_rate
+    rate, noise = split.realised_rate, without_folders(split.noise)
     rows = {
         "data": _described(options["data"]),
         "noisy labels": len(split.noisy_indices),
-        "label noise": split.noise + ("" if math.isnan(rate) else f", {rate:.1%} of the noisy labels are wrong"),
+        "label noise": noise + ("" if math.isnan(rate) else f", {rate:.1%} of the noisy labels are wrong"),
         "clean labels": len(split.clean_indices),
         "validation labels": len(split.validation_indices),
         "method": _class_name(method) + (f" with {' and '.join(parts)}" if parts else ""),
@@ -116,7 +119,7 @@ def _training(options: Mapping[str, Any], summary: Mapping[str, Any], folder: Ru
     }
     made_by = summary.get("made_by", {})
     rows["made by"] = ", ".join(f"{name} {version}" for name, version in made_by.items()) or "unknown"
-    return {name: str(value).replace("|", "\\|") for name, value in rows.items()}
+    return {name: _text(value) for name, value in rows.items()}
 
 
 def _class_path(option: Any) -> str:
@@ -133,14 +136,23 @@ def _arguments(option: Any) -> Mapping[str, Any]:
 
 def _described(option: Any) -> str:
     """Return the name of a data source with its arguments; of paths, only the last part, since a card is published."""
-    arguments = {
-        name: Path(value).name if isinstance(value, str) else value
-        for name, value in _arguments(option).items()
-        if value is not None
-    }
+    given = {name: value for name, value in _arguments(option).items() if value is not None}
+    arguments = {n: Path(v).name if isinstance(v, str) else options_without_folders(v) for n, v in given.items()}
     return _class_name(option) + (f" ({', '.join(f'{k}: {v}' for k, v in arguments.items())})" if arguments else "")
 
 
+def _text(value: Any) -> str:
+    """Return a value as Markdown in one line that is neither formatted nor a link, whatever name it contains."""
+    return re.sub(r"([\\`*\[\]<>|#!])", r"\\\1", " ".join(visible(str(value)).split()))
+
+
+def _code(name: str) -> str:
+    """Return a name as a code span of Markdown, which a backtick in the name does not end."""
+    shown = " ".join(visible(name).split())
+    marks = "`" * (1 + max((len(run) for run in re.findall("`+", shown)), default=0))
+    return f"{marks} {shown} {marks}" if "`" in shown else f"`{shown}`"
+
+
 def _listed(classes: Sequence[str]) -> str:
-    shown = [f"`{name}`" for name in classes[:_MOST_CLASSES]]
+    shown = [_code(name) for name in classes[:_MOST_CLASSES]]
     return ", ".join(shown) + (", …" if len(classes) > _MOST_CLASSES else "")

@@ -35,20 +35,23 @@ class Safetensors(Format):
     def predict(self, folder: Path, x: np.ndarray) -> np.ndarray:
         """See ``Format``."""
         with torch.no_grad():
-            return load_network(folder)(torch.from_numpy(x)).numpy()
+            # The file was written a moment ago, for a run whose configuration was checked.
+            return load_network(folder, trust=True)(torch.from_numpy(x)).numpy()
 
 
-def load_network(folder: Path | str) -> InferenceNetwork:
+def load_network(folder: Path | str, trust: bool = False) -> InferenceNetwork:
     """Load a network that was exported to safetensors.
 
     Args:
         folder: the folder with ``model.safetensors`` and ``config.json``.
+        trust: whether ``config.json`` may import and execute code that is not part of vri_pyro.
 
     Returns:
         the network in evaluation mode, on the CPU. It maps images [B, H, W, C] or vectors [B, D], of the dtype of the
         training inputs, to class probabilities [B, K].
 
     Raises:
+        UntrustedCode: ``config.json`` names code that is neither part of vri_pyro nor trusted.
         UserError: a file is missing or damaged, or the package ``safetensors`` is missing.
     """
     Safetensors().require()
@@ -61,7 +64,7 @@ def load_network(folder: Path | str) -> InferenceNetwork:
             raise UserError(f"{folder} has no {name}; use a folder written by vri-pyro export --format safetensors")
     try:
         config = json.loads((folder / _CONFIG).read_bytes())
-        network = build_network(config, config)
+        network = build_network(config, config, folder, trust)
         network.classifier.load_state_dict(load_file(folder / Safetensors.file))
     except (SafetensorError, KeyError, TypeError, RuntimeError, json.JSONDecodeError) as error:
         raise UserError(f"{folder} has damaged files ({error}); export the run again") from error
