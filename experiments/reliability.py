@@ -29,7 +29,11 @@ from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results"
-SECTIONS = sorted(module.name for module in pkgutil.iter_modules(campaign.__path__) if module.name != "trial")
+SECTIONS = sorted(
+    module.name
+    for module in pkgutil.iter_modules(campaign.__path__)
+    if module.name != "trial" and not module.name.startswith("_")
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

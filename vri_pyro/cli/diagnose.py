@@ -12,6 +12,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.utils.files import replacing
+from vri_pyro.utils.numbers import check_integer
 
 if TYPE_CHECKING:
     from xarray import DataArray
@@ -51,6 +52,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run
 
+    check_integer("examples", options.examples, 1)
+    check_integer("seed", options.seed, 0)
     check_draws(options.draws)  # before the expensive computation
     trained = Run(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)

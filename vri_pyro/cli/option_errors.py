@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vri_pyro.cli.suggestions import (
+    classes_with,
     nearest_argument,
     nearest_choice,
     nearest_class,
@@ -37,6 +38,8 @@ _SENTENCES = (
     ),
     (r"Expected a <class '(?:\w+\.)*(\w+)'>", r"expected a value of type \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"Expected '(\S+)' to be a function that returns <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
+    (r"Expected a dot import path string:\s*$", "the class path is empty; expected one such as my_file.MyClass"),
     (r"Expected a dot import path string: (\S+)", r"'\1' is not a class path; expected one such as my_file.MyClass"),
     (r"Expected '(\S+)' to be a subclass of <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"expected a subclass of \2, not \1"),
@@ -78,6 +81,9 @@ _SENTENCES = (
 )
 
 
+# Values as in Python, and as users write them.
+_YAML = {"True": "true", "False": "false", "None": "null"}
+
 # Messages about names that may be misspelt, and the word in them that is.
 _TYPOS = (
     r"Option '(?P<argument>[\w.]+)' is not accepted",
@@ -109,8 +115,13 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     meant = _meant(typo.groupdict(), option, message, command) if typo else None
     value = re.search(r"(?:value:|, not) '?([^\s']+?)'?\.?$", reason, flags=re.MULTILINE)
     word = typo[typo.re.groups] if typo else value[1] if value else ""
+    word = _YAML.get(word, word)
+    reason = re.sub(r"not '(True|False|None)'", lambda found: f"not '{_YAML[found[1]]}'", reason)
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
+    owners = classes_with(option, typo["option"]) if typo and "option" in typo.groupdict() and option else []
+    if owners and not meant:
+        reason = f"choose a class that has the option '{typo['option']}', such as --{option} {owners[0]}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"
@@ -157,7 +168,7 @@ def _place(option: str, word: str, arguments: Sequence[str], files: Sequence[Pat
 
 
 def _innermost_reason(message: str) -> str:
-    given = re.search(r"Given value: (?!Namespace)(\S+?)\.?(?=\s|$)", message)
+    given = re.search(r"Given value: (?!Namespace|NestedArg)(\S+?)\.?(?=\s|$)", message)
     for pattern in _WRAPPING:
         message = re.sub(pattern, "", message, flags=re.DOTALL)
     alternatives = [" ".join(part.split()) for part in re.split(r"\n\s+- ", message) if part.strip()]

@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import autograd, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Batch
+from vri_pyro.data.batch import Batch, check_batch
 from vri_pyro.infer.algorithm import (
     CLEAN_WEIGHT,
     Algorithm,
@@ -14,7 +14,7 @@ from vri_pyro.infer.algorithm import (
     finite_norm,
     hyperparameters_of,
 )
-from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.infer.elbo import RectificationELBO, check_elbo
 from vri_pyro.infer.functional import ReplayedForward, commit_buffers, parameters_of
 from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.infer.virtual_step import apply_gradients
@@ -55,6 +55,7 @@ class SingleLevelSVI(Algorithm):
     ) -> None:
         super().__init__(classifier, model, guide, max_skipped)
         self.optimizer = optimizer
+        check_elbo(elbo)
         self.elbo = RectificationELBO() if elbo is None else elbo
         self.clean_weight = clean_weight
         check_not_negative(clean_weight=clean_weight, kl_weight=self.elbo.kl_weight)
@@ -81,6 +82,8 @@ class SingleLevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
+        for name, batch in (("noisy", noisy), ("clean", clean)):
+            check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)

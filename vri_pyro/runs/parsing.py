@@ -9,6 +9,7 @@ from typing import Any
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.optimizer_options import check_optimizers
 from vri_pyro.utils.deprecations import current_configuration
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.yaml_files import read_yaml
@@ -92,6 +93,7 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
     Raises:
         UserError: an option has an invalid value.
     """
+    check_optimizers(options)
     try:
         return Configuration(**vars(without(parser.instantiate(options), ("config", "report"))))
     except ValueError as error:

@@ -23,6 +23,7 @@ from vri_pyro.training.stages import MAIN
 from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 class Run:
@@ -61,6 +62,8 @@ class Run:
     """
 
     def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
+        check_integer("network", network)
+        choose_device(device)
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
         self._take(*_restored(files, device), classes, network)
@@ -126,6 +129,10 @@ class Run:
             the classifier's output (logits, features and positions, without an autograd graph), and the batch with the
             labels used in training.
         """
+        check_integer("batch_size", batch_size, 1)
+        known = len(self.examples.y)
+        if indices.dtype.kind not in "iu" or (len(indices) and not (indices.min() >= 0 and indices.max() < known)):
+            raise UserError(f"indices are not positions of training examples; expected integers from 0 to {known - 1}")
         for batch in self.examples.in_order(indices, batch_size):
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 

@@ -8,7 +8,7 @@ from typing import Any, cast
 from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 
 class EMA:
@@ -66,5 +66,4 @@ class EMA:
 
 def check_decay(decay: float) -> None:
     """Raise UserError if ``decay`` is not in (0, 1)."""
-    if not 0 < decay < 1:
-        raise UserError(f"ema is {decay}; expected a decay in (0, 1), such as 0.999, or null for no average")
+    check_number("ema", decay, above=0, below=1, remedy=", such as 0.999, or null for no average")

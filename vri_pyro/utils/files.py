@@ -7,8 +7,27 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
+from typing import Any
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError
+
+
+def checked_path(name: str, path: Any) -> Path:
+    """Return a path that a user passed.
+
+    Args:
+        name: name of the argument, for the message.
+        path: the path; the empty string would stand for the working directory and is an error.
+
+    Raises:
+        UserTypeError: it is neither a string nor a path.
+        UserError: it is empty.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UserTypeError(f"{name} is {path!r}; expected a path")
+    if path == "":
+        raise UserError(f"{name} is empty; set it to a path")
+    return Path(path)
 
 
 @contextmanager
