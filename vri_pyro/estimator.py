@@ -38,6 +38,7 @@ from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError, UserTypeError, described
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.numbers import check_integer, check_number
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 from vri_pyro.utils.progress import ProgressDisplay
 
 _STEPS = 600  # least number of steps with epochs="auto"
@@ -125,8 +126,12 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.verbose = verbose
 
+    @one_at_a_time
     def fit(self, X: Any, y: Any, trusted: Any = None) -> Self:
         """Train the classifier.
+
+        Calls from several threads run one after the other, because PyTorch's random state belongs to the process; use
+        processes to train in parallel.
 
         Args:
             X: feature vectors [N, D], or images [N, H, W] or [N, H, W, C]; an array or a DataFrame.

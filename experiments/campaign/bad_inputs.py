@@ -52,7 +52,8 @@ def judged(outcome: Outcome, words: list[str]) -> str | None:
         outcome: the outcome.
         words: text that the message must contain.
     """
-    message = outcome.message.strip()
+    lines = outcome.message.strip().splitlines()
+    message = "\n".join(line for line in lines if not line.startswith("warning: "))
     if outcome.ending != "status 2" and not outcome.user_error:
         return f"not refused ({outcome.ending})"
     ours = outcome.ending.startswith(("status", "User"))  # messages of scikit-learn have several lines
@@ -111,6 +112,7 @@ def _inside(folder: Path, attempt: Callable[[], Outcome]) -> Callable[[], Outcom
         os.chdir(folder)
         for written in ("out", "runs"):  # by an earlier attempt that was not refused
             shutil.rmtree(written, ignore_errors=True)
+        Path("n.npz").unlink(missing_ok=True)
         return attempt()
 
     return inside

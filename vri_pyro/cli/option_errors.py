@@ -67,6 +67,7 @@ _SENTENCES = (
     ),
     (r"argument (--\S+): invalid choice: ('[^']*') \(choose from (.*)\)", r"\1: expected one of \3, not \2"),
     (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
+    (r"the following arguments are required: fit\.(.*)", r"options without a default are missing or null; set \1"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (
         r"(?:Subcommand '\w+' does not accept option|Option) ('[\w.]+').*",
@@ -77,6 +78,7 @@ _SENTENCES = (
         r"argument (--\S+): expected one argument",
         r"\1 needs a value; use \1 VALUE (true or false for a Boolean option)",
     ),
+    (r"Unexpected config: (\w+):\s*$", r"\1 has no value; set one, or leave the option out"),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
 )
 
@@ -119,9 +121,10 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     reason = re.sub(r"not '(True|False|None)'", lambda found: f"not '{_YAML[found[1]]}'", reason)
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
-    owners = classes_with(option, typo["option"]) if typo and "option" in typo.groupdict() and option else []
-    if owners and not meant:
-        reason = f"choose a class that has the option '{typo['option']}', such as --{option} {owners[0]}"
+    reason = re.sub(r", not 'NestedArg\(.*", "", reason)
+    unknown = typo and (typo.groupdict().get("argument") or typo.groupdict().get("option"))
+    if option and unknown and not meant and (owners := classes_with(option, unknown)):
+        reason = f"choose a class that has the option '{unknown}', such as --{option} {owners[0]}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"
@@ -168,7 +171,7 @@ def _place(option: str, word: str, arguments: Sequence[str], files: Sequence[Pat
 
 
 def _innermost_reason(message: str) -> str:
-    given = re.search(r"Given value: (?!Namespace|NestedArg)(\S+?)\.?(?=\s|$)", message)
+    given = re.search(r"Given value: (?!Namespace)(\S+?)\.?(?=\s|$)", message)
     for pattern in _WRAPPING:
         message = re.sub(pattern, "", message, flags=re.DOTALL)
     alternatives = [" ".join(part.split()) for part in re.split(r"\n\s+- ", message) if part.strip()]

@@ -82,8 +82,9 @@ class SingleLevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
-        for name, batch in (("noisy", noisy), ("clean", clean)):
-            check_batch(name, batch, getattr(self.classifier, "num_classes", None))
+        check_batch("noisy", noisy, getattr(self.classifier, "num_classes", None))
+        if self.clean_weight:
+            check_batch("clean", clean, getattr(self.classifier, "num_classes", None))
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)

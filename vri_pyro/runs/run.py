@@ -24,6 +24,7 @@ from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_integer
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 
 
 class Run:
@@ -131,12 +132,15 @@ class Run:
         """
         check_integer("batch_size", batch_size, 1)
         known = len(self.examples.y)
-        if indices.dtype.kind not in "iu" or (len(indices) and not (indices.min() >= 0 and indices.max() < known)):
-            raise UserError(f"indices are not positions of training examples; expected integers from 0 to {known - 1}")
+        if indices.dtype.kind not in "iu":
+            raise UserError(f"indices has dtype {indices.dtype}; expected integers, positions of training examples")
+        if len(outside := indices[(indices < 0) | (indices >= known)]):
+            raise UserError(f"indices has {outside[0]}; the positions of training examples are 0 to {known - 1}")
         for batch in self.examples.in_order(indices, batch_size):
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
+@one_at_a_time
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     parser = configuration_parser()

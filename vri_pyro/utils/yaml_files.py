@@ -33,11 +33,14 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}, {_problem(error, text)}") from error
     except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0].rstrip(":")
-        raise UserError(f"{path} is not YAML ({reason}); write the options as text, one per line.") from error
+        raise UserError(f"{path} is not YAML ({reason}); write the options as UTF-8 text, one per line.") from error
     except RecursionError as error:
         raise UserError(f"{path} has values that are nested too deeply; use fewer levels.") from error
     if content is not None and not isinstance(content, dict):
         raise UserError(f"{path} does not map options to values; use the format of config.yaml in a run folder.")
+    if wrong := [key for key in content or {} if not isinstance(key, str) or not key]:
+        shown = "null" if wrong[0] is None else repr(wrong[0])
+        raise UserError(f"{path} has the key {shown}; expected the name of an option.")
     return content or {}
 
 
@@ -65,7 +68,9 @@ def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
         MarkedYAMLError: a key occurs twice, a path is empty, a value contains itself, or there are too many values.
     """
     if id(node) in sizes and sizes[id(node)] == 0:
-        raise yaml.MarkedYAMLError(problem="an alias stands for a value that contains it", problem_mark=node.start_mark)
+        raise yaml.MarkedYAMLError(
+            problem="an alias stands for a value that contains it; write the value out", problem_mark=node.start_mark
+        )
     if id(node) not in sizes:
         sizes[id(node)] = 0
         if isinstance(node, yaml.MappingNode):
@@ -76,7 +81,8 @@ def _check(node: yaml.Node, sizes: dict[int, int]) -> int:
         sizes[id(node)] = 1 + sum(_check(child, sizes) for child in children)
         if sizes[id(node)] > max(_MOST_VALUES, 10 * len(sizes)):
             raise yaml.MarkedYAMLError(
-                problem=f"aliases expand to more than {_MOST_VALUES} values", problem_mark=node.start_mark
+                problem=f"aliases expand to more than {_MOST_VALUES} values; write the values out",
+                problem_mark=node.start_mark,
             )
     return sizes[id(node)]
 
@@ -104,6 +110,8 @@ def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
     problem = error.problem or error.context or "not valid YAML"
     if line < len(lines) and "\t" in lines[line][: len(lines[line]) - len(lines[line].lstrip())]:
         return f"line {line + 1}: the line is indented with a tab; use spaces."
+    if "'\\t'" in problem:
+        return f"line {line + 1}: there is a tab before a value; use a space."
     if ";" in problem:
         return f"line {line + 1}: {problem}."
     return f"line {line + 1}: {problem}; check the line's indentation, colons and quotes."

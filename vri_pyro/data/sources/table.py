@@ -62,6 +62,8 @@ class Table(Source):
         """
         file = checked_path("path", self.path)
         check_there(file, "a .csv or .parquet file with one row per image")
+        if not file.is_file():
+            raise UserError(f"{file} is not a file; expected a .csv or .parquet file with one row per image.")
         columns = [self.path_column, self.label_column]
         columns += [self.true_label_column] if self.true_label_column else []
         if self.split_column != _SPLIT or _SPLIT in _header(file):
