@@ -70,6 +70,7 @@ def _images(folder: Path) -> None:
     (folder / "empty").mkdir()
     rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(12)]
     (folder / "table.csv").write_text("\n".join(["path,label", *rows, ""]))
+    (folder / "missing_image.csv").write_text("\n".join(["path,label", *rows, *["photos/none.png,1"] * 9, ""]))
 
 
 def _arrays(folder: Path) -> None:
@@ -101,7 +102,6 @@ def _broken(folder: Path) -> None:
         "utf16_corrections.csv": "index,corrected\n1,2\n".encode("utf-16"),
         "no_header.csv": b"photos/cats/0.png,0\n",
         "no_label.csv": b"path,label\nphotos/cats/0.png,\n",
-        "missing_image.csv": b"path,label\nphotos/cats/0.png,0\nphotos/none.png,1\n",
         "corrections.csv": b"index,corrected\n1,2\n",
         "corrections_class.csv": b"index,corrected\n1,zebra\n",
         "corrections_index.csv": b"index,corrected\n100000,2\n",

@@ -40,7 +40,7 @@ def trials(folder: Path, quick: bool) -> Iterator[Trial]:
         *(_call(group, code, words) for group, code, *words in _bad_calls.ROWS),
     ]
     for group, name, words, attempt in attempts[:: _QUICK if quick else 1]:
-        outcome = isolated(_inside(folder, attempt))
+        outcome = isolated(_inside(folder, attempt), seconds=60)
         problem = judged(outcome, words)
         yield Trial(group, name, problem is None, f"{problem or outcome.ending}: {outcome.message}")
 

@@ -56,7 +56,7 @@ def _complaint(result: Result) -> str:
         ("--backbone MLP --backbone.hidden [8.5]", "--backbone.hidden: expected an integer, not '8.5'"),
         ("--backbone MLP --backbone.hidden [1000000000]", "the backbone needs more memory than there is ("),
         ("--method VIR", "--method: 'VIR' is not a class path; did you mean --config vri?"),
-        ("--data.path x", "--data: choose a class that has the option 'path', such as --data "),
+        ("--data.path x", "--data: choose a class that has the option 'path', --data CLASS with one of Animal10N, "),
         ("--output=", "--output is empty; give it a value, or leave it out"),
         ("--method.num_particles 0", "num_particles is 0; expected a value >= 1"),
         (
@@ -79,7 +79,7 @@ def _complaint(result: Result) -> str:
         ),
         ("--selection SmallLoss --selection.size 0", "selection.size is 0; expected a value >= 1"),
         ("--selection Nope", "--selection: 'Nope' is not a class path; expected one such as my_file.MyClass"),
-        ("--ema 2", "ema is 2.0; expected a decay in (0, 1), such as 0.999, or null for no average"),
+        ("--ema 2", "ema is 2.0; expected a value in (0, 1), such as 0.999, or null for no average"),
         ("--ema much", "--ema: expected a number, not 'much'"),
         ("--networks 0", "networks is 0; expected a value >= 1"),
         ("--clean_mixup.every 0", "clean_mixup.every is 0; expected a value >= 1"),

@@ -11,7 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
-from vri_pyro.utils.files import replacing
+from vri_pyro.utils.files import check_place, replacing
 from vri_pyro.utils.numbers import check_integer
 
 if TYPE_CHECKING:
@@ -54,7 +54,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
     check_integer("examples", options.examples, 1)
     check_integer("seed", options.seed, 0)
-    check_draws(options.draws)  # before the expensive computation
+    check_draws(options.draws)
+    if options.output is not None:
+        check_place(options.output)  # like the other checks, before the expensive computation
     trained = Run(options.run, options.network, options.device)
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)

@@ -13,7 +13,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
-from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
@@ -30,6 +30,7 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
+    check_not_null(options)
     # The output path in config.yaml is absolute, so that the file can be used from any working directory.
     kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
     config = parser.dump(kept, skip_unset=False)

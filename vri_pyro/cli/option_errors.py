@@ -67,6 +67,10 @@ _SENTENCES = (
     ),
     (r"argument (--\S+): invalid choice: ('[^']*') \(choose from (.*)\)", r"\1: expected one of \3, not \2"),
     (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
+    (
+        r"the following arguments are required: relabel\..*",
+        r"arguments are missing; use `vri-pyro relabel RUN --corrections FILE --output FILE.npz`",
+    ),
     (r"the following arguments are required: fit\.(.*)", r"options without a default are missing or null; set \1"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (
@@ -124,7 +128,7 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     reason = re.sub(r", not 'NestedArg\(.*", "", reason)
     unknown = typo and (typo.groupdict().get("argument") or typo.groupdict().get("option"))
     if option and unknown and not meant and (owners := classes_with(option, unknown)):
-        reason = f"choose a class that has the option '{unknown}', such as --{option} {owners[0]}"
+        reason = f"choose a class that has the option '{unknown}', --{option} CLASS with one of {', '.join(owners)}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"

@@ -9,6 +9,7 @@ from rich.console import Console
 from rich.markup import escape
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import check_place
 
 
 def build_parser() -> ArgumentParser:
@@ -38,6 +39,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check(options.runs)
+    if options.output is not None:
+        check_place(options.output)  # before the expensive computation
     console, unrecorded = Console(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
         seen = [SeenRun(Run(folder, device=options.device)) for folder in options.runs]

@@ -23,7 +23,7 @@ from rich.console import Console
 from rich.table import Column, Table
 
 from vri_pyro.cli.old_names import with_current_names
-from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
@@ -79,6 +79,7 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train all runs, print a line for each, and write the table; return 1 if a run has failed."""
     check_integer("jobs", options.jobs, 1, MOST_PROCESSES)
+    check_not_null(options)
     if options.seed:
         raise UserError(f"seed is {options.seed}; set --seeds {options.seed} instead")
     output = Path(options.output)

@@ -94,7 +94,7 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
     Raises:
         UserError: an option has an invalid value.
     """
-    _check_not_null(options)
+    check_not_null(options)
     check_optimizers(options)
     try:
         return Configuration(**vars(without(parser.instantiate(options), ("config", "report"))))
@@ -102,7 +102,7 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
         raise _user_error(error) or error from None
 
 
-def _check_not_null(options: Namespace) -> None:
+def check_not_null(options: Namespace) -> None:
     """Raise if an option is null that needs a value; the parser accepts null for every option."""
     for option in fields(Configuration):
         if option.name in options and options[option.name] is None and "None" not in str(option.type):

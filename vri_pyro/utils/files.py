@@ -58,15 +58,18 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise if ``path`` exists and is not a regular file.
+    """Raise if ``path`` exists and is not a regular file, or is below something that is no folder.
 
     Raises:
-        UserError: ``path`` is a folder, a device or another special file.
+        UserError: ``path`` is a folder, a device or another special file, or below a file.
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; use the path of a file")
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; use another path")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write {path}: {there} is not a folder; use another path")
 
 
 @contextmanager
