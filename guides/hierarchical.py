@@ -19,7 +19,7 @@ from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 
 class Hierarchical(Gated):
@@ -60,8 +60,7 @@ class Hierarchical(Gated):
         rate: float = 0.02,
     ) -> None:
         super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
-        if not 0 < rate <= 1:
-            raise UserError(f"rate is {rate}; expected a value in (0, 1], such as 0.02")
+        check_number("rate", rate, above=0, at_most=1, remedy=", such as 0.02")
         self.transition_gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
         self.rate = rate
         self.data = DataPlate()

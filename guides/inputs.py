@@ -10,7 +10,9 @@ from torch import Tensor, nn
 from torch.nn import functional as F
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.utils.errors import UserError
+from vri_pyro.interfaces.networks import check_factory
+from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import check_integer
 
 _HIGHEST_LOSS = 10.0
 
@@ -124,8 +126,14 @@ class Inputs(nn.Module):
 
     def __init__(self, feature_dim: int, num_classes: int, parts: Sequence[InputFactory]) -> None:
         super().__init__()
+        check_integer("feature_dim", feature_dim, 1)
+        check_integer("num_classes", num_classes, 1)
+        if isinstance(parts, str) or not isinstance(parts, Sequence):
+            raise UserTypeError(f"inputs is {described(parts)}; expected classes of inputs, such as (Features,)")
         if not parts:
             raise UserError("the inputs of a guide are empty; expected at least one, such as vri_pyro.guides.Features")
+        for part in parts:
+            check_factory("an input of the guide", part, "a class of inputs, such as Features")
         made = [part(feature_dim, num_classes) for part in parts]
         self.parts = nn.ModuleList(made)
         self.width = sum(part.width for part in made)

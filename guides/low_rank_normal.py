@@ -11,7 +11,7 @@ from torch import Tensor, nn
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.interfaces.networks import DiagonalNormalNetwork
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 class LowRankNormal(AmortisedVector):
@@ -38,8 +38,7 @@ class LowRankNormal(AmortisedVector):
         inputs: Sequence[InputFactory] | None = None,
     ) -> None:
         super().__init__(feature_dim, num_classes, inputs)
-        if rank < 1:
-            raise UserError(f"rank is {rank}; expected a value >= 1; use DiagonalNormal for a diagonal covariance")
+        check_integer("rank", rank, 1, remedy="; use DiagonalNormal for a diagonal covariance")
         self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
         self.factor = nn.Linear(self.network.location.in_features, num_classes * rank)
         self.shape = (num_classes, rank)

@@ -12,7 +12,7 @@ from torch import Tensor, nn
 from vri_pyro.guides.amortised import AmortisedVector
 from vri_pyro.guides.inputs import InputFactory
 from vri_pyro.interfaces.networks import DiagonalNormalNetwork
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 class NormalisingFlow(AmortisedVector):
@@ -42,8 +42,8 @@ class NormalisingFlow(AmortisedVector):
         inputs: Sequence[InputFactory] | None = None,
     ) -> None:
         super().__init__(feature_dim, num_classes, inputs)
-        if transforms < 1:
-            raise UserError(f"transforms is {transforms}; expected a value >= 1; use DiagonalNormal for no transforms")
+        check_integer("transforms", transforms, 1, remedy="; use DiagonalNormal for no transforms")
+        check_integer("transform_hidden", transform_hidden, 1)
         self.network = DiagonalNormalNetwork(self.inputs.width, num_classes, hidden)
         self.transforms = nn.ModuleList(
             conditional_affine_autoregressive(num_classes, self.inputs.width, [max(transform_hidden, num_classes)])

@@ -20,6 +20,7 @@ from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 _LEAST = 1e-4  # clamps probabilities away from 0 and 1, where a gate could not change the weight
 
@@ -91,12 +92,9 @@ class HierarchicalRectification(GatedRectification):
         momentum: float = 0.9,
     ) -> None:
         super().__init__(feature_dim, num_classes, prior, link)
-        if not prior_strength > 0:
-            raise UserError(f"prior_strength is {prior_strength}; expected a value > 0, such as 10")
-        if not 0 < transition_weight < 1:
-            raise UserError(f"transition_weight is {transition_weight}; expected a value in (0, 1), such as 0.5")
-        if not elr_weight >= 0:
-            raise UserError(f"elr_weight is {elr_weight}; expected a value >= 0, such as 1")
+        check_number("prior_strength", prior_strength, above=0, remedy=", such as 10")
+        check_number("transition_weight", transition_weight, above=0, below=1, remedy=", such as 0.5")
+        check_number("elr_weight", elr_weight, at_least=0, remedy=", such as 1")
         self.prior_strength, self.transition_weight, self.elr_weight = prior_strength, transition_weight, elr_weight
         self.memory = PredictionMemory(num_classes, momentum)
         self.transition_gate = Gate(name="transition_gate")

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 
 from vri_pyro.interfaces.base import Prior
-from vri_pyro.interfaces.networks import bounded
+from vri_pyro.interfaces.networks import bounded, check_bounds
 
 
 class LearnedNormal(Prior):
@@ -25,6 +25,7 @@ class LearnedNormal(Prior):
         self, feature_dim: int, num_classes: int, log_variance_bounds: tuple[float, float] | None = (-2.0, 2.0)
     ) -> None:
         super().__init__()
+        check_bounds(log_variance_bounds)
         self.location = nn.Parameter(torch.zeros(num_classes))
         self.log_variance = nn.Parameter(torch.zeros(num_classes))
         self.log_variance_bounds = log_variance_bounds

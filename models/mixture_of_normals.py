@@ -7,8 +7,8 @@ import torch
 from torch import Tensor, nn
 
 from vri_pyro.interfaces.base import Prior
-from vri_pyro.interfaces.networks import bounded
-from vri_pyro.utils.errors import UserError
+from vri_pyro.interfaces.networks import bounded, check_bounds
+from vri_pyro.utils.numbers import check_integer
 
 
 class MixtureOfNormals(Prior):
@@ -31,8 +31,8 @@ class MixtureOfNormals(Prior):
         log_variance_bounds: tuple[float, float] | None = (-2.0, 2.0),
     ) -> None:
         super().__init__()
-        if components < 2:
-            raise UserError(f"components is {components}; expected a value >= 2; use LearnedNormal for one component")
+        check_integer("components", components, 2, remedy="; use LearnedNormal for one component")
+        check_bounds(log_variance_bounds)
         # Random, because components with equal initial values would stay equal.
         self.locations = nn.Parameter(torch.randn(components, num_classes))
         self.log_variances = nn.Parameter(torch.zeros(components, num_classes))

@@ -10,7 +10,9 @@ from torch import Tensor, nn
 
 from vri_pyro.interfaces.base import Guide, Model, Prior
 from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.networks import check_factory
 from vri_pyro.models.prior_network import PriorNetwork
+from vri_pyro.utils.errors import UserTypeError, described
 
 
 class Rectification(Model):
@@ -32,7 +34,10 @@ class Rectification(Model):
         link: nn.Module | None = None,
     ) -> None:
         super().__init__()
+        check_factory("prior", prior, "a class of priors, such as PriorNetwork")
         self.prior = prior(feature_dim, num_classes)
+        if link is not None and not isinstance(link, nn.Module):
+            raise UserTypeError(f"link is {described(link)}; expected a PyTorch module, such as torch.nn.Sigmoid()")
         self.link = nn.Sigmoid() if link is None else link
 
     def bind(self, guide: Guide) -> None:

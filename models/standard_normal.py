@@ -6,7 +6,7 @@ import pyro.distributions as dist
 from torch import Tensor
 
 from vri_pyro.interfaces.base import Prior
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer, check_number
 
 
 class StandardNormal(Prior):
@@ -20,8 +20,8 @@ class StandardNormal(Prior):
 
     def __init__(self, feature_dim: int, num_classes: int, scale: float = 1.0) -> None:
         super().__init__()
-        if not scale > 0:
-            raise UserError(f"scale is {scale}; expected a value > 0")
+        check_integer("num_classes", num_classes, 1)
+        check_number("scale", scale, above=0)
         self.num_classes, self.scale = num_classes, scale
 
     def forward(self, features: Tensor) -> dist.Distribution:

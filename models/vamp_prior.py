@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from vri_pyro.interfaces.base import Guide, Prior
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 class VampPrior(Prior):
@@ -28,8 +29,7 @@ class VampPrior(Prior):
 
     def __init__(self, feature_dim: int, num_classes: int, components: int = 10) -> None:
         super().__init__()
-        if components < 2:
-            raise UserError(f"components is {components}; expected a value >= 2")
+        check_integer("components", components, 2)
         self.components = components
         self.pseudo_inputs: Tensor = nn.UninitializedParameter()
         self._guide: list[Any] = []  # a list, so that the guide is not registered as a submodule

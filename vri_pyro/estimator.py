@@ -36,7 +36,10 @@ from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.named import named_configuration
 from vri_pyro.runs.run import Run
 from vri_pyro.utils.device import choose_device
+from vri_pyro.utils.errors import UserError, UserTypeError, described
 from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.numbers import check_integer, check_number
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 from vri_pyro.utils.progress import ProgressDisplay
 
 _STEPS = 600  # least number of steps with epochs="auto"
@@ -124,8 +127,12 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.device = device
         self.verbose = verbose
 
+    @one_at_a_time
     def fit(self, X: Any, y: Any, trusted: Any = None) -> Self:
         """Train the classifier.
+
+        Calls from several threads run one after the other, because PyTorch's random state belongs to the process; use
+        processes to train in parallel.
 
         Args:
             X: feature vectors [N, D], or images [N, H, W] or [N, H, W, C]; an array or a DataFrame.
@@ -140,10 +147,11 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         Warns:
             UserWarning: no labels are trusted.
         """
+        self._check_options()
         check_same_rows(X=X, y=y, trusted=trusted)
         x = self._inputs(X, fitting=True)
         numbers, self.classes_ = _numbered(y, len(x))
-        seed = int(check_random_state(self.random_state).randint(2**31))
+        seed = self._drawn_seed()
         split = self._split(numbers, check_trusted("trusted", trusted, len(x)), seed)
         arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
         scale = mean_and_std(arrays.x_train)
@@ -207,6 +215,28 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             state = state | {"_network": deepcopy(state["_network"]).cpu(), "run_": None}
         return state
 
+    def _check_options(self) -> None:
+        if self.epochs != "auto":
+            check_integer("epochs", self.epochs, 1, remedy=", or 'auto'")
+        check_integer("batch_size", self.batch_size, 1)
+        if self.learning_rate != "auto":
+            check_number("learning_rate", self.learning_rate, at_least=0, remedy=", or 'auto'")
+        check_number("validation_fraction", self.validation_fraction, at_least=0, below=1)
+        for name, kinds, example in (
+            ("method", str | Method, "a name such as 'vri', a method such as ELR(), or 'auto'"),
+            ("augmentation", Augmentation | None, "an augmentation such as Weak(), or None"),
+        ):
+            if not isinstance(value := getattr(self, name), kinds):
+                raise UserTypeError(f"{name} is {described(value)}; expected {example}")
+        choose_device(self.device)
+
+    def _drawn_seed(self) -> int:
+        try:
+            return int(check_random_state(self.random_state).randint(2**31))
+        except ValueError as error:
+            expected = "expected an integer from 0 to 2^32 - 1, a NumPy RandomState or None"
+            raise UserError(f"random_state is {self.random_state!r}; {expected}") from error
+
     def _inputs(self, X: Any, fitting: bool) -> np.ndarray:
         """Validate inputs and return them as [N, D] or [N, H, W, C]: uint8 images, otherwise floating."""
         _check_columns(X)
@@ -216,16 +246,16 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         )
         if not (images and x.dtype == np.uint8):
             x = x.astype(np.float32 if fitting else np.float64)
-        if images:
-            x = check_array("X", x) if fitting else x.reshape(*x.shape, *[1] * (4 - x.ndim))
+        if fitting:
+            x = check_array("X", x)
+        elif images:
+            x = x.reshape(*x.shape, *[1] * (4 - x.ndim))
         if not fitting and x.shape[1:] != self._shape:
             raise ValueError(f"X has inputs of shape {x.shape[1:]} but fit had {self._shape}; use inputs of this shape")
         return x
 
     def _split(self, numbers: np.ndarray, trusted: np.ndarray, seed: int) -> Split:
         """Divide the examples into noisy, clean and validation examples."""
-        if not 0 <= self.validation_fraction < 1:
-            raise ValueError(f"validation_fraction is {self.validation_fraction}; expected a value in [0, 1)")
         noisy = np.setdiff1d(np.arange(len(numbers)), trusted)
         if len(noisy) == 0:
             raise ValueError("all examples are trusted; leave the examples whose label may be wrong out of trusted")
@@ -292,15 +322,21 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     def _backbone(self, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
         if isinstance(self.backbone, nn.Module):
             body = deepcopy(self.backbone)
-            return body if isinstance(body, Classifier) else WithHead(body, input_shape, num_classes)
-        if callable(self.backbone):
-            return self.backbone(input_shape, num_classes)
-        if self.backbone != "auto":
+            found = body if isinstance(body, Classifier) else WithHead(body, input_shape, num_classes)
+        elif callable(self.backbone):
+            found = self.backbone(input_shape, num_classes)
+        elif self.backbone == "auto":
+            found = default_backbone(input_shape, num_classes)
+        else:
             raise ValueError(
                 f"backbone is {self.backbone!r}; expected 'auto', a PyTorch module or a function of (input_shape, "
                 "num_classes)"
             )
-        return default_backbone(input_shape, num_classes)
+        if not isinstance(found, Classifier):
+            raise UserTypeError(f"backbone returned {described(found)}; expected a vri_pyro.Classifier")
+        if getattr(found, "num_classes", num_classes) != num_classes:
+            raise UserError(f"backbone has num_classes {found.num_classes} but y has {num_classes} classes")
+        return found
 
     def _trained(
         self, configuration: Configuration, arrays: Arrays, split: Split, scale: tuple[np.ndarray, np.ndarray]
@@ -351,6 +387,8 @@ def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Validate labels; return class numbers, int64 [N], and the classes, [K]."""
     if y is None:
         raise ValueError("VRIClassifier requires y to be passed, but the target y is None")
+    if isinstance(y, str) or _dimensions(y) == 0:
+        raise UserTypeError(f"y is {y!r}; expected one label per example, [N]")
     if not isinstance(y, list) and _dimensions(y) == 2:
         y = column_or_1d(y, warn=True)
     if not isinstance(y, list | pd.Series) and not hasattr(y, "dtype"):

@@ -5,10 +5,12 @@ from __future__ import annotations
 from torch import Tensor
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer, is_integer
 
 
 def check_num_classes(num_classes: int) -> int:
     """Return the number of classes; raise if it is below two."""
+    check_integer("num_classes", num_classes, remedy=" >= 2")
     if num_classes < 2:
         raise UserError(f"num_classes is {num_classes}; a classifier needs at least two classes.")
     return num_classes
@@ -16,12 +18,20 @@ def check_num_classes(num_classes: int) -> int:
 
 def check_shape(backbone: str, input_shape: tuple[int, ...]) -> tuple[int, ...]:
     """Return the shape of one input; raise unless every size is positive."""
-    shape = tuple(int(size) for size in input_shape)
-    if not shape or min(shape) < 1:
+    shape = tuple(input_shape) if isinstance(input_shape, tuple | list) else ()
+    if not shape or not all(is_integer(size) and size >= 1 for size in shape):
         raise UserError(
-            f"{backbone} got input_shape {shape}; expected (channels, height, width) or (dimensions,), all positive."
+            f"{backbone} got input_shape {input_shape!r}; "
+            "expected (channels, height, width) or (dimensions,), all positive."
         )
-    return shape
+    return tuple(int(size) for size in shape)
+
+
+def check_widths(backbone: str, name: str, widths: tuple[int, ...], remedy: str) -> None:
+    """Raise if widths of layers are not a tuple or list of positive integers."""
+    if not isinstance(widths, tuple | list) or not all(is_integer(width) and width >= 1 for width in widths):
+        shown = tuple(widths) if isinstance(widths, list) else repr(widths)
+        raise UserError(f"{backbone} got {name} {shown}; expected {remedy}.")
 
 
 def check_image_shape(backbone: str, input_shape: tuple[int, ...], smallest_side: int) -> tuple[int, int, int]:

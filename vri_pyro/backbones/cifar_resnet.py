@@ -9,9 +9,11 @@ from vri_pyro.backbones._initialisation import kaiming_convolutions_
 from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 STAGE_CHANNELS = (16, 32, 64)
 SMALLEST_SIDE = 8
+DEEPEST = 10_000  # more layers would fill the memory
 
 
 class CIFARResNet(Classifier):
@@ -34,8 +36,10 @@ class CIFARResNet(Classifier):
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int, depth: int = 32) -> None:
         super().__init__()
-        if depth < 8 or (depth - 2) % 6 != 0:
-            raise UserError(f"CIFARResNet got depth {depth}; expected 6n + 2, such as 20, 32, 44 or 56.")
+        if not is_integer(depth) or not 8 <= depth <= DEEPEST or (depth - 2) % 6 != 0:
+            raise UserError(
+                f"CIFARResNet got depth {depth!r}; expected 6n + 2 up to {DEEPEST}, such as 20, 32, 44 or 56."
+            )
         self.input_shape = check_image_shape(type(self).__name__, input_shape, SMALLEST_SIDE)
         self.num_classes = check_num_classes(num_classes)
         self.feature_dim = STAGE_CHANNELS[-1]

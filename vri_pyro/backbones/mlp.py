@@ -7,9 +7,10 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vri_pyro.backbones._input import check_batch, check_num_classes, check_shape
+from vri_pyro.backbones._input import check_batch, check_num_classes, check_shape, check_widths
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_number
 
 
 class MLP(Classifier):
@@ -36,12 +37,9 @@ class MLP(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        if min(hidden, default=1) < 1:
-            raise UserError(
-                f"MLP got hidden widths {tuple(hidden)}; expected positive widths, or none for a linear classifier."
-            )
-        if not 0.0 <= dropout < 1.0:
-            raise UserError(f"MLP got dropout {dropout}; expected a probability in [0, 1).")
+        check_widths("MLP", "hidden widths", hidden, "positive widths, or none for a linear classifier")
+        if not is_number(dropout) or not 0.0 <= dropout < 1.0:
+            raise UserError(f"MLP got dropout {dropout!r}; expected a probability in [0, 1).")
         self.input_shape = check_shape("MLP", input_shape)
         self.num_classes = check_num_classes(num_classes)
         widths = (math.prod(self.input_shape), *hidden)

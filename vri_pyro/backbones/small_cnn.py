@@ -6,9 +6,8 @@ from itertools import pairwise
 
 from torch import Tensor, nn
 
-from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes
+from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes, check_widths
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
-from vri_pyro.utils.errors import UserError
 
 
 class SmallCNN(Classifier):
@@ -41,11 +40,8 @@ class SmallCNN(Classifier):
         batch_norm: bool = True,
     ) -> None:
         super().__init__()
-        if not channels or min(channels) < 1 or feature_dim < 1:
-            raise UserError(
-                f"SmallCNN got channels {tuple(channels)} and feature_dim {feature_dim}; "
-                "expected at least one block, all widths positive."
-            )
+        check_widths("SmallCNN", "channels", channels or (0,), "at least one block, all widths positive")
+        check_widths("SmallCNN", "feature_dim", (feature_dim,), "a positive width")
         self.input_shape = check_image_shape("SmallCNN", input_shape, 2 ** len(channels))
         self.num_classes = check_num_classes(num_classes)
         self.feature_dim = feature_dim

@@ -12,7 +12,8 @@ from rich.table import Column, Table
 
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
-from vri_pyro.utils.files import replacing
+from vri_pyro.utils.files import check_place, replacing
+from vri_pyro.utils.numbers import check_integer
 
 if TYPE_CHECKING:
     from xarray import DataArray
@@ -53,7 +54,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run
 
-    check_draws(options.draws)  # before the expensive computation
+    check_integer("examples", options.examples, 1)
+    check_integer("seed", options.seed, 0)
+    check_draws(options.draws)
+    if options.output is not None:
+        check_place(options.output)  # like the other checks, before the expensive computation
     trained = Run(options.run, options.network, options.device, trusts(options.run, options.trust))
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)

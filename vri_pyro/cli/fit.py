@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.runs.own_runs import remember_run
-from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
@@ -31,6 +31,7 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
+    check_not_null(options)
     # The output path in config.yaml is absolute, so that the file can be used from any working directory.
     kept = without(options, ("config", "resume", "trust"))
     kept.output = Path(options.output).absolute()

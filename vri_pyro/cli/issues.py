@@ -12,6 +12,7 @@ from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
+from vri_pyro.utils.numbers import check_integer
 
 _SHOWN = 10
 
@@ -122,8 +123,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 
 
 def _check(options: Namespace, not_images: bool) -> None:
-    if options.limit is not None and options.limit < 1:
-        raise UserError(f"limit is {options.limit}; expected a value >= 1")
+    if options.limit is not None:
+        check_integer("limit", options.limit, 1)
     if options.url_prefix is not None and options.format != "label-studio":
         raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
     if not_images:

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import errno
+import itertools
 import os
+import re
 import signal
 import sys
 import threading
@@ -23,7 +26,7 @@ from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
 from vri_pyro.cli.trust import limited_imports
 from vri_pyro.runs.trust import importing
 from vri_pyro.utils.console import SafeConsole
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, memory_error, out_of_memory, shortened
 from vri_pyro.utils.interruption import Interrupted, termination_raises
 from vri_pyro.utils.spelling import nearest
 
@@ -40,6 +43,11 @@ COMMANDS = {
     "data": "preview the data of a run: sizes, classes, noise and a picture",
     "noise": "inject label noise into a data set and write the labels to files",
 }
+# Errors of the operating system that a path explains.
+_PATH_ERRORS = (
+    *(errno.ENOENT, errno.ENOTDIR, errno.EISDIR, errno.EACCES, errno.EPERM),
+    *(errno.ENAMETOOLONG, errno.ELOOP, errno.EROFS, errno.EINVAL, errno.ENXIO),
+)
 
 
 def module_of(command: str) -> ModuleType:
@@ -58,7 +66,8 @@ def build_parser(command: str) -> ArgumentParser:
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the command line and return its exit status: 0, 2 for bad input, 1 for other errors.
 
-    A command stopped by SIGINT returns 130, and by SIGTERM 143.
+    A command stopped by SIGINT returns 130, and by SIGTERM 143. Input that needs more memory than there is counts as
+    bad input.
     """
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
@@ -74,8 +83,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
-            errors.print(f"error: {_explanation(error, arguments)}")
-            return 2 if isinstance(error, UserError | ArgumentError) else 1
+            shown = _for_users(error)
+            errors.print(f"error: {_as_typed(_explanation(shown, arguments), arguments)}")
+            return 2 if isinstance(shown, UserError | ArgumentError) else 1
 
 
 @contextmanager
@@ -105,6 +115,38 @@ def _quiet_threads(quiet: bool) -> Iterator[None]:
         yield
     finally:
         threading.excepthook = previous
+
+
+def _for_users(error: Exception) -> Exception:
+    """Return the error for users of an error whose cause is a path or the size of the input; others as they are."""
+    if out_of_memory(error):
+        return memory_error(error)
+    if isinstance(error, OSError) and error.filename is not None and error.errno in _PATH_ERRORS:
+        return UserError(f"{shortened(error.filename)} cannot be used: {error.strerror}; check the path")
+    return error
+
+
+def _as_typed(message: str, arguments: Sequence[str]) -> str:
+    """Write the options in a message as the user did, with or without ``init_args``."""
+    for argument in arguments:
+        name = argument.removeprefix("--").partition("=")[0]
+        if ".init_args." in name and argument.startswith("--"):
+            message = re.sub(rf"(?<![\w.]){re.escape(name.replace('.init_args', ''))}(?![\w.])", name, message)
+    return message
+
+
+def _check_not_empty(arguments: Sequence[str]) -> None:
+    """Raise if an argument is empty; an empty path would stand for the working directory."""
+    for before, argument in itertools.pairwise(["", *arguments]):
+        name, _, value = argument.partition("=")
+        empty = not argument or (argument.startswith("--") and "=" in argument and not value)
+        option = name if argument else before
+        if empty and option != "--url_prefix":
+            raise UserError(
+                f"{option} is empty; give it a value, or leave it out"
+                if option.startswith("--")
+                else "an argument is empty; give the path of a file or folder"
+            )
 
 
 def _command(arguments: Sequence[str]) -> str:
@@ -156,6 +198,7 @@ def _run(arguments: Sequence[str]) -> int:
         else:
             print_help(first)
         return 0
+    _check_not_empty(rest)
     with limited_imports(rest) if first in DESCRIBED else importing(trust=False):
         parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
         module = module_of(first)

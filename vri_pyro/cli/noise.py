@@ -14,6 +14,7 @@ from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.numbers import check_integer
 
 _NOISE = {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}}
 
@@ -61,6 +62,7 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Inject the noise and write both files."""
     chosen = parser.instantiate(options)
+    check_integer("seed", chosen.seed, 0)
     if chosen.output.suffix != ".npz":
         raise UserError(f"output is {chosen.output}; expected the name of an .npz file")
     arrays = chosen.data.load()

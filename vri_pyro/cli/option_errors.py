@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vri_pyro.cli.suggestions import (
+    classes_with,
     nearest_argument,
     nearest_choice,
     nearest_class,
@@ -37,6 +38,8 @@ _SENTENCES = (
     ),
     (r"Expected a <class '(?:\w+\.)*(\w+)'>", r"expected a value of type \1"),
     (r"Expected a typing\.Literal\[(.*?)\]", r"expected one of \1"),
+    (r"Expected '(\S+)' to be a function that returns <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
+    (r"Expected a dot import path string:\s*$", "the class path is empty; expected one such as my_file.MyClass"),
     (r"Expected a dot import path string: (\S+)", r"'\1' is not a class path; expected one such as my_file.MyClass"),
     (r"Expected '(\S+)' to be a subclass of <class '(\w+)'>\.*", r"expected a subclass of \2, not \1"),
     (r"Import path (\S+) does not correspond to a subclass of (\w+)", r"expected a subclass of \2, not \1"),
@@ -64,6 +67,11 @@ _SENTENCES = (
     ),
     (r"argument (--\S+): invalid choice: ('[^']*') \(choose from (.*)\)", r"\1: expected one of \3, not \2"),
     (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
+    (
+        r"the following arguments are required: relabel\..*",
+        r"arguments are missing; use `vri-pyro relabel RUN --corrections FILE --output FILE.npz`",
+    ),
+    (r"the following arguments are required: fit\.(.*)", r"options without a default are missing or null; set \1"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (
         r"(?:Subcommand '\w+' does not accept option|Option) ('[\w.]+').*",
@@ -74,9 +82,13 @@ _SENTENCES = (
         r"argument (--\S+): expected one argument",
         r"\1 needs a value; use \1 VALUE (true or false for a Boolean option)",
     ),
+    (r"Unexpected config: (\w+):\s*$", r"\1 has no value; set one, or leave the option out"),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
 )
 
+
+# Values as in Python, and as users write them.
+_YAML = {"True": "true", "False": "false", "None": "null"}
 
 # Messages about names that may be misspelt, and the word in them that is.
 _TYPOS = (
@@ -109,8 +121,14 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     meant = _meant(typo.groupdict(), option, message, command) if typo else None
     value = re.search(r"(?:value:|, not) '?([^\s']+?)'?\.?$", reason, flags=re.MULTILINE)
     word = typo[typo.re.groups] if typo else value[1] if value else ""
+    word = _YAML.get(word, word)
+    reason = re.sub(r"not '(True|False|None)'", lambda found: f"not '{_YAML[found[1]]}'", reason)
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
+    reason = re.sub(r", not 'NestedArg\(.*", "", reason)
+    unknown = typo and (typo.groupdict().get("argument") or typo.groupdict().get("option"))
+    if option and unknown and not meant and (owners := classes_with(option, unknown)):
+        reason = f"choose a class that has the option '{unknown}', --{option} CLASS with one of {', '.join(owners)}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"

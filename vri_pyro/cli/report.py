@@ -10,6 +10,7 @@ from rich.text import Text
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import check_place
 
 
 def build_parser() -> ArgumentParser:
@@ -43,6 +44,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check(options.runs)
+    if options.output is not None:
+        check_place(options.output)  # before the expensive computation
     console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
         trust = [trusts(folder, options.trust) for folder in options.runs]

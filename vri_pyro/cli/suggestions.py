@@ -10,6 +10,8 @@ from importlib import import_module
 from pathlib import Path
 
 from vri_pyro.cli.catalogue import KINDS, choices
+from vri_pyro.cli.class_options import class_options
+from vri_pyro.utils.configurations import configuration_files
 from vri_pyro.utils.spelling import nearest
 
 
@@ -41,7 +43,10 @@ def nearest_argument(class_path: str, name: str) -> str | None:
 
 
 def nearest_class(option: str, name: str) -> str | None:
-    """Return the class that is most similar to a name, among those that an option can name."""
+    """Return the class that is most similar to a name, among those that an option can name.
+
+    For a method, it may be a configuration, such as "--config vri".
+    """
     last = option.rpartition(".")[2].removeprefix("clean_")
     kinds = [key for key, kind in KINDS.items() if kind.option.rpartition(".")[2].removeprefix("--") == last]
     if "optimizer" in last:
@@ -49,7 +54,17 @@ def nearest_class(option: str, name: str) -> str | None:
 
         near = nearest(name, optim.__all__)
         return near and f"torch.optim.{near}"
-    return nearest(name, [one for kind in kinds or KINDS for one in choices(kind)])
+    if near := nearest(name, [one for kind in kinds or KINDS for one in choices(kind)]):
+        return near
+    configuration = nearest(name, configuration_files()) if last == "method" else None
+    return configuration and f"--config {configuration}"
+
+
+def classes_with(option: str, name: str) -> list[str]:
+    """Return the classes that an option can name and that have an option of their own of this name."""
+    kinds = [key for key, kind in KINDS.items() if kind.option == f"--{option}"]
+    owners = ((kind, one) for kind in kinds for one in choices(kind))
+    return [one for kind, one in owners if name in {found.name for found in class_options(kind, one)}]
 
 
 def nearest_member(module: str, name: str) -> str | None:

@@ -22,13 +22,14 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.table import Column, Table
 
 from vri_pyro.cli.old_names import with_current_names
-from vri_pyro.runs.parsing import configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.locks import locked
+from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
 _OWN = ("seeds", "grid", "jobs", "config", "output", "resume", "quiet", "seed", "trust")
 _MEASURES = {"last": "last epoch", "chosen": "best on the validation set"}
@@ -78,8 +79,8 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train all runs, print a line for each, and write the table; return 1 if a run has failed."""
-    if options.jobs < 1:
-        raise UserError(f"jobs is {options.jobs}; expected a value >= 1")
+    check_integer("jobs", options.jobs, 1, MOST_PROCESSES)
+    check_not_null(options)
     if options.seed:
         raise UserError(f"seed is {options.seed}; set --seeds {options.seed} instead")
     output = Path(options.output)
@@ -115,7 +116,10 @@ def _seeds(text: str) -> list[int]:
     words = text.split(",")
     if not all(word.strip().isdecimal() for word in words):
         raise UserError(f"seeds is {text!r}; expected integers separated by commas, such as 0,1,2")
-    return list(dict.fromkeys(map(int, words)))
+    seeds = list(dict.fromkeys(map(int, words)))
+    for seed in seeds:
+        check_integer("a seed", seed, 0)
+    return seeds
 
 
 def _grid(words: Iterable[str]) -> dict[str, list[str]]:
@@ -152,11 +156,11 @@ def _given(config: Path, values: dict[str, str]) -> list[str]:
 
 
 def _check(config: Path, trials: Sequence[Trial]) -> None:
-    """Parse every value of the grid, so that a mistake is reported before the first run."""
-    from vri_pyro.cli.fit import build_parser as fit_parser
-
-    for option, value in dict.fromkeys(pair for trial in trials for pair in trial.values.items()):
-        fit_parser().parse_args(with_current_names(_given(config, {option: value})))
+    """Build the configuration with every value of the grid, so that a mistake is reported before the first run."""
+    parser = configuration_parser()
+    pairs = dict.fromkeys(pair for trial in trials for pair in trial.values.items())
+    for values in ({}, *({option: value} for option, value in pairs)):
+        build_configuration(parser, parser.parse_args(with_current_names(_given(config, values))))
 
 
 def _train(config: Path, trials: Sequence[Trial], jobs: int) -> Generator[tuple[Trial, int]]:

@@ -4,7 +4,10 @@ from __future__ import annotations
 
 from typing import NamedTuple
 
+import torch
 from torch import Tensor
+
+from vri_pyro.utils.errors import UserError, UserTypeError
 
 
 class Batch(NamedTuple):
@@ -21,3 +24,29 @@ class Batch(NamedTuple):
     y: Tensor
     index: Tensor | None = None  # type: ignore[assignment]  # shadows tuple.index, which is not used
     second_view: Tensor | None = None
+
+
+def check_batch(name: str, batch: Batch, num_classes: int | None) -> None:
+    """Raise if a batch for training is unusable; nothing is read back from an accelerator.
+
+    Args:
+        name: name of the batch for messages, such as "noisy".
+        batch: the batch.
+        num_classes: number of classes; the labels are compared with it on the CPU only; None if it is unknown.
+
+    Raises:
+        UserError: it has no examples, another number of labels than inputs, or a label out of range.
+        UserTypeError: it is no :class:`Batch`, or its labels are not int64.
+    """
+    if not isinstance(batch, Batch):
+        raise UserTypeError(f"the {name} batch is a {type(batch).__name__}; expected a vri_pyro.Batch of x and y")
+    x, y = batch.x, batch.y
+    if y.dtype != torch.int64:
+        raise UserTypeError(f"y of the {name} batch has dtype {y.dtype}; expected class numbers, int64 [B]")
+    if y.dim() != 1 or len(y) != len(x):
+        raise UserError(f"the {name} batch has {len(x)} inputs and y of shape {list(y.shape)}; expected one label each")
+    if len(y) == 0:
+        raise UserError(f"the {name} batch is empty; expected at least one example")
+    if num_classes is not None and y.device.type == "cpu" and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
+        wrong = int(y[(y < 0) | (y >= num_classes)][0])
+        raise UserError(f"y of the {name} batch has the label {wrong}; labels are 0 to {num_classes - 1}")

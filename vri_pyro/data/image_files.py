@@ -13,6 +13,7 @@ from PIL import Image, ImageOps
 
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 # Pillow's exceptions for damaged files, which depend on the format and the damage.
 _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.DecompressionBombError)
@@ -22,6 +23,8 @@ _UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, Image.Dec
 IMAGE_SUFFIXES = (".jpg", ".jpeg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".gif", ".ppm", ".pgm")
 # Pillow's mode of an image by its number of channels.
 _MODES = {1: "L", 3: "RGB", 4: "RGBA"}
+
+_LARGEST_SIDE = 100_000  # pixels; one such image has 30 GB
 
 
 class ImageFiles(Streamed):
@@ -39,7 +42,7 @@ class ImageFiles(Streamed):
     def __init__(self, root: Path | str, paths: Sequence[str], size: int | tuple[int, int], channels: int = 3) -> None:
         if channels not in _MODES:
             raise UserError(f"The number of channels is {channels}; expected 1 (grey), 3 (RGB) or 4 (RGBA).")
-        height, width = (size, size) if isinstance(size, int) else size
+        height, width = size if isinstance(size, tuple) else (size, size)
         super().__init__(len(paths), _image_shape(height, width, channels))
         self._root = str(root)
         # Every worker gets a copy. An array of fixed-length bytes is much faster to copy than a million strings.
@@ -148,8 +151,11 @@ def damaged(images: Streamed) -> list[tuple[int, str]]:
 
 
 def _image_shape(height: int, width: int, channels: int = 3) -> tuple[int, int, int]:
-    if min(height, width) < 1:
-        raise UserError(f"The image size is {min(height, width)}; expected at least 1 pixel.")
+    for side in (height, width):
+        if not is_integer(side) or not 1 <= side <= _LARGEST_SIDE:
+            raise UserError(
+                f"The image size is {side!r}; expected a number of pixels, at least 1 and at most {_LARGEST_SIDE}."
+            )
     return height, width, channels
 
 

@@ -10,7 +10,7 @@ import zlib
 
 import numpy as np
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:
@@ -23,10 +23,9 @@ def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:
         purpose: the use of the numbers, such as ``"noise"`` or ``"noisy batches", epoch``; integers are at least 0.
 
     Raises:
-        UserError: the seed is negative.
+        UserError: the seed is no integer, or out of range.
     """
-    if seed < 0:
-        raise UserError(f"The seed is {seed}; expected an integer >= 0.")
+    check_integer("seed", seed, 0)
     words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
 

@@ -13,7 +13,8 @@ from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import check_integer
 
 # Clean and validation examples per class that are drawn by default.
 DRAWN_PER_CLASS = 3
@@ -82,7 +83,7 @@ def make_split(
         UserWarning: a class has fewer examples than requested, so that it gets fewer clean or validation examples; the
             clean set has no examples of some class; or noise is injected into unverified labels.
     """
-    _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from)
+    _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from, seed)
     truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
     everything = np.arange(len(truth))
     trusted = np.flatnonzero(truth != NO_CLASS) if arrays.clean_indices is None else np.sort(arrays.clean_indices)
@@ -180,22 +181,26 @@ def _check_request(
     noisy_size: int | None,
     clean_size: int | None,
     validation_from: str,
+    seed: int,
 ) -> None:
+    if not isinstance(arrays, Arrays):
+        raise UserTypeError(f"arrays is {described(arrays)}; expected vri_pyro.data.Arrays.")
+    if not isinstance(noise, LabelNoise):
+        raise UserTypeError(f"noise is {described(noise)}; expected a LabelNoise, such as Flip(0.4) or NoNoise().")
+    check_integer("seed", seed, 0)
     if arrays.y_train_clean is not None and not isinstance(noise, NoNoise):
         raise UserError(
             f"y_train is already noisy, since the data have y_train_clean, but {noise!r} would inject more noise; "
             "use NoNoise or remove y_train_clean."
         )
-    if clean_size is not None and clean_size < 1:
-        raise UserError(
-            f"clean_size is {clean_size}; expected a value >= 1; set clean_per_class to 0 for no clean set."
-        )
-    if clean_per_class is not None and clean_per_class < 0:
-        raise UserError(f"clean_per_class is {clean_per_class}; expected a value >= 0.")
-    if validation_per_class is not None and validation_per_class < 0:
-        raise UserError(f"validation_per_class is {validation_per_class}; expected a value >= 0.")
-    if noisy_size is not None and noisy_size < 1:
-        raise UserError(f"noisy_size is {noisy_size}; expected a value >= 1, or None to use all examples.")
+    if clean_size is not None:
+        check_integer("clean_size", clean_size, 1, remedy="; set clean_per_class to 0 for no clean set.")
+    if clean_per_class is not None:
+        check_integer("clean_per_class", clean_per_class, 0, remedy=".")
+    if validation_per_class is not None:
+        check_integer("validation_per_class", validation_per_class, 0, remedy=".")
+    if noisy_size is not None:
+        check_integer("noisy_size", noisy_size, 1, remedy=", or None to use all examples.")
     if arrays.clean_indices is not None and len(arrays.clean_indices) == 0:
         raise UserError("clean_indices is empty; expected at least one example with a trusted label.")
     if arrays.clean_indices is not None and isinstance(noise, NoNoise) and (arrays.y_train == NO_CLASS).any():

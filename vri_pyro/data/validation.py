@@ -5,6 +5,7 @@ Every error message names the array. Functions that return the array convert it 
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import numpy as np
@@ -74,6 +75,8 @@ def check_same_shape(name: str, x: Inputs, reference_name: str, reference: Input
 
 def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
     """Check that there are at least two class names, all different."""
+    if isinstance(classes, str) or not isinstance(classes, Collection):
+        raise UserTypeError(f"classes is {classes!r}; expected the class names in a tuple or list.")
     names = tuple(str(name) for name in classes)
     if len(names) < 2:
         raise UserError(f"There are {len(names)} classes; classification needs at least two.")

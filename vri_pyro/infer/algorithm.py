@@ -31,6 +31,7 @@ from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput, check_initialised
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 # Default of ``clean_weight`` in every method: the weight of the clean cross entropy in the classifier's step.
 # The methods' papers have no such term (weight 0).
@@ -275,10 +276,9 @@ def check_held(optimizer: Optimizer, parameters: Mapping[str, Tensor], what: str
 
 
 def check_not_negative(**weights: float) -> None:
-    """Raise if a weight is negative or NaN, and name it."""
+    """Raise if a weight is not a finite number >= 0, and name it."""
     for name, value in weights.items():
-        if not value >= 0:
-            raise UserError(f"{name} is {value}; expected a value >= 0")
+        check_number(name, value, at_least=0)
 
 
 def finite_norm(tensors: Iterable[Tensor | None], like: Tensor) -> Tensor:

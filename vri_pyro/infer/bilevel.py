@@ -10,7 +10,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Batch
+from vri_pyro.data.batch import Batch, check_batch
 from vri_pyro.infer.adjoint import AdjointCheck
 from vri_pyro.infer.algorithm import (
     CLEAN_WEIGHT,
@@ -20,7 +20,7 @@ from vri_pyro.infer.algorithm import (
     finite_norm,
     hyperparameters_of,
 )
-from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO
+from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO, check_elbo
 from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
 from vri_pyro.infer.initial_state import InitialState
@@ -29,7 +29,7 @@ from vri_pyro.infer.probe import usable_strategy
 from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
 
 
 class StructuralZeroWarning(UserWarning):
@@ -106,6 +106,9 @@ class BilevelSVI(Algorithm):
         super().__init__(classifier, model, guide, max_skipped)
         self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
         check_not_negative(inner_kl_weight=inner_kl_weight, outer_kl_weight=outer_kl_weight, clean_weight=clean_weight)
+        check_elbo(elbo)
+        if hypergradient is not None and not isinstance(hypergradient, Hypergradient):
+            raise UserTypeError(f"hypergradient is {described(hypergradient)}; expected a strategy such as SplitJVP()")
         self.elbo = RectificationELBO(num_particles=2) if elbo is None else elbo
         self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight
         self.detach_features, self.clean_weight = detach_features, clean_weight
@@ -164,6 +167,8 @@ class BilevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
+        for name, batch in (("noisy", noisy), ("clean", clean)):
+            check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         self._check_once(noisy, clean)
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         result = self._outer(forward, noisy.y, clean, check_adjoint=self.adjoint.due())

@@ -7,6 +7,7 @@ terms of the bound before they are summed.
 
 from __future__ import annotations
 
+import math
 import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
@@ -26,7 +27,8 @@ from pyro.util import check_if_enumerated, check_model_guide_match, check_site_s
 from torch import Tensor, nn
 from torch.distributions import kl_divergence
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import check_integer, check_number
 
 Estimator = Literal["analytic", "monte carlo"]
 PARTICLES = "num_particles_vectorized"  # the name that Pyro gives to its plate over particles
@@ -123,8 +125,12 @@ class RectificationELBO(ELBO):
         data_plate: str = "data",
         max_plate_nesting: float = float("inf"),
     ) -> None:
-        if num_particles < 1:
-            raise UserError(f"num_particles is {num_particles}; expected a value >= 1")
+        check_integer("num_particles", num_particles, 1)
+        check_number("kl_weight", kl_weight, at_least=0)
+        if max_plate_nesting != math.inf:
+            check_integer("max_plate_nesting", max_plate_nesting, 1)
+        if not data_plate:
+            raise UserError("data_plate is empty; expected the name of the plate over the data, such as 'data'")
         super().__init__(num_particles=num_particles, max_plate_nesting=max_plate_nesting, vectorize_particles=True)
         self.kl_weight = kl_weight
         self.data_plate = data_plate
@@ -409,3 +415,9 @@ def _check_shapes(model_trace: Any, guide_trace: Any, cause: Exception | None = 
             f"the model's latent sites {sorted(latents)} differ from the guide's {sorted(drawn)}; "
             "the guide must sample one site of the same name for each latent of the model, and no others"
         )
+
+
+def check_elbo(elbo: Any) -> None:
+    """Raise if an argument is neither None nor a :class:`RectificationELBO`."""
+    if elbo is not None and not isinstance(elbo, RectificationELBO):
+        raise UserTypeError(f"elbo is {described(elbo)}; expected a RectificationELBO, whose terms are per example")

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 
 class NonFiniteError(UserError):
@@ -27,6 +28,7 @@ class FiniteGuard:
     """
 
     def __init__(self, max_skipped: int = 10) -> None:
+        check_integer("max_skipped", max_skipped, 1)
         self.max_skipped = max_skipped
         self.skipped = 0
         self._in_a_row = 0

@@ -30,7 +30,7 @@ from torch.nn.utils import get_total_norm
 from vri_pyro.infer.elbo import ELBOTerms
 from vri_pyro.infer.virtual_step import VirtualStep
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 Tensors = Sequence[Tensor]
 
@@ -332,8 +332,8 @@ def _outer_gradients(
 
 
 def _checked(relative_step: float | None) -> float | None:
-    if relative_step is not None and not relative_step > 0:
-        raise UserError(f"relative_step is {relative_step}; expected a value > 0, or None for the default")
+    if relative_step is not None:
+        check_number("relative_step", relative_step, above=0, remedy=", or None for the default")
     return relative_step
 
 

@@ -7,6 +7,7 @@ from abc import ABC, abstractmethod
 from dataclasses import dataclass
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer, check_number
 
 
 class Schedule(ABC):
@@ -63,8 +64,7 @@ class CyclicCosine(Schedule):
 
     def __post_init__(self) -> None:
         """Validate the half period."""
-        if self.half_period < 1:
-            raise UserError(f"schedule.half_period is {self.half_period}; expected a value >= 1")
+        check_integer("schedule.half_period", self.half_period, 1)
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""
@@ -92,10 +92,10 @@ class LinearWarmUp(Schedule):
 
     def __post_init__(self) -> None:
         """Validate the options."""
-        if not self.epochs > 0:
-            raise UserError(f"schedule.epochs is {self.epochs}; expected a value > 0")
-        if not 0 < self.start <= 1:
-            raise UserError(f"schedule.start is {self.start}; expected a value in (0, 1]")
+        if not isinstance(self.then, Schedule):
+            raise UserError(f"schedule.then is {self.then!r}; expected a schedule, such as Cosine()")
+        check_number("schedule.epochs", self.epochs, above=0)
+        check_number("schedule.start", self.start, above=0, at_most=1)
 
     def factor(self, epoch: float, epochs: float) -> float:
         """See :class:`Schedule`."""

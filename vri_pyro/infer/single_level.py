@@ -5,7 +5,7 @@ from __future__ import annotations
 from torch import nn
 from torch.optim import Optimizer
 
-from vri_pyro.data.batch import Batch
+from vri_pyro.data.batch import Batch, check_batch
 from vri_pyro.infer.algorithm import (
     CLEAN_WEIGHT,
     Algorithm,
@@ -13,7 +13,7 @@ from vri_pyro.infer.algorithm import (
     check_not_negative,
     hyperparameters_of,
 )
-from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.infer.elbo import RectificationELBO, check_elbo
 from vri_pyro.infer.functional import ReplayedForward, parameters_of
 from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.interfaces.classifier import Classifier
@@ -53,6 +53,7 @@ class SingleLevelSVI(Algorithm):
     ) -> None:
         super().__init__(classifier, model, guide, max_skipped)
         self.optimizer = optimizer
+        check_elbo(elbo)
         self.elbo = RectificationELBO() if elbo is None else elbo
         self.clean_weight = clean_weight
         check_not_negative(clean_weight=clean_weight, kl_weight=self.elbo.kl_weight)
@@ -79,6 +80,9 @@ class SingleLevelSVI(Algorithm):
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
+        check_batch("noisy", noisy, getattr(self.classifier, "num_classes", None))
+        if self.clean_weight:
+            check_batch("clean", clean, getattr(self.classifier, "num_classes", None))
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
         output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)

@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from typing import Any
 
 import pyro.distributions as dist
 from torch import Tensor, nn
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import check_integer, is_integer
 
 
 class DiagonalNormalNetwork(nn.Module):
@@ -33,9 +35,8 @@ class DiagonalNormalNetwork(nn.Module):
         activation: Callable[[], nn.Module] = nn.Tanh,
     ) -> None:
         super().__init__()
-        if log_variance_bounds is not None and not log_variance_bounds[0] < log_variance_bounds[1]:
-            bounds = tuple(log_variance_bounds)
-            raise UserError(f"log_variance_bounds is {bounds}; expected (low, high) with low < high")
+        check_bounds(log_variance_bounds)
+        check_integer("num_classes", event_dim, 1)
         self.body, width = hidden_layers(in_dim, hidden, activation)
         self.location = nn.Linear(width, event_dim)
         self.log_variance = nn.Linear(width, event_dim)
@@ -59,12 +60,36 @@ def bounded(values: Tensor, bounds: tuple[float, float] | None) -> Tensor:
     return low + (high - low) * values.sigmoid()
 
 
+def check_factory(name: str, factory: Any, expected: str) -> None:
+    """Raise if an argument is not a class or a function that builds something; a network that is built is none."""
+    if not callable(factory) or isinstance(factory, nn.Module):
+        shown = type(factory).__name__ if isinstance(factory, nn.Module) else described(factory)
+        raise UserTypeError(f"{name} is {shown}; expected {expected}")
+
+
+def check_bounds(bounds: tuple[float, float] | None) -> None:
+    """Raise if the bounds of log σ² are not two numbers with low < high, or None."""
+    expected = "expected (low, high) with low < high, or None for no bounds"
+    if bounds is not None and not (isinstance(bounds, tuple | list) and len(bounds) == 2 and bounds[0] < bounds[1]):
+        shown = tuple(bounds) if isinstance(bounds, list) else bounds
+        raise UserError(f"log_variance_bounds is {shown}; {expected}")
+
+
+def checked_widths(name: str, widths: Sequence[int]) -> Sequence[int]:
+    """Return the widths of hidden layers; raise if they are not a sequence of positive integers."""
+    if not isinstance(widths, tuple | list) or not all(is_integer(width) and width >= 1 for width in widths):
+        shown = tuple(widths) if isinstance(widths, list) else repr(widths)
+        raise UserError(f"{name} is {shown}; expected positive widths, such as (128, 64)")
+    return widths
+
+
 def hidden_layers(
     in_dim: int, hidden: Sequence[int], activation: Callable[[], nn.Module] = nn.Tanh
 ) -> tuple[nn.Sequential, int]:
     """Build linear layers, each followed by an activation; return them and the width of the last one."""
+    check_integer("feature_dim", in_dim, 1)
     layers: list[nn.Module] = []
-    for width in hidden:
+    for width in checked_widths("hidden", hidden):
         layers += [nn.Linear(in_dim, width), activation()]
         in_dim = width
     return nn.Sequential(*layers), in_dim

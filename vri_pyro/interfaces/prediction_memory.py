@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 _LEAST_DISTANCE = 1e-4  # lower bound of 1 - ⟨p, t⟩; ELR's authors clip p to the same effect
 
@@ -35,8 +35,7 @@ class PredictionMemory(nn.Module):
 
     def __init__(self, num_classes: int, momentum: float) -> None:
         super().__init__()
-        if not 0 <= momentum < 1:
-            raise UserError(f"momentum is {momentum}; expected a value in [0, 1)")
+        check_number("momentum", momentum, at_least=0, below=1)
         self.momentum = momentum
         self.table = torch.zeros(0, num_classes)
         self.size: int | None = None

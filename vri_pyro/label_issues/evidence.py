@@ -11,6 +11,7 @@ from torch import Tensor
 from vri_pyro.diagnostics import learned_transition, rectified
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.runs.run import Run
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 
 _NOTHING = 1e-4  # nats; scores of a model without latents are 0 up to rounding
 
@@ -61,6 +62,7 @@ class Evidence:
     trained_on: bool = True
 
 
+@one_at_a_time
 def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     """Collect the evidence about training examples from a run's classifier, model and guide.
 

@@ -18,7 +18,8 @@ from vri_pyro.label_issues.out_of_sample import cross_validated
 from vri_pyro.label_issues.table import PROBABLE
 from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior, posterior_of_decisions
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserTypeError
+from vri_pyro.utils.numbers import check_integer
 
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
@@ -91,8 +92,11 @@ def find_label_issues(
         estimate of T; Dawid & Skene (1979) for its posterior.
     """
     arrays = checked_arrays(labels, pred_probs, features, trusted, classes)
-    if neighbours < 1:
-        raise UserError(f"neighbours is {neighbours}; expected an integer >= 1 (pass no features to use none).")
+    check_integer("neighbours", neighbours, 1, remedy=" (pass no features to use none).")
+    check_integer("draws", draws, 1)
+    check_integer("seed", seed, 0)
+    if progress is not None and not callable(progress):
+        raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
     given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     predicted = _predicted(arrays, given, unverified, neighbours, seed)
     posterior = _transition(predicted, given, unverified, draws, seed, progress)

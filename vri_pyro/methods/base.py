@@ -13,7 +13,7 @@ from torch.optim import Optimizer
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.schedules import Schedule
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 OptimizerFactory = Callable[[Iterable[Tensor]], Optimizer]
 Pool = Literal["noisy", "clean", "noisy_and_clean"]
@@ -74,5 +74,5 @@ class Stage:
 
     def __post_init__(self) -> None:
         """Check ``epochs``."""
-        if self.epochs is not None and self.epochs < 1:
-            raise UserError(f"epochs is {self.epochs}; expected a value >= 1")
+        if self.epochs is not None:
+            check_integer("epochs", self.epochs, 1)

@@ -15,6 +15,7 @@ from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool, Stage
 from vri_pyro.methods.pair import build_pair
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 
 class Bilevel(Method):
@@ -98,8 +99,7 @@ class EstimatedBilevel(Bilevel):
 
     def __init__(self, *args: Any, estimation: Method, estimation_share: float = 0.33, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)
-        if not estimation_share > 0:
-            raise UserError(f"estimation_share is {estimation_share}; expected a value > 0, such as 0.33")
+        check_number("estimation_share", estimation_share, above=0, remedy=", such as 0.33")
         self.estimation, self.estimation_share = estimation, estimation_share
         self.options["restart"] = True
 

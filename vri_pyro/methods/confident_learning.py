@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
@@ -26,8 +26,10 @@ from vri_pyro.methods.base import (
 )
 from vri_pyro.methods.cross_entropy import CrossEntropyDescent
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
 
 Filter = Literal["prune_by_noise_rate", "prune_by_class", "both", "confident_learning", "predicted_neq_given"]
+_MOST_FOLDS = 1000  # each fold is a stage that trains the network from scratch
 
 
 def fold_of(labels: np.ndarray, folds: int, seed: int) -> np.ndarray:
@@ -250,8 +252,9 @@ class ConfidentLearning(Method):
         clean_weight: float = CLEAN_WEIGHT,
         max_skipped: int = 10,
     ) -> None:
-        if folds < 2:
-            raise UserError(f"folds is {folds}; expected a value >= 2")
+        check_integer("folds", folds, 2, _MOST_FOLDS)
+        if filter_by not in get_args(Filter):
+            raise UserError(f"filter_by is {filter_by!r}; expected one of {', '.join(get_args(Filter))}")
         self.filter_by: Filter = filter_by
         self.clean_weight, self.max_skipped = clean_weight, max_skipped
         self.needs_clean = clean_weight > 0

@@ -16,7 +16,7 @@ from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 
 class MixupDescent(Descent):
@@ -46,8 +46,7 @@ class MixupDescent(Descent):
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, optimizer, clean_weight=clean_weight, max_skipped=max_skipped)
-        if not alpha > 0:
-            raise UserError(f"alpha is {alpha}; expected a value > 0; use cross entropy for training without mixup")
+        check_number("alpha", alpha, above=0, remedy="; use cross entropy for training without mixup")
         self.alpha = alpha
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:

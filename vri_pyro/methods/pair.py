@@ -10,6 +10,7 @@ from vri_pyro.infer.algorithm import GlobalParameters
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
+from vri_pyro.interfaces.networks import check_factory
 from vri_pyro.utils.errors import UserError
 
 
@@ -33,6 +34,8 @@ def build_pair(
     if not (hasattr(classifier, "feature_dim") and hasattr(classifier, "num_classes")):
         name = type(classifier).__name__
         raise UserError(f"{name} does not define feature_dim and num_classes; set both in its __init__")
+    check_factory("model", model, "a class of models, such as Rectification")
+    check_factory("guide", guide, "a class of guides, such as DiagonalNormal")
     shape = classifier.feature_dim, classifier.num_classes
     like = next(classifier.parameters())
     pair = model(*shape).to(like.device), guide(*shape).to(like.device)

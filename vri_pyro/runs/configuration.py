@@ -15,7 +15,9 @@ from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ema import check_decay
 from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
+
+_MOST_NETWORKS = 1000  # more would fill the memory, and take minutes to build
 
 
 @dataclass(frozen=True)
@@ -95,8 +97,8 @@ class Configuration:
         clean_mixup: mixup passes over the clean set between the epochs of the main stage.
         ema: decay of an exponential moving average (EMA) of the classifier's weights, such as 0.99 or, for longer runs,
             0.999; the averaged classifier is evaluated and saved; null for no average.
-        networks: number of networks in an ensemble that averages their logits; they are trained on the same batches
-            from different initial parameters.
+        networks: number of networks in an ensemble that averages their logits, at most 1,000; they are trained on the
+            same batches from different initial parameters.
         loggers: additional loggers; metrics.csv is always written.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
         epochs: number of epochs of the main stage; for every method, an epoch has as many steps as one pass over the
@@ -105,8 +107,9 @@ class Configuration:
         clean_batch_size: number of examples in a clean batch; a smaller clean set is used as a whole.
         seed: seed of the split, the noise, the initial parameters and all other random numbers.
         device: device to compute on, "cpu", "cuda" or "auto"; "auto" uses CUDA if available.
-        threads: number of CPU threads; 0 uses PyTorch's default.
-        workers: number of worker processes that load streamed images; the batches do not depend on it.
+        threads: number of CPU threads; 0 uses PyTorch's default. At most 1,024, or the number of CPUs if it is larger.
+        workers: number of worker processes that load streamed images, with the same limit; the batches do not depend
+            on it.
         output: run folder to write.
         resume: continue the run in the output folder.
         quiet: print nothing during training.
@@ -145,12 +148,11 @@ class Configuration:
 
     def __post_init__(self) -> None:
         """Check the ranges of the numbers."""
-        self._check_at_least(1, "epochs", "batch_size", "clean_batch_size", "networks", "evaluate_every")
-        self._check_at_least(0, "threads", "workers", "seed")
+        for name in ("epochs", "batch_size", "clean_batch_size", "evaluate_every"):
+            check_integer(name, getattr(self, name), 1)
+        check_integer("networks", self.networks, 1, _MOST_NETWORKS)
+        for name in ("threads", "workers"):
+            check_integer(name, getattr(self, name), 0, MOST_PROCESSES)
+        check_integer("seed", self.seed, 0)
         if self.ema is not None:
             check_decay(self.ema)
-
-    def _check_at_least(self, least: int, *options: str) -> None:
-        for name in options:
-            if (value := getattr(self, name)) < least:
-                raise UserError(f"{name} is {value}; expected a value >= {least}")

@@ -15,6 +15,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 from vri_pyro.utils.paths import without_folders
 from vri_pyro.utils.progress import ProgressDisplay
 from vri_pyro.utils.provenance import provenance
@@ -36,6 +37,7 @@ class Experiment:
         self.folder = RunFolder(configuration.output)
         self.trained: Run | None = None
 
+    @one_at_a_time
     def run(self, config: str, identity: str) -> dict[str, Any]:
         """Train or resume the run, and write its summary to the run folder.
 

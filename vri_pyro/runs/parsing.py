@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from dataclasses import fields
 from pathlib import Path
 from typing import Any
 
 from jsonargparse import ArgumentError, ArgumentParser, Namespace
 
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.optimizer_options import check_optimizers
 from vri_pyro.runs.own_runs import is_own_run
 from vri_pyro.runs.trust import check_classes, importing, without_downloads
 from vri_pyro.training.run_folder import RunFolder
@@ -138,10 +140,19 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
     Raises:
         UserError: an option has an invalid value.
     """
+    check_not_null(options)
+    check_optimizers(options)
     try:
         return Configuration(**vars(without(parser.instantiate(options), ("config", "report", "trust"))))
     except ValueError as error:
         raise _user_error(error) or error from None
+
+
+def check_not_null(options: Namespace) -> None:
+    """Raise if an option is null that needs a value; the parser accepts null for every option."""
+    for option in fields(Configuration):
+        if option.name in options and options[option.name] is None and "None" not in str(option.type):
+            raise UserError(f"{option.name} is null; set a value, or leave the option out")
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

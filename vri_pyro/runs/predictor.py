@@ -18,6 +18,7 @@ from vri_pyro.runs.parsing import read_options
 from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
 
 class Predictor:
@@ -54,12 +55,15 @@ class Predictor:
         self, run: Path | str, which: Literal["last", "best"] = "last", device: str = "cpu", trust: bool = False
     ) -> None:
         if which not in ("last", "best"):
-            raise UserError(f"which is '{which}'; expected 'last' or 'best'")
+            raise UserError(f"which is {which!r}; expected 'last' or 'best'")
         folder = RunFolder(run)
         self.inputs: dict[str, Any] = folder.read_inputs()
         self.options: dict[str, Any] = read_options(folder)
         self.trust = trust or is_own_run(folder.path)
-        self.device = torch.device(device)
+        try:
+            self.device = torch.device(device)
+        except (RuntimeError, TypeError) as error:
+            raise UserError(f"device is {device!r}; expected 'cpu' or 'cuda'") from error
         self.classes = tuple(self.inputs["classes"])
         self.mean, self.std = (np.array(self.inputs[name], dtype=np.float32) for name in ("mean", "std"))
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
@@ -104,10 +108,8 @@ class Predictor:
         Raises:
             UserError: ``batch_size`` or ``workers`` is out of range; or see :meth:`predict`.
         """
-        if batch_size < 1:
-            raise UserError(f"batch_size is {batch_size}; expected a value >= 1")
-        if workers < 0:
-            raise UserError(f"workers is {workers}; expected a value >= 0")
+        check_integer("batch_size", batch_size, 1)
+        check_integer("workers", workers, 0, MOST_PROCESSES)
         inputs = check_inputs("x", inputs)
         shape = (inputs.shape[3], *inputs.shape[1:3]) if inputs.ndim == 4 else inputs.shape[1:]
         if shape != self.shape or str(inputs.dtype) != self.dtype:

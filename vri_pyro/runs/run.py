@@ -25,6 +25,8 @@ from vri_pyro.training.stages import MAIN
 from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer
+from vri_pyro.utils.one_at_a_time import one_at_a_time
 
 
 class Run:
@@ -73,6 +75,8 @@ class Run:
         device: Literal["auto", "cpu", "cuda"] = "cpu",
         trust: bool = False,
     ) -> None:
+        check_integer("network", network)
+        choose_device(device)
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
         trainer, split = _restored(files, device, trust)
@@ -145,10 +149,17 @@ class Run:
             the classifier's output (logits, features and positions, without an autograd graph), and the batch with the
             labels used in training.
         """
+        check_integer("batch_size", batch_size, 1)
+        known = len(self.examples.y)
+        if indices.dtype.kind not in "iu":
+            raise UserError(f"indices has dtype {indices.dtype}; expected integers, positions of training examples")
+        if len(outside := indices[(indices < 0) | (indices >= known)]):
+            raise UserError(f"indices has {outside[0]}; the positions of training examples are 0 to {known - 1}")
         for batch in self.examples.in_order(indices, batch_size):
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
+@one_at_a_time
 def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"], trust: bool) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     state = load_configured(folder.last, folder.config)  # first, to name the option that was changed

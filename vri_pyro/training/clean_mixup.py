@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
@@ -12,7 +11,7 @@ from torch.nn import functional as F
 
 from vri_pyro.data import BatchPlan, Examples, beta, generator_for, permutation
 from vri_pyro.infer.algorithm import Algorithm
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer, check_number
 
 
 @dataclass(frozen=True)
@@ -40,10 +39,8 @@ class CleanMixup:
     def __post_init__(self) -> None:
         """Check the ranges of the values."""
         for name in ("every", "epochs"):
-            if getattr(self, name) < 1:
-                raise UserError(f"clean_mixup.{name} is {getattr(self, name)}; expected a value >= 1")
-        if not 0 < self.alpha < math.inf:
-            raise UserError(f"clean_mixup.alpha is {self.alpha}; expected a finite value > 0")
+            check_integer(f"clean_mixup.{name}", getattr(self, name), 1)
+        check_number("clean_mixup.alpha", self.alpha, above=0)
 
     def due(self, epoch: int) -> bool:
         """Return whether a pass follows ``epoch``, counted from 0."""

@@ -10,6 +10,7 @@ from torch.optim.swa_utils import AveragedModel, get_ema_multi_avg_fn
 
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 
 class EMA:
@@ -79,5 +80,4 @@ def _average_of(classifier: Classifier, decay: float) -> AveragedModel:
 
 def check_decay(decay: float) -> None:
     """Raise UserError if ``decay`` is not in (0, 1)."""
-    if not 0 < decay < 1:
-        raise UserError(f"ema is {decay}; expected a decay in (0, 1), such as 0.999, or null for no average")
+    check_number("ema", decay, above=0, below=1, remedy=", such as 0.999, or null for no average")

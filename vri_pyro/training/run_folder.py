@@ -15,7 +15,7 @@ import numpy as np
 
 from vri_pyro.utils.deprecations import current_row
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import clear_write_errors, write_atomically
+from vri_pyro.utils.files import checked_path, clear_write_errors, write_atomically
 from vri_pyro.utils.locks import locked
 from vri_pyro.utils.yaml_files import read_yaml
 
@@ -42,7 +42,7 @@ class RunFolder:
     """
 
     def __init__(self, path: Path | str) -> None:
-        self.path = Path(path)
+        self.path = checked_path("the run folder", path)
         self.config = self.path / "config.yaml"
         self.inputs = self.path / "inputs.json"
         self.split = self.path / "split.npz"

@@ -13,6 +13,7 @@ from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.training.evaluation import predict
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_integer, check_number
 
 
 class Selection(ABC):
@@ -86,8 +87,7 @@ class SmallLoss(Selection):
 
     def __post_init__(self) -> None:
         """Check ``size``."""
-        if self.size < 1:
-            raise UserError(f"selection.size is {self.size}; expected a value >= 1")
+        check_integer("selection.size", self.size, 1)
 
     def check(self, count: int, num_classes: int) -> None:
         """See :class:`Selection`."""
@@ -128,8 +128,7 @@ class GaussianMixture(Selection):
 
     def __post_init__(self) -> None:
         """Check ``threshold``."""
-        if not 0 <= self.threshold < 1:
-            raise UserError(f"selection.threshold is {self.threshold}; expected a value in [0, 1)")
+        check_number("selection.threshold", self.threshold, at_least=0, below=1)
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """See :class:`Selection`."""

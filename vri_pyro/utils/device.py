@@ -13,8 +13,10 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     """Return the device with the given name; "auto" selects CUDA if it is available, otherwise the CPU.
 
     Raises:
-        UserError: ``name`` is "cuda" and no CUDA device is available.
+        UserError: ``name`` is another name, or "cuda" and no CUDA device is available.
     """
+    if name not in ("auto", "cpu", "cuda"):
+        raise UserError(f"device is {name!r}; expected 'auto', 'cpu' or 'cuda'")
     if name == "cuda" and not torch.cuda.is_available():
         raise UserError("device is cuda but no CUDA device is available; use --device auto or --device cpu")
     if name == "auto":

@@ -10,8 +10,28 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
+from typing import Any
 
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError
+
+
+def checked_path(name: str, path: Any) -> Path:
+    """Return a path that a user passed.
+
+    Args:
+        name: name of the argument, for the message.
+        path: the path; the empty string would stand for the working directory and is an error.
+
+    Raises:
+        UserTypeError: it is neither a string nor a path.
+        UserError: it is empty.
+    """
+    if not isinstance(path, str | os.PathLike):
+        raise UserTypeError(f"{name} is {path!r}; expected a path")
+    if path == "":
+        raise UserError(f"{name} is empty; set it to a path")
+    return Path(path)
+
 
 _PARTIAL = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.partial")  # the number is the process that writes it
 
@@ -43,15 +63,18 @@ def write_atomically(path: Path, content: bytes) -> None:
 
 
 def check_place(path: Path) -> None:
-    """Raise if ``path`` exists and is not a regular file.
+    """Raise if ``path`` exists and is not a regular file, or is below something that is no folder.
 
     Raises:
-        UserError: ``path`` is a folder, a device or another special file.
+        UserError: ``path`` is a folder, a device or another special file, or below a file.
     """
     if path.is_dir():
         raise UserError(f"cannot write {path}: it is a folder; use the path of a file")
     if path.exists() and not path.is_file():
         raise UserError(f"cannot write {path}: it is not a regular file; use another path")
+    there = next(folder for folder in path.absolute().parents if folder.exists())
+    if not there.is_dir():
+        raise UserError(f"cannot write {path}: {there} is not a folder; use another path")
 
 
 @contextmanager

@@ -12,7 +12,8 @@ from vri_pyro.data.augmentation.cutout import Cutout
 from vri_pyro.data.augmentation.horizontal_flip import HorizontalFlip
 from vri_pyro.data.augmentation.pad_crop import PadCrop
 from vri_pyro.data.augmentation.rand_augment import RandAugment
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import is_integer
 
 
 @dataclass(frozen=True)
@@ -24,6 +25,14 @@ class Chain(Augmentation):
     """
 
     steps: tuple[Augmentation, ...]
+
+    def __post_init__(self) -> None:
+        """Check the steps."""
+        steps = self.steps if isinstance(self.steps, tuple | list) else [self.steps]
+        if wrong := [step for step in steps if not isinstance(step, Augmentation)]:
+            raise UserTypeError(
+                f"Chain got {described(wrong[0])}; expected a tuple of augmentations, such as (HorizontalFlip(),)."
+            )
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""
@@ -84,8 +93,8 @@ class Strong(Augmentation):
         """Check the parameters."""
         Weak(self.padding, self.flip)
         RandAugment(self.num_ops, self.magnitude)
-        if self.cutout < 0:
-            raise UserError(f"Strong got cutout {self.cutout}; expected the side of the square, or 0 for no Cutout.")
+        if not is_integer(self.cutout) or self.cutout < 0:
+            raise UserError(f"Strong got cutout {self.cutout!r}; expected the side of the square, or 0 for no Cutout.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 
 @dataclass(frozen=True)
@@ -32,8 +33,8 @@ class Cutout(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the size and the fill."""
-        if self.size < 1:
-            raise UserError(f"Cutout got size {self.size}; expected a value >= 1.")
+        if not is_integer(self.size) or self.size < 1:
+            raise UserError(f"Cutout got size {self.size!r}; expected an integer >= 1.")
         if not math.isfinite(self.fill):
             raise UserError(f"Cutout got fill {self.fill}; expected a finite number.")
 

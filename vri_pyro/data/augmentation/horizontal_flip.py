@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, on_device_of
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_number
 
 
 @dataclass(frozen=True)
@@ -23,8 +24,8 @@ class HorizontalFlip(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the probability."""
-        if not 0.0 <= self.probability <= 1.0:
-            raise UserError(f"HorizontalFlip got probability {self.probability}; expected a value from 0 to 1.")
+        if not is_number(self.probability) or not 0.0 <= self.probability <= 1.0:
+            raise UserError(f"HorizontalFlip got probability {self.probability!r}; expected a value from 0 to 1.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`; draws one number per image."""

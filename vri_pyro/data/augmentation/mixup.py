@@ -12,6 +12,7 @@ from torch import Tensor
 from vri_pyro.data.augmentation.base import Augmentation, on_device_of
 from vri_pyro.data.randomness import beta, permutation
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_number
 
 
 @dataclass(frozen=True)
@@ -34,8 +35,8 @@ class Mixup(Augmentation):
 
     def __post_init__(self) -> None:
         """Check α."""
-        if not 0 < self.alpha < math.inf:
-            raise UserError(f"Mixup got alpha {self.alpha}; expected a finite value > 0.")
+        if not is_number(self.alpha) or not 0 < self.alpha < math.inf:
+            raise UserError(f"Mixup got alpha {self.alpha!r}; expected a finite value > 0.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`; draws two numbers per image or vector [B, D]."""

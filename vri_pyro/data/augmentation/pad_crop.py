@@ -13,6 +13,7 @@ from torch.nn import functional as F
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.data.augmentation.window import windows
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 
 @dataclass(frozen=True)
@@ -31,8 +32,8 @@ class PadCrop(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.padding < 1:
-            raise UserError(f"PadCrop got padding {self.padding}; expected a value >= 1.")
+        if not is_integer(self.padding) or self.padding < 1:
+            raise UserError(f"PadCrop got padding {self.padding!r}; expected an integer >= 1.")
         if self.mode not in ("zeros", "reflect"):
             raise UserError(f"PadCrop got mode {self.mode!r}; expected 'zeros' or 'reflect'.")
 
@@ -45,9 +46,11 @@ class PadCrop(Augmentation):
 
     def _padded(self, images: Tensor) -> Tensor:
         sides = [self.padding] * 4
+        if self.padding > min(images.shape[2:]):  # most crops would show nothing of the image
+            raise UserError(f"{self!r} got images of {list(images.shape[2:])} pixels; use less padding.")
         if self.mode == "zeros":
             return F.pad(images, sides)
-        if self.padding >= min(images.shape[2:]):
+        if self.padding == min(images.shape[2:]):
             raise UserError(f"{self!r} cannot reflect images of {list(images.shape[2:])} pixels; use less padding.")
         if images.dtype == torch.uint8:  # PyTorch reflects only floating dtypes, which represent 0 to 255 exactly
             return F.pad(images.float(), sides, mode="reflect").byte()

@@ -13,6 +13,7 @@ from torch import Tensor
 
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 # The order defines the number of each operation in a draw. Operations with a sign come first.
 _SIGNED = ("ShearX", "ShearY", "TranslateX", "TranslateY", "Rotate", "Brightness", "Color", "Contrast", "Sharpness")
@@ -44,10 +45,10 @@ class RandAugment(Augmentation):
 
     def __post_init__(self) -> None:
         """Check the parameters."""
-        if self.num_ops < 1:
-            raise UserError(f"RandAugment got num_ops {self.num_ops}; expected a value >= 1.")
-        if not 0 <= self.magnitude <= _HIGHEST:
-            raise UserError(f"RandAugment got magnitude {self.magnitude}; expected a value from 0 to {_HIGHEST}.")
+        if not is_integer(self.num_ops) or self.num_ops < 1:
+            raise UserError(f"RandAugment got num_ops {self.num_ops!r}; expected an integer >= 1.")
+        if not is_integer(self.magnitude) or not 0 <= self.magnitude <= _HIGHEST:
+            raise UserError(f"RandAugment got magnitude {self.magnitude!r}; expected an integer from 0 to {_HIGHEST}.")
 
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`; draws two numbers per image and operation."""

@@ -10,6 +10,7 @@ from torch import Tensor
 from vri_pyro.data.augmentation.base import Augmentation, check_images, integers, on_device_of
 from vri_pyro.data.augmentation.window import windows
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_integer
 
 
 @dataclass(frozen=True)
@@ -67,8 +68,8 @@ class CentreCrop(Augmentation):
 
 
 def _check_size(crop: RandomCrop | CentreCrop) -> None:
-    if crop.size < 1:
-        raise UserError(f"{type(crop).__name__} got size {crop.size}; expected a value >= 1.")
+    if not is_integer(crop.size) or crop.size < 1:
+        raise UserError(f"{type(crop).__name__} got size {crop.size!r}; expected an integer >= 1.")
 
 
 def _check_larger(crop: RandomCrop | CentreCrop, images: Tensor) -> None:

@@ -11,6 +11,7 @@ from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_number
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,8 +123,8 @@ class LabelNoise(ABC):
 
 def check_rate(noise: str, rate: float) -> None:
     """Raise if a noise rate is not a probability."""
-    if not 0.0 <= rate <= 1.0:
-        raise UserError(f"{noise} got rate {rate}; expected a probability from 0 to 1.")
+    if not is_number(rate) or not 0.0 <= rate <= 1.0:
+        raise UserError(f"{noise} got rate {rate!r}; expected a probability from 0 to 1.")
 
 
 def check_class_count(noise: LabelNoise, num_classes: int) -> None:

@@ -13,7 +13,7 @@ from vri_pyro.data.noise.open_set import OpenSet
 from vri_pyro.data.noise.transition_counts import realised_transition
 from vri_pyro.data.streamed import Inputs, part_of
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
 
 
 @dataclass(frozen=True)
@@ -39,6 +39,9 @@ class Compose(LabelNoise):
 
     def __post_init__(self) -> None:
         """Validate the recipes and flatten them into one tuple."""
+        recipes = self.recipes if isinstance(self.recipes, tuple | list) else [self.recipes]
+        if wrong := [one for one in recipes if not isinstance(one, LabelNoise)]:
+            raise UserTypeError(f"Compose got {described(wrong[0])}; expected a tuple of noises, such as (Flip(0.4),).")
         flat: list[LabelNoise] = []
         for recipe in self.recipes:
             flat.extend(recipe.recipes if isinstance(recipe, Compose) else [recipe])

@@ -15,6 +15,7 @@ from vri_pyro.data.randomness import categorical
 from vri_pyro.data.statistics import mean_and_std
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import is_number
 
 _SCALINGS = ("standardised", "raw")
 # Number of feature values converted to float64 at a time (32 MiB). It does not affect the labels.
@@ -54,8 +55,8 @@ class InstanceDependent(LabelNoise):
         check_rate("InstanceDependent", self.rate)
         if self.scaling not in _SCALINGS:
             raise UserError(f"InstanceDependent got scaling {self.scaling!r}; expected one of {', '.join(_SCALINGS)}.")
-        if not 0.0 <= self.std < math.inf:
-            raise UserError(f"InstanceDependent got std {self.std}; expected a finite number >= 0.")
+        if not is_number(self.std) or not 0.0 <= self.std < math.inf:
+            raise UserError(f"InstanceDependent got std {self.std!r}; expected a finite number >= 0.")
 
     def apply(
         self, labels: np.ndarray, features: Inputs, num_classes: int, generator: np.random.Generator

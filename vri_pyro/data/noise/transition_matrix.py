@@ -11,7 +11,7 @@ import numpy as np
 from vri_pyro.data.noise.array_files import read_csv, read_npy
 from vri_pyro.data.noise.class_conditional import ClassConditionalNoise
 from vri_pyro.data.validation import check_transition
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError, described
 
 _READERS = {".npy": read_npy, ".csv": read_csv}
 
@@ -28,7 +28,12 @@ class TransitionMatrix(ClassConditionalNoise):
     matrix: Sequence[Sequence[float]] | np.ndarray | str | Path
 
     def __post_init__(self) -> None:
-        """Check the extension of the file."""
+        """Check the type, and the extension of a file."""
+        if not isinstance(self.matrix, str | Path | Sequence | np.ndarray):
+            raise UserTypeError(
+                f"TransitionMatrix got {described(self.matrix)}; expected rows of numbers, or the path of an .npy or "
+                ".csv file."
+            )
         if isinstance(self.matrix, str | Path) and Path(self.matrix).suffix not in _READERS:
             raise UserError(f"TransitionMatrix got the file {self.matrix}; expected an .npy or .csv file.")
 

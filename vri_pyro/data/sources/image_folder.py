@@ -12,6 +12,7 @@ from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import checked_path
 
 _LAYOUT = "a folder with one subfolder of images per class"
 _PARTS = ("noisy", "clean", "validation", "test")
@@ -49,7 +50,7 @@ class ImageFolder(Source):
         Raises:
             UserError: there is no folder of noisy images, or it contains no image.
         """
-        root = Path(self.path)
+        root = checked_path("path", self.path)
         check_there(root, _LAYOUT)
         places = {part: part for part in _PARTS if (root / part).is_dir()} or {"noisy": ""}
         for place in {places.setdefault("noisy", "noisy"), *places.values()}:

@@ -15,6 +15,7 @@ from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import warn_of_no_trusted_labels, warn_of_similar_classes
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import checked_path
 
 _REQUIRED = ("x_train", "y_train")
 _LABELS = ("y_train", "y_test", "y_train_clean")
@@ -52,9 +53,10 @@ class NpzFile(Source):
         Warns:
             UserWarning: the file contains unknown keys.
         """
-        arrays: dict[str, Any] = read_npz(Path(self.path), _REQUIRED, _OPTIONAL)
+        path = checked_path("path", self.path)
+        arrays: dict[str, Any] = read_npz(path, _REQUIRED, _OPTIONAL)
         known = {*_REQUIRED, *_OPTIONAL}
-        if unread := sorted(set(names_in(Path(self.path))) - known):
+        if unread := sorted(set(names_in(path)) - known):
             # If a misspelt clean_indices went unnoticed, noise would be injected into labels that are already noisy.
             warnings.warn(
                 f"{self.path} contains unknown keys {', '.join(unread)}, which are ignored; known keys are "

@@ -16,6 +16,7 @@ from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import checked_path
 
 _SPLIT = "split"  # name of the column that may be missing
 _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
@@ -59,8 +60,10 @@ class Table(Source):
         Raises:
             UserError: the file is missing, has an unsupported type or lacks a column, or a row lacks a value.
         """
-        file = Path(self.path)
+        file = checked_path("path", self.path)
         check_there(file, "a .csv or .parquet file with one row per image")
+        if not file.is_file():
+            raise UserError(f"{file} is not a file; expected a .csv or .parquet file with one row per image.")
         columns = [self.path_column, self.label_column]
         columns += [self.true_label_column] if self.true_label_column else []
         if self.split_column != _SPLIT or _SPLIT in _header(file):
