@@ -9,6 +9,7 @@ from rich.console import Console
 
 from vri_pyro.data import Streamed, damaged
 from vri_pyro.runs.building import load_data
+from vri_pyro.runs.leaks import handle_duplicates
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.errors import UserError
 
@@ -37,9 +38,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if options.check:
         _check(arrays.x_train, "training")
         _check(arrays.x_test, "test")
+    split, told = handle_duplicates(arrays, split, configuration.duplicates)
     console = Console()
     for table in tables(arrays, split):
         console.print(table)
+    for line in told:
+        console.print(line, highlight=False, markup=False, soft_wrap=True)
     draw(arrays, split, configuration.augmentation, options.picture)
     console.print(f"picture: {options.picture.absolute()}", highlight=False, markup=False, soft_wrap=True)
     return 0

@@ -11,6 +11,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.table import Column, Table
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.utils.files import replacing
 
 if TYPE_CHECKING:
@@ -39,6 +40,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--network", type=int, default=0, help="index of the network in an ensemble, from 0")
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of examples and of the draws")
     parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="device to compute on")
+    add_data_places(parser)
     return parser
 
 
@@ -52,7 +54,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.runs.run import Run
 
     check_draws(options.draws)  # before the expensive computation
-    trained = Run(options.run, options.network, options.device)
+    trained = Run(options.run, options.network, options.device, data_places(options))
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)

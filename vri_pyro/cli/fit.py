@@ -14,13 +14,25 @@ from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
+from vri_pyro.runs.places import data_places, with_absolute_places
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
 # Options that may change when a run is resumed; all other options identify the run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers")
+PRESENTATION = (
+    "config",
+    "output",
+    "resume",
+    "quiet",
+    "device",
+    "threads",
+    "workers",
+    "report",
+    "loggers",
+    "duplicates",
+)
 
 
 def build_parser() -> ArgumentParser:
@@ -30,13 +42,17 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
-    # The output path in config.yaml is absolute, so that the file can be used from any working directory.
-    kept = Namespace(**vars(without(options, ("config", "resume"))) | {"output": Path(options.output).absolute()})
-    config = parser.dump(kept, skip_unset=False)
-    identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
+    options.output = _output(options)
+    # All paths in config.yaml are absolute, so that the file can be used from any working directory.
+    absolute = with_absolute_places(without(options, ("config", "resume")))
+    config = parser.dump(absolute, skip_unset=False)
+    folder = RunFolder(options.output)
+    # A run of an older version has no fingerprint of its data, and kept the paths as they were given.
+    identified = options if folder.last.exists() and not folder.fingerprint.exists() else absolute
+    identity = parser.dump(without(identified, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))
     try:
-        summary = experiment.run(config, identity)
+        summary = experiment.run(config, identity, data_places(options))
     except Interrupted:
         file = shlex.quote(str(experiment.folder.config))
         raise Interrupted(f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true") from None
@@ -51,6 +67,21 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             page = experiment.folder.report.absolute()
             console.print(f"report: {page}", highlight=False, markup=False, soft_wrap=True)
     return 0
+
+
+def _output(options: Namespace) -> Path:
+    """Return the folder of the run.
+
+    A run is resumed in the folder of its ``config.yaml``, also if the folder was moved or renamed, unless another
+    output is given.
+    """
+    if options.resume:
+        for file in reversed([Path(str(given)) for given in options.config or []]):
+            place = RunFolder(file.absolute().parent)
+            written = place.read_config().get("output") if file.name == place.config.name else None
+            if place.last.exists() and written == str(options.output):
+                return place.path
+    return Path(options.output)
 
 
 def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "cpu", "cuda"]) -> bool:

@@ -10,6 +10,7 @@ from rich.markup import escape
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
 
@@ -49,6 +50,7 @@ def build_parser() -> ArgumentParser:
         help="file for the table; the matrix is written to NAME_transition.csv; null writes to the run folder",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_data_places(parser)
     return parser
 
 
@@ -68,7 +70,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     )
     from vri_pyro.runs.run import Run
 
-    trained = Run(options.run, device=options.device)
+    trained = Run(options.run, device=options.device, data=data_places(options))
     split, form = trained.split, FORMATS[options.format]
     path = options.output or trained.folder.label_issues.with_name(form.name)
     check_place(path)  # before the expensive computation

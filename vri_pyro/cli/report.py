@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.console import Console
 from rich.markup import escape
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.utils.errors import UserError
 
 
@@ -28,6 +29,7 @@ def build_parser() -> ArgumentParser:
         help="HTML file; null writes report.html to the run folder, or to the working directory for several runs",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
+    add_data_places(parser)
     return parser
 
 
@@ -40,7 +42,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check(options.runs)
     console, unrecorded = Console(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
-        seen = [SeenRun(Run(folder, device=options.device)) for folder in options.runs]
+        seen = [SeenRun(Run(folder, device=options.device, data=data_places(options))) for folder in options.runs]
         for number, one in enumerate(seen, 1):
             status.update(f"analysing {escape(one.name)}, {number} of {len(seen)} (takes minutes with many classes)")
             try:

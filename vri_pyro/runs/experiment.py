@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyro
@@ -9,8 +10,12 @@ import torch
 from rich.console import Console
 
 from vri_pyro.data import mean_and_std
+from vri_pyro.data.fingerprints import Fingerprint
+from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.leaks import handle_duplicates
+from vri_pyro.runs.restoring import UNCHECKED, restore_data
 from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint
@@ -35,19 +40,22 @@ class Experiment:
         self.folder = RunFolder(configuration.output)
         self.trained: Run | None = None
 
-    def run(self, config: str, identity: str) -> dict[str, Any]:
+    def run(self, config: str, identity: str, data_places: Collection[str] = ()) -> dict[str, Any]:
         """Train or resume the run, and write its summary to the run folder.
 
         Args:
             config: configuration as text, written to ``config.yaml``.
             identity: the part of the configuration that determines the results, as text. Resuming a checkpoint with
                 another identity is an error.
+            data_places: options in ``identity`` that say where the data are. They may change when a run with a
+                fingerprint of its data is resumed.
 
         Returns:
             the summary, as in ``summary.json``.
 
         Raises:
-            UserError: an input is invalid; files of an earlier run are intact.
+            UserError: an input is invalid, or the data have changed since the run began; files of an earlier run are
+                intact.
             Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
         """
         configuration = self.configuration
@@ -55,21 +63,31 @@ class Experiment:
             torch.set_num_threads(configuration.threads)
         torch.manual_seed(configuration.seed)
         self.folder.check(configuration.resume)
-        resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
-        arrays, split = load_data(configuration, self.folder.split if resumed else None)
-        mean, std = mean_and_std(arrays.x_train)
+        may_differ = data_places if self.folder.fingerprint.exists() else ()
+        resumed = load_checkpoint(self.folder.last, identity, may_differ) if self.folder.last.exists() else None
+        console = Console(quiet=configuration.quiet, highlight=False, markup=False, soft_wrap=True)
+        if resumed:
+            arrays, split, (mean, std) = restore_data(configuration, self.folder)
+            if not self.folder.fingerprint.exists():
+                console.print(UNCHECKED)
+        else:
+            arrays, split = load_data(configuration)
+            sample = sample_of(arrays.x_train)
+            mean, std = mean_and_std(sample)
+            fingerprint = Fingerprint.of(arrays, sample)
+            split, told = handle_duplicates(arrays, split, configuration.duplicates, fingerprint)
+            for line in told:
+                console.print(line)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
-        console = Console(quiet=configuration.quiet)
         if resumed:
             trainer.load_state_dict(resumed)
         else:
             if configuration.resume:
-                console.print(
-                    f"nothing to resume in {self.folder.path}; starting a new run", highlight=False, markup=False
-                )
+                console.print(f"nothing to resume in {self.folder.path}; starting a new run")
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
+            fingerprint.save(self.folder.fingerprint)
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()

@@ -2,20 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from vri_pyro.data import Split, mean_and_std
+from vri_pyro.data import Split
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.runs.building import build_trainer, load_data
+from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, read_configuration
+from vri_pyro.runs.places import with_data_at
+from vri_pyro.runs.restoring import restore_data
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
 from vri_pyro.training.run_folder import RunFolder
@@ -28,13 +31,14 @@ from vri_pyro.utils.errors import UserError
 class Run:
     """A run restored from its last checkpoint, with its classifier, model, guide, data and split.
 
-    The run is rebuilt from ``config.yaml`` in its folder, so the data must still be available at the configured
-    location. PyTorch's random state does not change.
+    The run is rebuilt from ``config.yaml`` in its folder, and its data are loaded again. They must be the data on which
+    it was trained, also at another place. PyTorch's random state does not change.
 
     Args:
         folder: run folder.
         network: index of the network of an ensemble to restore, with its own model and guide; from 0.
         device: device to compute on: "auto", "cpu" or "cuda".
+        data: new places of data that have moved, by option of the data source, such as {"path": "moved/data.npz"}.
 
     Attributes:
         algorithms: algorithms of all stages by name, in the order of training.
@@ -57,13 +61,19 @@ class Run:
         preparatory: names of the preparatory stages.
 
     Raises:
-        UserError: the folder is not a run folder, its data are missing, or ``network`` is out of range.
+        UserError: the folder is not a run folder, its data are missing or have changed, or ``network`` is out of range.
     """
 
-    def __init__(self, folder: Path | str, network: int = 0, device: Literal["auto", "cpu", "cuda"] = "cpu") -> None:
+    def __init__(
+        self,
+        folder: Path | str,
+        network: int = 0,
+        device: Literal["auto", "cpu", "cuda"] = "cpu",
+        data: Mapping[str, Path | str] = MappingProxyType({}),
+    ) -> None:
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
-        self._take(*_restored(files, device), classes, network)
+        self._take(*_restored(files, device, data), classes, network)
 
     @classmethod
     def of_trainer(cls, trainer: Trainer, split: Split, classes: Sequence[str], network: int = 0) -> Run:
@@ -130,17 +140,19 @@ class Run:
             yield self.classifier(batch.x)._replace(index=batch.index), batch
 
 
-def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"]) -> tuple[Trainer, Split]:
+def _restored(
+    folder: RunFolder, device: Literal["auto", "cpu", "cuda"], data: Mapping[str, Path | str]
+) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     parser = configuration_parser()
-    options = read_configuration(parser, folder.config)
+    options = with_data_at(read_configuration(parser, folder.config), data)
     options.output, options.device = folder.path, device
     configuration = build_configuration(parser, options)
     state = load_checkpoint(folder.last)
-    arrays, split = load_data(configuration, folder.split)
+    arrays, split, standardisation = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
-        trainer = build_trainer(configuration, folder, arrays, split, mean_and_std(arrays.x_train), identity="")
+        trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")
         trainer.load_state_dict(state)
     return trainer, split
 

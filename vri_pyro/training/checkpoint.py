@@ -6,7 +6,7 @@ import io
 import pickle
 import warnings
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from pathlib import Path
 from typing import Any
 
@@ -51,12 +51,13 @@ def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path, config: str | None = None, may_differ: Collection[str] = ()) -> dict[str, Any]:
     """Load a state saved by :func:`save_checkpoint`.
 
     Args:
         path: checkpoint file.
         config: expected configuration as YAML text; None accepts any configuration.
+        may_differ: options that may have any value, such as "data.path".
 
     Returns:
         the state, with tensors on the CPU. A state of version 0.1 is converted to the current keys.
@@ -76,7 +77,7 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
             f"checkpoint {path} has format {found} but this version of vri_pyro reads format {FORMAT}; "
             "use the version that wrote it, or restart the run"
         )
-    if config is not None and (difference := _first_difference(saved["config"], config)) is not None:
+    if config is not None and (difference := _first_difference(saved["config"], config, may_differ)) is not None:
         raise UserError(
             f"checkpoint {path} has a different configuration ({difference}); resume with the config.yaml of the run "
             "and the version of vri_pyro that started it, or choose another output folder"
@@ -84,8 +85,8 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
     return current_checkpoint_state(saved["state"]) if found == _OLD_FORMAT else saved["state"]
 
 
-def _first_difference(saved: str, expected: str) -> str | None:
-    """Describe the first option in which two YAML configurations differ; None if they are equal."""
+def _first_difference(saved: str, expected: str, may_differ: Collection[str]) -> str | None:
+    """Describe the first option in which two YAML configurations differ; None if they agree."""
     if saved == expected:
         return None
     with warnings.catch_warnings():
@@ -94,7 +95,7 @@ def _first_difference(saved: str, expected: str) -> str | None:
     now = dict(named_options(yaml.safe_load(expected)))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
-        if before != after:
+        if before != after and name not in may_differ:
             return f"{name} was {before}, now it is {after}"
     return None
 
