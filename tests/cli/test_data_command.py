@@ -54,6 +54,15 @@ def test_vectors_have_matrices_but_no_images(vri_pyro: Command, here: Path) -> N
         assert picture.size == (1600, 600)
 
 
+def test_vectors_of_unknown_truth_have_no_picture(vri_pyro: Command, here: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 3
+    np.savez(here / "vectors.npz", x_train=x, y_train=y, clean_indices=np.arange(30))
+    shown = vri_pyro("data", "--data", "NpzFile", "--data.path", "vectors.npz")
+    assert (shown.status, shown.stderr) == (0, "")
+    assert "picture: none, since the inputs are vectors and no true labels are known" in shown.stdout
+    assert not (here / "data.png").exists()
+
+
 def test_labels_of_unknown_truth_are_shown_without_a_matrix(vri_pyro: Command, here: Path) -> None:
     x, y = np.zeros((90, 6, 6), dtype=np.uint8), np.arange(90) % 3
     np.savez(here / "own.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9], clean_indices=np.arange(30))

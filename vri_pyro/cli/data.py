@@ -44,8 +44,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         console.print(table)
     for line in told:
         console.print(line, highlight=False, markup=False, soft_wrap=True)
-    draw(arrays, split, configuration.augmentation, options.picture)
-    console.print(f"picture: {options.picture.absolute()}", highlight=False, markup=False, soft_wrap=True)
+    drawn = draw(arrays, split, configuration.augmentation, options.picture)
+    place = options.picture.absolute() if drawn else "none, since the inputs are vectors and no true labels are known"
+    console.print(f"picture: {place}", highlight=False, markup=False, soft_wrap=True)
     return 0
 
 
