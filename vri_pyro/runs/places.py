@@ -83,8 +83,9 @@ def _found(class_path: str) -> Any:
 
 def _hints(target: Any) -> dict[str, Any]:
     """Return the types of the arguments of a class or function; empty if they are unknown."""
+    is_class = isinstance(target, type)
     try:
-        return get_type_hints(target.__init__ if isinstance(target, type) else target)
+        return get_type_hints(target.__init__ if is_class else target)
     except (TypeError, NameError, AttributeError):
         return {}
 
