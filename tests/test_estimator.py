@@ -107,6 +107,13 @@ def test_trusted_examples_can_be_positions_or_a_mask() -> None:
     assert by_mask.n_trusted_ == 30
 
 
+def test_trusted_examples_that_are_also_among_the_others_are_told() -> None:
+    x, given, true = _blobs()
+    x, given = np.concatenate([x, x[:30]]), np.concatenate([given, true[:30]])
+    with pytest.warns(UserWarning, match=r"X has identical inputs: .* validation examples are also in the noisy set"):
+        _fast(epochs=1).fit(x, given, trusted=range(240, 270))
+
+
 @pytest.mark.filterwarnings(NOT_HELD_OUT)
 def test_without_trusted_labels_elr_is_used_with_a_warning() -> None:
     x, given, true = _blobs()

@@ -25,6 +25,8 @@ from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels
+from vri_pyro.data.content_keys import content_keys
+from vri_pyro.data.duplicates import find_duplicates
 from vri_pyro.data.split import OBSERVED
 from vri_pyro.data.validation import check_array, check_trusted
 from vri_pyro.interfaces.classifier import Classifier
@@ -145,7 +147,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             TypeError: the data have the wrong type.
 
         Warns:
-            UserWarning: no labels are trusted.
+            UserWarning: no labels are trusted; or trusted examples are, more often than chance explains, identical to
+                other examples.
         """
         self._check_options()
         check_same_rows(X=X, y=y, trusted=trusted)
@@ -154,6 +157,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         seed = self._drawn_seed()
         split = self._split(numbers, check_trusted("trusted", trusted, len(x)), seed)
         arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
+        _warn_of_duplicates(arrays, split)
         scale = mean_and_std(arrays.x_train)
         run = self._trained(self._configuration(arrays, split, seed), arrays, split, scale)
         self._keep(run, arrays, scale)
@@ -381,6 +385,19 @@ class _Given(Source):
     def load(self) -> Arrays:
         """Return the arrays."""
         return self.arrays
+
+
+def _warn_of_duplicates(arrays: Arrays, split: Split) -> None:
+    """Warn if trusted examples are also among the others, with labels that need not agree."""
+    if len(split.noisy_indices) == len(arrays.y_train):
+        return
+    found = find_duplicates(arrays, split, content_keys(arrays))
+    if told := [found.told(overlap) for overlap in found.overlaps if overlap.beyond_chance]:
+        warnings.warn(
+            f"X has identical inputs: {'; '.join(told)}; keep one of each, so that the accuracy on held-out trusted "
+            "examples is that on new inputs",
+            stacklevel=3,
+        )
 
 
 def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:

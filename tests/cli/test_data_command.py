@@ -44,14 +44,23 @@ def test_a_runs_own_configuration_shows_the_same_labels(vri_pyro: Command, here:
 
 
 def test_vectors_have_matrices_but_no_images(vri_pyro: Command, here: Path) -> None:
-    x, y = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 3
-    np.savez(here / "vectors.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    x, y = np.random.default_rng(0).normal(size=(99, 4)).astype(np.float32), np.arange(99) % 3
+    np.savez(here / "vectors.npz", x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
     shown = vri_pyro(
         "data", "--data", "NpzFile", "--data.path", "vectors.npz", "--data.verified", "true", "--picture", "vectors.png"
     )
     assert shown.status == 0, shown.stderr
     with Image.open(here / "vectors.png") as picture:
         assert picture.size == (1600, 600)
+
+
+def test_vectors_of_unknown_truth_have_no_picture(vri_pyro: Command, here: Path) -> None:
+    x, y = np.random.default_rng(0).normal(size=(90, 4)).astype(np.float32), np.arange(90) % 3
+    np.savez(here / "vectors.npz", x_train=x, y_train=y, clean_indices=np.arange(30))
+    shown = vri_pyro("data", "--data", "NpzFile", "--data.path", "vectors.npz")
+    assert (shown.status, shown.stderr) == (0, "")
+    assert "picture: none, since the inputs are vectors and no true labels are known" in shown.stdout
+    assert not (here / "data.png").exists()
 
 
 def test_labels_of_unknown_truth_are_shown_without_a_matrix(vri_pyro: Command, here: Path) -> None:
@@ -142,8 +151,8 @@ def test_a_run_on_images_from_disk_resumes_in_mid_epoch_with_the_same_results(
 def test_augmentation_that_the_inputs_do_not_allow_is_refused_before_a_folder_is_made(
     vri_pyro: Command, here: Path
 ) -> None:
-    x, y = np.random.default_rng(0).random((90, 8, 8), dtype=np.float32), np.arange(90) % 3
-    np.savez(here / "float.npz", x_train=x, y_train=y, x_test=x[:9], y_test=y[:9])
+    x, y = np.random.default_rng(0).random((99, 8, 8), dtype=np.float32), np.arange(99) % 3
+    np.savez(here / "float.npz", x_train=x[:90], y_train=y[:90], x_test=x[90:], y_test=y[90:])
     own = ("--data", "NpzFile", "--data.path", "float.npz", "--data.verified", "true", "--augmentation", "Strong")
     done = vri_pyro("fit", "--config", "tiny.yaml", *own)
     assert done.status == 2

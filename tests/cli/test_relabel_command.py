@@ -116,7 +116,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(here: Path, vri_pyro: Comm
 
 def test_vectors_have_no_images_for_fiftyone(here: Path, vri_pyro: Command) -> None:
     x, y = np.random.default_rng(0).normal(size=(200, 4)).astype(np.float32), np.arange(200) % 3
-    np.savez("mine.npz", x_train=x, y_train=y, x_test=x[:20], y_test=y[:20])
+    np.savez("mine.npz", x_train=x[20:], y_train=y[20:], x_test=x[:20], y_test=y[:20])
     data = ("--data", "NpzFile", "--data.path", "mine.npz", "--data.verified", "true")
     assert vri_pyro("fit", "--config", "tiny.yaml", *data).status == 0
     done = vri_pyro(*ISSUES, "--format", "fiftyone")

@@ -109,5 +109,30 @@ def test_split_of_other_data_does_not_fit(split: Split, arrays_of: Callable[...,
         split.check_fits(arrays_of(3, 21))
     with pytest.raises(UserError, match="for 3 classes but the data have 2"):
         split.check_fits(arrays_of(2, 30))
+    without_labels_of_the_data = dataclasses.replace(split, data_labels=None)  # as in files of older versions
     with pytest.raises(UserError, match="clean_labels differ from the labels of the data"):
-        split.check_fits(arrays_of(3, 20, y_train=(np.arange(60) + 1) % 3))
+        without_labels_of_the_data.check_fits(arrays_of(3, 20, y_train=(np.arange(60) + 1) % 3))
+
+
+def test_label_corrected_in_the_data_is_not_taken_from_an_older_split(
+    tmp_path: Path, blobs: Arrays, arrays_of: Callable[..., Arrays]
+) -> None:
+    trusted = {"clean_indices": np.arange(30), "y_train": blobs.y_train}
+    make_split(arrays_of(3, 20, **trusted), NoNoise(), 3, 3, None, 0).save(tmp_path / "split.npz")
+    corrected = blobs.y_train.copy()
+    corrected[41] = 0  # a noisy example
+    loaded = Split.load(tmp_path / "split.npz")
+    loaded.check_fits(arrays_of(3, 20, **trusted))
+    with pytest.raises(UserError, match=r"1 labels of the data have changed .* \(example 41\).* vri-pyro relabel"):
+        loaded.check_fits(arrays_of(3, 20, **trusted | {"y_train": corrected}))
+
+
+def test_removed_examples_leave_every_part_of_the_split(split: Split) -> None:
+    gone = np.array([split.noisy_indices[3], split.clean_indices[0], split.validation_indices[-1]])
+    kept = split.without(gone)
+    for part, labels in (("noisy", "given"), ("noisy", "true"), ("clean", "clean"), ("validation", "validation")):
+        before = dict(zip(getattr(split, f"{part}_indices"), getattr(split, f"{labels}_labels"), strict=True))
+        after = dict(zip(getattr(kept, f"{part}_indices"), getattr(kept, f"{labels}_labels"), strict=True))
+        assert after == {index: label for index, label in before.items() if index not in gone}
+    with pytest.raises(UserError, match="No noisy example remains"):
+        split.without(split.noisy_indices)

@@ -337,9 +337,10 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     generator, names = np.random.default_rng(0), ["$5 to $[10]", "$^$[i]", "[/x]dog", "[b]"]
-    y = np.arange(240) % 4
-    x = (generator.random((240, 6, 6, 5)) / 4 + y[:, None, None, None] / 8).astype(np.float32)
-    np.savez(tmp_path / "odd.npz", x_train=x, y_train=y, x_test=x, y_test=y, classes=np.array(names))
+    y = np.arange(480) % 4
+    x = (generator.random((480, 6, 6, 5)) / 4 + y[:, None, None, None] / 8).astype(np.float32)
+    halves = {"x_train": x[:240], "y_train": y[:240], "x_test": x[240:], "y_test": y[240:]}
+    np.savez(tmp_path / "odd.npz", **halves, classes=np.array(names))
     data = (
         "--data",
         "vri_pyro.data.NpzFile",

@@ -57,7 +57,7 @@ class Numbered(Source):
         return Arrays(
             x_train=np.arange(90, dtype=np.float32)[:, None],
             y_train=np.arange(90) % 3,
-            x_test=np.arange(9, dtype=np.float32)[:, None],
+            x_test=np.arange(90, 99, dtype=np.float32)[:, None],
             y_test=np.arange(9) % 3,
             classes=("a", "b", "c"),
         )

@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vri_pyro.data import Streamed, damaged
 from vri_pyro.runs.building import load_data
+from vri_pyro.runs.leaks import handle_duplicates
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
@@ -37,11 +38,15 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if options.check:
         _check(arrays.x_train, "training")
         _check(arrays.x_test, "test")
+    split, told = handle_duplicates(arrays, split, configuration.duplicates)
     console = SafeConsole()
     for table in tables(arrays, split):
         console.print(table)
-    draw(arrays, split, configuration.augmentation, options.picture)
-    console.print(f"picture: {options.picture.absolute()}", soft_wrap=True)
+    for line in told:
+        console.print(line, soft_wrap=True)
+    drawn = draw(arrays, split, configuration.augmentation, options.picture)
+    place = options.picture.absolute() if drawn else "none, since the inputs are vectors and no true labels are known"
+    console.print(f"picture: {place}", soft_wrap=True)
     return 0
 
 

@@ -10,6 +10,7 @@ import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Column, Table
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.files import check_place, replacing
@@ -42,6 +43,7 @@ def build_parser() -> ArgumentParser:
     parser.add_argument("--seed", type=int, default=0, help="seed of the choice of examples and of the draws")
     parser.add_argument("--device", type=Literal["auto", "cpu", "cuda"], default="cpu", help="device to compute on")
     add_trust_option(parser)
+    add_data_places(parser)
     return parser
 
 
@@ -59,7 +61,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check_draws(options.draws)
     if options.output is not None:
         check_place(options.output)  # like the other checks, before the expensive computation
-    trained = Run(options.run, options.network, options.device, trusts(options.run, options.trust))
+    trust = trusts(options.run, options.trust)
+    trained = Run(options.run, options.network, options.device, trust, data_places(options))
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)

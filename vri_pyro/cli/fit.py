@@ -14,6 +14,7 @@ from rich.table import Column, Table
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.runs.own_runs import remember_run
 from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
+from vri_pyro.runs.places import data_places, with_absolute_places
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
@@ -21,7 +22,19 @@ from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
 
 # Options that may change when a run is resumed; all other options identify the run.
-PRESENTATION = ("config", "output", "resume", "quiet", "device", "threads", "workers", "report", "loggers", "trust")
+PRESENTATION = (
+    "config",
+    "output",
+    "resume",
+    "quiet",
+    "device",
+    "threads",
+    "workers",
+    "report",
+    "loggers",
+    "duplicates",
+    "trust",
+)
 
 
 def build_parser() -> ArgumentParser:
@@ -32,15 +45,18 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
     check_not_null(options)
-    # The output path in config.yaml is absolute, so that the file can be used from any working directory.
-    kept = without(options, ("config", "resume", "trust"))
-    kept.output = Path(options.output).absolute()
-    config = parser.dump(kept, skip_unset=False)
-    identity = parser.dump(without(options, PRESENTATION), skip_unset=False, skip_validation=True)
+    options.output = _output(options)
+    # All paths in config.yaml are absolute, so that the file can be used from any working directory.
+    absolute = with_absolute_places(without(options, ("config", "resume", "trust")))
+    config = parser.dump(absolute, skip_unset=False)
+    folder = RunFolder(options.output)
+    # A run of an older version has no fingerprint of its data, and kept the paths as they were given.
+    identified = options if folder.last.exists() and not folder.fingerprint.exists() else absolute
+    identity = parser.dump(without(identified, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))
     remember_run(experiment.folder.path, config)
     try:
-        summary = experiment.run(config, identity)
+        summary = experiment.run(config, identity, data_places(options))
     except Interrupted as stop:
         file = shlex.quote(str(experiment.folder.config))
         message = f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true"
@@ -56,6 +72,21 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             page = experiment.folder.report.absolute()
             console.print(f"report: {page}", soft_wrap=True)
     return 0
+
+
+def _output(options: Namespace) -> Path:
+    """Return the folder of the run.
+
+    A run is resumed in the folder of its ``config.yaml``, also if the folder was moved or renamed, unless another
+    output is given.
+    """
+    if options.resume:
+        for file in reversed([Path(str(given)) for given in options.config or []]):
+            place = RunFolder(file.absolute().parent)
+            written = place.read_config().get("output") if file.name == place.config.name else None
+            if place.last.exists() and written == str(options.output):
+                return place.path
+    return Path(options.output)
 
 
 def leave_page(folder: RunFolder, trained: Run | None, device: Literal["auto", "cpu", "cuda"]) -> bool:

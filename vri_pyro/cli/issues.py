@@ -8,6 +8,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.progress import Progress
 from rich.table import Column, Table
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
@@ -51,6 +52,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
     add_trust_option(parser)
+    add_data_places(parser)
     return parser
 
 
@@ -70,7 +72,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     )
     from vri_pyro.runs.run import Run
 
-    trained = Run(options.run, device=options.device, trust=trusts(options.run, options.trust))
+    trust = trusts(options.run, options.trust)
+    trained = Run(options.run, device=options.device, trust=trust, data=data_places(options))
     split, form = trained.split, FORMATS[options.format]
     path = options.output or trained.folder.label_issues.with_name(form.name)
     check_place(path)  # before the expensive computation

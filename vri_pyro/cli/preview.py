@@ -79,7 +79,7 @@ def _class_counts(arrays: Arrays, split: Split) -> Table:
     return table
 
 
-def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
+def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> bool:
     """Write a picture of examples of the noisy set and of the transition matrices.
 
     The title of an image is the given label and, if it differs, the true label. For inputs that are not images, the
@@ -91,6 +91,9 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
         augmentation: augmentation of the noisy set; the last row shows augmented versions of the first examples.
         path: path of the picture; its suffix determines the format.
 
+    Returns:
+        whether there was anything to draw: vectors with unknown true labels have neither images nor matrices.
+
     Raises:
         UserError: the suffix is not a known format, or the picture cannot be written.
     """
@@ -101,6 +104,8 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
 def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
     images = len(arrays.input_shape) == 3
     matrices, classes = _matrices(split), tuple(map(visible, arrays.classes))
+    if not images and not matrices:
+        return False
     figure = Figure(figsize=(16, (10 if images else 0) + (6 if matrices else 0)), layout="constrained")
     parts: Any = figure.subfigures(2, 1, height_ratios=(10, 6)) if images and matrices else [figure, figure]
     if images:
@@ -112,6 +117,7 @@ def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) 
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=100)
+    return True
 
 
 def _draw_examples(

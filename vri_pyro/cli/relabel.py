@@ -4,12 +4,14 @@ from __future__ import annotations
 
 import re
 import shlex
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
@@ -37,6 +39,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--output", type=Path, required=True, help="the .npz file of the new split")
     add_trust_option(parser)
+    add_data_places(parser)
     return parser
 
 
@@ -50,7 +53,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.label_issues import read_corrections
     from vri_pyro.runs.run import Run
 
-    trained = Run(options.run, device="cpu", trust=trusts(options.run, options.trust))
+    trust = trusts(options.run, options.trust)
+    trained = Run(options.run, device="cpu", trust=trust, data=data_places(options))
     split, before = trained.split, trained.examples.y.numpy()
     indices, labels = read_corrections(options.corrections, split, trained.classes, trained.examples)
     new = split.corrected(indices, labels)
@@ -65,7 +69,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     console.print(f"{told}; {trusted} of them were trusted already" if trusted else told)
     for name in ("clean", "validation", "noisy"):
         console.print(f"{name} examples: {len(getattr(new, f'{name}_indices'))} ({_change(split, new, name)})")
-    console.print(f"train the next run with: {_next(trained.folder, options.output)}")
+    console.print(f"train the next run with: {_next(trained.folder, options.output, data_places(options))}")
     return 0
 
 
@@ -74,12 +78,13 @@ def _change(split: Split, new: Split, part: str) -> str:
     return f"{len(getattr(new, f'{part}_indices')) - len(getattr(split, f'{part}_indices')):+d}"
 
 
-def _next(run: RunFolder, split: Path) -> str:
+def _next(run: RunFolder, split: Path, moved: Mapping[str, Path]) -> str:
     """Return the command that trains the next run, into a folder that does not exist."""
     stem, number = re.sub(r"_round\d+$", "", run.path.name), 2
     while (output := run.path.with_name(f"{stem}_round{number}")).exists():
         number += 1
     words = ["vri-pyro", "fit", "--config", run.config, "--split.file", split, "--output", output]
+    words += [word for name, place in moved.items() for word in (f"--data.{name}", place)]
     if run.read_config().get("selection"):
         words += ["--selection", "null"]  # a selection replaces the clean set, and there is one now
     return shlex.join(map(str, words))

@@ -7,6 +7,7 @@ from pathlib import Path
 from jsonargparse import ArgumentParser, Namespace
 from rich.text import Text
 
+from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
@@ -34,6 +35,7 @@ def build_parser() -> ArgumentParser:
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
     add_trust_option(parser)
+    add_data_places(parser)
     return parser
 
 
@@ -48,8 +50,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         check_place(options.output)  # before the expensive computation
     console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
-        trust = [trusts(folder, options.trust) for folder in options.runs]
-        runs = [Run(folder, device=options.device, trust=one) for folder, one in zip(options.runs, trust, strict=True)]
+        places = data_places(options)
+        runs = [
+            Run(folder, device=options.device, trust=trusts(folder, options.trust), data=places)
+            for folder in options.runs
+        ]
         seen = [SeenRun(run, full_paths=options.full_paths) for run in runs]
         for number, one in enumerate(seen, 1):
             status.update(Text(f"analysing {one.name}, {number} of {len(seen)} (takes minutes with many classes)"))

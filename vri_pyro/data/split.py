@@ -10,6 +10,7 @@ from typing import Any, Literal
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.fingerprints import NAMED, listed, namer
 from vri_pyro.data.noise.no_noise import NoNoise
 from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.npz import read_npz, write_npz
@@ -36,6 +37,7 @@ _OPTIONAL = (
     "listing",
     "corrected_indices",
     "labels_before",
+    "data_labels",
 )
 OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
@@ -79,6 +81,8 @@ class Split:
         corrected_indices: the examples that a person has reviewed after the split was drawn [C]; see :meth:`corrected`.
             Their labels in the clean and validation sets may differ from those of the data. None of them is noisy.
         labels_before: the noisy labels that these examples had before the review, [C]; -1 for those that had none.
+        data_labels: ``y_train`` of the data from which the split was drawn, [num_train]; None in older files. With
+            other labels, the split no longer fits the data.
 
     Raises:
         UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, or a
@@ -105,6 +109,7 @@ class Split:
     listing: str | None = None
     corrected_indices: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     labels_before: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
+    data_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Validate the split and convert its indices and labels to int64."""
@@ -126,6 +131,9 @@ class Split:
                 count = len(getattr(self, part))
                 checked = check_labels(name, labels, count, self.num_classes, may_be_none=name == "true_labels")
                 object.__setattr__(self, name, checked)
+        if self.data_labels is not None:
+            labels = check_labels("data_labels", self.data_labels, self.num_train, self.num_classes, may_be_none=True)
+            object.__setattr__(self, "data_labels", labels)
         if self.validation_from not in ("clean", "noisy"):
             raise UserError(f"validation_from is {self.validation_from!r}; expected 'clean' or 'noisy'.")
         self._check_replaced()
@@ -283,6 +291,24 @@ class Split:
             labels_before=before[reviewed],
         )
 
+    def without(self, indices: np.ndarray) -> Split:
+        """Return this split without the examples at the given positions of the training set, int64 [n].
+
+        Raises:
+            UserError: no noisy example remains.
+        """
+        kept = {part: ~np.isin(getattr(self, part), indices) for part in set(_LABELS_OF.values())}
+        if not kept["noisy_indices"].any():
+            raise UserError("No noisy example remains after the removal of duplicates; use other data or keep them.")
+        changes = {part: getattr(self, part)[stay] for part, stay in kept.items()}
+        for name, part in _LABELS_OF.items():
+            if (labels := getattr(self, name)) is not None:
+                changes[name] = labels[kept[part]]
+        if self.replaced_indices is not None and self.replaced_images is not None:
+            stay = ~np.isin(self.replaced_indices, indices)
+            changes |= {"replaced_indices": self.replaced_indices[stay], "replaced_images": self.replaced_images[stay]}
+        return replace(self, **changes)
+
     @property
     def open_set_rate(self) -> float:
         """The share of the noisy set that belongs to none of the classes; nan if the true labels are unknown."""
@@ -342,9 +368,20 @@ class Split:
                 "The split is for a different list of training images: an image was added, moved, renamed or removed, "
                 "or the order changed; restore the list or make a split from these data."
             )
+        self._check_data_labels(arrays)
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
         if self.replaced_images is not None:
             check_same_shape("The split's replaced_images", self.replaced_images, "x_train", arrays.x_train)
+
+    def _check_data_labels(self, arrays: Arrays) -> None:
+        if self.data_labels is None or not len(changed := np.flatnonzero(self.data_labels != arrays.y_train)):
+            return
+        names = [namer(arrays.x_train)(index) for index in changed[:NAMED].tolist()]
+        raise UserError(
+            f"{len(changed)} labels of the data have changed since the split was drawn "
+            f"({listed(names, len(changed))}), but the split has the old ones; draw a new split "
+            "(without --split.file), or restore the labels and correct them in the split with vri-pyro relabel."
+        )
 
     def _check_truth(self, truth: np.ndarray) -> None:
         if self.replaced_indices is not None:

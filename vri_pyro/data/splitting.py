@@ -127,6 +127,7 @@ def make_split(
         validation_from=validation_from,
         verified=arrays.truth_known,
         listing=arrays.listing,
+        data_labels=arrays.y_train,
     )
 
 

@@ -12,20 +12,29 @@ from vri_pyro.data.streamed import Inputs, Streamed
 _STREAMED_SAMPLE = 2048
 
 
+def sample_of(x: Inputs, size: int = _STREAMED_SAMPLE) -> np.ndarray:
+    """Return inputs in memory unchanged, and read ``size`` evenly spaced images of a streamed set."""
+    return x[sample_positions(len(x), size)] if isinstance(x, Streamed) else x
+
+
+def sample_positions(count: int, size: int) -> np.ndarray:
+    """Return at most ``size`` evenly spaced positions of ``count`` examples, int64, ascending."""
+    return np.unique(np.linspace(0, count - 1, size).astype(np.int64))
+
+
 def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
     """Compute the mean and standard deviation, per channel for images and per dimension for vectors.
 
     Args:
-        x: images [N, H, W, C] or vectors [N, D], uint8 or float32. If the images are streamed, 2,048 evenly spaced
-            images are read.
+        x: images [N, H, W, C] or vectors [N, D], uint8 or float32. Of streamed images, those of :func:`sample_of` are
+            read.
         chunk_size: number of examples converted to float64 at a time, to avoid a copy of the whole set.
 
     Returns:
         mean and std, float32 [C] or [D], in the units of x; divided by 255 if x is uint8. The std of a constant channel
         is exactly 0.
     """
-    if isinstance(x, Streamed):
-        x = x[np.unique(np.linspace(0, len(x) - 1, _STREAMED_SAMPLE).astype(np.int64))]
+    x = sample_of(x)
     axes = tuple(range(x.ndim - 1))
     scale = 255.0 if x.dtype == np.uint8 else 1.0
     count = x.size // x.shape[-1]

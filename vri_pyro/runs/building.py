@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
-
 import numpy as np
 import torch
 
@@ -22,23 +20,16 @@ from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError, building
 
 
-def load_data(configuration: Configuration, saved_split: Path | None = None) -> tuple[Arrays, Split]:
+def load_data(configuration: Configuration) -> tuple[Arrays, Split]:
     """Load the data and split them into noisy, clean and validation examples.
 
     Args:
         configuration: configuration of the experiment; defines the data, the noise and the split.
-        saved_split: ``split.npz`` of a run, used instead of a new split.
 
     Returns:
         the data and their split.
     """
     arrays = configuration.data.load()
-    if saved_split is not None:
-        split = Split.load(saved_split)
-        try:
-            return arrays, split.of(arrays)
-        except UserError as error:
-            raise UserError(f"In {saved_split}: {error}") from error
     return arrays, configuration.split.split(arrays, configuration.noise, configuration.seed)
 
 

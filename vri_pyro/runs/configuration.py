@@ -105,6 +105,10 @@ class Configuration:
             noisy set.
         batch_size: number of examples in a noisy batch.
         clean_batch_size: number of examples in a clean batch; a smaller clean set is used as a whole.
+        duplicates: what to do with identical inputs in several parts of the data: "warn" reports them, and refuses a
+            test set that is a part of the training set; "refuse" raises an error; "remove" takes training examples out
+            of the run that are identical to an example of the test, validation or clean set, in this order of
+            precedence; "ignore" does not look for them.
         seed: seed of the split, the noise, the initial parameters and all other random numbers.
         device: device to compute on, "cpu", "cuda" or "auto"; "auto" uses CUDA if available.
         threads: number of CPU threads; 0 uses PyTorch's default. At most 1,024, or the number of CPUs if it is larger.
@@ -138,6 +142,7 @@ class Configuration:
     epochs: int = 60
     batch_size: int = 100
     clean_batch_size: int = 100
+    duplicates: Literal["warn", "refuse", "remove", "ignore"] = "warn"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
     threads: int = 0

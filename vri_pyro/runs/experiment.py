@@ -2,14 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import Any
 
 import pyro
 import torch
 
 from vri_pyro.data import mean_and_std
+from vri_pyro.data.fingerprints import Fingerprint
+from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.leaks import handle_duplicates
+from vri_pyro.runs.restoring import UNCHECKED, restore_data
 from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint, restoring
@@ -38,35 +43,49 @@ class Experiment:
         self.trained: Run | None = None
 
     @one_at_a_time
-    def run(self, config: str, identity: str) -> dict[str, Any]:
+    def run(self, config: str, identity: str, data_places: Collection[str] = ()) -> dict[str, Any]:
         """Train or resume the run, and write its summary to the run folder.
 
         Args:
             config: configuration as text, written to ``config.yaml``.
             identity: the part of the configuration that determines the results, as text. Resuming a checkpoint with
                 another identity is an error.
+            data_places: options in ``identity`` that say where the data are. They may change when a run with a
+                fingerprint of its data is resumed.
 
         Returns:
             the summary, as in ``summary.json``.
 
         Raises:
-            UserError: an input is invalid, or another process writes to the folder; files of an earlier run are intact.
+            UserError: an input is invalid, the data have changed since the run began, or another process writes to the
+                folder; files of an earlier run are intact.
             Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
         """
         with self.folder.locked():
-            return self._run(config, identity)
+            return self._run(config, identity, data_places)
 
-    def _run(self, config: str, identity: str) -> dict[str, Any]:
+    def _run(self, config: str, identity: str, data_places: Collection[str]) -> dict[str, Any]:
         configuration = self.configuration
         if configuration.threads:
             torch.set_num_threads(configuration.threads)
         torch.manual_seed(configuration.seed)
         self.folder.check(configuration.resume)
-        resumed = load_checkpoint(self.folder.last, identity) if self.folder.last.exists() else None
-        arrays, split = load_data(configuration, self.folder.split if resumed is not None else None)
-        mean, std = mean_and_std(arrays.x_train)
+        may_differ = data_places if self.folder.fingerprint.exists() else ()
+        resumed = load_checkpoint(self.folder.last, identity, may_differ) if self.folder.last.exists() else None
+        console = SafeConsole(quiet=configuration.quiet, soft_wrap=True)
+        if resumed is not None:
+            arrays, split, (mean, std) = restore_data(configuration, self.folder)
+            if not self.folder.fingerprint.exists():
+                console.print(UNCHECKED)
+        else:
+            arrays, split = load_data(configuration)
+            sample = sample_of(arrays.x_train)
+            mean, std = mean_and_std(sample)
+            fingerprint = Fingerprint.of(arrays, sample)
+            split, told = handle_duplicates(arrays, split, configuration.duplicates, fingerprint)
+            for line in told:
+                console.print(line)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
-        console = SafeConsole(quiet=configuration.quiet)
         if resumed is not None:
             with restoring(self.folder.last):
                 trainer.load_state_dict(resumed)
@@ -77,6 +96,7 @@ class Experiment:
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
+            fingerprint.save(self.folder.fingerprint)
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -12,6 +12,7 @@ from jsonargparse import ArgumentError, ArgumentParser, Namespace
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.optimizer_options import check_optimizers
 from vri_pyro.runs.own_runs import is_own_run
+from vri_pyro.runs.places import with_data_at
 from vri_pyro.runs.trust import check_classes, importing, without_downloads
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.deprecations import current_configuration
@@ -96,7 +97,7 @@ def read_configuration(parser: ArgumentParser, path: Path) -> Namespace:
     return _parsed(parser, current_configuration(read_yaml(path)), path)
 
 
-def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool = False) -> Configuration:
+def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool, data: Mapping[str, Path | str]) -> Configuration:
     """Read ``config.yaml`` of a run and build what is needed to use the run: all but noise, split and loggers.
 
     Args:
@@ -104,6 +105,7 @@ def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool = False) -> 
         folder: the run folder.
         trust: whether the configuration may name any code. Runs that the user made in the working directory always may.
             Otherwise, only known classes are imported, and the data set is not downloaded.
+        data: new places of data that have moved; see :func:`~vri_pyro.runs.places.with_data_at`.
 
     Raises:
         UntrustedCode: the configuration names code that is neither known nor trusted.
@@ -115,7 +117,8 @@ def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool = False) -> 
         check_classes(options, folder.path)
         options = without_downloads(options)
     with importing(trust, folder.path):
-        return build_configuration(parser, _parsed(parser, options | {"loggers": []}, folder.config))
+        parsed = _parsed(parser, options | {"loggers": []}, folder.config)
+        return build_configuration(parser, with_data_at(parsed, data))
 
 
 def read_options(folder: RunFolder) -> dict[str, Any]:

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
+from types import MappingProxyType
 from typing import Literal
 
 import numpy as np
 import torch
 from torch import nn
 
-from vri_pyro.data import Split, mean_and_std
+from vri_pyro.data import Split
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.runs.building import build_trainer, load_data
+from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.parsing import configuration_parser, read_run
+from vri_pyro.runs.restoring import restore_data
 from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
 from vri_pyro.training.loggers import Rows
@@ -32,8 +34,8 @@ from vri_pyro.utils.one_at_a_time import one_at_a_time
 class Run:
     """A run restored from its last checkpoint, with its classifier, model, guide, data and split.
 
-    The run is rebuilt from ``config.yaml`` in its folder, so the data must still be available at the configured
-    location. PyTorch's random state does not change.
+    The run is rebuilt from ``config.yaml`` in its folder, and its data are loaded again. They must be the data on which
+    it was trained, also at another place. PyTorch's random state does not change.
 
     Args:
         folder: run folder.
@@ -41,6 +43,7 @@ class Run:
         device: device to compute on: "auto", "cpu" or "cuda".
         trust: whether ``config.yaml`` may import and execute code that is not part of vri_pyro, such as a prior of your
             own. Runs that you made with ``vri-pyro fit`` in the working directory always may.
+        data: new places of data that have moved, by option of the data source, such as {"path": "moved/data.npz"}.
 
     Attributes:
         algorithms: algorithms of all stages by name, in the order of training.
@@ -65,7 +68,7 @@ class Run:
 
     Raises:
         UntrustedCode: ``config.yaml`` names code that is neither part of vri_pyro nor trusted.
-        UserError: the folder is not a run folder, its data are missing, or ``network`` is out of range.
+        UserError: the folder is not a run folder, its data are missing or have changed, or ``network`` is out of range.
     """
 
     def __init__(
@@ -74,12 +77,13 @@ class Run:
         network: int = 0,
         device: Literal["auto", "cpu", "cuda"] = "cpu",
         trust: bool = False,
+        data: Mapping[str, Path | str] = MappingProxyType({}),
     ) -> None:
         check_integer("network", network)
         choose_device(device)
         files = RunFolder(folder)
         classes = files.read_inputs()["classes"]  # raises if it is not a run folder
-        trainer, split = _restored(files, device, trust)
+        trainer, split = _restored(files, device, trust, data)
         if len(classes) != split.num_classes:
             raise UserError(
                 f"{files.inputs} has {len(classes)} classes but {files.split.name} has {split.num_classes}; copy the "
@@ -160,14 +164,16 @@ class Run:
 
 
 @one_at_a_time
-def _restored(folder: RunFolder, device: Literal["auto", "cpu", "cuda"], trust: bool) -> tuple[Trainer, Split]:
+def _restored(
+    folder: RunFolder, device: Literal["auto", "cpu", "cuda"], trust: bool, data: Mapping[str, Path | str]
+) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
-    configuration = replace(read_run(configuration_parser(), folder, trust), output=folder.path, device=device)
-    arrays, split = load_data(configuration, folder.split)
+    configuration = replace(read_run(configuration_parser(), folder, trust, data), output=folder.path, device=device)
+    arrays, split, standardisation = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
-        trainer = build_trainer(configuration, folder, arrays, split, mean_and_std(arrays.x_train), identity="")
+        trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")
         with restoring(folder.last):
             trainer.load_state_dict(state)
     return trainer, split

@@ -6,7 +6,7 @@ import io
 import pickle
 import textwrap
 import warnings
-from collections.abc import Iterator
+from collections.abc import Collection, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -47,12 +47,13 @@ def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
+def load_checkpoint(path: Path, config: str | None = None, may_differ: Collection[str] = ()) -> dict[str, Any]:
     """Load a state saved by :func:`save_checkpoint`.
 
     Args:
         path: checkpoint file.
         config: expected configuration as YAML text; None accepts any configuration.
+        may_differ: options that may have any value, such as "data.path".
 
     Returns:
         the state, with tensors on the CPU. A state of version 0.1 is converted to the current keys.
@@ -62,7 +63,10 @@ def load_checkpoint(path: Path, config: str | None = None) -> dict[str, Any]:
     """
     saved = _read(path)
     same = config is None or config == saved["config"]
-    if not same and (difference := _first_difference(_parsed(saved["config"]), _parsed(config))) is not None:
+    if (
+        not same
+        and (difference := _first_difference(_parsed(saved["config"]), _parsed(config), may_differ)) is not None
+    ):
         raise UserError(
             f"checkpoint {path} has a different configuration ({difference}); resume with the config.yaml of the run "
             "and the version of vri_pyro that started it, or choose another output folder"
@@ -136,14 +140,14 @@ def _parsed(config: str | None) -> dict[str, Any]:
     return yaml.safe_load(config or "") or {}
 
 
-def _first_difference(saved: dict[str, Any], expected: dict[str, Any]) -> str | None:
-    """Describe the first option in which two configurations differ; None if they are equal."""
+def _first_difference(saved: dict[str, Any], expected: dict[str, Any], may_differ: Collection[str] = ()) -> str | None:
+    """Describe the first option in which two configurations differ; None if they agree."""
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # the warnings were shown when config.yaml was read
         was, now = (dict(named_options(current_configuration(options))) for options in (saved, expected))
     for name in was | now:
         before, after = was.get(name, "not set"), now.get(name, "not set")
-        if before != after:
+        if before != after and name not in may_differ:
             return f"{name} was {before}, now it is {after}"
     return None
 

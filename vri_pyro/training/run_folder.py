@@ -46,6 +46,7 @@ class RunFolder:
         self.config = self.path / "config.yaml"
         self.inputs = self.path / "inputs.json"
         self.split = self.path / "split.npz"
+        self.fingerprint = self.path / "fingerprint.npz"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.label_issues = self.path / "label_issues.csv"
