@@ -109,7 +109,6 @@ def image_folder(root: Path) -> Source:
             for number in range(count if (part, label) != ("validation", "dog") else 0):
                 _image(root / part / label / f"{number}.PNG", number)
     (root / "noisy" / "cat" / ".DS_Store").write_text("")
-    (root / "noisy" / "cat" / "notes.txt").write_text("")
     (root / "noisy" / ".hidden").mkdir()
     return ImageFolder(root, size=8)
 
@@ -384,15 +383,6 @@ def test_table_sorts_numbers_as_numbers_and_keeps_the_truth(tmp_path: Path) -> N
     assert arrays.y_train.tolist() == [0, 1, 2] * 3
     assert arrays.y_train_clean is not None
     assert arrays.y_train_clean.tolist() == [0, 1] * 4 + [0]
-
-
-def test_torch_datasets_read_images_for_labels_only_without_targets() -> None:
-    stored, bare = Pairs(6, targets=True), Pairs(4)
-    arrays = TorchDatasets(stored, bare, clean=Pairs(2, targets=True), size=8, classes=("cat", "dog")).load()
-    assert stored.read == 0
-    assert bare.read == 4
-    assert arrays.classes == ("cat", "dog")
-    assert arrays.y_test.tolist() == [0, 1, 0, 1]
 
 
 def _shorter(path: Path) -> None:

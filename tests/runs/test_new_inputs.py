@@ -35,7 +35,8 @@ def test_folders_are_searched_recursively_and_hidden_and_other_files_left_out(tm
     for name in ("b.PNG", "a/z.jpg", "a/b/c.png", ".hidden/d.png", ".e.png"):
         picture(tmp_path / name)
     write(tmp_path / "notes.txt", "")
-    images, described = read_new_inputs(tmp_path, IMAGE, "uint8")
+    with pytest.warns(UserWarning, match=r"not those of images \(1 with \.txt, the first is notes\.txt\)"):
+        images, described = read_new_inputs(tmp_path, IMAGE, "uint8")
     assert isinstance(images, ImageFiles)
     assert [images.listed(index) for index in range(len(images))] == ["a/b/c.png", "a/z.jpg", "b.PNG"]
     assert images.shape == (3, 6, 4, 3)
@@ -137,7 +138,7 @@ def test_unusable_inputs_raise(tmp_path: Path) -> None:
     write(tmp_path / "text.zip", "text")
     assert "no_such does not exist; expected a folder of images, an image" in complaint(tmp_path / "no_such")
     assert "text.zip has an unsupported type; expected a folder" in complaint(tmp_path / "text.zip")
-    assert "empty has no images; expected files with one of the suffixes .jpg" in complaint(tmp_path / "empty")
+    assert "empty has no images; expected files with a suffix such as .jpg" in complaint(tmp_path / "empty")
     assert "photos has images but the run was trained on vectors of 2" in complaint(tmp_path / "photos", VECTOR)
     assert "uint8 images but the run was trained on float32" in complaint(tmp_path / "photos", IMAGE, "float32")
     assert "number of channels is 2; expected 1 (grey)" in complaint(tmp_path / "photos", (2, 4, 4))
