@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vri_pyro.data import ImageFiles, Inputs
-from vri_pyro.runs.new_inputs import read_new_inputs
+from vri_pyro.runs.new_inputs import bits_of_run, read_new_inputs
 from vri_pyro.utils.errors import UserError
 
 IMAGE, VECTOR = (3, 6, 4), (2,)
@@ -94,6 +94,27 @@ def test_tables_name_images_relative_to_their_own_or_another_folder(tmp_path: Pa
     table = write(tmp_path / "here" / "t.csv", "label,path\n3,a.png\n")
     assert read(table, IMAGE, "uint8")[:][0, 0, 0, 0] == 1
     assert read(table, IMAGE, "uint8", root=tmp_path / "there")[:][0, 0, 0, 0] == 2
+
+
+def test_paths_in_tables_stay_in_their_folder_unless_allowed(tmp_path: Path) -> None:
+    secret = picture(tmp_path / "secret.png", 7)
+    table = write(picture(tmp_path / "here" / "a.png").parent / "t.csv", f"path\na.png\n{secret}\n")
+    complaint = f"{table}, row 2: {str(secret)!r} is outside of {table.parent}; set --root to a folder that holds all"
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        read(table, IMAGE, "uint8")
+    assert len(read(table, IMAGE, "uint8", root=tmp_path / "here" / "..")) == 2
+    allowed, _ = read_new_inputs(table, IMAGE, "uint8", outside_root=True)
+    assert allowed[:][1, 0, 0, 0] == 7
+
+
+def test_deep_images_are_read_with_the_bits_of_the_run(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4080, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="no value above 4080, so it may be a dark image"):
+        read(tmp_path / "a.png", IMAGE, "uint8")[:]
+    found, _ = read_new_inputs(tmp_path / "a.png", IMAGE, "uint8", bits=12)
+    assert (found[:] == 255).all()
+    assert bits_of_run({"data": {"class_path": "ImageFolder", "init_args": {"path": "x", "bits": 12}}}) == 12
+    assert [bits_of_run(options) for options in ({}, {"data": None}, {"data": {"init_args": None}})] == [None] * 3
 
 
 def test_integer_features_of_a_run_on_bytes_stay_bytes(tmp_path: Path) -> None:

@@ -53,7 +53,7 @@ def read_npz(path: Path, required: Collection[str], optional: Collection[str] = 
                 found = ", ".join(pack.files) or "nothing"
                 raise UserError(f"{path} lacks {', '.join(missing)} (it contains {found}); {expected}.")
             wanted = [*required, *(key for key in optional if key in pack.files)]
-            _check_sizes(path, pack, wanted)
+            _check_sizes(path, wanted)
             return {key: _read_array(path, pack, key) for key in wanted}
 
 
@@ -74,31 +74,31 @@ def write_npz(path: Path, arrays: Mapping[str, np.ndarray]) -> None:
     write_atomically(path, buffer.getvalue())
 
 
-def _check_sizes(path: Path, pack: np.lib.npyio.NpzFile, keys: Collection[str]) -> None:
+def _check_sizes(path: Path, keys: Collection[str]) -> None:
     """Check what the headers of the arrays declare, before memory is allocated for any of them."""
     total = 0
-    for key in keys:
-        try:
-            size = _declared_size(pack, key)
-        except _UNREADABLE as error:
-            raise UserError(f"{key} in {path} is truncated or damaged; write or copy the file again.") from error
-        check_memory(f"{key} in {path}", size)
-        total += size
+    with zipfile.ZipFile(path) as archive:
+        for key in keys:
+            try:
+                size = _declared_size(archive, key)
+            except _UNREADABLE as error:
+                raise UserError(f"{key} in {path} is truncated or damaged; write or copy the file again.") from error
+            check_memory(f"{key} in {path}", size)
+            total += size
     check_memory(f"The arrays {', '.join(keys)} in {path} together", total)
 
 
-def _declared_size(pack: np.lib.npyio.NpzFile, key: str) -> int:
-    """Return the bytes of the data of an array.
+def _declared_size(archive: zipfile.ZipFile, key: str) -> int:
+    """Return the bytes that a member of the archive declares.
 
     Raises:
-        ValueError: the header is damaged, or declares more data than the archive does.
+        ValueError: the header of the array is damaged, or declares more data than the archive does.
     """
-    archive = pack.zip
-    name = f"{key}.npy" if f"{key}.npy" in archive.NameToInfo else key
+    name = f"{key}.npy"
+    if name not in archive.NameToInfo:  # not an array, which is reported when it is read
+        return archive.getinfo(key).file_size
     stored = archive.getinfo(name).file_size
     with archive.open(name) as file:
-        if name == key:  # not an array, which is reported when it is read
-            return stored
         header, declared = npy_size(file)
     if header + declared > stored:
         raise ValueError(f"{declared} bytes are declared but {stored} are stored")

@@ -125,6 +125,8 @@ def _of_integers(values: np.ndarray, name: str, bits: int | None) -> np.ndarray:
 
 def _upright(image: Image.Image) -> Image.Image:
     """Turn an image as its camera says, without a copy if it is upright."""
+    if type(image) is Image.Image and not image.info:  # it is loaded, and has no orientation
+        return image
     image.load()
     return image if image.getexif().get(ExifTags.Base.Orientation, 1) == 1 else ImageOps.exif_transpose(image)
 
@@ -137,7 +139,7 @@ def _converted(image: Image.Image, mode: str, name: str, stored: _Stored, bits: 
     image = image.convert(_FIRST[image.mode]) if image.mode in _FIRST else image
     if image.has_transparency_data:
         image = image.convert("RGBA")
-        if mode != "RGBA" and image.getextrema()[3] != (255, 255):
+        if mode != "RGBA" and image.getchannel("A").getextrema() != (255, 255):
             image = Image.alpha_composite(Image.new("RGBA", image.size, _WHITE), image)
     return image if image.mode == mode else image.convert(mode)
 

@@ -144,7 +144,7 @@ def _listed(path: Path, folder: Path, outside_root: bool) -> list[str]:
             folder,
             enumerate(names, 1),
             "row",
-            "set --root to the folder of all images, or allow it with --outside_root true",
+            "set --root to a folder that holds all images, or allow it with --outside_root true",
         )
     return names
 
