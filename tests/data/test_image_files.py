@@ -84,7 +84,7 @@ def test_the_cameras_orientation_is_followed(tmp_path: Path) -> None:
         (lambda path: path.unlink(), r"The image .*a\.jpg does not exist; restore it"),
         (lambda path: path.write_bytes(path.read_bytes()[:400]), r"a\.jpg is damaged or not an image"),
         (lambda path: path.write_bytes(b""), r"a\.jpg is damaged or not an image"),
-        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or not an image"),
+        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or not an image \(unknown format\); replace it"),
     ],
 )
 def test_unreadable_images_are_named(tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:

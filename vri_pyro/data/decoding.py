@@ -2,17 +2,22 @@
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import BytesIO
 
-from PIL import Image
+from PIL import Image, UnidentifiedImageError
 
 from vri_pyro.utils.errors import UserError
 
 #: Pillow's exceptions for damaged files, which depend on the format and the damage
-UNREADABLE = (OSError, SyntaxError, ValueError, EOFError, IndexError, TypeError, KeyError, OverflowError, MemoryError)
+UNREADABLE = (
+    *(OSError, SyntaxError, ValueError, EOFError, LookupError, TypeError, RuntimeError, ArithmeticError, MemoryError),
+    *(AttributeError, struct.error, zlib.error, Image.DecompressionBombError),
+)
 
 
 @contextmanager
@@ -40,8 +45,10 @@ def opened(file: str | BytesIO, name: str) -> Iterator[Image.Image]:
         limit = 2 * (Image.MAX_IMAGE_PIXELS or 0)
         raise UserError(f"{name} declares more than {limit:,} pixels; scale it down or remove it.") from error
     except UNREADABLE as error:
+        # Pillow's message about an unknown format repeats the path, or gives the address of an object.
+        reason = "unknown format" if isinstance(error, UnidentifiedImageError) else error
         raise UserError(
-            f"{name} is damaged or not an image ({error}); replace it or remove it from the list."
+            f"{name} is damaged or not an image ({reason}); replace it or remove it from the list."
         ) from error
 
 

@@ -94,7 +94,7 @@ class DatasetImages(Streamed):
                 return fitted(image, shape, name, self._bits)
         except UserError:
             raise
-        except (*UNREADABLE, Image.DecompressionBombError) as error:
+        except UNREADABLE as error:
             raise UserError(f"{name} cannot be read ({error}); repair the data set.") from error
         if isinstance(image, dict):
             with opened(BytesIO(_encoded(image, name)), name) as decoded:

@@ -82,7 +82,9 @@ def _check_sizes(path: Path, keys: Collection[str]) -> None:
             try:
                 size = _declared_size(archive, key)
             except _UNREADABLE as error:
-                raise UserError(f"{key} in {path} is truncated or damaged; write or copy the file again.") from error
+                raise UserError(
+                    f"{key} in {path} is truncated or damaged ({error}); write or copy the file again."
+                ) from error
             check_memory(f"{key} in {path}", size)
             total += size
     check_memory(f"The arrays {', '.join(keys)} in {path} together", total)
@@ -101,7 +103,7 @@ def _declared_size(archive: zipfile.ZipFile, key: str) -> int:
     with archive.open(name) as file:
         header, declared = npy_size(file)
     if header + declared > stored:
-        raise ValueError(f"{declared} bytes are declared but {stored} are stored")
+        raise ValueError(f"{declared:,} bytes are declared but {stored:,} are stored")
     return stored
 
 

@@ -118,7 +118,7 @@ def _of_integers(values: np.ndarray, name: str, bits: int | None) -> np.ndarray:
     if bits is None and 0 < high <= _TWELVE:
         raise UserError(
             f"{name} has more than 8 bits per pixel and no value above {high}, so it may be a dark image of 16 bits or "
-            "an image of fewer; set bits to the true number, such as 16 or 12."
+            "an image of fewer; set the option bits to the true number, such as 16 or 12."
         )
     return (values >> ((16 if bits is None else bits) - 8)).astype(np.uint8)
 
@@ -167,7 +167,7 @@ def _check_wide(image: Image.Image, name: str, bits: int | None) -> None:
     if bits is None and 0 < high <= _TWELVE >> 8:
         raise UserError(
             f"{name} has colours of 16 bits and no value above {_TWELVE}, so it may be a dark image or have values of "
-            "12 bits; set bits to 16 if it is dark, or convert it to 8 bits per channel."
+            "12 bits; set the option bits to 16 if it is dark, or convert it to 8 bits per channel."
         )
 
 
