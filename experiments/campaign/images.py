@@ -425,7 +425,7 @@ def folder_trials(folder: Path) -> Iterator[Trial]:
         ),
         *(
             (f"a file with {end!r}", ["tea/a.png", "cup/b.png", f"cup/c{end}"], 2, 2, f"the first is cup/c{end}")
-            for end in (".heic", ".txt", "", ".png.part", ".docx")
+            for end in (".heic", ".HEIF", "", ".png.part", ".docx")
         ),
         *(
             (f"an image with {end!r}", ["tea/a.png", f"cup/b{end}"], 2, 2, None)

@@ -248,6 +248,16 @@ def test_splits_of_hugging_face_with_names_and_numbers_are_refused(tmp_path: Pat
         hugging_face(tmp_path / "b", splits).load()
 
 
+@pytest.mark.parametrize("mode", [None, "RGB"])
+def test_deep_images_of_a_hugging_face_column_with_a_mode_keep_their_high_8_bits(tmp_path: Path, mode: Any) -> None:
+    ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
+    features = datasets.Features({"image": datasets.Image(mode=mode), "label": named("ant", "bee")})
+    columns = {"image": [Image.fromarray(ramp)] * 2, "label": [0, 1]}
+    datasets.Dataset.from_dict(columns, features).save_to_disk(str(tmp_path / "a"))
+    found = np.asarray(HuggingFace(tmp_path / "a", size=256).load().x_train[:1])[0, ..., 0]
+    np.testing.assert_array_equal(found, ramp >> 8)
+
+
 def test_deep_images_of_hugging_face_keep_their_high_8_bits(tmp_path: Path) -> None:
     ramp = np.arange(65536, dtype=np.uint16).reshape(256, 256)
     source = hugging_face(tmp_path / "a", {"train": (named("ant", "bee"), [0, 1])}, [Image.fromarray(ramp)] * 2)

@@ -35,7 +35,8 @@ def test_folders_are_searched_recursively_and_hidden_and_other_files_left_out(tm
     for name in ("b.PNG", "a/z.jpg", "a/b/c.png", ".hidden/d.png", ".e.png"):
         picture(tmp_path / name)
     write(tmp_path / "notes.txt", "")
-    with pytest.warns(UserWarning, match=r"not those of images \(1 with \.txt, the first is notes\.txt\)"):
+    write(tmp_path / "a" / "x.heic", "")
+    with pytest.warns(UserWarning, match=r"not those of images \(1 with \.heic, the first is a/x\.heic\); convert"):
         images, described = read_new_inputs(tmp_path, IMAGE, "uint8")
     assert isinstance(images, ImageFiles)
     assert [images.listed(index) for index in range(len(images))] == ["a/b/c.png", "a/z.jpg", "b.PNG"]

@@ -18,6 +18,11 @@ IMAGE_SUFFIXES = (
 )
 # Suffixes of images that Pillow reads if it was built for them, or if a plugin such as pillow-heif is registered.
 _OF_PLUGINS = (".avif", ".heic", ".heif")
+# Suffixes of text and data, such as annotations beside the images, which nobody takes for images.
+_BESIDE = (
+    *(".txt", ".csv", ".tsv", ".json", ".jsonl", ".xml", ".yaml", ".yml", ".md", ".html", ".log", ".pdf"),
+    *(".npy", ".npz", ".parquet", ".pt"),
+)
 # Files and folders that operating systems and network drives add, in lower case.
 _CLUTTER = ("thumbs.db", "desktop.ini", "@eadir", "__macosx", "$recycle.bin", "lost+found")
 
@@ -82,12 +87,13 @@ def files_below(folder: Path) -> tuple[list[str], list[str]]:
 
 
 def warn_of_unread(folder: Path, names: Sequence[str]) -> None:
-    """Warn of files that are not read because their suffix is not one of an image.
+    """Warn of files that are not read because their suffix is not one of an image; text and data are not counted.
 
     Args:
         folder: the folder of the data.
         names: paths of the files, relative to the folder.
     """
+    names = [name for name in names if PurePosixPath(name).suffix.lower() not in _BESIDE]
     if names:
         warnings.warn(
             f"files in {folder} are not read because their suffixes are not those of images ({_by_suffix(names)}, the "

@@ -154,7 +154,9 @@ def _undecoded(part: Any, column: str) -> Any:
     from datasets import Image
 
     feature = part.features[column]
-    return part.cast_column(column, Image(decode=False)) if isinstance(feature, Image) and not feature.mode else part
+    if isinstance(feature, Image) and feature.mode in (None, "RGB"):  # other modes ask for a conversion by datasets
+        return part.cast_column(column, Image(decode=False))
+    return part
 
 
 def _load_from_disk(path: Path, train: str) -> Any:

@@ -36,9 +36,9 @@ class ImageFolder(Source):
         test/<class>/<file>          optional: test images
 
     The classes are the sorted names of all class folders; not every part needs every class. Hidden files and folders
-    are left out. A warning counts files that are not images, and images in a folder inside the folder of a class, which
-    are not read. Without ``clean/``, the
-    clean set is drawn from the labels of ``noisy/``, with a warning, and noise can be injected into the rest.
+    are left out. A warning counts other files that are not read, and images in a folder inside the folder of a class.
+    Without ``clean/``, the clean set is drawn from the labels of ``noisy/``, with a warning, and noise can be injected
+    into the rest.
 
     Attributes:
         path: folder of the data set.
