@@ -415,6 +415,7 @@ def folder_trials(folder: Path) -> Iterator[Trial]:
         ("@eaDir", ["tea/a.png", "cup/b.png", "@eaDir/c.png", "tea/@eaDir/d.png"], 2, 2, None),
         ("__MACOSX", ["tea/a.png", "cup/b.png", "__MACOSX/c.png", "tea/._a.png"], 2, 2, None),
         ("hidden folders and files", ["tea/a.png", "cup/b.png", ".git/c.png", "tea/.b.png"], 2, 2, None),
+        ("annotations", ["tea/a.png", "cup/b.png", "cup/b.json", "tea/a.TXT"], 2, 2, None),
         ("Thumbs.db and .DS_Store", ["tea/a.png", "cup/b.png", "tea/Thumbs.db", "cup/.DS_Store"], 2, 2, None),
         (
             "nested folders",
