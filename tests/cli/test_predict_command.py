@@ -92,6 +92,11 @@ def test_terminals_show_a_progress_bar(
         ("run photos --which worst", "--which: expected one of 'last', 'best', not 'worst'"),
         ("run photos --batch_size 0", "batch_size is 0; expected a value >= 1"),
         ("run photos --workers -1", "workers is -1; expected a value >= 0"),
+        (
+            "run outside.csv",
+            "outside.csv, row 1: '../a.png' is outside of .; set --root to a folder that holds all images",
+        ),
+        ("run photos --bits 3", "bits is 3; expected a number of bits per channel from 8 to 16, or null"),
         ("run photos --output photos", "cannot write photos: it is a folder; use the path of a file"),
         ("run photos/a.png --output photos/a.png", "photos/a.png is both the input and the output; choose another"),
         (
@@ -105,6 +110,7 @@ def test_terminals_show_a_progress_bar(
 def test_bad_input_is_one_sentence(
     run: str, photos: np.ndarray, vri_pyro: Command, here: Path, arguments: str, complaint: str
 ) -> None:
+    (here / "outside.csv").write_text("path\n../a.png\n")
     np.save(here / "wide.npy", np.zeros((2, 9, 9), np.uint8))
     np.save(here / "floats.npy", np.zeros((2, 8, 8), np.float32))
     np.save(here / "long.npy", np.zeros((2, 8, 8), np.int64))

@@ -32,7 +32,7 @@ KINDS: dict[str, Callable[[], Image.Image]] = {
     "colour.png": lambda: Image.fromarray(_pixels()),
     "colour.jpg": lambda: Image.fromarray(_pixels()),
     "grey.png": lambda: Image.fromarray(_pixels(channels=1)),
-    "grey16.png": lambda: Image.fromarray(_pixels(channels=1)).convert("I;16"),
+    "grey16.png": lambda: Image.fromarray(_pixels(channels=1).astype(np.uint16) << 8),
     "transparent.png": lambda: Image.fromarray(_pixels(channels=4)),
     "print.jpg": lambda: Image.fromarray(_pixels()).convert("CMYK"),
     "palette.png": lambda: _palette((200, 10, 30), transparent=False),
@@ -84,7 +84,7 @@ def test_the_cameras_orientation_is_followed(tmp_path: Path) -> None:
         (lambda path: path.unlink(), r"The image .*a\.jpg does not exist; restore it"),
         (lambda path: path.write_bytes(path.read_bytes()[:400]), r"a\.jpg is damaged or not an image"),
         (lambda path: path.write_bytes(b""), r"a\.jpg is damaged or not an image"),
-        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or not an image"),
+        (lambda path: path.write_text("no image"), r"a\.jpg is damaged or not an image \(unknown format\); replace it"),
     ],
 )
 def test_unreadable_images_are_named(tmp_path: Path, spoil: Callable[[Path], Any], complaint: str) -> None:
@@ -154,7 +154,9 @@ def test_grey_items_become_rgb(grey: Any) -> None:
     assert (found == found[..., :1]).all()
 
 
-@pytest.mark.parametrize("bad", [torch.zeros(3, 8, 8), np.zeros((8, 8, 7), np.uint8), np.zeros(8, np.uint8)])
+@pytest.mark.parametrize(
+    "bad", [np.zeros((8, 8, 7), np.uint8), np.zeros(8, np.uint8), "text", None, np.zeros((8, 8), complex)]
+)
 def test_items_that_are_no_images_are_refused(bad: Any) -> None:
     with pytest.raises(UserError, match=r"Items\[0\] has dtype .* and shape .*; expected a PIL image"):
         DatasetImages(Items([(bad, 0)]), 8).read(0)

@@ -59,7 +59,9 @@ def test_labels_may_be_strings(tmp_path: Path) -> None:
 def test_classes_that_differ_only_in_case_or_spaces_are_warned_of(tmp_path: Path) -> None:
     words = np.array(["dog", "Dog ", "cat", "dog", "cat", "cat"])
     np.savez(tmp_path / "typo.npz", x_train=np.eye(6), y_train=words)
-    with pytest.warns(UserWarning, match="the classes 'Dog ' and 'dog' differ only in case or spaces; correct the lab"):
+    with pytest.warns(
+        UserWarning, match="the classes 'Dog ' and 'dog' differ only in case, spaces or Unicode form; correct"
+    ):
         NpzFile(tmp_path / "typo.npz", verified=True).load()
 
 

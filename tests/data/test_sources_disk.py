@@ -109,7 +109,6 @@ def image_folder(root: Path) -> Source:
             for number in range(count if (part, label) != ("validation", "dog") else 0):
                 _image(root / part / label / f"{number}.PNG", number)
     (root / "noisy" / "cat" / ".DS_Store").write_text("")
-    (root / "noisy" / "cat" / "notes.txt").write_text("")
     (root / "noisy" / ".hidden").mkdir()
     return ImageFolder(root, size=8)
 
@@ -386,15 +385,6 @@ def test_table_sorts_numbers_as_numbers_and_keeps_the_truth(tmp_path: Path) -> N
     assert arrays.y_train_clean.tolist() == [0, 1] * 4 + [0]
 
 
-def test_torch_datasets_read_images_for_labels_only_without_targets() -> None:
-    stored, bare = Pairs(6, targets=True), Pairs(4)
-    arrays = TorchDatasets(stored, bare, clean=Pairs(2, targets=True), size=8, classes=("cat", "dog")).load()
-    assert stored.read == 0
-    assert bare.read == 4
-    assert arrays.classes == ("cat", "dog")
-    assert arrays.y_test.tolist() == [0, 1, 0, 1]
-
-
 def _shorter(path: Path) -> None:
     path.write_text("\n".join(path.read_text().splitlines()[:-3]))
 
@@ -499,3 +489,39 @@ def test_no_image_is_read_while_loading(tmp_path: Path) -> None:
     arrays = source.load()
     with pytest.raises(UserError, match="is damaged or not an image"):
         arrays.x_train[:1]
+
+
+PUBLISHED: list[tuple[Callable[[Path], Source], str, str]] = [
+    (clothing1m, "noisy_train_key_list.txt", "{path}"),
+    (clothing1m, "clean_test_key_list.txt", "{path}"),
+    (food101n, "Food-101N_release/meta/imagelist.tsv", "waffles/../../../../{path}"),
+    (food101n, "food-101/meta/test.txt", "waffles/../../../../{path}"),
+    (mini_webvision, "info/train_filelist_google.txt", "{path} 0"),
+    (mini_webvision, "info/val_filelist.txt", "../{path} 0"),
+]
+
+
+@pytest.mark.parametrize(("build", "name", "line"), PUBLISHED)
+def test_lists_of_published_data_sets_stay_in_their_folder(
+    tmp_path: Path, build: Callable[[Path], Source], name: str, line: str
+) -> None:
+    source = build(tmp_path / "in")
+    file = tmp_path / "in" / name
+    file.write_text(file.read_text() + line.format(path="../out/secret.jpg") + "\n")
+    with pytest.raises(
+        UserError, match=rf"{file.name}, line \d+: .*secret\.jpg.* is outside of .*outside_root: true\."
+    ):
+        source.load()
+
+
+@pytest.mark.parametrize("build", [clothing1m, food101n, mini_webvision], ids=lambda build: build.__name__)
+def test_published_data_sets_whose_images_are_on_another_disk_need_the_option(
+    tmp_path: Path, build: Callable[[Path], Source]
+) -> None:
+    source = build(tmp_path / "in")
+    folder = {"clothing1m": "images", "food101n": "food-101/images", "mini_webvision": "google"}[build.__name__]
+    (tmp_path / "in" / folder).rename(tmp_path / "disk")
+    (tmp_path / "in" / folder).symlink_to(tmp_path / "disk")
+    with pytest.raises(UserError, match=r"is outside of .* or allow it with outside_root: true"):
+        source.load()
+    assert len(dataclasses.replace(source, outside_root=True).load().y_train) > 0

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from vri_pyro.data import ImageFiles, Inputs
-from vri_pyro.runs.new_inputs import read_new_inputs
+from vri_pyro.runs.new_inputs import bits_of_run, read_new_inputs
 from vri_pyro.utils.errors import UserError
 
 IMAGE, VECTOR = (3, 6, 4), (2,)
@@ -35,7 +35,9 @@ def test_folders_are_searched_recursively_and_hidden_and_other_files_left_out(tm
     for name in ("b.PNG", "a/z.jpg", "a/b/c.png", ".hidden/d.png", ".e.png"):
         picture(tmp_path / name)
     write(tmp_path / "notes.txt", "")
-    images, described = read_new_inputs(tmp_path, IMAGE, "uint8")
+    write(tmp_path / "a" / "x.heic", "")
+    with pytest.warns(UserWarning, match=r"not those of images \(1 with \.heic, the first is a/x\.heic\); convert"):
+        images, described = read_new_inputs(tmp_path, IMAGE, "uint8")
     assert isinstance(images, ImageFiles)
     assert [images.listed(index) for index in range(len(images))] == ["a/b/c.png", "a/z.jpg", "b.PNG"]
     assert images.shape == (3, 6, 4, 3)
@@ -95,6 +97,27 @@ def test_tables_name_images_relative_to_their_own_or_another_folder(tmp_path: Pa
     assert read(table, IMAGE, "uint8", root=tmp_path / "there")[:][0, 0, 0, 0] == 2
 
 
+def test_paths_in_tables_stay_in_their_folder_unless_allowed(tmp_path: Path) -> None:
+    secret = picture(tmp_path / "secret.png", 7)
+    table = write(picture(tmp_path / "here" / "a.png").parent / "t.csv", f"path\na.png\n{secret}\n")
+    complaint = f"{table}, row 2: {str(secret)!r} is outside of {table.parent}; set --root to a folder that holds all"
+    with pytest.raises(UserError, match=re.escape(complaint)):
+        read(table, IMAGE, "uint8")
+    assert len(read(table, IMAGE, "uint8", root=tmp_path / "here" / "..")) == 2
+    allowed, _ = read_new_inputs(table, IMAGE, "uint8", outside_root=True)
+    assert allowed[:][1, 0, 0, 0] == 7
+
+
+def test_deep_images_are_read_with_the_bits_of_the_run(tmp_path: Path) -> None:
+    Image.fromarray(np.full((8, 8), 4080, np.uint16)).save(tmp_path / "a.png")
+    with pytest.raises(UserError, match="no value above 4080, so it may be a dark image"):
+        read(tmp_path / "a.png", IMAGE, "uint8")[:]
+    found, _ = read_new_inputs(tmp_path / "a.png", IMAGE, "uint8", bits=12)
+    assert (found[:] == 255).all()
+    assert bits_of_run({"data": {"class_path": "ImageFolder", "init_args": {"path": "x", "bits": 12}}}) == 12
+    assert [bits_of_run(options) for options in ({}, {"data": None}, {"data": {"init_args": None}})] == [None] * 3
+
+
 def test_integer_features_of_a_run_on_bytes_stay_bytes(tmp_path: Path) -> None:
     found = read(write(tmp_path / "t.csv", "a,b\n0,255\n"), dtype="uint8")
     assert found.dtype == np.uint8
@@ -137,7 +160,7 @@ def test_unusable_inputs_raise(tmp_path: Path) -> None:
     write(tmp_path / "text.zip", "text")
     assert "no_such does not exist; expected a folder of images, an image" in complaint(tmp_path / "no_such")
     assert "text.zip has an unsupported type; expected a folder" in complaint(tmp_path / "text.zip")
-    assert "empty has no images; expected files with one of the suffixes .jpg" in complaint(tmp_path / "empty")
+    assert "empty has no images; expected files with a suffix such as .jpg" in complaint(tmp_path / "empty")
     assert "photos has images but the run was trained on vectors of 2" in complaint(tmp_path / "photos", VECTOR)
     assert "uint8 images but the run was trained on float32" in complaint(tmp_path / "photos", IMAGE, "float32")
     assert "number of channels is 2; expected 1 (grey)" in complaint(tmp_path / "photos", (2, 4, 4))

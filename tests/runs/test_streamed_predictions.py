@@ -164,9 +164,10 @@ def test_table_has_the_exact_probabilities(tmp_path: Path) -> None:
 def test_image_files_of_digits_are_read_as_their_grey_arrays(train: Train, tmp_path: Path) -> None:
     predictor = Predictor(train(tmp_path / "run"))
     x = Digits().load().x_test[:5]
+    (tmp_path / "images").mkdir()
     for number, image in enumerate(x[..., 0]):
-        Image.fromarray(image).save(tmp_path / f"{number}.png")
-    images, _ = read_new_inputs(tmp_path, predictor.shape, predictor.dtype)
+        Image.fromarray(image).save(tmp_path / "images" / f"{number}.png")
+    images, _ = read_new_inputs(tmp_path / "images", predictor.shape, predictor.dtype)
     np.testing.assert_array_equal(images[:], x)
     np.testing.assert_array_equal(np.concatenate(list(predictor.predict_batches(images))), predictor.predict(x))
     with pytest.raises(UserError, match="batch_size is 0; expected a value >= 1"):

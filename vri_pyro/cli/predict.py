@@ -44,6 +44,18 @@ def build_parser() -> ArgumentParser:
         default=None,
         help="folder to which the paths in a table are relative; null for the folder of the table",
     )
+    parser.add_argument(
+        "--outside_root",
+        type=bool,
+        default=False,
+        help="whether paths in a table may lead out of that folder, such as absolute paths",
+    )
+    parser.add_argument(
+        "--bits",
+        type=int | None,
+        default=None,
+        help="bits per channel of images with more than 8; null for the data.bits of the run",
+    )
     parser.add_argument("--batch_size", type=int, default=256, help="number of inputs per batch")
     parser.add_argument("--workers", type=int, default=2, help="number of processes that read images; 0 for none")
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
@@ -55,7 +67,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Predict, write the table and print where it is."""
     # Lazy, because these imports take seconds.
     from vri_pyro.data import Streamed
-    from vri_pyro.runs.new_inputs import read_new_inputs
+    from vri_pyro.runs.new_inputs import bits_of_run, read_new_inputs
     from vri_pyro.runs.prediction_table import write_predictions
     from vri_pyro.runs.predictor import Predictor
     from vri_pyro.utils.device import choose_device
@@ -63,10 +75,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check_place(options.output)
     if options.output.exists() and options.inputs.exists() and options.output.samefile(options.inputs):
         raise UserError(f"{options.output} is both the input and the output; choose another --output")
-    predictor = Predictor(
-        options.run, options.which, str(choose_device(options.device)), trusts(options.run, options.trust)
+    trust = trusts(options.run, options.trust)
+    predictor = Predictor(options.run, options.which, str(choose_device(options.device)), trust)
+    bits = bits_of_run(predictor.options) if options.bits is None else options.bits
+    inputs, described = read_new_inputs(
+        options.inputs, predictor.shape, predictor.dtype, options.root, bits, options.outside_root
     )
-    inputs, described = read_new_inputs(options.inputs, predictor.shape, predictor.dtype, options.root)
     batches = predictor.predict_batches(inputs, options.batch_size, options.workers)
     console = SafeConsole()
     console.print(described, soft_wrap=True)

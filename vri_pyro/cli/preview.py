@@ -98,10 +98,10 @@ def draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -
         UserError: the suffix is not a known format, or the picture cannot be written.
     """
     with mpl.rc_context({"text.parse_math": False, "text.usetex": False}):  # a class may be called "$" or worse
-        _draw(arrays, split, augmentation, path)
+        return _draw(arrays, split, augmentation, path)
 
 
-def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> None:
+def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) -> bool:
     images = len(arrays.input_shape) == 3
     matrices, classes = _matrices(split), tuple(map(visible, arrays.classes))
     if not images and not matrices:

@@ -134,8 +134,8 @@ def _failure(
         finest = strategy if strategy.exact else SplitForwardDifference()
         result = within(classifier, _doubled(classifier), lambda: trial(finest, _double(noisy), _double(clean)))
         limit = DOUBLE_TOLERANCE if result.output.logits.dtype == torch.float64 else limit
-    error = float(cast(Tensor, result.adjoint_error))
-    return f"{violation(error)}; {CAUSES}" if error > limit else None
+    found = float(cast(Tensor, result.adjoint_error))
+    return f"{violation(found)}; {CAUSES}" if found > limit else None
 
 
 def _trial(

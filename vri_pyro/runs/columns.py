@@ -6,6 +6,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
+from vri_pyro.data.declared_size import check_parquet
 from vri_pyro.utils.errors import UserError
 
 
@@ -61,6 +62,8 @@ def _parquet(path: Path) -> tuple[list[str], list[Sequence[object]]]:
     except ImportError as error:
         raise UserError(f"reading {path} needs pyarrow: pip install 'vri-pyro[tables]'") from error
     try:
+        metadata = parquet.read_metadata(path)
+        check_parquet(path, metadata, metadata.num_columns)
         table = parquet.read_table(path)
     except (OSError, ArrowInvalid) as error:
         raise UserError(f"{path} is damaged or not a .parquet file; write it again") from error

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
 from vri_pyro.data import ImageFiles, Inputs
-from vri_pyro.data.image_files import IMAGE_SUFFIXES
+from vri_pyro.data.declared_size import check_npy
+from vri_pyro.data.folders import files_below, is_image, warn_of_unread
+from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.runs.columns import read_columns
 from vri_pyro.utils.errors import UserError
@@ -19,7 +22,14 @@ _EXPECTED = "expected a folder of images, an image, or an .npz, .npy, .csv or .p
 _PATH = "path"
 
 
-def read_new_inputs(path: Path, shape: Sequence[int], dtype: str, root: Path | None = None) -> tuple[Inputs, str]:
+def read_new_inputs(
+    path: Path,
+    shape: Sequence[int],
+    dtype: str,
+    root: Path | None = None,
+    bits: int | None = None,
+    outside_root: bool = False,
+) -> tuple[Inputs, str]:
     """Read inputs of the kind that a run was trained on.
 
     Image files are listed here and read later. They are scaled and cropped to the size of the training images, and
@@ -32,6 +42,8 @@ def read_new_inputs(path: Path, shape: Sequence[int], dtype: str, root: Path | N
         shape: shape of one training input, [channels, height, width] or [features].
         dtype: dtype of the training inputs.
         root: folder to which the paths in a table are relative; None for the folder of the table.
+        bits: number of bits per channel of images with more than 8; see :class:`~vri_pyro.data.ImageFiles`.
+        outside_root: whether the paths in a table may lead out of that folder.
 
     Returns:
         the inputs, and a description of what was read, for the user.
@@ -43,19 +55,33 @@ def read_new_inputs(path: Path, shape: Sequence[int], dtype: str, root: Path | N
     if not path.exists():
         raise UserError(f"{path} does not exist; {_EXPECTED}")
     if path.is_dir():
-        return _image_folder(path, shape, dtype)
-    if suffix in IMAGE_SUFFIXES:
-        return _images(path.parent, [path.name], shape, dtype, path), f"image {path}"
+        return _image_folder(path, shape, dtype, bits)
+    if is_image(path.name):
+        return _images(path.parent, [path.name], shape, dtype, path, bits), f"image {path}"
     if suffix == ".npz":
         return _npz(path)
     if suffix == ".npy":
         return _npy(path), f"array in {path}"
     if suffix in _TABLES:
-        return _image_table(path, shape, dtype, root) if len(shape) == 3 else _feature_table(path, shape, dtype)
+        if len(shape) != 3:
+            return _feature_table(path, shape, dtype)
+        folder = path.parent if root is None else root
+        names = _listed(path, folder, outside_root)
+        described = f"{len(names)} images of the column {_PATH} in {path}"
+        return _images(folder, names, shape, dtype, path, bits), described
     raise UserError(f"{path} has an unsupported type; {_EXPECTED}")
 
 
-def _images(root: Path, names: Sequence[str], shape: Sequence[int], dtype: str, path: Path) -> ImageFiles:
+def bits_of_run(options: Mapping[str, Any]) -> int | None:
+    """Return the option ``data.bits`` from the options of a run; None if the run has none."""
+    source = options.get("data")
+    arguments = source.get("init_args") if isinstance(source, dict) else None
+    return arguments.get("bits") if isinstance(arguments, dict) else None
+
+
+def _images(
+    root: Path, names: Sequence[str], shape: Sequence[int], dtype: str, path: Path, bits: int | None
+) -> ImageFiles:
     if len(shape) != 3:
         raise UserError(
             f"{path} has images but the run was trained on vectors of {shape[0]} features; use an .npz or .npy file, "
@@ -67,22 +93,15 @@ def _images(root: Path, names: Sequence[str], shape: Sequence[int], dtype: str, 
             "training and use an .npz or .npy file"
         )
     channels, height, width = shape
-    return ImageFiles(root, names, (height, width), channels)
+    return ImageFiles(root, names, (height, width), channels, bits)
 
 
-def _image_folder(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs, str]:
-    names = sorted(
-        file.relative_to(path).as_posix()
-        for file in path.rglob("*")
-        if file.suffix.lower() in IMAGE_SUFFIXES and not _hidden(file.relative_to(path)) and file.is_file()
-    )
+def _image_folder(path: Path, shape: Sequence[int], dtype: str, bits: int | None) -> tuple[Inputs, str]:
+    names, others = files_below(path)
+    warn_of_unread(path, others)
     if not names:
-        raise UserError(f"{path} has no images; expected files with one of the suffixes {', '.join(IMAGE_SUFFIXES)}")
-    return _images(path, names, shape, dtype, path), f"{len(names)} images in {path}"
-
-
-def _hidden(path: Path) -> bool:
-    return any(part.startswith(".") for part in path.parts)
+        raise UserError(f"{path} has no images; expected files with a suffix such as .jpg or .png")
+    return _images(path, names, shape, dtype, path, bits), f"{len(names)} images in {path}"
 
 
 def _npz(path: Path) -> tuple[Inputs, str]:
@@ -98,7 +117,10 @@ def _npz(path: Path) -> tuple[Inputs, str]:
 
 def _npy(path: Path) -> np.ndarray:
     try:
+        check_npy(path)
         array = np.load(path, mmap_mode="r", allow_pickle=False)
+    except UserError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is damaged or not an .npy file of numbers ({error}); write it again") from error
     if not isinstance(array, np.ndarray):
@@ -106,7 +128,8 @@ def _npy(path: Path) -> np.ndarray:
     return array
 
 
-def _image_table(path: Path, shape: Sequence[int], dtype: str, root: Path | None) -> tuple[Inputs, str]:
+def _listed(path: Path, folder: Path, outside_root: bool) -> list[str]:
+    """Return the paths of the images in a table."""
     columns = read_columns(path)
     if _PATH not in columns:
         raise UserError(
@@ -115,8 +138,15 @@ def _image_table(path: Path, shape: Sequence[int], dtype: str, root: Path | None
     names = ["" if value is None else str(value).strip() for value in columns[_PATH]]
     if "" in names:
         raise UserError(f"{path}, row {names.index('') + 1}: {_PATH} is empty; fill it in or remove the row")
-    folder = path.parent if root is None else root
-    return _images(folder, names, shape, dtype, path), f"{len(names)} images of the column {_PATH} in {path}"
+    if not outside_root:
+        check_inside(
+            path,
+            folder,
+            enumerate(names, 1),
+            "row",
+            "set --root to a folder that holds all images, or allow it with --outside_root true",
+        )
+    return names
 
 
 def _feature_table(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs, str]:

@@ -118,7 +118,7 @@ def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool, data: Mappi
         options = without_downloads(options)
     with importing(trust, folder.path):
         parsed = _parsed(parser, options | {"loggers": []}, folder.config)
-        return build_configuration(parser, with_data_at(parsed, data))
+        return build_configuration(parser, with_data_at(parsed, data) if data else parsed)
 
 
 def read_options(folder: RunFolder) -> dict[str, Any]:

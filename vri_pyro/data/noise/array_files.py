@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 import warnings
+import zipfile
 from collections.abc import Callable, Collection
 from pathlib import Path
 from typing import Any
@@ -12,11 +13,15 @@ import numpy as np
 import torch
 from numpy._core.multiarray import _reconstruct
 
+from vri_pyro.data.declared_size import check_memory, check_npy
 from vri_pyro.utils.errors import UserError
 
 # Exceptions of torch.load for damaged files, which depend on the damage. NumPy raises the SystemError for a damaged
 # dtype.
-_UNREADABLE = (OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, SystemError, pickle.UnpicklingError)
+_UNREADABLE = (
+    *(OSError, RuntimeError, ValueError, EOFError, LookupError, TypeError, SystemError, MemoryError),
+    pickle.UnpicklingError,
+)
 # All callables that a pickled integer array needs, under their names in NumPy 2 and in NumPy 1, which wrote CIFAR-10N.
 _PLAIN_ARRAYS: list[Callable[..., Any] | tuple[Callable[..., Any], str]] = [
     np.ndarray,
@@ -31,11 +36,14 @@ def read_npy(path: Path) -> np.ndarray:
     """Read the array of an .npy file.
 
     Raises:
-        UserError: the file is missing, damaged, or contains Python objects.
+        UserError: the file is missing, damaged or too large for memory, or contains Python objects.
     """
     _check_is_file(path, "an .npy file, written by numpy.save")
     try:
+        check_npy(path)
         array = np.load(path, allow_pickle=False)
+    except UserError:
+        raise
     except (OSError, ValueError, EOFError) as error:
         raise UserError(f"{path} is not a valid .npy file of numbers; write it with numpy.save.") from error
     if not isinstance(array, np.ndarray):
@@ -75,6 +83,7 @@ def read_pt(path: Path, required: Collection[str], optional: Collection[str] = (
     """
     expected = "a .pt file, written by torch.save, with a dict of integer arrays"
     _check_is_file(path, expected)
+    _check_members(path)
     try:
         # PyTorch warns about files before it rejects them; the error below is sufficient.
         with (
@@ -93,6 +102,16 @@ def read_pt(path: Path, required: Collection[str], optional: Collection[str] = (
         raise UserError(f"{path} lacks {', '.join(missing)} (it contains {found}); expected {expected}.")
     wanted = [*required, *(key for key in optional if key in contents)]
     return {key: _as_array(path, key, contents[key]) for key in wanted}
+
+
+def _check_members(path: Path) -> None:
+    """Check the declared size of the members of a .pt file, which is a zip archive unless PyTorch is very old."""
+    try:
+        with zipfile.ZipFile(path) as archive:
+            size = sum(member.file_size for member in archive.infolist())
+    except (OSError, zipfile.BadZipFile):
+        return
+    check_memory(f"The contents of {path}", size)
 
 
 def _as_array(path: Path, key: str, value: object) -> np.ndarray:

@@ -6,6 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.folders import contents_of, warn_of_unread
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, lines_of, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
@@ -62,7 +63,9 @@ class Animal10N(Source):
     @staticmethod
     def _names(folder: Path) -> list[str]:
         check_there(folder, f"a folder of {_FROM}")
-        return sorted(path.name for path in folder.glob("*.jpg"))
+        found = contents_of(folder)
+        warn_of_unread(folder, found.others)
+        return found.images
 
     def _trusted(self, there: set[str]) -> set[str]:
         if self.clean_list is None:

@@ -8,8 +8,9 @@ from pathlib import Path
 from typing import Literal
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import Listed, class_number, fields_of, lines_of, streamed_arrays
+from vri_pyro.data.sources.listing import OUTSIDE_REMEDY, Listed, class_number, fields_of, lines_of, streamed_arrays
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
@@ -39,11 +40,13 @@ class Clothing1M(Source):
         size: side of the square to which images are scaled and cropped, in pixels.
         clean: the verified set used as the clean set: "val", as in the paper, or "train". The other one becomes the
             validation set.
+        outside_root: whether paths in the lists may lead out of ``path``, such as by symbolic links.
     """
 
     path: str | Path
     size: int = 224
     clean: Literal["val", "train"] = "val"
+    outside_root: bool = False
 
     def load(self) -> Arrays:
         """Read the lists, without reading any image.
@@ -58,8 +61,8 @@ class Clothing1M(Source):
             raise UserError(f"category_names_eng.txt in {lists} has {len(names)} lines; expected 14; restore the file.")
         verified_labels = _labels(lists / "clean_label_kv.txt")
         noisy_labels = _labels(lists / "noisy_label_kv.txt")
-        verified = {part: _keys(lists / f"clean_{part}_key_list.txt") for part in ("train", "val", "test")}
-        noisy = self._without_verified(_keys(lists / "noisy_train_key_list.txt"), verified)
+        verified = {part: self._keys(root, lists / f"clean_{part}_key_list.txt") for part in ("train", "val", "test")}
+        noisy = self._without_verified(self._keys(root, lists / "noisy_train_key_list.txt"), verified)
         other = "train" if self.clean == "val" else "val"
         return streamed_arrays(
             root,
@@ -70,6 +73,12 @@ class Clothing1M(Source):
             validation=_listed(verified[other], verified_labels, lists / "clean_label_kv.txt"),
             test=_listed(verified["test"], verified_labels, lists / "clean_label_kv.txt"),
         )
+
+    def _keys(self, root: Path, path: Path) -> list[str]:
+        lines = list(lines_of(path, f"a key list of {_FROM}"))
+        if not self.outside_root:
+            check_inside(path, root, lines, "line", OUTSIDE_REMEDY)
+        return [line for _, line in lines]
 
     @staticmethod
     def _without_verified(noisy: list[str], verified: dict[str, list[str]]) -> list[str]:
@@ -82,10 +91,6 @@ class Clothing1M(Source):
                 stacklevel=3,
             )
         return left
-
-
-def _keys(path: Path) -> list[str]:
-    return [line for _, line in lines_of(path, f"a key list of {_FROM}")]
 
 
 def _labels(path: Path) -> dict[str, int]:

@@ -2,19 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, Subset
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.class_labels import number_labels
-from vri_pyro.data.image_files import DatasetImages
+from vri_pyro.data.class_labels import number_labels, shown_classes
+from vri_pyro.data.image_files import DatasetImages, ImageFiles
+from vri_pyro.data.pixels import check_bits
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import arrays_of_parts, check_there, warn_of_no_trusted_labels
+from vri_pyro.data.sources.item_labels import class_names, is_exactly, item_labels
+from vri_pyro.data.sources.listing import arrays_of_parts, check_there, class_name, warn_of_no_trusted_labels
+from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
@@ -23,8 +26,14 @@ from vri_pyro.utils.errors import UserError
 class TorchDatasets(Source):
     """Map-style PyTorch data sets of (image, label) pairs, streamed.
 
-    The data sets must not have transforms. An image is a PIL image, a uint8 array [H, W] or [H, W, C], or a uint8
-    tensor [C, H, W].
+    An image is a PIL image of any mode, an array [H, W] or [H, W, C], or a tensor [H, W] or [C, H, W]. Arrays and
+    tensors have dtype uint8, another integer dtype, bool, or floats from 0 to 1. The data sets should not have
+    transforms: an item that was normalised is refused, and one that was cropped at random differs at every reading.
+
+    The labels are those of the items. All items are therefore read once, unless the class of the data set says where
+    their labels come from: the common data sets of torchvision without ``target_transform``, and ``Subset``,
+    ``ConcatDataset`` and ``TensorDataset`` of PyTorch. If the parts have ``classes`` in different orders, their labels
+    are matched by name.
 
     Attributes:
         train: training examples with untrusted labels.
@@ -36,6 +45,8 @@ class TorchDatasets(Source):
             labels if these are strings, and otherwise numbers.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
+        bits: number of bits per channel of images with more than 8, such as 16 or 12. If None, it is 16, and images
+            that may have fewer are refused.
     """
 
     train: Dataset
@@ -45,17 +56,23 @@ class TorchDatasets(Source):
     size: int = 64
     classes: tuple[str, ...] | None = None
     verified: bool = False
+    bits: int | None = None
 
     def load(self) -> Arrays:
-        """Collect the labels, from ``targets`` or ``labels`` of a data set if they exist, otherwise item by item.
+        """Collect the labels of the items.
 
         Raises:
-            UserError: a data set is not map-style or is empty, or a label is neither an integer nor a class name.
+            UserError: a data set is not map-style or is empty, an item cannot be read, or a label is neither an integer
+                nor a class name.
         """
-        parts = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
-        labels = {name: _labels(name, part) for name, part in parts.items() if part is not None}
-        names, numbers = _class_numbers(labels, self.classes or getattr(self.train, "classes", None))
-        images = {name: DatasetImages(parts[name], self.size) for name in labels}
+        check_bits(self.bits)
+        given = {"train": self.train, "clean": self.clean, "validation": self.validation, "test": self.test}
+        parts = {name: part for name, part in given.items() if part is not None}
+        labels = {name: _labels(name, part) for name, part in parts.items()}
+        order = class_names(self.train) or self.classes
+        labels = {name: _in_order(name, part, class_names(parts[name]), order) for name, part in labels.items()}
+        names, numbers = _class_numbers(labels, self.classes or order)
+        images = {name: _images(part, self.size, self.bits) for name, part in parts.items()}
         return _arrays("the training data set", names, images, numbers, self.verified)
 
 
@@ -76,6 +93,8 @@ class HuggingFace(Source):
         size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
+        bits: number of bits per channel of images with more than 8, such as 16 or 12. If None, it is 16, and images
+            that may have fewer are refused.
     """
 
     path: str | Path
@@ -87,6 +106,7 @@ class HuggingFace(Source):
     label_column: str = "label"
     size: int = 64
     verified: bool = False
+    bits: int | None = None
 
     def load(self) -> Arrays:
         """Read the labels, without reading any image.
@@ -110,7 +130,10 @@ class HuggingFace(Source):
         labels = {name: _named(name, part, self.label_column) for name, part in parts.items()}
         feature = parts["train"].features[self.label_column]
         names, numbers = _class_numbers(labels, getattr(feature, "names", None))
-        images = {name: DatasetImages(part, self.size, self.image_column) for name, part in parts.items()}
+        images = {
+            name: DatasetImages(_undecoded(part, self.image_column), self.size, self.image_column, self.bits)
+            for name, part in parts.items()
+        }
         return _arrays(str(self.path), names, images, numbers, self.verified)
 
 
@@ -123,7 +146,17 @@ def _named(name: str, part: Any, column: str) -> np.ndarray:
     if (labels < 0).any():
         row = int((labels < 0).argmax())
         raise UserError(f"Row {row} of the {name} split has no label; remove it or fill in its label.")
-    return np.array(names, dtype=str)[labels]
+    return _composed(np.array(names, dtype=str))[labels]
+
+
+def _undecoded(part: Any, column: str) -> Any:
+    """Return a split whose images stay encoded, so that they are decoded as those of all other sources."""
+    from datasets import Image
+
+    feature = part.features[column]
+    if isinstance(feature, Image) and feature.mode in (None, "RGB"):  # other modes ask for a conversion by datasets
+        return part.cast_column(column, Image(decode=False))
+    return part
 
 
 def _load_from_disk(path: Path, train: str) -> Any:
@@ -144,7 +177,7 @@ def _load_from_disk(path: Path, train: str) -> Any:
 def _arrays(
     name: str,
     classes: tuple[str, ...],
-    images: dict[str, DatasetImages],
+    images: Mapping[str, Streamed],
     labels: dict[str, np.ndarray],
     verified: bool,
 ) -> Arrays:
@@ -158,11 +191,38 @@ def _labels(name: str, dataset: Any) -> np.ndarray:
         raise UserError(
             f"{name} is a {type(dataset).__name__} without __len__ or __getitem__; expected a map-style data set."
         )
-    stored = getattr(dataset, "targets", getattr(dataset, "labels", None))
-    values = [dataset[index][1] for index in range(len(dataset))] if stored is None else stored
-    if len(values) != len(dataset):
-        raise UserError(f"{name} has {len(values)} labels for {len(dataset)} items; expected one label per item.")
-    return _checked(name, values)
+    return _checked(name, item_labels(name, dataset))
+
+
+def _in_order(name: str, labels: np.ndarray, own: Sequence[str] | None, order: Sequence[str] | None) -> np.ndarray:
+    """Renumber the labels of a part whose classes are named in another order than those of the training part."""
+    if own is None or order is None or list(own) == list(order) or labels.dtype.kind == "U":
+        return labels
+    if labels.min() < 0 or labels.max() >= len(own):
+        raise UserError(f"The {name} part has labels outside of its {len(own)} classes; correct its labels or classes.")
+    place = {class_name(other): number for number, other in enumerate(order)}
+    if missing := sorted({class_name(own[label]) for label in np.unique(labels)} - place.keys()):
+        raise UserError(
+            f"The {name} part has the class {missing[0]!r}, which is not in {shown_classes(order)}; use the same "
+            "classes for all parts."
+        )
+    return np.array([place.get(class_name(other), -1) for other in own])[labels]
+
+
+def _images(dataset: Any, size: int, bits: int | None) -> Streamed:
+    """Return the images of a data set; those of torchvision's ImageFolder are read from their files."""
+    if type(dataset) is Subset:
+        return _images(dataset.dataset, size, bits).part(np.asarray(dataset.indices, dtype=np.int64))
+    if is_exactly(dataset, "ImageFolder") and dataset.transform is None and _has_default_loader(dataset):
+        # The loader of torchvision turns images of more than 8 bits to white or black.
+        return ImageFiles("", [path for path, _ in dataset.samples], size, bits=bits)
+    return DatasetImages(dataset, size, bits=bits)
+
+
+def _has_default_loader(dataset: Any) -> bool:
+    from torchvision.datasets.folder import default_loader
+
+    return dataset.loader is default_loader
 
 
 def _checked(name: str, values: Sequence[Any]) -> np.ndarray:
@@ -174,7 +234,13 @@ def _checked(name: str, values: Sequence[Any]) -> np.ndarray:
         raise UserError(
             f"The labels of the {name} part have dtype {labels.dtype}; expected class names or integers 0 to K-1."
         )
-    return labels if labels.dtype.kind == "U" else labels.astype(np.int64)
+    return _composed(labels) if labels.dtype.kind == "U" else labels.astype(np.int64)
+
+
+def _composed(names: np.ndarray) -> np.ndarray:
+    """Return strings [N] in Unicode's composed form."""
+    distinct, positions = np.unique(names, return_inverse=True)
+    return np.array([class_name(name) for name in distinct.tolist()])[positions]
 
 
 def _class_numbers(
@@ -191,7 +257,7 @@ def _class_numbers(
         classes = sorted({str(label) for part in labels.values() for label in np.unique(part)})
     elif classes is None:
         classes = range(max(int(part.max()) for part in labels.values()) + 1)
-    names = tuple(map(str, classes))
+    names = tuple(class_name(str(label)) for label in classes)
     if not text:
         return names, labels
     return names, {name: number_labels(f"{name} labels", part, names).numbers for name, part in labels.items()}

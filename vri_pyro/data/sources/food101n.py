@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import Listed, class_named, fields_of, lines_of, streamed_arrays
+from vri_pyro.data.sources.listing import OUTSIDE_REMEDY, Listed, class_named, fields_of, lines_of, streamed_arrays
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 
@@ -39,11 +41,13 @@ class Food101N(Source):
         size: side of the square to which images are scaled and cropped, in pixels.
         clean: list of verified images used as the clean set: "val" for the validation list, as in the paper (3,824
             images), "train" for the training list, or "both". The images of the other list become the validation set.
+        outside_root: whether paths in the lists may lead out of ``path``, such as by symbolic links.
     """
 
     path: str | Path
     size: int = 224
     clean: Literal["val", "train", "both"] = "val"
+    outside_root: bool = False
 
     def load(self) -> Arrays:
         """Read the lists, without reading any image.
@@ -62,7 +66,9 @@ class Food101N(Source):
         held_out = (verified["train"] | verified["val"]) - clean
         parts = {name: Listed() for name in ("noisy", "clean", "validation")}
         path = meta / "imagelist.tsv"
-        for number, key in _body(path, f"the list of images of {_FROM}"):
+        keys = _body(path, f"the list of images of {_FROM}")
+        self._check(root, path, ((number, f"{_NOISY}/images/{key}") for number, key in keys))
+        for number, key in keys:
             label = class_named(path, number, key.split("/")[0], numbers)
             part = "clean" if key in clean else "validation" if key in held_out else "noisy"
             parts[part].add(f"{_NOISY}/images/{key}", label)
@@ -84,12 +90,17 @@ class Food101N(Source):
                 right.add(key)
         return right
 
-    @staticmethod
-    def _test(root: Path, numbers: dict[str, int]) -> Listed:
-        test, path = Listed(), root / _TEST / "meta" / "test.txt"
-        for number, key in lines_of(path, f"the test list of {_TEST_FROM}"):
-            test.add(f"{_TEST}/images/{key}.jpg", class_named(path, number, key.split("/")[0], numbers))
-        return test
+    def _test(self, root: Path, numbers: dict[str, int]) -> Listed:
+        path = root / _TEST / "meta" / "test.txt"
+        keys = list(lines_of(path, f"the test list of {_TEST_FROM}"))
+        paths = [(number, f"{_TEST}/images/{key}.jpg") for number, key in keys]
+        self._check(root, path, paths)
+        labels = [class_named(path, number, key.split("/")[0], numbers) for number, key in keys]
+        return Listed([name for _, name in paths], labels)
+
+    def _check(self, root: Path, path: Path, paths: Iterable[tuple[int, str]]) -> None:
+        if not self.outside_root:
+            check_inside(path, root, paths, "line", OUTSIDE_REMEDY)
 
 
 def _body(path: Path, expected: str) -> list[tuple[int, str]]:

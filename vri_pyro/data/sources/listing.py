@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import unicodedata
 import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -13,6 +14,9 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.image_files import ImageFiles, Joined
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.errors import UserError
+
+#: what to do about a path that leads out of the folder of the data, for messages
+OUTSIDE_REMEDY = "move the image there, or allow it with outside_root: true"
 
 
 @dataclass
@@ -42,6 +46,7 @@ def streamed_arrays(
     clean: Listed | None = None,
     validation: Listed | None = None,
     verified: bool = False,
+    bits: int | None = None,
 ) -> Arrays:
     """Build a data set of streamed image files, without reading any image.
 
@@ -56,6 +61,7 @@ def streamed_arrays(
         clean: examples with trusted labels. If there are none, splits draw the clean set from the noisy examples.
         validation: further examples with trusted labels, for validation.
         verified: see :class:`~vri_pyro.data.arrays.Arrays`.
+        bits: see :class:`~vri_pyro.data.image_files.ImageFiles`.
 
     Raises:
         UserError: there are no noisy examples, or the test set is given and empty.
@@ -65,7 +71,7 @@ def streamed_arrays(
             raise UserError(f"{root} has no {name} images; expected at least one.")
     parts = {"train": noisy, "clean": clean, "validation": validation, "test": test}
     there = {name: part for name, part in parts.items() if part is not None and part.paths}
-    images = {name: ImageFiles(root, part.paths, size) for name, part in there.items()}
+    images = {name: ImageFiles(root, part.paths, size, bits=bits) for name, part in there.items()}
     labels = {name: np.array(part.labels) for name, part in there.items()}
     return arrays_of_parts(classes, images, labels, verified)
 
@@ -106,15 +112,20 @@ def arrays_of_parts(
     )
 
 
+def class_name(name: str) -> str:
+    """Return a name in Unicode's composed form (NFC), since "é" may also be stored as "e" with an accent."""
+    return unicodedata.normalize("NFC", name)
+
+
 def warn_of_similar_classes(classes: Iterable[str]) -> None:
-    """Warn of classes whose names differ only in case or in spaces, which are probably one class."""
+    """Warn of classes whose names differ only in case, spaces or Unicode form, which are probably one class."""
     seen: dict[str, str] = {}
     for name in classes:
-        other = seen.setdefault("".join(name.split()).casefold(), name)
+        other = seen.setdefault("".join(class_name(name).split()).casefold(), name)
         if other != name:
             warnings.warn(
-                f"the classes {other!r} and {name!r} differ only in case or spaces; correct the labels if they are "
-                "one class",
+                f"the classes {other!r} and {name!r} differ only in case, spaces or Unicode form; correct the labels "
+                "if they are one class",
                 stacklevel=4,
             )
 

@@ -6,8 +6,11 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.folders import contents_of, warn_of_unread
+from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import (
+    OUTSIDE_REMEDY,
     Listed,
     check_there,
     class_number,
@@ -46,6 +49,7 @@ class MiniWebVision(Source):
         ilsvrc12: folder of ILSVRC12's validation images, with one subfolder per synset, to use as the test set. If
             None, WebVision's validation images are the test set.
         clean_list: a text file with trusted paths from ``train_filelist_google.txt``, one per line.
+        outside_root: whether paths in the lists may lead out of ``path``, such as by symbolic links.
     """
 
     path: str | Path
@@ -53,6 +57,7 @@ class MiniWebVision(Source):
     num_classes: int = 50
     ilsvrc12: str | Path | None = None
     clean_list: str | Path | None = None
+    outside_root: bool = False
 
     def load(self) -> Arrays:
         """Read the lists, without reading any image.
@@ -64,7 +69,7 @@ class MiniWebVision(Source):
         if not 2 <= self.num_classes <= _ALL_CLASSES:
             raise UserError(f"num_classes is {self.num_classes}; expected a value from 2 to {_ALL_CLASSES}.")
         synsets = self._synsets(info / "synsets.txt")
-        noisy, clean = self._training(info / "train_filelist_google.txt")
+        noisy, clean = self._training(root, info / "train_filelist_google.txt")
         if not clean.paths:
             warn_of_no_trusted_labels("mini-WebVision", "list trusted files in clean_list")
         names = [f"{name} ({synset})" for synset, name in synsets]
@@ -82,18 +87,16 @@ class MiniWebVision(Source):
             raise UserError(f"{path} has {len(found)} classes but num_classes is {self.num_classes}; restore the file.")
         return found[: self.num_classes]
 
-    def _training(self, path: Path) -> tuple[Listed, Listed]:
+    def _training(self, root: Path, path: Path) -> tuple[Listed, Listed]:
         trusted = set()
         if self.clean_list is not None:
             trusted = {
                 line for _, line in lines_of(Path(self.clean_list), "a list of trusted files, one path per line")
             }
         noisy, clean = Listed(), Listed()
-        for number, line in lines_of(path, f"the list of Google's images of {_FROM}"):
-            name, text = fields_of(path, number, line, None, 2)
-            label = class_number(path, number, text, _ALL_CLASSES)
-            if label < self.num_classes:
-                (clean if name in trusted else noisy).add(name, label)
+        listed = self._listed(root, path, f"the list of Google's images of {_FROM}", "")
+        for name, label in zip(listed.paths, listed.labels, strict=True):
+            (clean if name in trusted else noisy).add(name, label)
         if unknown := trusted - set(clean.paths):
             raise UserError(
                 f"{self.clean_list} contains {min(unknown)}, which is not in {path} or not of the first "
@@ -104,19 +107,29 @@ class MiniWebVision(Source):
     def _test(self, root: Path, synsets: list[str]) -> Listed:
         if self.ilsvrc12 is not None:
             return _ilsvrc12(Path(self.ilsvrc12).absolute(), synsets)
-        test, path = Listed(), root / "info" / "val_filelist.txt"
-        for number, line in lines_of(path, f"the list of validation images of {_FROM}"):
+        expected = f"the list of validation images of {_FROM}"
+        return self._listed(root, root / "info" / "val_filelist.txt", expected, "val_images_256/")
+
+    def _listed(self, root: Path, path: Path, expected: str, folder: str) -> Listed:
+        """Return the images of the classes in use from a list of names in a folder, with their labels."""
+        listed, numbers = Listed(), []
+        for number, line in lines_of(path, expected):
             name, text = fields_of(path, number, line, None, 2)
             label = class_number(path, number, text, _ALL_CLASSES)
             if label < self.num_classes:
-                test.add(f"val_images_256/{name}", label)
-        return test
+                listed.add(folder + name, label)
+                numbers.append(number)
+        if not self.outside_root:
+            check_inside(path, root, zip(numbers, listed.paths, strict=True), "line", OUTSIDE_REMEDY)
+        return listed
 
 
 def _ilsvrc12(folder: Path, synsets: list[str]) -> Listed:
     test = Listed()
     for label, synset in enumerate(synsets):
         check_there(folder / synset, "a folder of ILSVRC12's validation images of this synset")
-        for path in sorted((folder / synset).glob("*.JPEG")):
-            test.add(str(path), label)
+        found = contents_of(folder / synset)
+        warn_of_unread(folder / synset, found.others)
+        for name in found.images:
+            test.add(str(folder / synset / name), label)
     return test

@@ -3,6 +3,9 @@
 from __future__ import annotations
 
 import csv
+import os
+import unicodedata
+import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
@@ -12,8 +15,10 @@ from typing import Any
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
+from vri_pyro.data.declared_size import check_parquet
+from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.sources.base import Source
-from vri_pyro.data.sources.listing import Listed, check_there, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.data.sources.listing import Listed, check_there, class_name, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
@@ -27,7 +32,8 @@ _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "v
 class Table(Source):
     """Images listed in a .csv or .parquet file with path, label and optionally split, streamed.
 
-    The file has one row per image. The values of the split column are ``train`` (or ``noisy``), ``clean``,
+    The file has one row per image. A path that occurs twice is read once if the rows agree, and is an error if their
+    labels or splits differ. The values of the split column are ``train`` (or ``noisy``), ``clean``,
     ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean
     set is drawn from the ``train`` rows, with a warning.
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
@@ -43,6 +49,10 @@ class Table(Source):
             must be filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
         verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
             them and a clean set drawn from them without a warning.
+        outside_root: whether image paths may lead out of ``image_root``: as absolute paths, by ``..``, or through
+            symbolic links.
+        bits: number of bits per channel of images with more than 8, such as 16 or 12. If None, it is 16, and images
+            that may have fewer are refused.
     """
 
     path: str | Path
@@ -53,12 +63,18 @@ class Table(Source):
     split_column: str = _SPLIT
     true_label_column: str | None = None
     verified: bool = False
+    outside_root: bool = False
+    bits: int | None = None
 
     def load(self) -> Arrays:
         """Read the table, without reading any image.
 
         Raises:
-            UserError: the file is missing, has an unsupported type or lacks a column, or a row lacks a value.
+            UserError: the file is missing, has an unsupported type or lacks a column, a row lacks a value, a path leads
+                out of ``image_root``, or two rows contradict each other.
+
+        Warns:
+            UserWarning: rows repeat others, or there are no trusted labels.
         """
         file = checked_path("path", self.path)
         check_there(file, "a .csv or .parquet file with one row per image")
@@ -68,12 +84,16 @@ class Table(Source):
         columns += [self.true_label_column] if self.true_label_column else []
         if self.split_column != _SPLIT or _SPLIT in _header(file):
             columns.append(self.split_column)
+        root = Path(self.image_root) if self.image_root is not None else file.parent
         rows = list(_checked(file, _rows(file, columns), columns))
+        if not self.outside_root:
+            paths = ((number, row[self.path_column]) for number, row in enumerate(rows, start=1))
+            check_inside(file, root, paths, "row", self._remedy())
         labels = [row[name] for row in rows for name in columns[1:] if name != self.split_column]
         classes = _sorted_names(set(labels))
         numbers = {name: number for number, name in enumerate(classes)}
         parts, truth = {part: Listed() for part in ("noisy", "clean", "validation", "test")}, []
-        for number, row in enumerate(rows, start=1):
+        for number, row in self._distinct(file, rows):
             part = _PARTS.get(split := row.get(self.split_column, "train"))
             if part is None:
                 known = ", ".join(_PARTS)
@@ -81,13 +101,44 @@ class Table(Source):
             parts[part].add(row[self.path_column], numbers[row[self.label_column]])
             if self.true_label_column and part == "noisy":
                 truth.append(numbers[row[self.true_label_column]])
-        root = Path(self.image_root) if self.image_root is not None else file.parent
         if self.true_label_column:
             return self._with_truth(root, classes, parts, truth)
         if not parts["clean"].paths and not self.verified:
             warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split_column} = clean")
         there = {part: listed for part, listed in parts.items() if listed.paths or part == "noisy"}
-        return streamed_arrays(root, classes, self.size, **there, verified=self.verified)
+        return streamed_arrays(root, classes, self.size, **there, verified=self.verified, bits=self.bits)
+
+    def _remedy(self) -> str:
+        place = "set image_root to a folder that holds all images" if self.image_root is None else "correct the path"
+        return f"{place}, or allow it with outside_root: true (--data.outside_root true)"
+
+    def _distinct(self, file: Path, rows: list[dict[str, str]]) -> Iterator[tuple[int, dict[str, str]]]:
+        """Yield the rows with their numbers, from 1, without those that repeat others."""
+        first: dict[str, int] = {}
+        repeated = []
+        for number, row in enumerate(rows, start=1):
+            other = first.setdefault(_normal(row[self.path_column]), number)
+            if other == number:
+                yield number, row
+                continue
+            self._check_agreement(file, other, rows[other - 1], number, row)
+            repeated.append(number)
+        if repeated:
+            warnings.warn(
+                f"{file} lists {len(repeated)} images again (the first in row {repeated[0]}); they are read once",
+                stacklevel=3,
+            )
+
+    def _check_agreement(self, file: Path, first: int, one: dict[str, str], second: int, other: dict[str, str]) -> None:
+        for name in [key for key in one if key != self.path_column]:
+            values = one[name], other[name]
+            if name == self.split_column:
+                values = _PARTS.get(values[0], values[0]), _PARTS.get(values[1], values[1])
+            if values[0] != values[1]:
+                raise UserError(
+                    f"{file}, rows {first} and {second} list the same image {other[self.path_column]} with {name} "
+                    f"{one[name]!r} and {other[name]!r}; keep one of the rows."
+                )
 
     def _with_truth(self, root: Path, classes: list[str], parts: dict[str, Listed], truth: list[int]) -> Arrays:
         if parts["clean"].paths or parts["validation"].paths:
@@ -96,9 +147,14 @@ class Table(Source):
                 "not set true_label_column."
             )
         arrays = streamed_arrays(
-            root, classes, self.size, parts["noisy"], parts["test"] if parts["test"].paths else None
+            root, classes, self.size, parts["noisy"], parts["test"] if parts["test"].paths else None, bits=self.bits
         )
         return replace(arrays, y_train_clean=np.array(truth, dtype=np.int64))
+
+
+def _normal(path: str) -> str:
+    """Return a path such that two spellings of it, such as a.png and ./a.png, are equal."""
+    return os.path.normpath(unicodedata.normalize("NFC", path))
 
 
 def _header(file: Path) -> list[str]:
@@ -107,7 +163,7 @@ def _header(file: Path) -> list[str]:
         with _parquet(file) as parquet:
             return parquet.read_schema(file).names
     if file.suffix == ".csv":
-        with file.open(newline="", encoding="utf-8-sig") as lines:
+        with _csv(file) as lines:
             return next(csv.reader(lines), [])
     raise UserError(f"{file} has an unsupported type; expected a .csv or .parquet file.")
 
@@ -117,10 +173,25 @@ def _rows(file: Path, columns: list[str]) -> Iterator[dict[str, object]]:
     _check_columns(file, columns, _header(file))
     if file.suffix == ".parquet":
         with _parquet(file) as parquet:
-            yield from parquet.read_table(file, columns=columns).to_pylist()
+            check_parquet(file, parquet.read_metadata(file), len(columns))
+            rows = parquet.read_table(file, columns=columns).to_pylist()
+        yield from rows
     else:
+        with _csv(file) as lines:
+            for number, row in enumerate(csv.DictReader(lines), start=1):
+                if None in row:
+                    raise UserError(f"{file}, row {number}: there are more values than columns; correct the row.")
+                yield row
+
+
+@contextmanager
+def _csv(file: Path) -> Iterator[Any]:
+    """Open a .csv file, and say in one sentence what is wrong with it."""
+    try:
         with file.open(newline="", encoding="utf-8-sig") as lines:
-            yield from csv.DictReader(lines)
+            yield lines
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        raise UserError(f"{file} cannot be read as a .csv file in UTF-8 ({error}); write it again.") from error
 
 
 @contextmanager
@@ -142,14 +213,18 @@ def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
             f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}); "
             "add them or change the column options. Table lists image files; features can be read with NpzFile."
         )
+    if twice := [name for name in columns if there.count(name) > 1]:
+        raise UserError(f"{file} has more than one column {twice[0]!r}; rename one of them.")
 
 
 def _checked(file: Path, rows: Iterator[dict[str, object]], columns: list[str]) -> Iterator[dict[str, str]]:
+    """Yield the values as text; the first column is the path, which stays as it is spelled."""
     for number, row in enumerate(rows, start=1):
         for name in columns:
             if row[name] is None or str(row[name]).strip() == "":
                 raise UserError(f"{file}, row {number}: {name} is empty; fill it in or remove the row.")
-        yield {name: str(row[name]).strip() for name in columns}
+        path, *others = (str(row[name]).strip() for name in columns)
+        yield dict(zip(columns, [path, *map(class_name, others)], strict=True))
 
 
 def _sorted_names(labels: set[str]) -> list[str]:
