@@ -149,7 +149,7 @@ def _restored(
     options.output, options.device = folder.path, device
     configuration = build_configuration(parser, options)
     state = load_checkpoint(folder.last)
-    arrays, split, standardisation = restore_data(configuration, folder)
+    arrays, split, standardisation, _ = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
         trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")
