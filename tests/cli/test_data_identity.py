@@ -133,6 +133,10 @@ def test_resumes_with_moved_data_in_a_moved_folder_from_another_working_director
     assert not (here / "run").exists()
     whole = (here / "whole" / "metrics.csv").read_text()
     assert (here / "elsewhere" / "renamed" / "metrics.csv").read_text() == whole
+    assert vri_pyro("issues", "renamed", "--device", "cpu").status == 0  # config.yaml has the new place
+    config = yaml.safe_load(Path("renamed/config.yaml").read_text())
+    assert config["data"]["init_args"]["path"] == str(here / "elsewhere" / "moved.npz")
+    assert config["output"] == str(here / "elsewhere" / "renamed")
 
 
 def test_other_options_are_still_refused_on_resume(stopped: Path, here: Path, vri_pyro: Command) -> None:

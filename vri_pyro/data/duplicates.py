@@ -57,8 +57,8 @@ class Duplicates:
         repeated: share of the training examples with an identical twin in the training set. It is also the chance that
             a new example from the same source has a twin there, so tables with few distinct rows, and images that are
             often black, are no reason for a warning.
-        leaked: whether the test set is a part of the training set: at least 90% of it have a twin there, and far more
-            than chance explains.
+        leaked: overlap of the test set with all training parts, if it shows that the test set was taken from them: at
+            least 90% of it have a twin there, and far more than chance explains; otherwise None.
         test_name, train_name: functions that name an example of the test and the training set.
     """
 

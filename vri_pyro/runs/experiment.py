@@ -14,7 +14,7 @@ from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.leaks import handle_duplicates
-from vri_pyro.runs.restoring import UNCHECKED, restore_data
+from vri_pyro.runs.restoring import UNCHECKED, RunInputs, restore_data
 from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint, restoring
@@ -73,20 +73,12 @@ class Experiment:
         may_differ = data_places if self.folder.fingerprint.exists() else ()
         resumed = load_checkpoint(self.folder.last, identity, may_differ) if self.folder.last.exists() else None
         console = SafeConsole(quiet=configuration.quiet, soft_wrap=True)
-        if resumed is not None:
-            arrays, split, (mean, std) = restore_data(configuration, self.folder)
-            if not self.folder.fingerprint.exists():
-                console.print(UNCHECKED)
-        else:
-            arrays, split = load_data(configuration)
-            sample = sample_of(arrays.x_train)
-            mean, std = mean_and_std(sample)
-            fingerprint = Fingerprint.of(arrays, sample)
-            split, told = handle_duplicates(arrays, split, configuration.duplicates, fingerprint)
-            for line in told:
-                console.print(line)
+        new = resumed is None
+        arrays, split, (mean, std), fingerprint = self._new_data(console) if new else self._resumed_data(config)
         trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
         if resumed is not None:
+            if fingerprint is None:
+                console.print(UNCHECKED)
             with restoring(self.folder.last):
                 trainer.load_state_dict(resumed)
             self.folder.read_inputs()  # raises if it is missing or damaged
@@ -96,7 +88,8 @@ class Experiment:
             self.folder.make()
             self.folder.write_config(config)
             split.save(self.folder.split)
-            fingerprint.save(self.folder.fingerprint)
+            if fingerprint is not None:
+                fingerprint.save(self.folder.fingerprint)
             self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
@@ -113,3 +106,20 @@ class Experiment:
         self.folder.write_summary(summary)
         self.trained = Run.of_trainer(trainer, split, arrays.classes)
         return summary
+
+    def _new_data(self, console: Console) -> RunInputs:
+        """Load and split the data of a new run, and look for duplicates."""
+        arrays, split = load_data(self.configuration)
+        sample = sample_of(arrays.x_train)
+        fingerprint = Fingerprint.of(arrays, sample)
+        split, told = handle_duplicates(arrays, split, self.configuration.duplicates, fingerprint)
+        for line in told:
+            console.print(line)
+        return RunInputs(arrays, split, mean_and_std(sample), fingerprint)
+
+    def _resumed_data(self, config: str) -> RunInputs:
+        """Load the data of a run that is resumed; ``config.yaml`` keeps their new place if they have moved."""
+        inputs = restore_data(self.configuration, self.folder)
+        if inputs.fingerprint is not None:
+            self.folder.write_new_places(config)
+        return inputs

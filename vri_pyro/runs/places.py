@@ -17,14 +17,14 @@ from vri_pyro.utils.errors import UserError
 def with_absolute_places(options: Namespace) -> Namespace:
     """Return the options with absolute paths, so that they mean the same in every working directory."""
     options = options.clone()
-    for _, owner, key in _places(options, get_type_hints(Configuration)):
+    for owner, key in _places(options, get_type_hints(Configuration)):
         owner[key] = _absolute(owner[key])
     return options
 
 
 def data_places(options: Namespace) -> list[str]:
     """Return the options that say where the data are, named as on the command line, such as "data.path"."""
-    return [name for name, _, _ in _places(options, get_type_hints(Configuration)) if name.startswith("data.")]
+    return [f"data.{name}" for name in _paths_of(_found(options.data.class_path))]
 
 
 def with_data_at(options: Namespace, places: Mapping[str, Path | str]) -> Namespace:
@@ -58,20 +58,19 @@ def missing_place(source: Source) -> Path | None:
     return next((path for path in paths if not path.exists()), None)
 
 
-def _places(options: Namespace, hints: Mapping[str, Any], name: str = "") -> Iterator[tuple[str, Namespace, str]]:
-    """Yield the name of each path, and the namespace and the key that hold it."""
+def _places(options: Namespace, hints: Mapping[str, Any]) -> Iterator[tuple[Namespace, str]]:
+    """Yield the namespace and the key of each path."""
     for key, value in list(vars(options).items()):
-        full = f"{name}.{key}".lstrip(".")
         for inner in value if isinstance(value, list) else [value]:
             if not isinstance(inner, Namespace):
                 continue
             if "class_path" in inner:
                 if isinstance(arguments := inner.get("init_args"), Namespace):
-                    yield from _places(arguments, _hints(_found(inner.class_path)), full)
+                    yield from _places(arguments, _hints(_found(inner.class_path)))
             else:
-                yield from _places(inner, _hints(hints.get(key)), full)
+                yield from _places(inner, _hints(hints.get(key)))
         if isinstance(value, str | Path) and _is_path(hints.get(key)):
-            yield full, options, key
+            yield options, key
 
 
 def _found(class_path: str) -> Any:
@@ -90,7 +89,8 @@ def _hints(target: Any) -> dict[str, Any]:
         return {}
 
 
-def _paths_of(kind: type) -> list[str]:
+def _paths_of(kind: Any) -> list[str]:
+    """Return the names of the arguments of a class that are paths."""
     return [name for name, hint in _hints(kind).items() if _is_path(hint)]
 
 

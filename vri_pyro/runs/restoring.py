@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 
 from vri_pyro.data import Arrays, Split, mean_and_std
@@ -18,10 +20,23 @@ UNCHECKED = (
 )
 
 
-def restore_data(
-    configuration: Configuration, folder: RunFolder
-) -> tuple[Arrays, Split, tuple[np.ndarray, np.ndarray]]:
-    """Load the data of a run, its split, and the mean and standard deviation of the inputs.
+class RunInputs(NamedTuple):
+    """The data of a run.
+
+    Attributes:
+        arrays, split: the data and their split.
+        standardisation: mean and standard deviation of the training inputs, [channels or features] each.
+        fingerprint: fingerprint of the data; None for a run of an older version, which has none.
+    """
+
+    arrays: Arrays
+    split: Split
+    standardisation: tuple[np.ndarray, np.ndarray]
+    fingerprint: Fingerprint | None
+
+
+def restore_data(configuration: Configuration, folder: RunFolder) -> RunInputs:
+    """Load the data of an existing run.
 
     A run of an older version has no fingerprint of its data; only its split is compared with them.
 
@@ -38,16 +53,16 @@ def restore_data(
         if missing_place(configuration.data) is None:
             raise
         raise UserError(f"{str(error).rstrip('.')}; if the data have moved, say where with --data.path") from error
-    sample = sample_of(arrays.x_train)
+    sample, fingerprint = sample_of(arrays.x_train), None
     if folder.fingerprint.exists():
-        saved = Fingerprint.load(folder.fingerprint)
-        if told := saved.differences(Fingerprint.of(arrays, sample), arrays):
+        fingerprint = Fingerprint.of(arrays, sample)
+        if told := Fingerprint.load(folder.fingerprint).differences(fingerprint, arrays):
             raise UserError(
                 f"the data have changed since the run {folder.path} began: {'; '.join(told)}; restore the data, or "
                 "train a new run with them"
             )
     split = Split.load(folder.split)
     try:
-        return arrays, split.of(arrays), mean_and_std(sample)
+        return RunInputs(arrays, split.of(arrays), mean_and_std(sample), fingerprint)
     except UserError as error:
         raise UserError(f"In {folder.split}: {error}") from error

@@ -170,7 +170,7 @@ def _restored(
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
     state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
     configuration = replace(read_run(configuration_parser(), folder, trust, data), output=folder.path, device=device)
-    arrays, split, standardisation = restore_data(configuration, folder)
+    arrays, split, standardisation, _ = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
         trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")

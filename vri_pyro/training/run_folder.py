@@ -101,6 +101,17 @@ class RunFolder:
         """Write ``config.yaml``: the complete configuration with all defaults resolved."""
         write_atomically(self.config, text.encode())
 
+    def write_new_places(self, text: str) -> None:
+        """Write the places of the data and of the run folder to ``config.yaml`` if they are others than before.
+
+        Args:
+            text: configuration with which the run is resumed.
+        """
+        saved, now = self.read_config(), yaml.safe_load(text)
+        moved = {name: now[name] for name in ("data", "output") if name in now and now[name] != saved.get(name)}
+        if moved:
+            self.write_config(yaml.safe_dump(saved | moved, sort_keys=False))
+
     def read_config(self) -> dict[str, Any]:
         """Read ``config.yaml``; empty if the file does not exist."""
         return read_yaml(self.config) if self.config.is_file() else {}
