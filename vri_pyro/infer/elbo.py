@@ -233,8 +233,8 @@ def _check_mean_field(model: Callable, guide: Callable, args: tuple, kwargs: dic
     wrong = [(z, p) for z in upstream if z in parents for p in parents[z] if p != z and p in upstream and follows(p, z)]
     for z, p in wrong[:1]:
         warnings.warn(
-            f"latent '{z}' depends on '{p}' in the model, but '{p}' depends on '{z}' in the guide, so an analytic KL is "
-            "wrong; sample them in the same order in both",
+            f"latent '{z}' depends on '{p}' in the model, but '{p}' depends on '{z}' in the guide, so an analytic KL "
+            "is wrong; sample them in the same order in both",
             MeanFieldWarning,
             stacklevel=4,
         )
