@@ -147,12 +147,15 @@ def _trial(
     clean: Batch,
 ) -> Result:
     forward = ReplayedForward(classifier, noisy.x)
-    problem = _problem(forward, noisy.y, partial(clean_gradient, clean=clean), detach_features)
+    problem = _problem(forward, noisy.y, lambda moved: clean_gradient(moved, clean), detach_features)
     return forward.backward(lambda: strategy(problem))
 
 
 def _problem(
-    forward: ReplayedForward, y: Tensor, clean_gradient: Callable[..., tuple[Tensor, Sequence[Tensor]]], detached: bool
+    forward: ReplayedForward,
+    y: Tensor,
+    clean_gradient: Callable[[dict[str, Tensor]], tuple[Tensor, Sequence[Tensor]]],
+    detached: bool,
 ) -> Problem:
     """A bi-level problem without model and guide: its hyperparameters are one weight per example."""
     weights = list(parameters_of(forward.classifier).values())
