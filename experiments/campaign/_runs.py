@@ -7,6 +7,7 @@ import csv
 import importlib
 import multiprocessing
 import os
+import signal
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -131,6 +132,7 @@ def _command(folder: str, arguments: list[str], prepare: Callable[[], None] | No
     descriptor = os.open("printed", os.O_CREAT | os.O_TRUNC | os.O_WRONLY)
     for stream in (1, 2):
         os.dup2(descriptor, stream)
+    signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process of the background
     from vri_pyro.cli.main import main
 
     try:

@@ -190,7 +190,9 @@ def test_signal_outside_the_training_leaves_no_traceback_and_no_folder(
 ) -> None:
     monkeypatch.setattr("vri_pyro.data.Digits.load", lambda _: signal.raise_signal(number))
     before = signal.getsignal(signal.SIGTERM)
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process of the background
     result = vri_pyro("fit", "--config", "tiny.yaml")
+    signal.signal(signal.SIGINT, ignored)
     assert (result.status, result.stderr) == (128 + number, "stopped immediately; files saved earlier are intact\n")
     assert not (here / "run").exists()
     assert signal.getsignal(signal.SIGTERM) == before

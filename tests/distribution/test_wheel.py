@@ -75,7 +75,7 @@ def test_wheel_holds_every_module_and_the_type_marker(names: set[str]) -> None:
 def test_wheel_names_the_command(wheel: Path, names: set[str]) -> None:
     entry_points = next(name for name in names if name.endswith("entry_points.txt"))
     with zipfile.ZipFile(wheel) as archive:
-        assert "vri-pyro = vri_pyro.cli.main:main" in archive.read(entry_points).decode()
+        assert "vri-pyro = vri_pyro.cli.__main__:main" in archive.read(entry_points).decode()
 
 
 _RUN = """

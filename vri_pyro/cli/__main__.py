@@ -9,11 +9,11 @@ from typing import NoReturn
 
 def main() -> int:
     """Run the command line; a stop during the imports, which take seconds, leaves no traceback."""
-    for number in (signal.SIGINT, signal.SIGTERM):
-        signal.signal(number, _stop)
+    previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
     from vri_pyro.cli.main import main as run
 
-    signal.signal(signal.SIGINT, signal.default_int_handler)
+    for number, handler in previous.items():
+        signal.signal(number, handler)
     try:
         return run()
     finally:

@@ -107,7 +107,7 @@ class Experiment:
         self.trained = Run.of_trainer(trainer, split, arrays.classes)
         return summary
 
-    def _new_data(self, console: Console) -> RunInputs:
+    def _new_data(self, console: SafeConsole) -> RunInputs:
         """Load and split the data of a new run, and look for duplicates."""
         arrays, split = load_data(self.configuration)
         sample = sample_of(arrays.x_train)

@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+import yaml
 
 from vri_pyro.utils.deprecations import current_row
 from vri_pyro.utils.errors import UserError
