@@ -9,12 +9,14 @@ import yaml
 
 from vri_pyro.utils.errors import UserError
 
+_MOST = 100_000  # values in a file; configurations have a few hundred
+
 
 def read_yaml(path: Path) -> dict[str, Any]:
     """Read a file that maps options to values.
 
     Raises:
-        UserError: the file is missing, a folder, unreadable, not UTF-8, not valid YAML, or not a mapping.
+        UserError: the file is missing, a folder, unreadable, not UTF-8, not valid YAML, not a mapping, or huge.
     """
     text = _text(path)
     try:
@@ -23,9 +25,25 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}, {_problem(error, text)}") from error
     except yaml.YAMLError as error:
         raise UserError(f"{path} is not valid YAML ({' '.join(str(error).split())}); write it as text.") from error
+    except RecursionError as error:
+        raise UserError(f"{path} is nested too deeply; use the format of config.yaml in a run folder.") from error
+    if _is_huge(content):
+        raise UserError(f"{path} has more than {_MOST:,} values; use the format of config.yaml in a run folder.")
     if content is not None and not isinstance(content, dict):
         raise UserError(f"{path} does not map options to values; use the format of config.yaml in a run folder.")
     return content or {}
+
+
+def _is_huge(content: Any) -> bool:
+    """Return whether a content has too many values; aliases can repeat a part of a small file exponentially often."""
+    waiting, count = [content], 0
+    while waiting:
+        one, count = waiting.pop(), count + 1
+        if count > _MOST:
+            return True
+        if isinstance(one, dict | list):
+            waiting += one.values() if isinstance(one, dict) else one
+    return False
 
 
 def _problem(error: yaml.MarkedYAMLError, text: str) -> str:
