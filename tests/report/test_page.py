@@ -208,6 +208,20 @@ def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) ->
     assert str(folder) not in both
 
 
+def test_page_shows_absolute_paths_only_on_request(folder: Path) -> None:
+    run = Run(folder)
+    page = Outline(render([SeenRun(run)])).text
+    assert f"…/{folder.name}" in page
+    assert str(folder.parent) not in page
+    assert str(folder) in Outline(render([SeenRun(run, full_paths=True)])).text
+
+
+def test_page_forbids_scripts_and_requests(folder: Path) -> None:
+    page = render([SeenRun(Run(folder))])
+    assert "<script" not in page
+    assert page.index("default-src 'none'; img-src data:; style-src 'unsafe-inline'") < page.index("<link")
+
+
 def test_command_writes_the_page_and_the_summary(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:

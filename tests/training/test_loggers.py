@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import csv
+import socket
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -80,6 +81,16 @@ def test_loggers_change_no_number_and_metrics_are_always_written(run: Callable[.
     folder.rename(folder.with_name("without"))
     assert run(epochs=2, loggers=[Recording(), TensorBoardLogger()])["results"] == results
     assert (folder / "metrics.csv").read_text() == written
+
+
+def test_tensorboard_files_do_not_name_the_machine(run: Callable[..., Any], folder: Path) -> None:
+    own, own_name = socket.gethostname, socket.gethostname()
+    run(epochs=1, loggers=[TensorBoardLogger()])
+    (file,) = (folder / "tensorboard").iterdir()
+    assert ".localhost." in file.name
+    assert own_name not in file.name
+    assert own_name.encode() not in file.read_bytes()
+    assert socket.gethostname is own
 
 
 def test_tensorboard_has_the_numbers_of_the_metrics(run: Callable[..., Any], folder: Path) -> None:

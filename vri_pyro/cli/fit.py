@@ -61,6 +61,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         file = shlex.quote(str(experiment.folder.config))
         message = f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true"
         raise Interrupted(message, stop.number) from None
+    finally:
+        if folder.config.is_file():  # it has new places of the data if they have moved
+            remember_run(folder.path, folder.config.read_text(encoding="utf-8"))
     # The results are printed first, since the report takes seconds.
     if not options.quiet:
         _show(summary, experiment.folder.path)

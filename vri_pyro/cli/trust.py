@@ -6,6 +6,7 @@ import itertools
 import os
 import re
 import sys
+import warnings
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -18,6 +19,7 @@ from vri_pyro.cli.old_names import config_files
 from vri_pyro.runs.own_runs import is_own_run
 from vri_pyro.runs.trust import UntrustedCode, importing, is_known, unknown_classes
 from vri_pyro.utils.configurations import existing_file
+from vri_pyro.utils.deprecations import DeprecatedNameWarning, current_configuration
 from vri_pyro.utils.yaml_files import read_yaml
 
 _HELP = "import and execute code that the configuration names although it is not part of vri_pyro"
@@ -43,10 +45,10 @@ def trusts(folder: Path, given: bool) -> bool:
 def limited_imports(arguments: Sequence[str]) -> Iterator[None]:
     """Limit the imports of a command to known classes and those that the user typed on the command line.
 
-    With ``--trust true``, and for the ``config.yaml`` of a run that the user made here, there is no limit.
+    With ``--trust true`` there is no limit. The ``config.yaml`` of a run that the user made here counts as typed.
 
     Args:
-        arguments: the command line, with current class paths.
+        arguments: the command line.
 
     Raises:
         UntrustedCode: a configuration file names other code.
@@ -54,7 +56,9 @@ def limited_imports(arguments: Sequence[str]) -> Iterator[None]:
     allowed = {path for path in _typed_paths(arguments) if not is_known(path)}
     trusted = _says_trust(arguments)
     files = {} if trusted else {file: Path(existing_file(file)) for file in config_files(arguments).values()}
-    contents = {file: read_yaml(path) for file, path in files.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", DeprecatedNameWarning)  # shown when the file is parsed
+        contents = {file: current_configuration(read_yaml(path)) for file, path in files.items()}
     for file, path in files.items():
         if path.name == "config.yaml" and is_own_run(path.parent):
             allowed |= {one for one in _paths_in(contents[file]) if not is_known(one)}

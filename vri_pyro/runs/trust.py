@@ -17,10 +17,33 @@ from jsonargparse._common import parsing_settings
 
 from vri_pyro.utils.errors import UserError
 
-#: packages whose classes a configuration may always name
-KNOWN = ("vri_pyro", "torch.nn", "torch.optim", "torchvision.datasets", "torchvision.transforms")
-# Data sets of torchvision that unpickle a file of the data set, which may execute anything.
-_UNSAFE = ("torchvision.datasets.lsun",)
+_PARTS = ("methods", "models", "guides", "backbones", "infer", "interfaces", "data", "training", "runs.configuration")
+# The data sets for image classification that unpickle nothing, by module. Other modules beside them unpack archives.
+_DATASETS = {
+    "cifar": ("CIFAR10", "CIFAR100"),
+    "dtd": ("DTD",),
+    "eurosat": ("EuroSAT",),
+    "fakedata": ("FakeData",),
+    "fgvc_aircraft": ("FGVCAircraft",),
+    "flowers102": ("Flowers102",),
+    "folder": ("DatasetFolder", "ImageFolder"),
+    "food101": ("Food101",),
+    "gtsrb": ("GTSRB",),
+    "imagenette": ("Imagenette",),
+    "mnist": ("EMNIST", "FashionMNIST", "KMNIST", "MNIST", "QMNIST"),
+    "oxford_iiit_pet": ("OxfordIIITPet",),
+    "stl10": ("STL10",),
+    "svhn": ("SVHN",),
+}
+#: import paths that a configuration may always name, with all that is below them. The rest of the package is not among
+#: them, since some of its functions, such as ``load_network``, have an option to trust others.
+KNOWN = (
+    *(f"vri_pyro.{part}" for part in _PARTS),
+    "torch.nn",
+    "torch.optim",
+    "torchvision.transforms",
+    *(f"torchvision.datasets.{name}" for module, names in _DATASETS.items() for name in (module, *names)),
+)
 _POLICY = ("import_path_verdicts", "import_paths_enforced")
 _DENIED = re.compile(r"Importing '([\w.]+)' is not allowed")
 # jsonargparse's policy is global and can only be extended, so its own settings are restored afterwards.
@@ -43,8 +66,8 @@ class UntrustedCode(UserError):
 
 
 def is_known(path: str) -> bool:
-    """Return whether a class path belongs to one of the :data:`KNOWN` packages; a name without a module does."""
-    return "." not in path or any(f"{path}.".startswith(f"{package}.") for package in KNOWN)
+    """Return whether an import path is below one of the :data:`KNOWN` ones; a name without a module is."""
+    return "." not in path or any(f"{path}.".startswith(f"{known}.") for known in KNOWN)
 
 
 def unknown_classes(options: Any) -> set[str]:
@@ -92,7 +115,7 @@ def importing(trust: bool, where: Path | str = "", also: Collection[str] = ()) -
         parsing_settings.update(_UNLIMITED)
     else:
         allowed = [*KNOWN, *(path for path in also if not path.startswith("jsonargparse."))]
-        set_parsing_settings(import_path_denylist=["*", *_UNSAFE], import_path_allowlist=allowed)
+        set_parsing_settings(import_path_denylist=["*"], import_path_allowlist=allowed)
     try:
         yield
     except Exception as error:
