@@ -8,7 +8,7 @@ from jsonargparse import Namespace
 
 from vri_pyro.utils.numbers import check_number
 
-_RANGES: dict[str, dict[str, float]] = {
+_RANGES: dict[str, dict[str, Any]] = {
     "lr": {"at_least": 0},
     "momentum": {"at_least": 0, "below": 1},
     "betas": {"at_least": 0, "below": 1},
