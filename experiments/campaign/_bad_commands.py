@@ -311,7 +311,7 @@ ROWS: list[tuple[str, ...]] = [
     ("predict", "run fifo.npz", "fifo.npz"),
     ("predict", "run binary.csv", "binary.csv"),
     ("predict", "run utf16.csv", "utf16.csv", "UTF-8"),
-    ("predict", "run table.csv --root nowhere", "none of the 12 inputs"),
+    ("predict", "run table.csv --root nowhere", "none of the 48 inputs"),
     ("predict", "run photos --batch_size 0", "batch_size", ">= 1"),
     ("predict", "run photos --batch_size -1", "batch_size", ">= 1"),
     ("predict", "run photos --workers -1", "workers", ">= 0"),

@@ -68,7 +68,7 @@ def _images(folder: Path) -> None:
     (folder / "one_class" / "cats").mkdir(parents=True)
     shutil.copy(folder / "photos" / "cats" / "0.png", folder / "one_class" / "cats")
     (folder / "empty").mkdir()
-    rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(12)]
+    rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(12)] * 4
     (folder / "table.csv").write_text("\n".join(["path,label", *rows, ""]))
     (folder / "missing_image.csv").write_text("\n".join(["path,label", *rows, *["photos/none.png,1"] * 9, ""]))
 

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import itertools
 import os
+from bisect import bisect_right
 from collections.abc import Sequence
 from io import BytesIO
 from pathlib import Path
@@ -119,7 +121,7 @@ class Joined(Streamed):
     def __init__(self, parts: Sequence[Streamed]) -> None:
         super().__init__(sum(map(len, parts)), parts[0].shape[1:])
         self._parts = list(parts)
-        self._ends = np.cumsum([len(part) for part in parts])
+        self._ends = list(itertools.accumulate(map(len, parts)))
 
     def read(self, index: int) -> np.ndarray:
         """See :class:`Streamed`."""
@@ -142,9 +144,9 @@ class Joined(Streamed):
         return part.file(position)
 
     def _place(self, index: int) -> tuple[Streamed, int]:
-        number = int(np.searchsorted(self._ends, index, side="right"))
+        number = bisect_right(self._ends, index)
         part = self._parts[number]
-        return part, index - int(self._ends[number]) + len(part)
+        return part, index - self._ends[number] + len(part)
 
 
 def damaged(images: Streamed) -> list[tuple[int, str]]:

@@ -106,7 +106,7 @@ def read_annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
                 for label in _labels(annotation):
                     yield f"task {number}", row | {"label": label}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
-        raise UserError(f"{path} is damaged or has another format; {expected}") from error
+        raise UserError(f"{path} cannot be read (it is damaged or has another format); {expected}") from error
 
 
 def _labels(annotation: dict[str, Any]) -> list[str]:

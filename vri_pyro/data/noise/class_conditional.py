@@ -10,6 +10,8 @@ from vri_pyro.data.noise.base import LabelNoise, NoisyLabels, check_class_count
 from vri_pyro.data.randomness import categorical
 from vri_pyro.data.streamed import Inputs
 
+_CHUNK = 8192  # number of examples whose labels are drawn at a time
+
 
 class ClassConditionalNoise(LabelNoise):
     """Base class of noise given by a transition matrix.
@@ -32,4 +34,7 @@ class ClassConditionalNoise(LabelNoise):
         """Draw each label from the row of its true class; see :meth:`LabelNoise.apply`."""
         check_class_count(self, num_classes)
         transition = self.transition(num_classes, generator)
-        return NoisyLabels(categorical(generator, transition[labels]), labels, transition)
+        # In chunks, because the rows of T of all examples need far more memory than the labels.
+        parts = [labels[start : start + _CHUNK] for start in range(0, max(1, len(labels)), _CHUNK)]
+        given = np.concatenate([categorical(generator, transition[part]) for part in parts])
+        return NoisyLabels(given, labels, transition)
