@@ -57,13 +57,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     remember_run(experiment.folder.path, config)
     try:
         summary = experiment.run(config, identity, data_places(options))
+        _remember(folder)
     except Interrupted as stop:
+        _remember(folder)
         file = shlex.quote(str(experiment.folder.config))
         message = f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true"
         raise Interrupted(message, stop.number) from None
-    finally:
-        if folder.config.is_file():  # it has new places of the data if they have moved
-            remember_run(folder.path, folder.config.read_text(encoding="utf-8"))
     # The results are printed first, since the report takes seconds.
     if not options.quiet:
         _show(summary, experiment.folder.path)
@@ -75,6 +74,11 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             page = experiment.folder.report.absolute()
             console.print(f"report: {page}", soft_wrap=True)
     return 0
+
+
+def _remember(folder: RunFolder) -> None:
+    """Remember the run as it is now: resuming writes new places of the data to its ``config.yaml``."""
+    remember_run(folder.path, folder.config.read_text(encoding="utf-8"))
 
 
 def _output(options: Namespace) -> Path:
