@@ -144,8 +144,8 @@ class _Vectors(_Data):
             ("more examples", {"x_train": np.concatenate([x, x[:1]]), "y_train": [*y, 0]}, "121 training examples"),
             ("other shape", {key: found[key][:, :-1] for key in ("x_train", "x_test")}, "an input is "),
             ("classes reordered", {"classes": classes[::-1]}, "the classes are in another order (cat, bee, ant"),
-            ("a class renamed", {"classes": [*classes[:2], "dog"]}, "the classes differ (cat is missing; dog is new)"),
-            ("a class added", {"classes": [*classes, "dog"]}, "the classes differ (dog is new)"),
+            ("a class renamed", {"classes": [*classes[:2], "dog"]}, "the classes differ (missing: cat; new: dog)"),
+            ("a class added", {"classes": [*classes, "dog"]}, "the classes differ (new: dog)"),
             ("a test input", at("x_test", [2], 0), "1 of 24 test inputs differ (example 2)"),
             ("a test label", at("y_test", [1], 0), "1 of 24 test labels differ (example 1)"),
             (
@@ -201,7 +201,7 @@ class _Files(_Data):
             ),
             _Change("a file removed", first.unlink, "1 of 120 training images are missing or renamed"),
             _Change("a file added", lambda: _write_image(moved, black), "1 of 121 training images are new or renamed"),
-            _Change("a class added", lambda: _add_class(noisy), "the classes differ (dog is new)"),
+            _Change("a class added", lambda: _add_class(noisy), "the classes differ (new: dog)"),
             _Change(
                 "a test image", lambda: _write_image(test / "ant" / "000.bmp", black), "test images looked at have"
             ),

@@ -86,7 +86,7 @@ def test_each_change_is_named(arrays: Arrays) -> None:
         ({"x_train": x[:70], "y_train": y[:70]}, "there are 70 training examples instead of 80"),
         ({"x_train": x[:, :3], "x_test": arrays.x_test[:, :3]}, "an input is float32 [3] instead of float32 [4]"),
         ({"classes": ("bee", "ant", "cat")}, "the classes are in another order (bee, ant, cat instead of ant, bee"),
-        ({"classes": ("ant", "bee", "dog")}, "the classes differ (cat is missing; dog is new)"),
+        ({"classes": ("ant", "bee", "dog")}, "the classes differ (missing: cat; new: dog)"),
         ({"x_test": changed(arrays.x_test, [0], 9)}, "1 of 20 test inputs differ (example 0)"),
         ({"y_test": changed(arrays.y_test, [0], 1)}, "1 of 20 test labels differ (example 0)"),
         ({"x_test": None, "y_test": None}, "there is no test set now"),

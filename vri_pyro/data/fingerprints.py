@@ -235,8 +235,8 @@ def _classes(was: tuple[str, ...], now: tuple[str, ...]) -> list[str]:
     if set(was) == set(now):
         return [f"the classes are in another order ({listed(now, len(now))} instead of {listed(was, len(was))})"]
     gone, new = [name for name in was if name not in now], [name for name in now if name not in was]
-    clauses = [f"{listed(gone, len(gone))} is missing"] if gone else []
-    clauses += [f"{listed(new, len(new))} is new"] if new else []
+    clauses = [f"missing: {listed(gone, len(gone))}"] if gone else []
+    clauses += [f"new: {listed(new, len(new))}"] if new else []
     return [f"the classes differ ({'; '.join(clauses)})"]
 
 
