@@ -98,7 +98,7 @@ def trials(folder: Path, quick: bool) -> Iterator[Trial]:
         resumed = command(here, *RESUME)
         found = found or (resumed.printed if resumed.status else difference(here / "run", whole / "run"))
         yield Trial("fit", f"moment {moment}: {moments[moment]}", *_result(found, here))
-    for name in ("issues",) if quick else COMMANDS:
+    for name in ("relabel",) if quick else COMMANDS:
         yield from _others(folder, whole, name, 1 if quick else None)
 
 
