@@ -22,7 +22,7 @@ from vri_pyro.cli.old_names import config_files, with_current_names
 from vri_pyro.cli.option_errors import explained
 from vri_pyro.cli.option_help import DESCRIBED, print_class_help, print_help
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.interruption import Interrupted, termination_raises
+from vri_pyro.utils.interruption import STOPPED, Interrupted, ignore_stops, stops_raise
 from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
@@ -63,13 +63,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if (here := os.getcwd()) not in sys.path:
         sys.path.append(here)  # to import the user's own classes from the working directory
     errors = Console(stderr=True, soft_wrap=True, highlight=False, markup=False)
-    with warnings.catch_warnings(), _quiet_threads(not debug), termination_raises():
+    with warnings.catch_warnings(), _quiet_threads(not debug), stops_raise():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
             return _run([argument for argument in arguments if argument != "--debug"])
         except (Interrupted, KeyboardInterrupt) as stop:
-            errors.print(str(stop) or "stopped immediately; files saved earlier are intact")
+            ignore_stops()
+            errors.print(str(stop) or STOPPED)
             return getattr(stop, "status", 128 + signal.SIGINT)
         except Exception as error:
             if debug:
