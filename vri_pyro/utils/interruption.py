@@ -11,7 +11,6 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-
 STOPPED = "stopped immediately; files saved earlier are intact"
 
 
