@@ -198,6 +198,17 @@ def test_signal_outside_the_training_leaves_no_traceback_and_no_folder(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+def test_second_signal_while_a_stopped_command_cleans_up_ends_it_at_once(here: Path) -> None:
+    (here / "stop.py").write_text(
+        "import signal\nfrom vri_pyro.utils.interruption import stops_raise\n"
+        "with stops_raise():\n"
+        "    try:\n        signal.raise_signal(signal.SIGTERM)\n"
+        "    finally:\n        signal.raise_signal(signal.SIGINT)\n"
+    )
+    done = subprocess.run([sys.executable, "stop.py"], cwd=here, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (130, "stopped immediately; files saved earlier are intact\n")
+
+
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_signal_during_the_imports_leaves_no_traceback(here: Path, number: signal.Signals) -> None:
     (here / "jsonargparse.py").write_text(f"import signal\nsignal.raise_signal({number:d})\n")  # imported first

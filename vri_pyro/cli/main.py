@@ -27,7 +27,7 @@ from vri_pyro.cli.trust import limited_imports
 from vri_pyro.runs.trust import importing
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError, memory_error, out_of_memory, shortened
-from vri_pyro.utils.interruption import Interrupted, termination_raises
+from vri_pyro.utils.interruption import STOPPED, Interrupted, ignore_stops, stops_raise
 from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
@@ -72,13 +72,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     errors = SafeConsole(stderr=True, soft_wrap=True)
-    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), termination_raises():
+    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
             return _run([argument for argument in arguments if argument != "--debug"])
         except (Interrupted, KeyboardInterrupt) as stop:
-            errors.print(str(stop) or "stopped immediately; files saved earlier are intact")
+            ignore_stops()
+            errors.print(str(stop) or STOPPED)
             return getattr(stop, "status", 128 + signal.SIGINT)
         except Exception as error:
             if debug:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import signal
 import threading
 from collections.abc import Iterator
@@ -9,6 +10,8 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
+
+STOPPED = "stopped immediately; files saved earlier are intact"
 
 
 class Interrupted(Exception):
@@ -29,7 +32,7 @@ class Interrupted(Exception):
 
 
 class Terminated(KeyboardInterrupt):
-    """Raised by SIGTERM where Ctrl-C raises ``KeyboardInterrupt``; see :func:`termination_raises`."""
+    """Raised by SIGTERM where Ctrl-C raises ``KeyboardInterrupt``; see :func:`stops_raise`."""
 
     status = 128 + signal.SIGTERM
 
@@ -68,7 +71,8 @@ def stop_request() -> Iterator[StopRequest]:
     def note(number: int, frame: FrameType | None) -> None:
         if not request.made:
             request.made, request.number = True, number
-        signal.signal(signal.SIGINT, signal.default_int_handler)
+        before = previous[signal.SIGINT]
+        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:
@@ -79,17 +83,38 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def termination_raises() -> Iterator[None]:
-    """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C."""
+def stops_raise() -> Iterator[None]:
+    """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C.
+
+    While it cleans up, another SIGINT or SIGTERM ends the process at once.
+    """
     if threading.current_thread() is not threading.main_thread():
         yield
         return
 
-    def terminate(number: int, frame: FrameType | None) -> NoReturn:
-        raise Terminated
+    def stop(number: int, frame: FrameType | None) -> NoReturn:
+        for one in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(one, _leave)
+        raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
-    previous = signal.signal(signal.SIGTERM, terminate)
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    for number, handler in previous.items():
+        if handler is not signal.SIG_IGN:  # as in the background of a script
+            signal.signal(number, stop)
     try:
         yield
     finally:
-        signal.signal(signal.SIGTERM, previous)
+        for number, handler in previous.items():
+            signal.signal(number, handler)
+
+
+def ignore_stops() -> None:
+    """Ignore SIGINT and SIGTERM, while a command that has been stopped says so."""
+    if threading.current_thread() is threading.main_thread():
+        for number in (signal.SIGINT, signal.SIGTERM):
+            signal.signal(number, signal.SIG_IGN)
+
+
+def _leave(number: int, frame: FrameType | None) -> NoReturn:
+    os.write(2, f"{STOPPED}\n".encode())
+    os._exit(128 + number)
