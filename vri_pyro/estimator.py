@@ -249,7 +249,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             self, X, reset=fitting, ensure_2d=not images, allow_nd=images, dtype=None if images else "numeric"
         )
         if not (images and x.dtype == np.uint8):
-            x = x.astype(np.float32 if fitting else np.float64)
+            with np.errstate(over="ignore"):  # check_array refuses what overflows
+                x = x.astype(np.float32 if fitting else np.float64)
         if fitting:
             x = check_array("X", x)
         elif images:
@@ -404,7 +405,7 @@ def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
     """Validate labels; return class numbers, int64 [N], and the classes, [K]."""
     if y is None:
         raise ValueError("VRIClassifier requires y to be passed, but the target y is None")
-    if isinstance(y, str) or _dimensions(y) == 0:
+    if isinstance(y, str) or (not isinstance(y, list) and _dimensions(y) == 0):
         raise UserTypeError(f"y is {y!r}; expected one label per example, [N]")
     if not isinstance(y, list) and _dimensions(y) == 2:
         y = column_or_1d(y, warn=True)

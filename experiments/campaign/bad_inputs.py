@@ -27,7 +27,7 @@ _INTERNALS = re.compile(
     r"Assertion|Overflow|Memory|Unicode\w+|OS|Recursion|ZeroDivision)Error\b|\bEOFError\b|aten::|enforce fail|--debug"
 )
 _LONGEST = 600  # characters of a message without the paths in it
-_QUICK = 29  # with quick=True, every 29th attempt is made
+_QUICK = 97  # with quick=True, every 97th attempt is made
 
 
 def trials(folder: Path, quick: bool) -> Iterator[Trial]:

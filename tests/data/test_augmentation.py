@@ -267,7 +267,7 @@ def test_results_are_those_on_record() -> None:
 @pytest.mark.parametrize(
     ("make", "complaint"),
     [
-        (lambda: PadCrop(0), "PadCrop got padding 0; expected a value >= 1"),
+        (lambda: PadCrop(0), "PadCrop got padding 0; expected an integer >= 1"),
         (lambda: PadCrop(2, mode="wrap"), "mode 'wrap'; expected 'zeros' or 'reflect'"),
         (lambda: PadCrop(10, mode="reflect")(_images(), generator_for(0)), r"cannot reflect images of \[12, 10\]"),
         (lambda: RandomCrop(0), "RandomCrop got size 0"),
@@ -277,10 +277,10 @@ def test_results_are_those_on_record() -> None:
         (lambda: Cutout(4, fill=float("nan")), "Cutout got fill nan; expected a finite number"),
         (lambda: Cutout(4, fill=300)(_images(), generator_for(0)), r"fill=300\) got uint8 images; set fill to a value"),
         (lambda: Weak(0), "PadCrop got padding 0"),
-        (lambda: Strong(magnitude=31), "magnitude 31; expected a value from 0 to 30"),
+        (lambda: Strong(magnitude=31), "magnitude 31; expected an integer from 0 to 30"),
         (lambda: Strong(cutout=-1), "Strong got cutout -1; expected the side of the square, or 0 for no Cutout"),
         (lambda: RandAugment(0), "num_ops 0"),
-        (lambda: RandAugment(2, 31), "magnitude 31; expected a value from 0 to 30"),
+        (lambda: RandAugment(2, 31), "magnitude 31; expected an integer from 0 to 30"),
         (
             lambda: Strong()(_images(dtype=torch.float32), generator_for(0)),
             "float32 images with 3 channels; expected uint8",

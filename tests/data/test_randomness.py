@@ -44,5 +44,5 @@ def test_rows_that_do_not_quite_sum_to_one_stay_in_range() -> None:
 
 
 def test_negative_seed_is_refused() -> None:
-    with pytest.raises(UserError, match="seed is -1; expected an integer >= 0"):
+    with pytest.raises(UserError, match="seed is -1; expected a value >= 0"):
         generator_for(-1, "split")

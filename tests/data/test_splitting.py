@@ -153,7 +153,7 @@ def test_class_without_trusted_examples_is_warned_of_by_name(arrays_of: Callable
         ({"clean_per_class": 17}, "No examples are left for the noisy set"),
         ({"noisy_size": 46}, "noisy_size is 46 but only 45 examples are left"),
         ({"noisy_size": 0}, "noisy_size is 0; expected a value >= 1"),
-        ({"seed": -1}, "The seed is -1"),
+        ({"seed": -1}, "seed is -1"),
     ],
 )
 def test_impossible_request_is_refused(blobs: Arrays, changes: dict[str, Any], message: str) -> None:

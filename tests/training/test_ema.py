@@ -78,7 +78,7 @@ def test_without_a_decay_the_network_is_the_classifier() -> None:
 @pytest.mark.parametrize("decay", [0.0, 1.0, -0.5, float("nan")])
 def test_decay_out_of_range_raises(run: Run, folder: Path, decay: float) -> None:
     with pytest.raises(
-        UserError, match=r"ema is .*; expected a decay in \(0, 1\), such as 0\.999, or null for no average"
+        UserError, match=r"ema is .*; expected a value in \(0, 1\), such as 0\.999, or null for no average"
     ):
         run(ema=decay)
     assert not folder.exists()

@@ -48,7 +48,7 @@ def test_text_that_is_no_configuration(tmp_path: Path, content: str, message: st
     [
         ("epochs: 1".encode("utf-16"), "FILE is UTF-16 text; save the file as UTF-8."),
         ("# ü\nepochs: 1".encode("latin-1"), "FILE, line 1: not UTF-8 text; save the file as UTF-8."),
-        (bytes(50), "FILE is not YAML (unacceptable character #x0000"),
+        (bytes(50), "FILE is not valid YAML (unacceptable character #x0000"),
     ],
 )
 def test_bytes_that_are_no_utf_8_text(tmp_path: Path, content: bytes, message: str) -> None:

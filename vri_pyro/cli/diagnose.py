@@ -56,7 +56,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run
 
-    check_integer("examples", options.examples, 1)
     check_integer("seed", options.seed, 0)
     check_draws(options.draws)
     if options.output is not None:

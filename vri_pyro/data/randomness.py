@@ -23,9 +23,9 @@ def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:
         purpose: the use of the numbers, such as ``"noise"`` or ``"noisy batches", epoch``; integers are at least 0.
 
     Raises:
-        UserError: the seed is no integer, or out of range.
+        UserError: the seed is negative or no integer.
     """
-    check_integer("seed", seed, 0)
+    check_integer("seed", seed, 0, most=None)
     words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
 

@@ -107,7 +107,7 @@ class BilevelSVI(Algorithm):
         self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
         check_not_negative(inner_kl_weight=inner_kl_weight, outer_kl_weight=outer_kl_weight, clean_weight=clean_weight)
         check_elbo(elbo)
-        if hypergradient is not None and not isinstance(hypergradient, Hypergradient):
+        if hypergradient is not None and (isinstance(hypergradient, type) or not callable(hypergradient)):
             raise UserTypeError(f"hypergradient is {described(hypergradient)}; expected a strategy such as SplitJVP()")
         self.elbo = RectificationELBO(num_particles=2) if elbo is None else elbo
         self.inner_kl_weight, self.outer_kl_weight = inner_kl_weight, outer_kl_weight

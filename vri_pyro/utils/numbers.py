@@ -25,13 +25,15 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
-def check_integer(name: str, value: Any, least: int | None = None, most: int = _LARGEST, remedy: str = "") -> None:
+def check_integer(
+    name: str, value: Any, least: int | None = None, most: int | None = _LARGEST, remedy: str = ""
+) -> None:
     """Raise if a value is not an integer in a range.
 
     Args:
         name: name of the argument.
         value: the value; Booleans are no integers here.
-        least, most: the smallest and the largest valid value; no ``least`` for no lower limit.
+        least, most: the smallest and the largest valid value; None for no limit.
         remedy: text after the expected range, such as ", or null for all".
 
     Raises:
@@ -42,7 +44,7 @@ def check_integer(name: str, value: Any, least: int | None = None, most: int = _
         raise UserTypeError(f"{name} is {described(value)}; expected an integer{remedy}")
     if least is not None and value < least:
         raise UserError(f"{name} is {_shown(value)}; expected a value >= {least}{remedy}")
-    if value > most:
+    if most is not None and value > most:
         limit = "a value below 2^63" if most == _LARGEST else f"a value <= {most}"
         raise UserError(f"{name} is {_shown(value)}; expected {limit}{remedy}")
 

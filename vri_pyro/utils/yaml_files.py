@@ -33,7 +33,9 @@ def read_yaml(path: Path) -> dict[str, Any]:
         raise UserError(f"{path}, {_problem(error, text)}") from error
     except yaml.YAMLError as error:
         reason = str(error).partition("\n")[0].rstrip(":")
-        raise UserError(f"{path} is not YAML ({reason}); write the options as UTF-8 text, one per line.") from error
+        raise UserError(
+            f"{path} is not valid YAML ({reason}); write the options as UTF-8 text, one per line."
+        ) from error
     except RecursionError as error:
         raise UserError(f"{path} has values that are nested too deeply; use fewer levels.") from error
     if content is not None and not isinstance(content, dict):
