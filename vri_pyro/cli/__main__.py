@@ -17,7 +17,8 @@ def main() -> int:
     try:
         return run()
     finally:
-        signal.signal(signal.SIGINT, signal.SIG_IGN)  # the rest is the end of the interpreter
+        for number in previous:
+            signal.signal(number, signal.SIG_IGN)  # the rest is the end of the interpreter
 
 
 def _stop(number: int, frame: FrameType | None) -> NoReturn:

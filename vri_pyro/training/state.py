@@ -33,7 +33,9 @@ class TrainerState:
 
     def __post_init__(self) -> None:
         """Check the types, since the values may come from a file."""
-        rows = isinstance(self.rows, list) and all(isinstance(row, dict) for row in self.rows)
+        rows = isinstance(self.rows, list) and all(
+            isinstance(row, dict) and {"epoch", "stage"} <= row.keys() for row in self.rows
+        )
         if not (rows and isinstance(self.epoch, int) and isinstance(self.step, int)):
             raise TypeError("the progress has no valid epoch, step and rows")
 
