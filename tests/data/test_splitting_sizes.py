@@ -109,7 +109,7 @@ def test_another_datas_split_is_refused(tmp_path: Path) -> None:
     with pytest.raises(UserError, match="60 training examples but the data have 50"):
         SplitSizes(file=tmp_path / "split.npz").split(_arrays([30, 20]), NoNoise(), seed=0)
     labels = _arrays([30, 30])
-    with pytest.raises(UserError, match="differ from the labels of the data"):
+    with pytest.raises(UserError, match="60 labels of the data have changed since the split was drawn"):
         SplitSizes(file=tmp_path / "split.npz").split(replace(labels, y_train=1 - labels.y_train), NoNoise(), seed=0)
 
 

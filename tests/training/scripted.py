@@ -140,6 +140,7 @@ def trainer(
     train = DeviceData(x, LABELS, "cpu", np.zeros(1), np.ones(1))
     folder = RunFolder(path)
     folder.make()
+    folder.write_config("")  # the first file of a run
     return Trainer(
         stages,
         RunData(train, train, clean, VALIDATION),
