@@ -83,7 +83,7 @@ def _complaint(result: Result) -> str:
         ("--ema much", "--ema: expected a number, not 'much'"),
         ("--networks 0", "networks is 0; expected a value >= 1"),
         ("--clean_mixup.every 0", "clean_mixup.every is 0; expected a value >= 1"),
-        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; expected a finite value > 0"),
+        ("--clean_mixup.alpha -1", "clean_mixup.alpha is -1.0; expected a value > 0"),
         ("--schedule CyclicCosine --schedule.half_period 0", "schedule.half_period is 0; expected a value >= 1"),
         ("--augmentation Mixup --augmentation.alpha 0", "Mixup got alpha 0.0; expected a finite value > 0."),
         (
