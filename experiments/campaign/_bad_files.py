@@ -60,7 +60,7 @@ def _run_of(folder: Path) -> None:
 
 
 def _images(folder: Path) -> None:
-    pixels = np.random.default_rng(0).integers(0, 256, (12, 8, 8, 3), dtype=np.uint8)
+    pixels = np.random.default_rng(0).integers(0, 256, (48, 8, 8, 3), dtype=np.uint8)
     for number, image in enumerate(pixels):
         place = folder / "photos" / ("cats", "dogs")[number % 2]
         place.mkdir(parents=True, exist_ok=True)
@@ -68,7 +68,7 @@ def _images(folder: Path) -> None:
     (folder / "one_class" / "cats").mkdir(parents=True)
     shutil.copy(folder / "photos" / "cats" / "0.png", folder / "one_class" / "cats")
     (folder / "empty").mkdir()
-    rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(12)] * 4
+    rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(48)]
     (folder / "table.csv").write_text("\n".join(["path,label", *rows, ""]))
     (folder / "missing_image.csv").write_text("\n".join(["path,label", *rows, *["photos/none.png,1"] * 9, ""]))
 

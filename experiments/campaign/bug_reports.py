@@ -68,7 +68,7 @@ def _resumed_equals_uninterrupted(folder: Path, *options: str) -> bool:
             os.kill(os.getpid(), signal.SIGTERM)
 
     with mock.patch.object(Trainer, "_step", stopping):
-        assert _vri_pyro(*_FIT, *options, "--output", str(parts))[0] == 130
+        assert _vri_pyro(*_FIT, *options, "--output", str(parts))[0] == 143
     assert _vri_pyro(*_FIT, *options, "--output", str(parts), "--resume", "true")[0] == 0
     ends = [load_checkpoint(run / "checkpoints" / "last.pt")["classifier"] for run in (whole, parts)]
     metrics = [(run / "metrics.csv").read_bytes() for run in (whole, parts)]

@@ -61,7 +61,8 @@ def commands(here: Path) -> dict[str, tuple[str, ...]]:
 
 @pytest.mark.parametrize("command", ["issues", "report", "diagnose", "relabel", "resume"])
 def test_changed_data_are_refused_with_the_change(run: Path, here: Path, vri_pyro: Command, command: str) -> None:
-    before = {path: path.stat().st_mtime_ns for path in here.rglob("*") if path.name != "data.npz"}
+    files = (path for path in here.rglob("*") if path.is_file() and path.name != "data.npz")
+    before = {path: path.stat().st_mtime_ns for path in files}
     for changes, message in (
         (changed("y_train", 60, 1), "1 of 200 training labels differ (example 60)"),
         (changed("x_train", [7, 9], 0), "2 of 200 training inputs differ (example 7, example 9)"),

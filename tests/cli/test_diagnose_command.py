@@ -96,7 +96,7 @@ def test_point_mass_guide_gets_no_collapse_verdict(tmp_path: Path, capsys: pytes
     [
         (["--examples", "0"], "examples is 0; expected an integer >= 1"),
         (["--draws", "5"], "the number of draws is 5, too few for Pareto k-hat; use at least 25"),
-        (["--output", f"{__file__}/posterior.nc"], "test_diagnose_command.py/posterior.nc: File exists"),
+        (["--output", f"{__file__}/posterior.nc"], "test_diagnose_command.py is not a folder; use another path"),
         (["--output", "."], "cannot write .: it is a folder; use the path of a file"),
         (["--network", "3"], "network is 3 but the run has 1"),
     ],

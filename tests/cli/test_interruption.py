@@ -21,7 +21,7 @@ from vri_pyro.training.trainer import Trainer
 from .conftest import FINE_TUNING, TINY, Command
 
 # With batches of 67, an epoch has 20 steps; dropout and two particles draw random numbers in every step.
-CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\nreport: false\n") + FINE_TUNING
+CONFIG = TINY.replace("epochs: 1\n", "epochs: 24\nbatch_size: 67\n") + FINE_TUNING
 EPOCHS = 30
 
 

@@ -146,3 +146,23 @@ def test_batch_without_an_index_raises() -> None:
         UserError, match="the batch has no index, which GLC needs to identify the clean examples; set its index"
     ):
         GLC().build(Dense(), sgd).step(batch(7), batch(5))
+
+
+@pytest.mark.parametrize("classes", [32, 33, 200])
+def test_noisy_log_probabilities_are_the_same_with_and_without_gradients(classes: int) -> None:
+    logits = 5 * torch.randn(20, classes, dtype=torch.float64)
+    transition = torch.rand(classes, classes, dtype=torch.float64)
+    transition[:, 3] = 0
+    transition /= transition.sum(1, keepdim=True)
+    in_log_space = noisy_log_probabilities(logits, transition)
+    with torch.no_grad():
+        found = noisy_log_probabilities(logits, transition)
+    possible = torch.arange(classes) != 3
+    torch.testing.assert_close(found[:, possible], in_log_space[:, possible], rtol=1e-12, atol=1e-12)
+    assert (found[:, 3] < -9e3).all()
+    assert (in_log_space[:, 3] < -9e3).all()
+    draws = torch.stack([transition, transition.flip(0)]).unsqueeze(1)  # one matrix per draw, for all examples
+    with torch.no_grad():
+        of_draws = noisy_log_probabilities(logits, draws)
+    torch.testing.assert_close(of_draws[0], found)
+    torch.testing.assert_close(of_draws[1, :, possible], noisy_log_probabilities(logits, draws[1, 0])[:, possible])

@@ -6,6 +6,7 @@ interrupted run of GLC. The interrupted ones come with the metrics of the same r
 
 from __future__ import annotations
 
+import csv
 import shutil
 import subprocess
 import sys
@@ -49,7 +50,11 @@ def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
 ) -> None:
     assert main(["fit", "--config", str(old / "config.yaml"), "--resume", "true", "--output", str(old)]) == 0
     expected = (old / "metrics_of_whole_run.csv").read_text().replace(",phase,", ",stage,", 1)
-    assert (old / "metrics.csv").read_text() == expected
+    with (old / "metrics.csv").open(newline="") as lines:
+        rows = [
+            {name: value for name, value in row.items() if name != "adjoint_error"} for row in csv.DictReader(lines)
+        ]
+    assert rows == list(csv.DictReader(expected.splitlines()))
     said = capsys.readouterr().err
     assert "vri_pyro.peers." in said
     assert "will be removed in version 0.3" in said

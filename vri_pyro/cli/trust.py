@@ -20,6 +20,7 @@ from vri_pyro.runs.own_runs import is_own_run
 from vri_pyro.runs.trust import UntrustedCode, importing, is_known, unknown_classes
 from vri_pyro.utils.configurations import existing_file
 from vri_pyro.utils.deprecations import DeprecatedNameWarning, current_configuration
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.yaml_files import read_yaml
 
 _HELP = "import and execute code that the configuration names although it is not part of vri_pyro"
@@ -52,22 +53,25 @@ def limited_imports(arguments: Sequence[str]) -> Iterator[None]:
 
     Raises:
         UntrustedCode: a configuration file names other code.
+        UserError: a configuration file is empty.
     """
     allowed = {path for path in _typed_paths(arguments) if not is_known(path)}
     trusted = _says_trust(arguments)
-    files = {} if trusted else {file: Path(existing_file(file)) for file in config_files(arguments).values()}
+    files = {file: Path(existing_file(file)) for file in config_files(arguments).values()}
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # shown when the file is parsed
         contents = {file: current_configuration(read_yaml(path)) for file, path in files.items()}
+    if empty := [file for file, content in contents.items() if not content]:
+        raise UserError(f"{empty[0]} sets no options; write some, as in the config.yaml of a run, or leave it out")
     for file, path in files.items():
         if path.name == "config.yaml" and is_own_run(path.parent):
             allowed |= {one for one in _paths_in(contents[file]) if not is_known(one)}
     for file, content in contents.items():
-        if foreign := unknown_classes(content) - allowed:
+        if not trusted and (foreign := unknown_classes(content) - allowed):
             raise UntrustedCode(file, foreign)
     if trusted or allowed:
         import_from_here()
-    with importing(trusted, next(reversed(files), "the command line"), allowed):
+    with importing(trusted, " or ".join(["the command line", *reversed(files)][:2]), allowed):
         yield
 
 

@@ -10,6 +10,7 @@ from vri_pyro.utils.errors import UserError
 
 # log T of a zero entry: below any logit, but finite, because a label may have probability 0 under every class.
 _LEAST_LOG = -1e4
+_FEW = 32  # classes up to which log space is not slower
 
 
 def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
@@ -21,10 +22,14 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
 
     Returns:
         log-probabilities of the given label, [..., K]. They are computed in log space, so that a label of
-        vanishing probability still has a gradient.
+        vanishing probability still has a gradient. Without gradients, a matrix product is faster for many classes.
 
     Reference: Patrini et al., Making deep neural networks robust to label noise: a loss correction approach, CVPR 2017.
     """
+    shared = transition.dim() == 2 or transition.shape[-3] == 1  # one matrix for all examples
+    if shared and transition.shape[-1] > _FEW and not torch.is_grad_enabled():
+        matrix = transition if transition.dim() == 2 else transition.squeeze(-3)
+        return (logits.softmax(-1) @ matrix).log().clamp_min(_LEAST_LOG)
     return torch.logsumexp(logits.log_softmax(-1).unsqueeze(-1) + _log(transition), dim=-2)
 
 

@@ -49,6 +49,8 @@ DEFAULTS: dict[str, Any] = {
     "loggers": [{"class_path": "vri_pyro.training.loggers.TensorBoardLogger"}],
 }
 
+#: options of config.yaml that a finished run needs; those of the data may change, since the data may have moved
+USED = tuple(field.name for field in fields(Configuration) if field.name not in ("data", "noise", "split", "loggers"))
 # Options of config.yaml that a finished run does not need.
 _FOR_TRAINING = ("noise", "split", "loggers", "config", "report", "trust")
 

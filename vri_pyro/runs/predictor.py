@@ -12,7 +12,7 @@ import torch
 
 from vri_pyro.data import Inputs, Streamed, read_batches
 from vri_pyro.data.validation import check_inputs
-from vri_pyro.runs.inference_network import build_network
+from vri_pyro.runs.inference_network import NETWORK_OPTIONS, build_network
 from vri_pyro.runs.own_runs import is_own_run
 from vri_pyro.runs.parsing import read_options
 from vri_pyro.training.checkpoint import load_configured, restoring
@@ -69,9 +69,9 @@ class Predictor:
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
         if which == "best" and folder.last.is_file() and not folder.best.is_file():
             raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
-        file = folder.best if which == "best" else folder.last
-        state = load_configured(file, folder.config)
         self.network = build_network(self.inputs, self.options, folder.path, self.trust)
+        file = folder.best if which == "best" else folder.last
+        state = load_configured(file, folder.config, NETWORK_OPTIONS)
         self.classifier = self.network.classifier
         with restoring(file):
             self.classifier.load_state_dict(state["classifier"])

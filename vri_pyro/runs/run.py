@@ -17,7 +17,7 @@ from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.runs.building import build_trainer
-from vri_pyro.runs.parsing import configuration_parser, read_run
+from vri_pyro.runs.parsing import USED, configuration_parser, read_run
 from vri_pyro.runs.restoring import restore_data
 from vri_pyro.training.checkpoint import load_configured, restoring
 from vri_pyro.training.ensemble import Ensemble, EnsembleAlgorithm
@@ -168,8 +168,8 @@ def _restored(
     folder: RunFolder, device: Literal["auto", "cpu", "cuda"], trust: bool, data: Mapping[str, Path | str]
 ) -> tuple[Trainer, Split]:
     """Restore trainer and split of a run from its last checkpoint; PyTorch's random state does not change."""
-    state = load_configured(folder.last, folder.config)  # first, to name the option that was changed
     configuration = replace(read_run(configuration_parser(), folder, trust, data), output=folder.path, device=device)
+    state = load_configured(folder.last, folder.config, USED)
     arrays, split, standardisation, _ = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):

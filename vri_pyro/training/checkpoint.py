@@ -6,7 +6,7 @@ import io
 import pickle
 import textwrap
 import warnings
-from collections.abc import Collection, Iterator
+from collections.abc import Collection, Container, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
@@ -26,7 +26,6 @@ _OLD_FORMAT = 2  # format of version 0.1
 _UNREADABLE = (*DAMAGE, AttributeError, TypeError, pickle.UnpicklingError)
 # Exceptions of load_state_dict for a state of another network or without a part.
 _UNFIT = (LookupError, TypeError, ValueError, AttributeError, RuntimeError)
-_DATA = "data"
 
 
 def save_checkpoint(path: Path, state: dict[str, Any], config: str) -> None:
@@ -74,16 +73,15 @@ def load_checkpoint(path: Path, config: str | None = None, may_differ: Collectio
     return saved["state"]
 
 
-def load_configured(path: Path, config: Path) -> dict[str, Any]:
+def load_configured(path: Path, config: Path, options: Container[str]) -> dict[str, Any]:
     """Load a state for a reader, which rebuilds the network from the configuration file of the run.
 
-    The configuration in the checkpoint is protected by checksums and the file is not, so the two are compared. The
-    options of the data may differ, since the data may have been moved. So may options that are not part of the
-    checkpoint, because they do not affect the results.
+    The configuration in the checkpoint is protected by checksums and the file is not, so the two are compared.
 
     Args:
         path: checkpoint file.
         config: ``config.yaml`` of the run.
+        options: names of the options that the reader uses; others may differ.
 
     Returns:
         see :func:`load_checkpoint`.
@@ -93,7 +91,7 @@ def load_configured(path: Path, config: Path) -> dict[str, Any]:
     """
     saved = _read(path)
     was, now = _parsed(saved["config"]), read_yaml(config)
-    kept = was.keys() - {_DATA}
+    kept = {name for name in was if name in options}
     was, now = ({name: value for name, value in options.items() if name in kept} for options in (was, now))
     if (difference := _first_difference(was, now)) is not None:
         raise UserError(f"{config} differs from the configuration in {path} ({difference}); undo the change")

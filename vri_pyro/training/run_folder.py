@@ -7,7 +7,7 @@ import hashlib
 import io
 import json
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -111,7 +111,8 @@ class RunFolder:
         saved, now = self.read_config(), yaml.safe_load(text)
         moved = {name: now[name] for name in ("data", "output") if name in now and now[name] != saved.get(name)}
         if moved:
-            self.write_config(yaml.safe_dump(saved | moved, sort_keys=False))
+            with suppress(UserError):  # a finished run may be read-only; another one fails at the next file
+                self.write_config(yaml.safe_dump(saved | moved, sort_keys=False))
 
     def read_config(self) -> dict[str, Any]:
         """Read ``config.yaml``; empty if the file does not exist."""

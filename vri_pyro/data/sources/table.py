@@ -85,6 +85,7 @@ class Table(Source):
         if self.split_column != _SPLIT or _SPLIT in _header(file):
             columns.append(self.split_column)
         root = Path(self.image_root) if self.image_root is not None else file.parent
+        check_there(root, "the folder of the images")
         rows = list(_checked(file, _rows(file, columns), columns))
         if not self.outside_root:
             paths = ((number, row[self.path_column]) for number, row in enumerate(rows, start=1))
