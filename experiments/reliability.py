@@ -39,9 +39,9 @@ SECTIONS = sorted(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sections, write the results and print the counts."""
     options = _options(arguments)
-    finished = json.loads(options.output.read_text()) if options.output.exists() and not options.again else {}
+    finished = json.loads(options.output.read_text()) if options.output.exists() else {}
     for section in options.only:
-        if section not in finished:
+        if section not in finished or options.again:
             finished[section] = _run(section, options.quick)
             options.output.parent.mkdir(parents=True, exist_ok=True)
             write_atomically(options.output, json.dumps(finished, indent=1).encode())
