@@ -36,8 +36,14 @@ SLOW = (
 )
 
 
+# Files of long tests that share no fixtures, so that processes can divide them. Tests of other files stay together.
+DIVIDED = tuple(TESTS / "experiments" / f"test_{name}.py" for name in ("scripts", "pages_of_studies", "paper_scale"))
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
+        if item.path not in DIVIDED:
+            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
         if any(item.path.is_relative_to(TESTS / part) for part in SLOW):
             item.add_marker(pytest.mark.slow)
 
