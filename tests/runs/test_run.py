@@ -203,21 +203,22 @@ def copied(folder: Path, tmp_path: Path) -> Path:
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "difference"),
+    ("before", "after", "difference", "readers"),
     [
-        ("\nbatch_size: 100", "\nbatch_size: 101", "batch_size was 100, now it is 101"),
-        ("seed: 3", "seed: 2", "seed was 3, now it is 2"),
-        ("\nepochs: 2", "\nepochz: 2", "epochs was 2, now it is not set"),
+        ("\nbatch_size: 100", "\nbatch_size: 101", "batch_size was 100, now it is 101", [Run]),
+        ("seed: 3", "seed: 2", "seed was 3, now it is 2", [Run]),
+        ("networks: 1", "networks: 2", "networks was 1, now it is 2", [Run, Predictor]),
     ],
 )
-def test_changed_configuration_is_noticed(copied: Path, before: str, after: str, difference: str) -> None:
+def test_changed_options_that_a_reader_uses_are_noticed(
+    copied: Path, before: str, after: str, difference: str, readers: list[type]
+) -> None:
     config = copied / "config.yaml"
     assert before in config.read_text()
     config.write_text(config.read_text().replace(before, after))
-    for reader in (Run, Predictor):
-        with pytest.raises(
-            UserError, match=rf"config\.yaml differs from the configuration in .*last\.pt \({difference}"
-        ):
+    message = rf"config\.yaml differs from the configuration in .*last\.pt \({difference}"
+    for reader in readers:
+        with pytest.raises(UserError, match=message):
             reader(copied)
 
 
