@@ -241,7 +241,7 @@ ROWS: list[tuple[str, ...]] = [
     ("fit", "--data Table --data.path fifo.csv", "fifo.csv", "file"),
     ("fit", "--data Table --data.path no_header.csv", "no_header.csv", "path"),
     ("fit", "--data Table --data.path no_label.csv", "no_label.csv", "row 1", "label"),
-    ("fit", "--data Table --data.path missing_image.csv", "none.png"),
+    ("fit", "--data Table --data.path missing_image.csv", "photos/none"),
     ("fit", "--data Table --data.path notes.txt", "notes.txt", ".csv"),
     ("fit", "--data Table --data.path table.csv --data.label_column ''", "--data.label_column", "empty"),
     ("fit", "--data Table --data.path table.csv --data.image_root nowhere", "nowhere"),

@@ -70,7 +70,8 @@ def _images(folder: Path) -> None:
     (folder / "empty").mkdir()
     rows = [f"photos/{('cats', 'dogs')[number % 2]}/{number}.png,{number % 2}" for number in range(48)]
     (folder / "table.csv").write_text("\n".join(["path,label", *rows, ""]))
-    (folder / "missing_image.csv").write_text("\n".join(["path,label", *rows, *["photos/none.png,1"] * 9, ""]))
+    missing = [f"photos/none{number}.png,1" for number in range(9)]
+    (folder / "missing_image.csv").write_text("\n".join(["path,label", *rows, *missing, ""]))
 
 
 def _arrays(folder: Path) -> None:

@@ -35,11 +35,25 @@ SMALLEST = {
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
-    "reliability.py": ["--quick", "--output", "reliability.json"],
+    "reliability.py": [
+        *(
+            "--quick",
+            "--output",
+            "reliability.json",
+            "--only",
+            "bug_reports",
+            "exploits",
+            "images",
+            "kills",
+            "malformed",
+        ),
+        "networks",
+    ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
-NEED_MORE = ("prepare.py", "noise_rate_intervals.py")  # these require images or a finished run
+# These require images, a finished run, or a process of their own.
+NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py")
 
 # Studies: further arguments at the tiny scale with two seeds, and texts that the page must contain.
 STUDIES = {
@@ -146,6 +160,12 @@ def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(
     missing = run("noise_rate_intervals.py", ["nowhere"], tmp_path)
     assert missing.returncode == 2
     assert "is not a run folder" in missing.stderr
+
+
+def test_campaign_survives_a_few_attempts_of_each_kind(tmp_path: Path) -> None:
+    done = run("reliability.py", SMALLEST["reliability.py"], tmp_path)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Unusual networks" in (tmp_path / "reliability.md").read_text()
 
 
 def test_every_script_is_listed() -> None:

@@ -6,8 +6,9 @@ import struct
 import warnings
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from io import BytesIO
+from typing import IO
 
 from PIL import Image, UnidentifiedImageError
 
@@ -35,7 +36,8 @@ def opened(file: str | BytesIO, name: str) -> Iterator[Image.Image]:
         UserError: the file is missing, damaged, not an image, or too large.
     """
     try:
-        with _open(file) as image:
+        # Pillow closes the file of some formats only when the image is garbage.
+        with open(file, "rb") if isinstance(file, str) else nullcontext(file) as content, _open(content) as image:
             yield image
     except UserError:
         raise
@@ -52,7 +54,7 @@ def opened(file: str | BytesIO, name: str) -> Iterator[Image.Image]:
         ) from error
 
 
-def _open(file: str | BytesIO) -> Image.Image:
+def _open(content: IO[bytes]) -> Image.Image:
     # Pillow warns of images above half of its limit, which are read.
     with warnings.catch_warnings(action="ignore", category=Image.DecompressionBombWarning):
-        return Image.open(file)
+        return Image.open(content)
