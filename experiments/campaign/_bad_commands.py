@@ -60,7 +60,7 @@ ROWS: list[tuple[str, ...]] = [
     ("fit", "--backbone CIFARResNet --backbone.depth 6000002", "depth"),
     ("fit", "--backbone smallcnn", "--backbone", "did you mean SmallCNN?"),
     ("fit", "--backbone torch.nn.Linear", "--backbone", "Classifier"),
-    ("fit", "--backbone os.system", "os.system", "--trust"),
+    ("fit", "--backbone os.system", "posix.system", "--trust"),
     ("fit", "--method VIR", "--method", "VIR", "did you mean"),
     ("fit", "--method Bilevl", "--method", "did you mean Bilevel?"),
     ("fit", "--method ''", "--method", "empty"),
