@@ -101,13 +101,21 @@ reference_aliases = {
     "torch.optim.optimizer.Optimizer": "torch.optim.Optimizer",
     "torch.utils.data.dataset.Dataset": "torch.utils.data.Dataset",
 }
+# A name of two classes, such as Split in a named tuple, whose annotations are not resolved.
+suppress_warnings = ["ref.python"]
 nitpick_ignore: list[tuple[str, str]] = [
     # cleanlab does not document the base class of its checks
     ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
-    ("py:class", "G"),  # a type parameter
+    *(("py:class", parameter) for parameter in ("G", "P", "R", "T")),  # type parameters
     # Of packages without an inventory here
     ("py:class", "pandas.DataFrame"),
     ("py:class", "Datalab"),
+    *(("py:class", name) for name in ("io.BytesIO", "PIL.Image.Image", "nn.Module", "rich.text.Text")),
+    *(("py:class", f"rich.console.{name}") for name in ("ConsoleRenderable", "RichCast", "ConsoleOptions")),
+    *(("py:meth", f"rich.console.Console.{name}") for name in ("render_str", "render")),
+    ("py:class", "rich.segment.Segment"),
+    ("py:exc", "zipfile.BadZipFile"),
+    ("py:func", "csv.writer"),
     ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
 ]
 
