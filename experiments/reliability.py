@@ -8,6 +8,7 @@ breaking the package.
 from __future__ import annotations
 
 import argparse
+import gzip
 import importlib
 import json
 import pkgutil
@@ -39,13 +40,12 @@ SECTIONS = sorted(
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the sections, write the results and print the counts."""
     options = _options(arguments)
-    finished = json.loads(options.output.read_text()) if options.output.exists() else {}
+    finished = json.loads(gzip.decompress(options.output.read_bytes())) if options.output.exists() else {}
     for section in options.only:
         if section not in finished or options.again:
             finished[section] = _run(section, options.quick)
-            options.output.parent.mkdir(parents=True, exist_ok=True)
-            write_atomically(options.output, json.dumps(finished, indent=1).encode())
-    write_atomically(options.output.with_suffix(".md"), _page(finished).encode())
+            write_atomically(options.output, gzip.compress(json.dumps(finished).encode(), mtime=0))
+    write_atomically(options.page, _page(finished).encode())
     _show(finished)
     return int(any(not trial["survived"] for record in finished.values() for trial in record["trials"]))
 
@@ -55,7 +55,9 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to run")
     parser.add_argument("--quick", action="store_true", help="a few attempts of each kind")
     parser.add_argument("--again", action="store_true", help="run finished sections again")
-    parser.add_argument("--output", type=Path, default=RESULTS / "reliability.json", help="file of the results")
+    records = RESULTS / "records" / "reliability.json.gz"
+    parser.add_argument("--output", type=Path, default=records, help="file of all attempts, JSON compressed by gzip")
+    parser.add_argument("--page", type=Path, default=RESULTS / "reliability.md", help="page of the counts")
     return parser.parse_args(arguments)
 
 
@@ -105,7 +107,9 @@ def _page(finished: dict[str, Any]) -> str:
         lines += ["", f"## {record['title']}", "", "| report | what happened here |", "|---|---|"]
         lines += [f"| {trial['name']} | {trial['detail']} |" for trial in record["trials"]]
     lines += ["", "## Made by", ""]
-    lines += [f"- {record['title']}: {record['seconds']} s, {record['made_by']}" for record in finished.values()]
+    for record in finished.values():
+        made_by = ", ".join(f"{name} {value}" for name, value in record["made_by"].items())
+        lines.append(f"- {record['title']}: {record['seconds']} s; {made_by}")
     return "\n".join(lines) + "\n"
 
 

@@ -11,18 +11,12 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
+from campaign._small_method import SMALL_METHOD
 from vri_pyro.cli.main import main
 
-TINY = """\
-method:
-  class_path: vri_pyro.methods.Bilevel
-  init_args:
-    model:
-      class_path: vri_pyro.models.Rectification
-      init_args:
-        prior: {class_path: vri_pyro.models.PriorNetwork, init_args: {hidden: [8]}}
-    guide: {class_path: vri_pyro.guides.DiagonalNormal, init_args: {hidden: [8]}}
-    outer_optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-3}}
+TINY = (
+    SMALL_METHOD
+    + """\
 backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16]}}
 epochs: 1
 device: cpu
@@ -31,6 +25,7 @@ report: false
 quiet: true
 output: out
 """
+)
 _BOMB = "a: &a [x, x, x, x, x, x, x, x, x, x]\n" + "".join(
     f"{new}: &{new} [{', '.join([f'*{old}'] * 10)}]\n" for old, new in zip("abcdefgh", "bcdefghi", strict=True)
 )

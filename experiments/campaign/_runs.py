@@ -20,6 +20,7 @@ import numpy as np
 import torch
 import yaml
 
+from campaign._small_method import SMALL_METHOD
 from vri_pyro.data import Split, mean_and_std
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.parsing import build_configuration, configuration_parser
@@ -28,16 +29,9 @@ from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.training.run_folder import RunFolder
 
 # Four steps per epoch, two stages, a moving average, dropout, and two kinds of checkpoint.
-CONFIG = """\
-method:
-  class_path: vri_pyro.methods.Bilevel
-  init_args:
-    model:
-      class_path: vri_pyro.models.Rectification
-      init_args:
-        prior: {class_path: vri_pyro.models.PriorNetwork, init_args: {hidden: [8]}}
-    guide: {class_path: vri_pyro.guides.DiagonalNormal, init_args: {hidden: [8]}}
-    outer_optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-3}}
+CONFIG = (
+    SMALL_METHOD
+    + """\
 backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16], dropout: 0.2}}
 fine_tuning:
   epochs: 2
@@ -54,6 +48,7 @@ quiet: true
 report: false
 output: run
 """
+)
 EXPERIMENTS = Path(__file__).parents[1]
 RESUME = ("fit", "--config", "config.yaml", "--resume", "true")
 _PRELOADED = (

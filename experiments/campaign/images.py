@@ -93,18 +93,22 @@ def palette(**options: Any) -> Callable[[Path], Any]:
     return saving(image, **options)
 
 
+# From the upright image to the one that a camera stores, by its EXIF orientation.
+TURNS: dict[int, Callable[[np.ndarray], np.ndarray]] = {
+    1: lambda x: x,
+    2: np.fliplr,
+    3: lambda x: np.rot90(x, 2),
+    4: np.flipud,
+    5: np.transpose,
+    6: lambda x: np.rot90(x, 1),
+    7: lambda x: np.rot90(x, 2).T,
+    8: lambda x: np.rot90(x, -1),
+}
+
+
 def turned(orientation: int) -> Callable[[Path], Any]:
     """Return a function that saves the shades as a camera that was held in this orientation does."""
-    turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {
-        2: np.fliplr,
-        3: lambda x: np.rot90(x, 2),
-        4: np.flipud,
-        5: np.transpose,
-        6: lambda x: np.rot90(x, 1),
-        7: lambda x: np.rot90(x, 2).T,
-        8: lambda x: np.rot90(x, -1),
-    }
-    image = Image.fromarray(np.ascontiguousarray(turns[orientation](SHADES)))
+    image = Image.fromarray(np.ascontiguousarray(TURNS[orientation](SHADES)))
     exif = image.getexif()
     exif[0x0112] = orientation
     return saving(image, exif=exif)

@@ -11,20 +11,14 @@ from typing import NamedTuple
 
 import pyro
 import pytest
+from campaign._small_method import SMALL_METHOD
 
 from vri_pyro.cli.main import main
 
 # Small networks, so that an epoch on the digits takes a few hundredths of a second.
-TINY = """\
-method:
-  class_path: vri_pyro.methods.Bilevel
-  init_args:
-    model:
-      class_path: vri_pyro.models.Rectification
-      init_args:
-        prior: {class_path: vri_pyro.models.PriorNetwork, init_args: {hidden: [8]}}
-    guide: {class_path: vri_pyro.guides.DiagonalNormal, init_args: {hidden: [8]}}
-    outer_optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-3}}
+TINY = (
+    SMALL_METHOD
+    + """\
 backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16], dropout: 0.2}}
 epochs: 1
 device: cpu
@@ -32,6 +26,7 @@ threads: 1
 report: false
 output: run
 """
+)
 FINE_TUNING = """\
 fine_tuning:
   epochs: 6

@@ -10,6 +10,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from campaign.images import TURNS
 from PIL import Image, features
 
 from vri_pyro.data import DatasetImages, ImageFiles
@@ -296,17 +297,7 @@ def test_lab_colours_are_converted() -> None:
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_every_orientation_of_a_camera_is_followed(tmp_path: Path, orientation: int) -> None:
     upright = SHADES
-    turns: dict[int, Callable[[np.ndarray], np.ndarray]] = {  # from the upright image to the stored one
-        1: lambda x: x,
-        2: np.fliplr,
-        3: lambda x: np.rot90(x, 2),
-        4: np.flipud,
-        5: np.transpose,
-        6: lambda x: np.rot90(x, 1),
-        7: lambda x: np.rot90(x, 2).T,
-        8: lambda x: np.rot90(x, -1),
-    }
-    stored = Image.fromarray(np.ascontiguousarray(turns[orientation](upright)))
+    stored = Image.fromarray(np.ascontiguousarray(TURNS[orientation](upright)))
     exif = stored.getexif()
     exif[0x0112] = orientation
     for name in ("a.png", "a.tif"):

@@ -36,18 +36,8 @@ SMALLEST = {
         *("--workers", "0", "--output", "loader.json"),
     ],
     "reliability.py": [
-        *(
-            "--quick",
-            "--output",
-            "reliability.json",
-            "--only",
-            "bug_reports",
-            "exploits",
-            "images",
-            "kills",
-            "malformed",
-        ),
-        "networks",
+        *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
+        *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
@@ -165,7 +155,7 @@ def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(
 def test_campaign_survives_a_few_attempts_of_each_kind(tmp_path: Path) -> None:
     done = run("reliability.py", SMALLEST["reliability.py"], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert "Unusual networks" in (tmp_path / "reliability.md").read_text()
+    assert "Unusual networks" in (tmp_path / "page.md").read_text()
 
 
 def test_every_script_is_listed() -> None:

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from campaign.networks import WIDTH, Cube, CubeOnce, Function
 from torch import Tensor, nn
 from torch.nn.utils import parametrizations
 from torch.optim import SGD, Adam
@@ -46,7 +47,6 @@ pytestmark = pytest.mark.filterwarnings("ignore:`torch.jit.script` is deprecated
 
 STRATEGIES = [Unrolled, SplitJVP, SplitVJP, SplitFiniteDifference, SplitForwardDifference]
 EXACT = [Unrolled, SplitJVP, SplitVJP]
-WIDTH = 6
 
 
 class Body(Classifier):
@@ -62,15 +62,7 @@ class Body(Classifier):
         return ClassifierOutput(self.top(features), features)
 
 
-class Applied(nn.Module):
-    """A function between two linear layers."""
-
-    def __init__(self, function: Callable[[Tensor], Tensor]) -> None:
-        super().__init__()
-        self.first, self.function, self.last = nn.Linear(INPUTS, WIDTH), function, nn.Linear(WIDTH, WIDTH)
-
-    def forward(self, x: Tensor) -> Tensor:
-        return self.last(self.function(self.first(x)).tanh())
+Applied = partial(Function, inputs=INPUTS)
 
 
 def _svi(classifier: Classifier, strategy: Hypergradient | None = None, **options: Any) -> BilevelSVI:
@@ -336,28 +328,6 @@ def test_violation_later_is_only_reported(monkeypatch: pytest.MonkeyPatch) -> No
 
 
 # -------------------------------------------------------------------------------------------------- before the training
-
-
-class Cube(torch.autograd.Function):
-    """x³ without forward mode."""
-
-    @staticmethod
-    def forward(ctx: Any, x: Tensor) -> Tensor:
-        ctx.save_for_backward(x)
-        return x**3
-
-    @staticmethod
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 3 * ctx.saved_tensors[0] ** 2 * gradient
-
-
-class CubeOnce(Cube):
-    """Its backward pass is not differentiable either."""
-
-    @staticmethod
-    @torch.autograd.function.once_differentiable
-    def backward(ctx: Any, gradient: Tensor) -> Tensor:
-        return 3 * ctx.saved_tensors[0] ** 2 * gradient
 
 
 class Recurrent(nn.Module):

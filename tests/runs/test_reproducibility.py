@@ -12,20 +12,14 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from campaign._small_method import SMALL_METHOD
 from PIL import Image
 
 from vri_pyro.training.checkpoint import load_checkpoint
 
-CONFIG = """\
-method:
-  class_path: vri_pyro.methods.Bilevel
-  init_args:
-    model:
-      class_path: vri_pyro.models.Rectification
-      init_args:
-        prior: {class_path: vri_pyro.models.PriorNetwork, init_args: {hidden: [8]}}
-    guide: {class_path: vri_pyro.guides.DiagonalNormal, init_args: {hidden: [8]}}
-    outer_optimizer: {class_path: torch.optim.Adam, init_args: {lr: 1.0e-3}}
+CONFIG = (
+    SMALL_METHOD
+    + """\
 data: {class_path: vri_pyro.data.ImageFolder, init_args: {path: DATA, size: 8}}
 backbone: {class_path: vri_pyro.backbones.MLP, init_args: {hidden: [16], dropout: 0.2}}
 augmentation: vri_pyro.data.Weak
@@ -39,6 +33,7 @@ workers: 0
 report: false
 quiet: true
 """
+)
 ENVIRONMENTS = (
     {"PYTHONHASHSEED": "0", "LC_ALL": "C", "TZ": "UTC"},
     {"PYTHONHASHSEED": "4711", "LC_ALL": "C.UTF-8", "LANG": "tr_TR.UTF-8", "TZ": "Asia/Kathmandu"},
