@@ -11,11 +11,13 @@ import argparse
 import gzip
 import importlib
 import json
+import multiprocessing
 import pkgutil
 import sys
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -43,7 +45,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
     finished = json.loads(gzip.decompress(options.output.read_bytes())) if options.output.exists() else {}
     for section in options.only:
         if section not in finished or options.again:
-            finished[section] = _run(section, options.quick)
+            # In a process of its own, because sections start servers of processes and change limits.
+            with ProcessPoolExecutor(1, multiprocessing.get_context("spawn")) as process:
+                finished[section] = process.submit(_run, section, options.quick).result()
             write_atomically(options.output, gzip.compress(json.dumps(finished).encode(), mtime=0))
     write_atomically(options.page, _page(finished).encode())
     _show(finished)
@@ -55,8 +59,8 @@ def _options(arguments: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--only", nargs="+", choices=SECTIONS, default=SECTIONS, help="sections to run")
     parser.add_argument("--quick", action="store_true", help="a few attempts of each kind")
     parser.add_argument("--again", action="store_true", help="run finished sections again")
-    records = RESULTS / "records" / "reliability.json.gz"
-    parser.add_argument("--output", type=Path, default=records, help="file of all attempts, JSON compressed by gzip")
+    record = RESULTS / "reliability.json.gz"
+    parser.add_argument("--output", type=Path, default=record, help="file of all attempts, JSON compressed by gzip")
     parser.add_argument("--page", type=Path, default=RESULTS / "reliability.md", help="page of the counts")
     return parser.parse_args(arguments)
 
