@@ -183,10 +183,16 @@ class Algorithm(ABC):
         """
         weights = list(parameters_of(self.classifier).values()) if parameters is None else parameters
         gradients = forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True))
-        metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
+        return self.descend_along(forward, loss.detach(), gradients, weights)
+
+    def descend_along(
+        self, forward: ReplayedForward, loss: Tensor, gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
+    ) -> tuple[Metrics, bool]:
+        """Take a step of :attr:`classifier_optimizer` along given gradients of ``parameters``; see :meth:`descend`."""
+        metrics = {"loss": loss, "gradient_norm": finite_norm(gradients, like=loss)}
         moved = self.guard.admits(self.guard.read(metrics | {"buffers": forward.largest_new(like=loss)}))
         if moved:
-            apply_gradients(self.classifier_optimizer, weights, gradients)
+            apply_gradients(self.classifier_optimizer, parameters, gradients)
             forward.commit_buffers()
             self.guard.step_completed()
         return metrics, moved

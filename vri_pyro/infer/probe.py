@@ -19,10 +19,11 @@ from torch.nn import functional as F
 
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.adjoint import CAUSES, DOUBLE_TOLERANCE, tolerance, violation
-from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.cut import ClassifierCut
 from vri_pyro.infer.functional import ReplayedForward, parameters_of, within
 from vri_pyro.infer.hypergradient import (
     Hypergradient,
+    Inner,
     Problem,
     Result,
     SplitFiniteDifference,
@@ -31,6 +32,7 @@ from vri_pyro.infer.hypergradient import (
     SplitVJP,
     Unrolled,
 )
+from vri_pyro.infer.virtual_step import GradientStep
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
 
@@ -82,7 +84,7 @@ def usable_strategy(
             a warning if the default does not work.
         noisy, clean: a noisy and a clean batch.
         clean_gradient: maps the trainable parameters by name and a clean batch to the clean loss and its gradient.
-        detach_features: see :class:`Problem`.
+        detach_features: see :class:`~vri_pyro.infer.cut.ClassifierCut`.
 
     Raises:
         UserError: the strategy does not work with the classifier; the message names one that does.
@@ -161,23 +163,21 @@ def _problem(
     weights = list(parameters_of(forward.classifier).values())
     per_example = torch.ones(len(y), dtype=weights[0].dtype, device=y.device, requires_grad=True)
 
-    def head(output: ClassifierOutput) -> ELBOTerms:
+    def inner(output: ClassifierOutput) -> Inner:
         losses = F.cross_entropy(output.logits, y, reduction="none")
         if not detached:
             losses = losses + output.features.square().mean(-1)
-        return ELBOTerms(-per_example * losses, {}, {}, losses.new_zeros(()), plate_size=len(y))
+        return Inner((per_example * losses).mean())
 
     return Problem(
         parameters=weights,
         hyperparameters=[per_example],
         forward=forward,
-        head=head,
-        inner_kl_weight=0.0,
-        outer_kl_weight=0.0,
-        virtual_step=lambda gradients: [p.detach() - 1e-3 * g for p, g in zip(weights, gradients, strict=True)],
+        inner=inner,
+        virtual_step=GradientStep(weights, rate=1e-3),
         meta_gradient=lambda moved: clean_gradient(forward.named(moved)),
-        detach_features=detached,
         keep_graph=True,
+        cut=ClassifierCut(detached),
         check_adjoint=True,
     )
 
