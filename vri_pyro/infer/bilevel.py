@@ -27,7 +27,7 @@ from vri_pyro.infer.hypergradient import Hypergradient, Inner, Problem, Result, 
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.infer.probe import usable_strategy
-from vri_pyro.infer.virtual_step import OptimizerStep, apply_gradients, learning_rate
+from vri_pyro.infer.virtual_step import OptimizerStep, apply_gradients, decides_on_device, learning_rate
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError, UserTypeError, described
@@ -178,9 +178,9 @@ class BilevelSVI(Algorithm):
             ``adjoint_error`` (:mod:`~vri_pyro.infer.adjoint`). Steps that do not update guide and prior have the
             metrics of the real step alone.
 
-            If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated and the metrics of
-            the real step are missing. If only the real step is non-finite, guide and prior are updated and the
-            classifier is not.
+            If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated, and the metrics of
+            the real step are missing or non-finite. If only the real step is non-finite, guide and prior are updated
+            and the classifier is not.
 
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
@@ -211,6 +211,12 @@ class BilevelSVI(Algorithm):
         decisive = {name: metrics[name] for name in ("inner_loss", "meta_loss", "hypergradient_norm")}
         if result.adjoint_error is not None:
             metrics["adjoint_error"] = decisive["adjoint_error"] = result.adjoint_error
+        elif decides_on_device(self.inner_optimizer) and decides_on_device(self.outer_optimizer):
+            self._undecided = decisive
+            found_inf = self.guard.found_inf(decisive)
+            apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients, found_inf)
+            self.adjoint.steps += 1
+            return metrics, result
         values = self.guard.read(decisive)
         self._judge(values.pop("adjoint_error", None), result)
         if not self.guard.admits(values):

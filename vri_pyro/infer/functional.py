@@ -85,7 +85,9 @@ class _Scope(nn.Module):
 def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
     """Run the classifier and check its output; see :func:`call`."""
     version = None if x.is_inference() else x._version
-    output = classifier(x)
+    lower = getattr(classifier, "autocast", None)
+    with torch.autocast(x.device.type, lower, enabled=lower is not None):
+        output = classifier(x)
     name = type(classifier).__name__
     if not isinstance(output, ClassifierOutput):
         raise UserError(f"{name}.forward returned a {type(output).__name__}; return ClassifierOutput(logits, features)")
@@ -99,6 +101,8 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
             f"{name}.forward changes its input in place, so that later passes over the same batch see other inputs; "
             "use operations that return a new tensor, or x = x.clone() first"
         )
+    if lower is not None:
+        output = output._replace(logits=output.logits.to(x.dtype), features=output.features.to(x.dtype))
     return output
 
 

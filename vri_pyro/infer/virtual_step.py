@@ -139,14 +139,41 @@ def learning_rate(optimizer: Optimizer) -> float | Tensor:
     return max(rates)
 
 
-def apply_gradients(optimizer: Optimizer, parameters: Iterable[Tensor], gradients: Iterable[Tensor | None]) -> None:
-    """Take a step of ``optimizer`` along ``gradients``; a parameter whose gradient is None does not change."""
+def apply_gradients(
+    optimizer: Optimizer,
+    parameters: Iterable[Tensor],
+    gradients: Iterable[Tensor | None],
+    found_inf: Tensor | None = None,
+) -> None:
+    """Take a step of ``optimizer`` along ``gradients``; a parameter whose gradient is None does not change.
+
+    Args:
+        optimizer: the optimiser.
+        parameters, gradients: its parameters and their gradients.
+        found_inf: if 1.0, nothing changes, [], on the device of the parameters; for optimisers for which
+            :func:`decides_on_device` holds.
+    """
     parameters = list(parameters)
     for p, g in zip(parameters, gradients, strict=True):
         p.grad = g
-    optimizer.step()
+    if found_inf is None:
+        optimizer.step()
+    else:  # the attribute that torch.amp.GradScaler sets
+        optimizer.found_inf = found_inf  # type: ignore[attr-defined]
+        optimizer.step()
+        del optimizer.found_inf  # type: ignore[attr-defined]
     for p in parameters:
         p.grad = None
+
+
+def decides_on_device(optimizer: Optimizer) -> bool:
+    """Whether the optimiser can skip a step by a flag on the device: a fused one.
+
+    PyTorch's fused SGD leaves its momentum uninitialised if its first step is skipped, so it needs to have a state.
+    """
+    groups = optimizer.param_groups
+    ready = bool(optimizer.state) or not any(group.get("momentum") for group in groups)
+    return ready and all(group.get("fused") for group in groups)
 
 
 def _sgd(p: Tensor, g: Tensor, group: dict, state: dict) -> Tensor:
