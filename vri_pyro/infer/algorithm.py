@@ -20,6 +20,7 @@ from vri_pyro.infer.functional import (
     call,
     classifier_output,
     cloned_buffers,
+    keep_compiled_graphs,
     parameters_of,
     within,
 )
@@ -69,6 +70,7 @@ class Algorithm(ABC):
         self._global: GlobalParameters | None = GlobalParameters()
         _check_parameters_are_theirs(model, guide)
         check_initialised(classifier)
+        keep_compiled_graphs(classifier)
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(

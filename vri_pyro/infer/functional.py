@@ -18,6 +18,18 @@ def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in classifier.named_parameters() if p.requires_grad}
 
 
+def keep_compiled_graphs(classifier: nn.Module) -> None:
+    """Let the graph of a classifier that ``torch.compile`` compiles be used by two backward passes.
+
+    A compiled backward pass overwrites its inputs otherwise. The setting holds for what is compiled later in this
+    process.
+    """
+    if any(hasattr(module, "_orig_mod") for module in classifier.modules()):
+        from torch._functorch import config  # imported with the compiler
+
+        config.donated_buffer = False
+
+
 def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
     """Copies of the classifier's buffers, for a forward pass that must not change the originals."""
     return _clones(dict(classifier.named_buffers()))

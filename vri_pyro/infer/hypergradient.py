@@ -122,7 +122,7 @@ class Unrolled(Hypergradient):
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
-        output = problem.forward(problem.parameters)
+        output = _forward_to_differentiate_twice(problem)
         inner = problem.inner(problem.cut.joined(output, problem.cut.tensors(output)))
         inner_gradient = autograd.grad(
             inner.loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
@@ -138,7 +138,7 @@ class Split(Hypergradient):
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
-        output = problem.forward(problem.parameters)
+        output = self.forward(problem)
         # An output that depends on no trainable parameter, as features of a frozen trunk, has a zero Jacobian.
         ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.cut.tensors(output)]
         leaves = [end.detach().requires_grad_() for end in ends]
@@ -155,6 +155,10 @@ class Split(Hypergradient):
         error = adjoint_error(cotangents, tangents, inner_gradient, direction) if problem.check_adjoint else None
         return Result(gradients, inner, inner_gradient, meta_loss, output, error)
 
+    def forward(self, problem: Problem) -> Any:
+        """Return F(w) with its graph."""
+        return problem.forward(problem.parameters)
+
     @abstractmethod
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -166,6 +170,11 @@ class Split(Hypergradient):
             ends: the tensors of F(w) at the cut, with their graph.
             cotangents: u, one tensor per entry of ``ends``.
         """
+
+
+def _forward_to_differentiate_twice(problem: Problem) -> Any:
+    with sdpa_kernel(SDPBackend.MATH):  # fused kernels of attention have no double backward
+        return problem.forward(problem.parameters)
 
 
 @torch.no_grad()
@@ -228,6 +237,10 @@ class SplitVJP(Split):
 
     The tangent t = J s is the gradient of ⟨Jᵀc, s⟩ with respect to c.
     """
+
+    def forward(self, problem: Problem) -> Any:
+        """See :meth:`Split.forward`."""
+        return _forward_to_differentiate_twice(problem)
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
