@@ -15,6 +15,7 @@ from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ema import check_decay
 from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
 _MOST_NETWORKS = 1000  # more would fill the memory, and take minutes to build
@@ -111,8 +112,8 @@ class Configuration:
             precedence; "ignore" does not look for them.
         seed: seed of the split, the noise, the initial parameters and all other random numbers.
         device: device to compute on, "cpu", "cuda" or "auto"; "auto" uses CUDA if available.
-        precision: precision of the classifier in training: "float32"; "tf32", float32 with coarser matrix products on CUDA
-            devices; or "bfloat16", by ``torch.autocast``. Guide, prior, losses and evaluation stay in float32.
+        precision: precision of the classifier in training: "float32"; "tf32", float32 with coarser matrix products on
+            CUDA devices; or "bfloat16", by ``torch.autocast``. Guide, prior, losses and evaluation stay in float32.
         cudnn_benchmark: let cuDNN try algorithms for convolutions and choose the fastest, which may differ from run to
             run, so that a resumed run may differ in rounding.
         threads: number of CPU threads; 0 uses PyTorch's default. At most 1,024, or the number of CPUs if it is larger.

@@ -28,7 +28,7 @@ def set_speed(tf32: bool, cudnn_benchmark: bool) -> None:
     """Set how CUDA devices compute; a CPU ignores it.
 
     Args:
-        tf32: whether matrix products of float32 tensors round their inputs to TF32, as PyTorch's convolutions do anyway.
+        tf32: whether matrix products of float32 tensors round their inputs to TF32, as PyTorch's convolutions do.
         cudnn_benchmark: whether cuDNN chooses the fastest of several algorithms by trying them.
     """
     torch.backends.cuda.matmul.allow_tf32 = tf32
