@@ -6,14 +6,13 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import pyro
-import pyro.distributions as dist
 import torch
 from torch import Tensor
 
 from vri_pyro.data import TransitionMatrix, generator_for
 from vri_pyro.interfaces.base import Model
 from vri_pyro.interfaces.classifier import ClassifierOutput
-from vri_pyro.interfaces.transition_likelihood import noisy_log_probabilities
+from vri_pyro.interfaces.given_label import GivenLabel
 
 
 class ForwardCorrection(Model):
@@ -44,5 +43,4 @@ class ForwardCorrection(Model):
     def forward(self, output: ClassifierOutput, y: Tensor | None = None) -> Tensor:
         """See :class:`~vri_pyro.interfaces.base.Model`."""
         with pyro.plate("data", output.logits.shape[0]):
-            logits = noisy_log_probabilities(output.logits, self.transition)
-            return pyro.sample("y", dist.Categorical(logits=logits), obs=y)
+            return pyro.sample("y", GivenLabel(output.logits, self.transition), obs=y)

@@ -13,9 +13,10 @@ from torch import Tensor, nn
 from vri_pyro.interfaces.base import Prior
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
+from vri_pyro.interfaces.given_label import GivenLabel
 from vri_pyro.interfaces.prediction_memory import PredictionMemory, early_learning_regulariser
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
+from vri_pyro.interfaces.transition_likelihood import glc_estimate
 from vri_pyro.models.gate import Gate
 from vri_pyro.models.gated_rectification import GatedRectification
 from vri_pyro.models.prior_network import PriorNetwork
@@ -137,9 +138,8 @@ class HierarchicalRectification(GatedRectification):
         with self.data(size):
             v = pyro.sample("v", self.prior(output.features))
             rectifier = pyro.deterministic("rectifier", self.link(v), event_dim=1)
-            noisy = noisy_log_probabilities(logits, transition)
             with self.transition_gate.scaled(size), poutine.scale(scale=self.transition_weight):
-                given = pyro.sample("y_by_transition", dist.Categorical(logits=noisy), obs=y)
+                given = pyro.sample("y_by_transition", GivenLabel(logits, transition), obs=y)
             believed = logits.log_softmax(-1)
             if output.index is not None:
                 targets = self.memory.moved(logits, output.index)
@@ -147,10 +147,11 @@ class HierarchicalRectification(GatedRectification):
                 if self.training:
                     pull = -self.elr_weight * early_learning_regulariser(logits, targets)
                     pyro.factor("early_learning", pull)
-            # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T), for every label ỹ; the gather selects the given one.
-            right = believed + transition.diagonal(dim1=-2, dim2=-1).log()
-            right = right - noisy_log_probabilities(believed, transition)
-            right = right.detach().exp().gather(-1, given.expand(right.shape[:-1]).unsqueeze(-1)).squeeze(-1)
+            # p(c = ỹ | t, ỹ, T) = t[ỹ] T[ỹ, ỹ] / p(ỹ | t, T)
+            label, believed = given.unsqueeze(-1), believed.detach()
+            kept = (believed + transition.diagonal(dim1=-2, dim2=-1).log()).detach()
+            kept = kept.gather(-1, label.expand(*kept.shape[:-1], 1)).squeeze(-1)
+            right = (kept - GivenLabel(believed, transition).log_prob(given)).detach().exp()
             with self.gate.scaled(size, offset=right.logit(_LEAST)), poutine.scale(scale=1 - self.transition_weight):
                 return pyro.sample("y", dist.Categorical(logits=rectifier * logits), obs=y)
 

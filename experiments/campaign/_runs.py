@@ -8,6 +8,7 @@ import importlib
 import multiprocessing
 import os
 import signal
+import sys
 import traceback
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
@@ -129,12 +130,13 @@ def _command(folder: str, arguments: list[str], prepare: Callable[[], None] | No
     for stream in (1, 2):
         os.dup2(descriptor, stream)
     signal.signal(signal.SIGINT, signal.default_int_handler)  # ignored in a process of the background
-    from vri_pyro.cli.main import main
+    sys.argv = ["vri-pyro", *arguments]
+    from vri_pyro.cli.__main__ import main
 
     try:
         if prepare is not None:
             prepare()
-        status = main(arguments)
+        status = main()
     except BaseException:
         traceback.print_exc()
         status = 99

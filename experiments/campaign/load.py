@@ -6,6 +6,7 @@ the process's CPU time beside them.
 
 from __future__ import annotations
 
+import gc
 import os
 import re
 import signal
@@ -150,6 +151,7 @@ def slope(values: list[float]) -> tuple[float, float]:
 
 def holdings() -> dict[str, list[str]]:
     """Return what this process holds: open files, threads, child processes, shared memory and temporary files."""
+    gc.collect()  # the queues to worker processes hold semaphores, and are parts of reference cycles
     files = []
     for number in os.listdir("/proc/self/fd"):
         with suppress(OSError):

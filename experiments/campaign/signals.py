@@ -128,7 +128,9 @@ def _random(folder: Path, whole: Path) -> Iterator[Trial]:
         numbers = tuple(moments.choice((INT, TERM)) for _ in range(moments.randint(1, 2)))
         process = start(here, RESUME)
         share = moments.random()
-        time.sleep(max(0.1, share * duration))  # the process is a copy of another for the first moments
+        while not (here / "printed").exists():  # until the process has become one of its own
+            time.sleep(0.01)
+        time.sleep(max(0.1, share * duration))
         for one in numbers:
             if process.is_alive():
                 os.kill(process.pid or 0, one)

@@ -200,6 +200,23 @@ def test_signal_outside_the_training_leaves_no_traceback_and_no_folder(
     assert signal.getsignal(signal.SIGTERM) == before
 
 
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
+def test_signal_is_reported_if_the_code_that_it_stops_raises_another_exception(
+    vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch, number: signal.Signals
+) -> None:
+    def load(_: object) -> None:
+        try:
+            signal.raise_signal(number)
+        except KeyboardInterrupt:
+            raise RecursionError from None
+
+    monkeypatch.setattr("vri_pyro.data.Digits.load", load)
+    ignored = signal.signal(signal.SIGINT, signal.default_int_handler)
+    result = vri_pyro("fit", "--config", "tiny.yaml")
+    signal.signal(signal.SIGINT, ignored)
+    assert (result.status, result.stderr) == (128 + number, "stopped immediately; files saved earlier are intact\n")
+
+
 def test_second_signal_while_a_stopped_command_cleans_up_ends_it_at_once(here: Path) -> None:
     (here / "stop.py").write_text(
         "import signal\nfrom vri_pyro.utils.interruption import stops_raise\n"

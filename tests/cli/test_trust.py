@@ -82,7 +82,10 @@ def test_every_command_that_reads_a_run_has_the_option(command: str, stranger: S
         "diagnose": ["--examples", "3", "--draws", "100"],
     }.get(command, [])
     said = quietly(lambda: main([command, str(folder), *more]))
-    assert f"{folder} names code that is not part of vri_pyro: {mark.name.removeprefix('executed_')}.Net" in said
+    assert (
+        f"{folder / 'config.yaml'} names code that is not part of vri_pyro: {mark.name.removeprefix('executed_')}.Net"
+        in said
+    )
     assert not mark.exists()
     assert "names code" not in quietly(lambda: main([command, str(folder), *more, "--trust", "true"]))
     assert mark.exists()

@@ -9,6 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 from PIL import Image
+from PIL.PngImagePlugin import PngInfo
 
 from vri_pyro.data import Arrays, NoNoise, Split, make_split
 from vri_pyro.data.content_keys import content_keys
@@ -170,7 +171,31 @@ def test_removal_keeps_the_parts_on_which_the_run_is_evaluated(x: np.ndarray) ->
     assert find_duplicates(arrays, kept, content_keys(arrays)).overlaps == ()
 
 
-def test_copied_image_files_are_found_and_named(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_image_is_found_in_another_format(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    for number in range(20):
+        image = Image.fromarray(generator.integers(0, 256, (8, 8, 3), dtype=np.uint8))
+        image.save(tmp_path / f"{number}.png", compress_level=1)
+        if number == 7:
+            image.save(tmp_path / "copy.bmp")
+            image.save(tmp_path / "smaller.png", compress_level=9, pnginfo=_comment("another"))
+    images = ImageFiles(tmp_path, [f"{number}.png" for number in range(20)], 8)
+    arrays = replace(arrays_with(np.zeros((20, 1), np.float32)), x_train=images)
+    arrays = replace(arrays, x_test=ImageFiles(tmp_path, ["copy.bmp", "smaller.png"], 8), y_test=np.array([1, 0]))
+    found = find_duplicates(arrays, split_of(arrays), content_keys(arrays))
+    assert pairs(found) == {"test in noisy": {(0, 7), (1, 7)}}
+
+
+def _comment(text: str) -> PngInfo:
+    info = PngInfo()
+    info.add_text("Comment", text)
+    return info
+
+
+def test_many_copied_image_files_are_found_by_their_bytes_and_named(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr("vri_pyro.data.content_keys._FEW", 21)
     generator = np.random.default_rng(0)
     for number in range(20):
         image = generator.integers(0, 256, (8, 8, 3), dtype=np.uint8)
@@ -186,6 +211,7 @@ def test_copied_image_files_are_found_and_named(tmp_path: Path, monkeypatch: pyt
 
 
 def test_files_of_different_sizes_are_not_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("vri_pyro.data.content_keys._SMALL", 2000)
     for number in range(20):
         (tmp_path / f"{number}.jpg").write_bytes(bytes(100 + number))
     images = ImageFiles(tmp_path, [f"{number}.jpg" for number in range(20)], 8)

@@ -106,7 +106,7 @@ class HypergradientContract:
         expected, _ = record_step(Unrolled(), case)
         assert any(g is not None for g in expected.gradients) or case.options.get("outer_kl_weight") == 0
         assert_same_hypergradients(actual, expected, names, self.tolerance)
-        torch.testing.assert_close(actual.result.inner_loss, expected.result.inner_loss, rtol=1e-12, atol=0)
+        torch.testing.assert_close(actual.result.inner.loss, expected.result.inner.loss, rtol=1e-12, atol=0)
         torch.testing.assert_close(actual.result.meta_loss, expected.result.meta_loss, rtol=1e-12, atol=0)
 
     @pytest.mark.parametrize("name", ["BatchNorm, attached", "dropout, attached", "convolutions, BatchNorm, detached"])

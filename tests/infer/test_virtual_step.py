@@ -12,7 +12,7 @@ import torch
 from torch import Tensor, nn
 from torch.optim import SGD, Adam, AdamW, NAdam, Optimizer, RMSprop
 
-from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
+from vri_pyro.infer.virtual_step import OptimizerStep, apply_gradients, learning_rate
 from vri_pyro.utils.errors import UserError
 
 OPTIMIZERS: dict[str, Callable[..., Optimizer]] = {
@@ -54,7 +54,7 @@ def _after(steps: int, make: Callable[..., Optimizer]) -> tuple[list[nn.Paramete
 def test_virtual_step_is_where_the_optimiser_steps(make: Callable[..., Optimizer], steps: int) -> None:
     parameters, optimizer = _after(steps, make)
     gradients = _gradients(parameters)
-    moved = virtual_step(optimizer, parameters)(gradients)
+    moved = OptimizerStep(optimizer, parameters)(gradients)
     apply_gradients(optimizer, parameters, gradients)
     for p, w in zip(parameters, moved, strict=True):
         torch.testing.assert_close(w, p.detach(), rtol=1e-12, atol=1e-12)
@@ -64,8 +64,8 @@ def test_virtual_step_is_where_the_optimiser_steps(make: Callable[..., Optimizer
 def test_virtual_step_follows_parameters_in_any_order(make: Callable[..., Optimizer]) -> None:
     parameters, optimizer = _after(2, make)
     gradients = _gradients(parameters)
-    forwards = virtual_step(optimizer, parameters)(gradients)
-    backwards = virtual_step(optimizer, parameters[::-1])(gradients[::-1])
+    forwards = OptimizerStep(optimizer, parameters)(gradients)
+    backwards = OptimizerStep(optimizer, parameters[::-1])(gradients[::-1])
     for a, b in zip(forwards, reversed(backwards), strict=True):
         assert torch.equal(a, b)
 
@@ -73,7 +73,7 @@ def test_virtual_step_follows_parameters_in_any_order(make: Callable[..., Optimi
 @every_optimizer
 def test_virtual_step_follows_the_learning_rate_of_a_schedule(make: Callable[..., Optimizer]) -> None:
     parameters, optimizer = _after(2, make)
-    gradients, step = _gradients(parameters), virtual_step(optimizer, parameters)
+    gradients, step = _gradients(parameters), OptimizerStep(optimizer, parameters)
     for group in optimizer.param_groups:
         group["lr"] *= 0.1
     for moved, p in zip(step(gradients), parameters, strict=True):
@@ -90,7 +90,7 @@ def test_derivative_with_respect_to_the_gradients_is_that_of_finite_differences(
     make: Callable[..., Optimizer], steps: int
 ) -> None:
     parameters, optimizer = _after(steps, make)
-    step = virtual_step(optimizer, parameters)
+    step = OptimizerStep(optimizer, parameters)
     gradients = [g.requires_grad_() for g in _gradients(parameters)]
     assert torch.autograd.gradcheck(lambda *g: tuple(step(g)), gradients, atol=1e-7, rtol=1e-5)
 
@@ -100,7 +100,7 @@ def test_derivative_with_respect_to_the_gradients_is_that_of_finite_differences(
 def test_virtual_step_changes_neither_parameters_nor_state(make: Callable[..., Optimizer], steps: int) -> None:
     parameters, optimizer = _after(steps, make)
     before = copy.deepcopy([p.detach() for p in parameters]), copy.deepcopy(optimizer.state_dict())
-    step = virtual_step(optimizer, parameters)
+    step = OptimizerStep(optimizer, parameters)
     moved = step([g.requires_grad_() for g in _gradients(parameters)])
     torch.stack([w.square().sum() for w in moved]).sum().backward()
     _assert_equal(before, ([p.detach() for p in parameters], optimizer.state_dict()))
@@ -120,7 +120,7 @@ def test_zero_gradient_has_a_finite_derivative_under_adam(
     parameter = nn.Parameter(torch.ones(3, dtype=dtype))
     optimizer = kind([parameter], lr=0.1, amsgrad=amsgrad)
     gradient = torch.tensor([0.0, 1.0, 0.0], dtype=dtype, requires_grad=True)
-    (moved,) = virtual_step(optimizer, [parameter])([gradient])
+    (moved,) = OptimizerStep(optimizer, [parameter])([gradient])
     (slope,) = torch.autograd.grad(moved.sum(), [gradient])
     assert slope.isfinite().all()
     apply_gradients(optimizer, [parameter], [gradient.detach()])
@@ -153,17 +153,17 @@ def test_unknown_optimiser_is_refused_by_name(kind: type[Optimizer]) -> None:
     with pytest.raises(
         UserError, match=rf"no virtual step is implemented .* {kind.__name__}; use one of SGD, Adam, AdamW"
     ):
-        virtual_step(kind(parameters, lr=0.1), parameters)
+        OptimizerStep(kind(parameters, lr=0.1), parameters)
 
 
 def test_parameter_that_the_optimiser_does_not_hold_is_refused() -> None:
     parameters = _parameters()
     with pytest.raises(UserError, match="does not contain every trainable parameter"):
-        virtual_step(SGD(parameters[:2], lr=0.1), parameters)
+        OptimizerStep(SGD(parameters[:2], lr=0.1), parameters)
 
 
 @pytest.mark.parametrize("kind", [SGD, Adam, AdamW])
 def test_maximising_optimiser_is_refused(kind: type[Optimizer]) -> None:
     parameters = _parameters()
     with pytest.raises(UserError, match="maximises"):
-        virtual_step(kind(parameters, lr=0.1, maximize=True), parameters)
+        OptimizerStep(kind(parameters, lr=0.1, maximize=True), parameters)

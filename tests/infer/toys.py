@@ -46,6 +46,49 @@ class Dense(Classifier):
         return ClassifierOutput(self.top(features), features)
 
 
+class Transformer(Classifier):
+    """Encoder layers over a sequence of vectors of width 4 and a class token, whose output is the features."""
+
+    def __init__(self, length: int, dropout: float = 0.0, layers: int = 1) -> None:
+        super().__init__()
+        self.feature_dim, self.num_classes = 4, CLASSES
+        self.first = nn.Parameter(torch.randn(1, 1, 4))
+        self.places = nn.Parameter(torch.randn(1, length + 1, 4))
+        layer = nn.TransformerEncoderLayer(4, 2, 6, dropout, "gelu", batch_first=True, norm_first=True)
+        self.encoder = nn.TransformerEncoder(layer, layers, enable_nested_tensor=False)
+        self.top = nn.Linear(4, CLASSES)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        raise NotImplementedError
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        tokens = torch.cat([self.first.expand(len(x), -1, -1), self.vectors(x)], 1)
+        features = self.encoder(tokens + self.places)[:, 0]
+        return ClassifierOutput(self.top(features), features)
+
+
+class VisionTransformer(Transformer):
+    """Vision transformer on patches of 3x3 pixels."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__(4, dropout)
+        self.patches = nn.Conv2d(IMAGE[0], 4, 3, stride=3)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        return self.patches(x).flatten(2).mT
+
+
+class TokenTransformer(Transformer):
+    """Transformer over a sequence of tokens, the rounded inputs."""
+
+    def __init__(self, dropout: float = 0.0) -> None:
+        super().__init__(INPUTS, dropout, layers=2)
+        self.words = nn.Embedding(11, 4)
+
+    def vectors(self, x: Tensor) -> Tensor:
+        return self.words((3 * x).round().long().clamp(-5, 5) + 5)
+
+
 class Convolutional(Classifier):
     """Two convolutions, each followed by a normalisation, average pooling, and a linear layer."""
 

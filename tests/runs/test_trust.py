@@ -113,7 +113,7 @@ def test_run_needs_neither_noise_nor_loggers(folder: Path, changed: Path) -> Non
 
 
 def test_run_with_foreign_data_is_refused(changed: Path) -> None:
-    with pytest.raises(UntrustedCode, match=r"copy names code that is not part of vri_pyro: stranger\.Class; if"):
+    with pytest.raises(UntrustedCode, match=r"copy/config\.yaml names code that is not part of vri_pyro: stranger"):
         Run(changed)
 
 

@@ -13,7 +13,7 @@ from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
 from vri_pyro.runs.own_runs import remember_run
-from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_values, configuration_parser, without
 from vri_pyro.runs.places import data_places, with_absolute_places
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
@@ -44,7 +44,7 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
-    check_not_null(options)
+    check_values(options)
     options.output = _output(options)
     # All paths in config.yaml are absolute, so that the file can be used from any working directory.
     absolute = with_absolute_places(without(options, ("config", "resume", "trust")))

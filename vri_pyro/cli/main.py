@@ -72,7 +72,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     errors = SafeConsole(stderr=True, soft_wrap=True)
-    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise():
+    with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise() as request:
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
         warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
         try:
@@ -84,6 +84,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         except Exception as error:
             if debug:
                 raise
+            if request.made:  # an import that was interrupted can end in any exception
+                ignore_stops()
+                errors.print(STOPPED)
+                return 128 + request.number
             shown = _for_users(error)
             errors.print(f"error: {_as_typed(_explanation(shown, arguments), arguments)}")
             return 2 if isinstance(shown, UserError | ArgumentError) else 1

@@ -22,7 +22,7 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.table import Column, Table
 
 from vri_pyro.cli.old_names import with_current_names
-from vri_pyro.runs.parsing import build_configuration, check_not_null, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_values, configuration_parser, without
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
@@ -80,7 +80,7 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train all runs, print a line for each, and write the table; return 1 if a run has failed."""
     check_integer("jobs", options.jobs, 1, MOST_PROCESSES)
-    check_not_null(options)
+    check_values(options)
     if options.seed:
         raise UserError(f"seed is {options.seed}; set --seeds {options.seed} instead")
     output = Path(options.output)

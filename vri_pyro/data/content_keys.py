@@ -9,13 +9,15 @@ from typing import NamedTuple
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
-from vri_pyro.data.fingerprints import Fingerprint
+from vri_pyro.data.fingerprints import Fingerprint, size_of
 from vri_pyro.data.hashes import hashes_of, row_hashes
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.utils.errors import UserError
 
 _TAIL = 4096  # bytes read of a file whose size occurs twice
 _BLOCK = 1 << 20
+# Image files are decoded, which takes seconds, if there are no more of them than this and no more bytes in all.
+_FEW, _SMALL = 10_000, 1 << 28
 
 
 class ContentKeys(NamedTuple):
@@ -33,8 +35,9 @@ class ContentKeys(NamedTuple):
 def content_keys(arrays: Arrays, known: Fingerprint | None = None) -> ContentKeys:
     """Compute keys of the inputs.
 
-    Inputs in memory are compared by their values. Image files are compared by their bytes, and are read only if another
-    file has the same size. Streamed images without files are all read, and compared by their pixels.
+    Inputs in memory are compared by their values, and streamed images by their pixels at the size that the classifier
+    sees. Image files are compared by their bytes if there are more than 10,000 or if they have more than 256 MiB, and
+    are then read only if another file has the same size.
 
     Args:
         arrays: the data.
@@ -43,7 +46,7 @@ def content_keys(arrays: Arrays, known: Fingerprint | None = None) -> ContentKey
     count = len(arrays.x_train)
     parts = [arrays.x_train] if arrays.x_test is None else [arrays.x_train, arrays.x_test]
     files = [_files(part) for part in parts]
-    if all(files):
+    if all(files) and not _quickly_decoded([file for part in files for file in part]):
         keys = _file_keys([file for part in files for file in part])
     elif known is not None and not any(isinstance(part, Streamed) for part in parts):
         return ContentKeys(known.train.inputs, np.empty(0, np.uint64) if known.test is None else known.test.inputs)
@@ -58,6 +61,10 @@ def _files(inputs: Inputs) -> list[str]:
         return []
     files = [inputs.file(index) for index in range(len(inputs))]
     return [file for file in files if file is not None] if None not in files else []
+
+
+def _quickly_decoded(files: list[str]) -> bool:
+    return len(files) <= _FEW and sum(map(size_of, files)) <= _SMALL
 
 
 def _pixel_keys(inputs: Inputs) -> np.ndarray:

@@ -44,7 +44,7 @@ class PartFingerprint:
             return cls(row_hashes(inputs), _NOTHING, _NOTHING, labels)
         everything = range(len(inputs))
         names = hashes_of(os.fsencode(inputs.listed(index)) for index in everything)
-        sizes = np.array([_size(inputs.file(index)) for index in everything], dtype=np.uint64)
+        sizes = np.array([size_of(inputs.file(index)) for index in everything], dtype=np.uint64)
         return cls(sizes, names, row_hashes(sample), labels)
 
     def differences(self, now: PartFingerprint, kind: str, example: Callable[[int], str]) -> list[str]:
@@ -246,7 +246,7 @@ def _truth(was: np.ndarray, now: np.ndarray, example: Callable[[int], str]) -> l
     return _counted(np.flatnonzero(was != now), now, "true labels (y_train_clean) differ", example)
 
 
-def _size(file: str | None) -> int:
+def size_of(file: str | None) -> int:
     """Return the size of a file in bytes; 0 without a file, or if the file is missing, which is reported on reading."""
     try:
         return 0 if file is None else os.stat(file).st_size

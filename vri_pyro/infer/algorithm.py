@@ -20,13 +20,14 @@ from vri_pyro.infer.functional import (
     call,
     classifier_output,
     cloned_buffers,
+    keep_compiled_graphs,
     parameters_of,
     within,
 )
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.probe import check_classifier
-from vri_pyro.infer.virtual_step import apply_gradients
+from vri_pyro.infer.virtual_step import apply_gradients, decides_on_device
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput, check_initialised
 from vri_pyro.interfaces.training_context import TrainingContext
@@ -65,9 +66,11 @@ class Algorithm(ABC):
     def __init__(self, classifier: Classifier, model: nn.Module, guide: nn.Module, max_skipped: int) -> None:
         self.classifier, self.model, self.guide = classifier, model, guide
         self.guard = FiniteGuard(max_skipped)
+        self._undecided: Metrics = {}  # values that an earlier update of the same step left to be read with the last
         self._global: GlobalParameters | None = GlobalParameters()
         _check_parameters_are_theirs(model, guide)
         check_initialised(classifier)
+        keep_compiled_graphs(classifier)
         shared = {id(p) for p in classifier.parameters()} & {id(p) for p in hyperparameters_of(model, guide).values()}
         if shared:
             raise UserError(
@@ -183,10 +186,27 @@ class Algorithm(ABC):
         """
         weights = list(parameters_of(self.classifier).values()) if parameters is None else parameters
         gradients = forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True))
-        metrics = {"loss": loss.detach(), "gradient_norm": finite_norm(gradients, like=loss)}
-        moved = self.guard.admits(self.guard.read(metrics | {"buffers": forward.largest_new(like=loss)}))
+        return self.descend_along(forward, loss.detach(), gradients, weights)
+
+    def descend_along(
+        self, forward: ReplayedForward, loss: Tensor, gradients: Sequence[Tensor | None], parameters: Sequence[Tensor]
+    ) -> tuple[Metrics, bool]:
+        """Take a step of :attr:`classifier_optimizer` along given gradients of ``parameters``; see :meth:`descend`.
+
+        A fused optimiser decides on the device whether it steps. The values are read only afterwards, once for all
+        updates of a step, so that the device does not have to wait for the host.
+        """
+        metrics = {"loss": loss, "gradient_norm": finite_norm(gradients, like=loss)}
+        decisive = self._undecided | metrics | {"buffers": forward.largest_new(like=loss)}
+        self._undecided = {}
+        deferred = decides_on_device(self.classifier_optimizer)
+        if deferred:
+            found_inf = self.guard.found_inf(decisive)
+            apply_gradients(self.classifier_optimizer, parameters, gradients, found_inf)
+        moved = self.guard.admits(self.guard.read(decisive))
         if moved:
-            apply_gradients(self.classifier_optimizer, weights, gradients)
+            if not deferred:
+                apply_gradients(self.classifier_optimizer, parameters, gradients)
             forward.commit_buffers()
             self.guard.step_completed()
         return metrics, moved

@@ -20,16 +20,18 @@ from vri_pyro.infer.algorithm import (
     finite_norm,
     hyperparameters_of,
 )
+from vri_pyro.infer.cut import ClassifierCut
 from vri_pyro.infer.elbo import ELBOTerms, RectificationELBO, check_elbo
 from vri_pyro.infer.functional import ReplayedForward, parameters_of
-from vri_pyro.infer.hypergradient import Hypergradient, Problem, Result, SplitJVP
+from vri_pyro.infer.hypergradient import Hypergradient, Inner, Problem, Result, SplitJVP
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics, term_metrics
 from vri_pyro.infer.probe import usable_strategy
-from vri_pyro.infer.virtual_step import apply_gradients, learning_rate, virtual_step
+from vri_pyro.infer.virtual_step import OptimizerStep, apply_gradients, decides_on_device, learning_rate
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.utils.errors import UserError, UserTypeError, described
+from vri_pyro.utils.numbers import check_integer
 
 
 class StructuralZeroWarning(UserWarning):
@@ -70,6 +72,10 @@ class BilevelSVI(Algorithm):
             warning if the classifier uses an operation without forward mode.
         share_forward: whether to keep the graph of the noisy forward pass for the real step. This is faster but needs
             more memory.
+        late: whether the gradient of the virtual step also updates the classifier. This saves an evaluation of the ELBO
+            and a backward pass, but the classifier follows the guide of the step before.
+        outer_every: n, number of steps from one update of guide and prior to the next. The steps between them update
+            the classifier alone, and cost no more than those of a method without outer problem.
         max_skipped: number of consecutive non-finite steps after which training stops.
 
     Attributes:
@@ -77,8 +83,8 @@ class BilevelSVI(Algorithm):
         guard: skips non-finite updates and counts them.
 
     Raises:
-        UserError: a weight is negative, an optimiser is not supported or lacks parameters, or model and guide have no
-            trainable parameters.
+        UserError: a weight is negative, an optimiser is not supported or lacks parameters, model and guide have no
+            trainable parameters, or ``late`` is combined with a KL that reaches the classifier.
 
     Reference: Sun et al. (2025), algorithm 1, eq. 6-12.
     """
@@ -101,12 +107,21 @@ class BilevelSVI(Algorithm):
         restart: bool = False,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
+        late: bool = False,
+        outer_every: int = 1,
         max_skipped: int = 10,
     ) -> None:
         super().__init__(classifier, model, guide, max_skipped)
         self.inner_optimizer, self.outer_optimizer = inner_optimizer, outer_optimizer
         check_not_negative(inner_kl_weight=inner_kl_weight, outer_kl_weight=outer_kl_weight, clean_weight=clean_weight)
         check_elbo(elbo)
+        check_integer("outer_every", outer_every, 1)
+        if late and inner_kl_weight and not detach_features:
+            raise UserError(
+                f"late is set, but inner_kl_weight is {inner_kl_weight:g} and the features are attached, so that the "
+                "gradient of the virtual step contains the KL, which the classifier's step does not; set "
+                "inner_kl_weight=0 or late=False"
+            )
         if hypergradient is not None and (isinstance(hypergradient, type) or not callable(hypergradient)):
             raise UserTypeError(f"hypergradient is {described(hypergradient)}; expected a strategy such as SplitJVP()")
         self.elbo = RectificationELBO(num_particles=2) if elbo is None else elbo
@@ -115,7 +130,9 @@ class BilevelSVI(Algorithm):
         self.hypergradient = SplitJVP() if hypergradient is None else hypergradient
         self._default_strategy = self.hypergradient if hypergradient is None else None
         self.adjoint, self._checked = AdjointCheck(), False
-        self.share_forward = share_forward
+        self.share_forward, self.late, self.outer_every = share_forward, late, outer_every
+        self.steps = 0
+        self._cut = ClassifierCut(detach_features)
         self.initial = InitialState(classifier) if restart else None
 
         self._weights = list(parameters_of(classifier).values())
@@ -158,11 +175,12 @@ class BilevelSVI(Algorithm):
             ``meta_loss``; ``kl`` in nats per example; ``hypergradient_norm`` and its parts
             ``hypergradient_norm/model`` and ``hypergradient_norm/guide`` (0 for a part without hypergradient); the
             statistics of the latent sites (:func:`~vri_pyro.infer.metrics.term_metrics`); and in some steps
-            ``adjoint_error`` (:mod:`~vri_pyro.infer.adjoint`).
+            ``adjoint_error`` (:mod:`~vri_pyro.infer.adjoint`). Steps that do not update guide and prior have the
+            metrics of the real step alone.
 
-            If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated and the metrics of
-            the real step are missing. If only the real step is non-finite, guide and prior are updated and the
-            classifier is not.
+            If the inner loss, the meta loss or the hypergradient is non-finite, nothing is updated, and the metrics of
+            the real step are missing or non-finite. If only the real step is non-finite, guide and prior are updated
+            and the classifier is not.
 
         Raises:
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
@@ -171,26 +189,72 @@ class BilevelSVI(Algorithm):
             check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         self._check_once(noisy, clean)
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
-        result = self._outer(forward, noisy.y, clean, check_adjoint=self.adjoint.due())
+        if self.steps % self.outer_every:
+            metrics, result = {}, None
+        else:
+            metrics, result = self._outer_step(forward, noisy.y, clean)
+            if result is None:
+                return metrics
+        output, real_metrics, moved = self._real_step(forward, noisy.y, clean, result)
+        if moved:
+            self.steps += 1
+            self.end_step(output, noisy.y)
+        return metrics | real_metrics
+
+    def _outer_step(self, forward: ReplayedForward, y: Tensor, clean: Batch) -> tuple[Metrics, Result | None]:
+        """Update guide and prior; returns no result if a value is non-finite and nothing was updated."""
+        result = self._outer(forward, y, clean, check_adjoint=self.adjoint.due())
         self.check_first_terms()
         self._report_structural_zeros(result.gradients)
-        metrics = term_metrics(result.terms) | self._hypergradient_norms(result)
-        metrics |= {"inner_loss": result.inner_loss, "meta_loss": result.meta_loss}
+        metrics = term_metrics(result.inner.details) | self._hypergradient_norms(result)
+        metrics |= {"inner_loss": result.inner.loss.detach(), "meta_loss": result.meta_loss}
         decisive = {name: metrics[name] for name in ("inner_loss", "meta_loss", "hypergradient_norm")}
         if result.adjoint_error is not None:
             metrics["adjoint_error"] = decisive["adjoint_error"] = result.adjoint_error
+        elif decides_on_device(self.inner_optimizer) and decides_on_device(self.outer_optimizer):
+            self._undecided = decisive
+            found_inf = self.guard.found_inf(decisive)
+            apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients, found_inf)
+            self.adjoint.steps += 1
+            return metrics, result
         values = self.guard.read(decisive)
         self._judge(values.pop("adjoint_error", None), result)
         if not self.guard.admits(values):
-            return metrics
+            return metrics, None
         self.adjoint.steps += 1
         apply_gradients(self.outer_optimizer, self._hyper.values(), result.gradients)
+        return metrics, result
 
-        output = result.output if self.share_forward else forward(self._weights)
-        moved_metrics, moved = self.descend(forward, self._real_loss(output, noisy.y, clean), self._weights)
-        if moved:
-            self.end_step(output, noisy.y)
-        return metrics | moved_metrics
+    def _real_step(
+        self, forward: ReplayedForward, y: Tensor, clean: Batch, result: Result | None
+    ) -> tuple[ClassifierOutput, Metrics, bool]:
+        """Update the classifier; returns its output, the metrics, and whether the classifier was updated.
+
+        Args:
+            forward: the forward pass of the noisy batch.
+            y: the noisy labels.
+            clean: the clean batch.
+            result: the result of the outer step, if there was one.
+        """
+        if result is not None and self.late:
+            metrics, moved = self._late_step(forward, result, clean)
+            return result.output, metrics, moved
+        output = result.output if result is not None and self.share_forward else forward(self._weights)
+        loss = self._head(self._cut.whole(output), y).loss(kl_weight=0.0)
+        if self.clean_weight:
+            loss = loss + self.clean_weight * self.clean_loss(clean)
+        metrics, moved = self.descend(forward, loss, self._weights)
+        return output, metrics, moved
+
+    def _late_step(self, forward: ReplayedForward, result: Result, clean: Batch) -> tuple[Metrics, bool]:
+        """Update the classifier along the gradient of the virtual step."""
+        loss, gradient = result.inner.loss.detach(), list(result.inner_gradient)
+        if self.clean_weight:
+            named = dict(zip(forward.names, self._weights, strict=True))
+            clean_loss, clean_gradient = self.clean_gradient(named, clean, self.clean_weight)
+            loss = loss + self.clean_weight * clean_loss
+            gradient = list(torch._foreach_add(gradient, list(clean_gradient)))
+        return self.descend_along(forward, loss, gradient, self._weights)
 
     def outer_gradients(self, noisy: Batch, clean: Batch) -> list[Tensor | None]:
         """Compute the gradient of the outer objective as in :meth:`step`, without updating any parameter.
@@ -213,7 +277,7 @@ class BilevelSVI(Algorithm):
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         zeros = None if self.structural_zeros is None else list(self.structural_zeros)
         initial = None if self.initial is None else self.initial.state_dict()
-        own = {"structural_zeros": zeros, "initial": initial, "adjoint_steps": self.adjoint.steps}
+        own = {"structural_zeros": zeros, "initial": initial, "adjoint_steps": self.adjoint.steps, "steps": self.steps}
         return super().state_dict() | own
 
     def load_state_dict(self, state: Mapping[str, Any]) -> None:
@@ -221,7 +285,8 @@ class BilevelSVI(Algorithm):
         super().load_state_dict(state)
         zeros = state["structural_zeros"]
         self.structural_zeros = None if zeros is None else tuple(zeros)
-        self.adjoint.steps = state.get("adjoint_steps", 0)  # checkpoints of earlier releases lack it
+        self.adjoint.steps = state.get("adjoint_steps", 0)  # checkpoints of earlier releases lack both counts
+        self.steps = state.get("steps", 0)
         if self.initial is not None:
             self.initial.load_state_dict(state["initial"])
 
@@ -239,20 +304,24 @@ class BilevelSVI(Algorithm):
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool) -> Problem:
         rate = learning_rate(self.inner_optimizer)
-        factor = 1 / rate if rate > 0 else 1.0
+        factor = 1 / rate if isinstance(rate, Tensor) or rate > 0 else 1.0
+
+        def inner(output: ClassifierOutput) -> Inner:
+            terms = self._head(output, y)
+            direct = self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
+            return Inner(terms.loss(self.inner_kl_weight), direct, terms)
+
         return Problem(
             parameters=self._weights,
             hyperparameters=list(self._hyper.values()),
             forward=forward,
-            head=lambda output: self._head(output, y),
-            inner_kl_weight=self.inner_kl_weight,
-            outer_kl_weight=self.outer_kl_weight,
-            virtual_step=virtual_step(self.inner_optimizer, self._weights),
+            inner=inner,
+            virtual_step=OptimizerStep(self.inner_optimizer, self._weights),
             meta_gradient=lambda moved: self.clean_gradient(
                 dict(zip(forward.names, moved, strict=True)), clean, factor
             ),
-            detach_features=self.detach_features,
-            keep_graph=self.share_forward,
+            keep_graph=self.share_forward and not self.late,
+            cut=self._cut,
             check_adjoint=check_adjoint,
         )
 
@@ -267,15 +336,8 @@ class BilevelSVI(Algorithm):
     def _head(self, output: ClassifierOutput, y: Tensor) -> ELBOTerms:
         return self.elbo.terms(self.model, self.guide, output, y)
 
-    def _real_loss(self, output: ClassifierOutput, y: Tensor, clean: Batch) -> Tensor:
-        seen = output._replace(features=output.features.detach()) if self.detach_features else output
-        loss = self._head(seen, y).loss(kl_weight=0.0)
-        if self.clean_weight:
-            loss = loss + self.clean_weight * self.clean_loss(clean)
-        return loss
-
     def _check_optimizers(self) -> None:
-        virtual_step(self.inner_optimizer, self._weights)
+        OptimizerStep(self.inner_optimizer, self._weights)
         if not self._hyper:
             raise UserError(
                 "model and guide have no trainable parameters, so there is no outer problem to solve; "

@@ -18,6 +18,18 @@ def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
     return {name: p for name, p in classifier.named_parameters() if p.requires_grad}
 
 
+def keep_compiled_graphs(classifier: nn.Module) -> None:
+    """Let the graph of a classifier that ``torch.compile`` compiles be used by two backward passes.
+
+    A compiled backward pass overwrites its inputs otherwise. The setting holds for what is compiled later in this
+    process.
+    """
+    if any(hasattr(module, "_orig_mod") for module in classifier.modules()):
+        from torch._functorch import config  # imported with the compiler
+
+        config.donated_buffer = False
+
+
 def cloned_buffers(classifier: nn.Module) -> dict[str, Tensor]:
     """Copies of the classifier's buffers, for a forward pass that must not change the originals."""
     return _clones(dict(classifier.named_buffers()))
@@ -85,7 +97,9 @@ class _Scope(nn.Module):
 def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
     """Run the classifier and check its output; see :func:`call`."""
     version = None if x.is_inference() else x._version
-    output = classifier(x)
+    lower = getattr(classifier, "autocast", None)
+    with torch.autocast(x.device.type, lower, enabled=lower is not None):
+        output = classifier(x)
     name = type(classifier).__name__
     if not isinstance(output, ClassifierOutput):
         raise UserError(f"{name}.forward returned a {type(output).__name__}; return ClassifierOutput(logits, features)")
@@ -99,6 +113,8 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
             f"{name}.forward changes its input in place, so that later passes over the same batch see other inputs; "
             "use operations that return a new tensor, or x = x.clone() first"
         )
+    if lower is not None:
+        output = output._replace(logits=output.logits.to(x.dtype), features=output.features.to(x.dtype))
     return output
 
 

@@ -38,6 +38,11 @@ class FiniteGuard:
         """Copy scalars to the host; the only host-device synchronisation of a step, one for all of them."""
         return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
 
+    @staticmethod
+    def found_inf(metrics: Mapping[str, Tensor]) -> Tensor:
+        """Whether any of the scalars is non-finite, as the number 1.0 or 0.0, []; decided on their device."""
+        return torch.stack(list(metrics.values())).isfinite().all().logical_not().float()
+
     def admits(self, values: Mapping[str, float]) -> bool:
         """Return whether the values are all finite; if not, count the update as skipped.
 

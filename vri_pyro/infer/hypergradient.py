@@ -1,14 +1,17 @@
-"""Hypergradient strategies: the gradient of the clean loss after a virtual step with respect to guide and prior.
+"""Hypergradient strategies: the gradient of an outer loss after a virtual step with respect to hyperparameters.
 
-Notation: w are the classifier's parameters, φ those of guide and prior, F(w) is the classifier's output on the noisy
-batch, ℓ(F, φ) the inner loss, ŵ = S(g) the parameters after the optimiser's step along g = ∇_w ℓ, and G(ŵ) the clean
-loss. With the cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the inner gradient is g = Jᵀu(φ), and
+Notation: w are the parameters of a network, φ the hyperparameters, F(w) is the network's output on a batch, ℓ(F, φ) the
+inner loss, ŵ = S(g) the parameters after the optimiser's step along g = ∇_w ℓ, and G(ŵ) the outer loss. With the
+cotangent u(φ) = ∂ℓ/∂F and the Jacobian J = ∂F/∂w, the inner gradient is g = Jᵀu(φ), and
 
     dG/dφ = ∂/∂φ ⟨u(φ), t⟩  with the tangent  t = J s,  s = (∂S/∂g)ᵀ ∇G(ŵ).
 
 The split strategies differentiate only u with respect to φ and treat t as a constant. They differ in how they compute
 t. :class:`Unrolled` differentiates through the virtual step directly. All strategies are exact except
 :class:`SplitFiniteDifference` and :class:`SplitForwardDifference`.
+
+Nothing here knows of labels. F may be any output that hyperparameters act on: logits and features of a classifier for
+rectification, or one loss per example for data re-weighting.
 
 Reference: Sun et al. (2025), eq. 9-11. The split of the hypergradient at the network's output is original to
 this package.
@@ -18,8 +21,8 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
-from typing import ClassVar
+from dataclasses import dataclass, field
+from typing import Any, ClassVar
 
 import torch
 from torch import Tensor, autograd
@@ -27,73 +30,76 @@ from torch.autograd import forward_ad
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import get_total_norm
 
-from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.cut import Cut, TensorCut
 from vri_pyro.infer.virtual_step import VirtualStep
-from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.numbers import check_number
 
 Tensors = Sequence[Tensor]
 
 
 @dataclass(frozen=True)
-class Problem:
+class Inner:
+    """The inner objective at an output F.
+
+    Attributes:
+        loss: ℓ, [].
+        direct: a term of the outer objective that bypasses the virtual step, []; None if there is none.
+        details: whatever the caller wants back with the result.
+    """
+
+    loss: Tensor
+    direct: Tensor | None = None
+    details: Any = None
+
+
+@dataclass(frozen=True)
+class Problem[Output]:
     """The input of a strategy: one bi-level step.
 
     Attributes:
-        parameters: w, the trainable parameters of the classifier.
-        hyperparameters: φ, the trainable parameters of guide and model.
-        forward: F, maps parameters to the classifier's output on the noisy batch. Every call draws the same random
-            numbers and uses its own copy of the buffers.
-        head: maps the classifier's output to the terms of the ELBO, with new noise on every call.
-        inner_kl_weight: λ, weight of the KL in ℓ.
-        outer_kl_weight: β, weight of the KL in the outer objective.
+        parameters: w, the trainable parameters of the network.
+        hyperparameters: φ, the trainable parameters that the inner loss depends on otherwise.
+        forward: F, maps parameters to the network's output on the batch. Every call draws the same random numbers and
+            uses its own copy of the buffers.
+        inner: maps the output to the inner objective, with new noise on every call.
         virtual_step: S, maps the inner gradient to ŵ.
-        meta_gradient: maps parameters to the clean loss G and its gradient, times the factor of G in the outer
-            objective. The gradient is computed at once, since the classifier holds the parameters only for the call.
-        detach_features: whether guide and prior receive the features detached.
+        meta_gradient: maps parameters to the outer loss G and its gradient, times the factor of G in the outer
+            objective. The gradient is computed at once, since the network holds the parameters only for the call.
         keep_graph: whether to keep the graph of the returned output.
+        cut: the tensors of the output at which the hypergradient is split; by default, the output is one tensor.
         check_adjoint: whether to compute :attr:`Result.adjoint_error`.
     """
 
     parameters: Tensors
     hyperparameters: Tensors
-    forward: Callable[[Tensors], ClassifierOutput]
-    head: Callable[[ClassifierOutput], ELBOTerms]
-    inner_kl_weight: float
-    outer_kl_weight: float
+    forward: Callable[[Tensors], Output]
+    inner: Callable[[Output], Inner]
     virtual_step: VirtualStep
     meta_gradient: Callable[[Tensors], tuple[Tensor, Tensors]]
-    detach_features: bool
-    keep_graph: bool
+    keep_graph: bool = False
+    cut: Cut[Output] = field(default_factory=TensorCut)  # type: ignore[arg-type]
     check_adjoint: bool = False
-
-    def attached(self, output: ClassifierOutput) -> list[Tensor]:
-        """The parts of an output through which the inner loss depends on w."""
-        return [output.logits] if self.detach_features else [output.logits, output.features]
-
-    def direct(self, terms: ELBOTerms) -> Tensor | None:
-        """The term of the outer objective that bypasses the virtual step, β · KL per example; None if β is 0."""
-        return self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
 
 
 @dataclass(frozen=True)
-class Result:
+class Result[Output]:
     """The output of a strategy.
 
     Attributes:
         gradients: gradients of the outer objective, one per hyperparameter; None where structurally zero.
-        inner_loss, meta_loss: ℓ and G, [].
-        terms: the ELBO terms that ℓ was computed from.
+        inner: the inner objective.
+        inner_gradient: g, one tensor per parameter.
+        meta_loss: G, [].
         output: F(w), with its graph if ``keep_graph`` is set in the problem.
         adjoint_error: lower bound on the relative error of the tangent t, [] (:func:`adjoint_error`); None if it was
             not asked for, or if the strategy uses no tangent.
     """
 
     gradients: list[Tensor | None]
-    inner_loss: Tensor
+    inner: Inner
+    inner_gradient: Tensors
     meta_loss: Tensor
-    terms: ELBOTerms
-    output: ClassifierOutput
+    output: Output
     adjoint_error: Tensor | None = None
 
 
@@ -116,17 +122,15 @@ class Unrolled(Hypergradient):
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
-        output = problem.forward(problem.parameters)
-        seen = output._replace(features=output.features.detach()) if problem.detach_features else output
-        terms = problem.head(seen)
-        inner_loss = terms.loss(problem.inner_kl_weight)
+        output = _forward_to_differentiate_twice(problem)
+        inner = problem.inner(problem.cut.joined(output, problem.cut.tensors(output)))
         inner_gradient = autograd.grad(
-            inner_loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
+            inner.loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
         moved = problem.virtual_step(inner_gradient)
         meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
-        gradients = _outer_gradients(problem, _inner_product(moved, outer), terms, retain_graph=problem.keep_graph)
-        return Result(gradients, inner_loss.detach(), meta_loss, terms, output)
+        gradients = _outer_gradients(problem, _inner_product(moved, outer), inner, retain_graph=problem.keep_graph)
+        return Result(gradients, inner, [g.detach() for g in inner_gradient], meta_loss, output)
 
 
 class Split(Hypergradient):
@@ -134,25 +138,26 @@ class Split(Hypergradient):
 
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
-        output = problem.forward(problem.parameters)
-        cut = output._replace(logits=output.logits.detach(), features=output.features.detach())
-        leaves = problem.attached(cut)
-        # Features that depend on no trainable parameter (a frozen trunk) have a zero Jacobian.
-        ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.attached(output)]
-        for leaf in leaves:
-            leaf.requires_grad_()
-        terms = problem.head(cut)
-        inner_loss = terms.loss(problem.inner_kl_weight)
-        cotangents = autograd.grad(inner_loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
+        output = self.forward(problem)
+        # An output that depends on no trainable parameter, as features of a frozen trunk, has a zero Jacobian.
+        ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.cut.tensors(output)]
+        leaves = [end.detach().requires_grad_() for end in ends]
+        inner = problem.inner(problem.cut.joined(output, leaves))
+        cotangents = autograd.grad(inner.loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
 
         inner_gradient, tangent_along = self.linearise(problem, ends, [u.detach() for u in cotangents])
-        meta_loss, direction = _pull_back(problem, inner_gradient)
+        moved, pull_back = problem.virtual_step.linearised(inner_gradient)
+        meta_loss, outer = problem.meta_gradient(moved)
+        direction = pull_back(outer)
         tangents = tangent_along(direction)
 
-        through_step = _inner_product(cotangents, tangents)
-        gradients = _outer_gradients(problem, through_step, terms)
+        gradients = _outer_gradients(problem, _inner_product(cotangents, tangents), inner)
         error = adjoint_error(cotangents, tangents, inner_gradient, direction) if problem.check_adjoint else None
-        return Result(gradients, inner_loss.detach(), meta_loss, terms, output, error)
+        return Result(gradients, inner, inner_gradient, meta_loss, output, error)
+
+    def forward(self, problem: Problem) -> Any:
+        """Return F(w) with its graph."""
+        return problem.forward(problem.parameters)
 
     @abstractmethod
     def linearise(
@@ -162,9 +167,14 @@ class Split(Hypergradient):
 
         Args:
             problem: the bi-level step.
-            ends: the attached parts of F(w), with their graph.
+            ends: the tensors of F(w) at the cut, with their graph.
             cotangents: u, one tensor per entry of ``ends``.
         """
+
+
+def _forward_to_differentiate_twice(problem: Problem) -> Any:
+    with sdpa_kernel(SDPBackend.MATH):  # fused kernels of attention have no double backward
+        return problem.forward(problem.parameters)
 
 
 @torch.no_grad()
@@ -215,7 +225,7 @@ class SplitJVP(Split):
                 duals = [
                     forward_ad.make_dual(p.detach(), s) for p, s in zip(problem.parameters, direction, strict=True)
                 ]
-                parts = problem.attached(problem.forward(duals))
+                parts = problem.cut.tensors(problem.forward(duals))
                 pairs = [forward_ad.unpack_dual(part) for part in parts]
             return [torch.zeros_like(q.primal) if q.tangent is None else q.tangent for q in pairs]
 
@@ -227,6 +237,10 @@ class SplitVJP(Split):
 
     The tangent t = J s is the gradient of ⟨Jᵀc, s⟩ with respect to c.
     """
+
+    def forward(self, problem: Problem) -> Any:
+        """See :meth:`Split.forward`."""
+        return _forward_to_differentiate_twice(problem)
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
@@ -272,8 +286,8 @@ class SplitFiniteDifference(Split):
         def tangent_along(direction: Tensors) -> Tensors:
             step = _step_size(problem.parameters, direction, self.relative_step, 1 / 3)
             with torch.no_grad():
-                there = problem.attached(problem.forward(_moved(problem.parameters, direction, step)))
-                back = problem.attached(problem.forward(_moved(problem.parameters, direction, -step)))
+                there = problem.cut.tensors(problem.forward(_moved(problem.parameters, direction, step)))
+                back = problem.cut.tensors(problem.forward(_moved(problem.parameters, direction, -step)))
             return [(a - b) / (2 * step) for a, b in zip(there, back, strict=True)]
 
         return _vector_jacobian(problem, ends, cotangents), tangent_along
@@ -305,27 +319,16 @@ class SplitForwardDifference(Split):
         def tangent_along(direction: Tensors) -> Tensors:
             step = _step_size(problem.parameters, direction, self.relative_step, 1 / 2)
             with torch.no_grad():
-                there = problem.attached(problem.forward(_moved(problem.parameters, direction, step)))
+                there = problem.cut.tensors(problem.forward(_moved(problem.parameters, direction, step)))
             return [(a - b) / step for a, b in zip(there, here, strict=True)]
 
         return _vector_jacobian(problem, ends, cotangents), tangent_along
 
 
-def _pull_back(problem: Problem, inner_gradient: Tensors) -> tuple[Tensor, Tensors]:
-    """The clean loss after the virtual step, and s: its scaled gradient pulled back to the inner gradient."""
-    # Two parameters can share one gradient tensor, because autograd returns the same tensor for both terms of a sum.
-    # So each gets a separate leaf, and nothing is modified in place.
-    leaves = [g.detach().requires_grad_() for g in inner_gradient]
-    moved = problem.virtual_step(leaves)
-    meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
-    return meta_loss, autograd.grad(moved, leaves, outer)
-
-
 def _outer_gradients(
-    problem: Problem, through_step: Tensor, terms: ELBOTerms, retain_graph: bool = False
+    problem: Problem, through_step: Tensor, inner: Inner, retain_graph: bool = False
 ) -> list[Tensor | None]:
-    direct = problem.direct(terms)
-    objective = through_step if direct is None else through_step + direct
+    objective = through_step if inner.direct is None else through_step + inner.direct
     if not problem.hyperparameters or not objective.requires_grad:
         return [None] * len(problem.hyperparameters)
     return list(autograd.grad(objective, problem.hyperparameters, retain_graph=retain_graph, allow_unused=True))

@@ -10,19 +10,21 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from functools import partial
-from typing import cast
+from typing import Any, cast
 
 import numpy as np
 import torch
 from torch import Tensor, autograd, nn
 from torch.nn import functional as F
+from torch.utils._python_dispatch import TorchDispatchMode
 
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.adjoint import CAUSES, DOUBLE_TOLERANCE, tolerance, violation
-from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.cut import ClassifierCut
 from vri_pyro.infer.functional import ReplayedForward, parameters_of, within
 from vri_pyro.infer.hypergradient import (
     Hypergradient,
+    Inner,
     Problem,
     Result,
     SplitFiniteDifference,
@@ -31,6 +33,7 @@ from vri_pyro.infer.hypergradient import (
     SplitVJP,
     Unrolled,
 )
+from vri_pyro.infer.virtual_step import GradientStep
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
 
@@ -82,7 +85,7 @@ def usable_strategy(
             a warning if the default does not work.
         noisy, clean: a noisy and a clean batch.
         clean_gradient: maps the trainable parameters by name and a clean batch to the clean loss and its gradient.
-        detach_features: see :class:`Problem`.
+        detach_features: see :class:`~vri_pyro.infer.cut.ClassifierCut`.
 
     Raises:
         UserError: the strategy does not work with the classifier; the message names one that does.
@@ -97,7 +100,7 @@ def usable_strategy(
     if (reason := failure(strategy)) is None:
         return strategy
     told = f"{_name(classifier)} does not work with {type(strategy).__name__}: {reason}"
-    others = (other for other in (SplitVJP(), SplitFiniteDifference()) if type(other) is not type(strategy))
+    others = (other for other in (SplitJVP(), SplitVJP(), SplitFiniteDifference()) if type(other) is not type(strategy))
     other = next((other for other in others if failure(other) is None), None)
     if other is None:
         raise UserError(f"{told}; it works with no other hypergradient strategy either, so use another network")
@@ -119,6 +122,8 @@ def _failure(
     The adjoint identity is checked in double precision if the network works in it. Rounding, which TF32 and autocast
     make coarse, then hides no violation, and a forward difference stands in for the coarser strategies.
     """
+    if isinstance(strategy, SplitJVP) and _drops_in_fused_attention(classifier, noisy):
+        return "the fused kernels of its attention draw other dropout masks than the pass that computes the tangent"
     try:
         result = trial(strategy, noisy, clean)
     except torch.OutOfMemoryError:
@@ -136,6 +141,34 @@ def _failure(
         limit = DOUBLE_TOLERANCE if result.output.logits.dtype == torch.float64 else limit
     found = float(cast(Tensor, result.adjoint_error))
     return f"{violation(found)}; {CAUSES}" if found > limit else None
+
+
+def _drops_in_fused_attention(classifier: nn.Module, noisy: Batch) -> bool:
+    """Whether the forward pass calls a fused attention kernel with dropout; on a CPU, none has dropout."""
+    if noisy.x.device.type == "cpu":
+        return False
+    with FusedAttentionDropout() as calls:
+        ReplayedForward(classifier, noisy.x)(list(parameters_of(classifier).values()))
+    return calls.found
+
+
+class FusedAttentionDropout(TorchDispatchMode):
+    """Notes whether a fused kernel of ``scaled_dot_product_attention`` is called with dropout.
+
+    Attributes:
+        found: whether there was such a call.
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.found = False
+
+    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
+        """See ``TorchDispatchMode``."""
+        if "scaled_dot_product" in func.name():
+            values = dict(zip((argument.name for argument in func._schema.arguments), args, strict=False))
+            self.found = self.found or (values | (kwargs or {})).get("dropout_p", 0.0) > 0
+        return func(*args, **(kwargs or {}))
 
 
 def _trial(
@@ -161,23 +194,21 @@ def _problem(
     weights = list(parameters_of(forward.classifier).values())
     per_example = torch.ones(len(y), dtype=weights[0].dtype, device=y.device, requires_grad=True)
 
-    def head(output: ClassifierOutput) -> ELBOTerms:
+    def inner(output: ClassifierOutput) -> Inner:
         losses = F.cross_entropy(output.logits, y, reduction="none")
         if not detached:
             losses = losses + output.features.square().mean(-1)
-        return ELBOTerms(-per_example * losses, {}, {}, losses.new_zeros(()), plate_size=len(y))
+        return Inner((per_example * losses).mean())
 
     return Problem(
         parameters=weights,
         hyperparameters=[per_example],
         forward=forward,
-        head=head,
-        inner_kl_weight=0.0,
-        outer_kl_weight=0.0,
-        virtual_step=lambda gradients: [p.detach() - 1e-3 * g for p, g in zip(weights, gradients, strict=True)],
+        inner=inner,
+        virtual_step=GradientStep(weights, rate=1e-3),
         meta_gradient=lambda moved: clean_gradient(forward.named(moved)),
-        detach_features=detached,
         keep_graph=True,
+        cut=ClassifierCut(detached),
         check_adjoint=True,
     )
 

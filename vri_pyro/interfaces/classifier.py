@@ -34,10 +34,14 @@ class Classifier(nn.Module):
     Attributes:
         feature_dim: width of ``features``, which the constructors of guides and priors need.
         num_classes: width of ``logits``.
+        autocast: lower precision in which the network computes in training, such as ``torch.bfloat16``; None for the
+            type of its parameters. Its outputs, and everything behind them, keep the type of the inputs. Evaluation
+            and prediction do not use it.
     """
 
     feature_dim: int
     num_classes: int
+    autocast: torch.dtype | None = None
 
     def forward(self, x: Tensor) -> ClassifierOutput:
         """Classify a batch ``x`` [batch, ...]."""

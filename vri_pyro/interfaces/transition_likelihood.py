@@ -30,7 +30,7 @@ def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
     if shared and transition.shape[-1] > _FEW and not torch.is_grad_enabled():
         matrix = transition if transition.dim() == 2 else transition.squeeze(-3)
         return (logits.softmax(-1) @ matrix).log().clamp_min(_LEAST_LOG)
-    return torch.logsumexp(logits.log_softmax(-1).unsqueeze(-1) + _log(transition), dim=-2)
+    return torch.logsumexp(logits.log_softmax(-1).unsqueeze(-1) + log_transition(transition), dim=-2)
 
 
 def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
@@ -44,10 +44,11 @@ def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
     Returns:
         probabilities, [batch, K]. If T[c, y] is 0 for every class c, they are the classifier's prediction.
     """
-    return (logits.log_softmax(-1) + _log(transition).mT[y]).softmax(-1)
+    return (logits.log_softmax(-1) + log_transition(transition).mT[y]).softmax(-1)
 
 
-def _log(transition: Tensor) -> Tensor:
+def log_transition(transition: Tensor) -> Tensor:
+    """Return log T, finite also where T is 0."""
     return transition.log().clamp_min(_LEAST_LOG)
 
 

@@ -35,6 +35,9 @@ class Bilevel(Method):
         clean_weight: weight of the cross entropy of a clean batch in the classifier's real step; 0 in the paper.
         hypergradient: strategy for the hypergradient; SplitJVP by default.
         share_forward: keep the graph of the noisy forward pass for the real step; faster, but uses more memory.
+        late: whether the gradient of the virtual step also updates the classifier, which then follows the guide of the
+            step before; cheaper.
+        outer_every: number of steps from one update of guide and prior to the next; cheaper if it is above 1.
         max_skipped: number of consecutive non-finite steps after which training stops.
     """
 
@@ -53,6 +56,8 @@ class Bilevel(Method):
         clean_weight: float = CLEAN_WEIGHT,
         hypergradient: Hypergradient | None = None,
         share_forward: bool = True,
+        late: bool = False,
+        outer_every: int = 1,
         max_skipped: int = 10,
     ) -> None:
         self.model, self.guide, self.outer_optimizer = model, guide, outer_optimizer
@@ -64,6 +69,8 @@ class Bilevel(Method):
             "clean_weight": clean_weight,
             "hypergradient": hypergradient,
             "share_forward": share_forward,
+            "late": late,
+            "outer_every": outer_every,
             "max_skipped": max_skipped,
         }
 

@@ -10,11 +10,12 @@ from torch.optim import Optimizer
 
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT, finite_norm
-from vri_pyro.infer.elbo import ELBOTerms
+from vri_pyro.infer.cut import ClassifierCut
 from vri_pyro.infer.functional import ReplayedForward
-from vri_pyro.infer.hypergradient import Hypergradient, Problem, SplitJVP
+from vri_pyro.infer.hypergradient import Hypergradient, Inner, Problem, SplitJVP
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.infer.probe import usable_strategy
+from vri_pyro.infer.virtual_step import GradientStep
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
@@ -81,21 +82,18 @@ class L2RWDescent(Descent):
         }
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, epsilon: Tensor) -> Problem:
-        def weighted(output: ClassifierOutput) -> ELBOTerms:
-            log_likelihood = -epsilon * F.cross_entropy(output.logits, y, reduction="none")
-            return ELBOTerms(log_likelihood, {}, {}, log_likelihood.new_zeros(()), plate_size=len(y))
+        def weighted(output: ClassifierOutput) -> Inner:
+            return Inner((epsilon * F.cross_entropy(output.logits, y, reduction="none")).mean())
 
         return Problem(
             parameters=self.weights,
             hyperparameters=[epsilon],
             forward=forward,
-            head=weighted,
-            inner_kl_weight=0.0,
-            outer_kl_weight=0.0,
-            virtual_step=lambda gradients: [p.detach() - g for p, g in zip(self.weights, gradients, strict=True)],
+            inner=weighted,
+            virtual_step=GradientStep(self.weights, rate=1.0),
             meta_gradient=lambda moved: self.clean_gradient(forward.named(moved), clean),
-            detach_features=True,
             keep_graph=True,
+            cut=ClassifierCut(detach_features=True),
         )
 
 

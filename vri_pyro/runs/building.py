@@ -84,6 +84,9 @@ def build_trainer(
         )
     _check_classes(classifier, arrays.num_classes)
     classifier = _with_channels_last(classifier.to(device))
+    for network in classifier.modules():  # an ensemble contains others
+        if isinstance(network, Classifier):
+            network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
     return Trainer(
         build_stages(_stages(configuration), classifier, split, configuration.epochs),
         data,

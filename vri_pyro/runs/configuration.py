@@ -15,6 +15,7 @@ from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ema import check_decay
 from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
 _MOST_NETWORKS = 1000  # more would fill the memory, and take minutes to build
@@ -111,6 +112,10 @@ class Configuration:
             precedence; "ignore" does not look for them.
         seed: seed of the split, the noise, the initial parameters and all other random numbers.
         device: device to compute on, "cpu", "cuda" or "auto"; "auto" uses CUDA if available.
+        precision: precision of the classifier in training: "float32"; "tf32", float32 with coarser matrix products on
+            CUDA devices; or "bfloat16", by ``torch.autocast``. Guide, prior, losses and evaluation stay in float32.
+        cudnn_benchmark: let cuDNN try algorithms for convolutions and choose the fastest, which may differ from run to
+            run, so that a resumed run may differ in rounding.
         threads: number of CPU threads; 0 uses PyTorch's default. At most 1,024, or the number of CPUs if it is larger.
         workers: number of worker processes that load streamed images, with the same limit; the batches do not depend
             on it.
@@ -145,6 +150,8 @@ class Configuration:
     duplicates: Literal["warn", "refuse", "remove", "ignore"] = "warn"
     seed: int = 0
     device: Literal["auto", "cpu", "cuda"] = "auto"
+    precision: Literal["float32", "tf32", "bfloat16"] = "float32"
+    cudnn_benchmark: bool = False
     threads: int = 0
     workers: int = 2
     output: Path | str = "runs/latest"
@@ -159,5 +166,7 @@ class Configuration:
         for name in ("threads", "workers"):
             check_integer(name, getattr(self, name), 0, MOST_PROCESSES)
         check_integer("seed", self.seed, 0)
+        if self.precision not in ("float32", "tf32", "bfloat16"):
+            raise UserError(f"precision is {self.precision!r}; expected 'float32', 'tf32' or 'bfloat16'")
         if self.ema is not None:
             check_decay(self.ema)

@@ -20,6 +20,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.checkpoint import load_checkpoint, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
+from vri_pyro.utils.device import set_speed
 from vri_pyro.utils.one_at_a_time import one_at_a_time
 from vri_pyro.utils.paths import without_folders
 from vri_pyro.utils.progress import ProgressDisplay
@@ -68,6 +69,7 @@ class Experiment:
         configuration = self.configuration
         if configuration.threads:
             torch.set_num_threads(configuration.threads)
+        set_speed(tf32=configuration.precision == "tf32", cudnn_benchmark=configuration.cudnn_benchmark)
         torch.manual_seed(configuration.seed)
         self.folder.check(configuration.resume)
         may_differ = data_places if self.folder.fingerprint.exists() else ()

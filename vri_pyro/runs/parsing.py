@@ -116,10 +116,14 @@ def read_run(parser: ArgumentParser, folder: RunFolder, trust: bool, data: Mappi
     """
     options = {name: value for name, value in read_options(folder).items() if name not in _FOR_TRAINING}
     if not (trust := trust or is_own_run(folder.path)):
-        check_classes(options, folder.path)
+        check_classes(options, folder.config)
         options = without_downloads(options)
-    with importing(trust, folder.path):
+    with importing(trust, folder.config):
         parsed = _parsed(parser, options | {"loggers": []}, folder.config)
+        try:
+            check_values(parsed)
+        except UserError as error:
+            raise UserError(f"{folder.config}: {error}") from error
         return build_configuration(parser, with_data_at(parsed, data) if data else parsed)
 
 
@@ -145,19 +149,19 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
     Raises:
         UserError: an option has an invalid value.
     """
-    check_not_null(options)
-    check_optimizers(options)
+    check_values(options)
     try:
         return Configuration(**vars(without(parser.instantiate(options), ("config", "report", "trust"))))
     except ValueError as error:
         raise _user_error(error) or error from None
 
 
-def check_not_null(options: Namespace) -> None:
-    """Raise if an option is null that needs a value; the parser accepts null for every option."""
+def check_values(options: Namespace) -> None:
+    """Raise if an option is null that needs a value, which the parser accepts, or an optimiser's option is invalid."""
     for option in fields(Configuration):
         if option.name in options and options[option.name] is None and "None" not in str(option.type):
             raise UserError(f"{option.name} is null; set a value, or leave the option out")
+    check_optimizers(options)
 
 
 def _user_error(error: BaseException | None) -> UserError | None:

@@ -73,7 +73,7 @@ class Trainer:
         self.ema = EMA(self.classifier, ema)
         self.state = TrainerState()
         self._batches = self._batches_of(stages[0])
-        self._rates = [[group["lr"] for group in stage.algorithm.param_groups] for stage in stages]
+        self._rates = [[float(group["lr"]) for group in stage.algorithm.param_groups] for stage in stages]
 
     @property
     def epochs(self) -> int:
@@ -243,7 +243,10 @@ class Trainer:
         done = (state.epoch - began) * self.steps_per_epoch + state.step
         factor = (stage.schedule or self.schedule).factor(done / self.steps_per_epoch, stage.epochs)
         for group, rate in zip(stage.algorithm.param_groups, rates, strict=True):
-            group["lr"] = rate * factor
+            if isinstance(group["lr"], Tensor):
+                group["lr"].fill_(rate * factor)
+            else:
+                group["lr"] = rate * factor
         step = state.epoch * self.steps_per_epoch + state.step
         state.add(stage.algorithm.step(*self._batches(step)))
         self.ema.update()
@@ -286,7 +289,7 @@ class Trainer:
     def _trained(self, stage: BuiltStage) -> dict[str, Any]:
         state = self.state
         row: dict[str, Any] = {"epoch": state.epoch, "stage": stage.name, **state.means()}
-        row["learning_rate"] = max(group["lr"] for group in stage.algorithm.param_groups)
+        row["learning_rate"] = max(float(group["lr"]) for group in stage.algorithm.param_groups)
         row["skipped"] = stage.algorithm.skipped
         if stage.selection is not None:
             row["selected"] = len(self._batches.pools.clean)

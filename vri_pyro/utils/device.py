@@ -1,4 +1,4 @@
-"""Device selection."""
+"""Selection of a device, and its settings."""
 
 from __future__ import annotations
 
@@ -22,3 +22,14 @@ def choose_device(name: Literal["auto", "cpu", "cuda"]) -> torch.device:
     if name == "auto":
         name = "cuda" if torch.cuda.is_available() else "cpu"
     return torch.device(name, torch.cuda.current_device()) if name == "cuda" else torch.device(name)
+
+
+def set_speed(tf32: bool, cudnn_benchmark: bool) -> None:
+    """Set how CUDA devices compute; a CPU ignores it.
+
+    Args:
+        tf32: whether matrix products of float32 tensors round their inputs to TF32, as PyTorch's convolutions do.
+        cudnn_benchmark: whether cuDNN chooses the fastest of several algorithms by trying them.
+    """
+    torch.backends.cuda.matmul.allow_tf32 = tf32
+    torch.backends.cudnn.benchmark = cudnn_benchmark

@@ -83,18 +83,21 @@ def stop_request() -> Iterator[StopRequest]:
 
 
 @contextmanager
-def stops_raise() -> Iterator[None]:
+def stops_raise() -> Iterator[StopRequest]:
     """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C.
 
-    While it cleans up, another SIGINT or SIGTERM ends the process at once.
+    While it cleans up, another SIGINT or SIGTERM ends the process at once. The yielded request says whether there was
+    a signal, since code that catches ``KeyboardInterrupt``, such as an import, can raise another exception instead.
     """
+    request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
-        yield
+        yield request
         return
 
     def stop(number: int, frame: FrameType | None) -> NoReturn:
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, _leave)
+        request.made, request.number = True, number
         raise Terminated if number == signal.SIGTERM else KeyboardInterrupt
 
     previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
@@ -102,7 +105,7 @@ def stops_raise() -> Iterator[None]:
         if handler is not signal.SIG_IGN:  # as in the background of a script
             signal.signal(number, stop)
     try:
-        yield
+        yield request
     finally:
         for number, handler in previous.items():
             signal.signal(number, handler)
