@@ -68,8 +68,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             :class:`~vri_pyro.methods.Method`. "auto" is "vri" with trusted labels. Without them it is "elr", the best
             of our methods that need none.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
-            num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by a
-            new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
+            num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
+            a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
             output are the features, and a linear layer is added. All weights are trained. Images have the shape
             [batch, C, H, W]. "auto" is a linear classifier for vectors, and a small convolutional network for images.
         epochs: number of passes over the labels that are not trusted. "auto" chooses 10 to 200, so that there are at

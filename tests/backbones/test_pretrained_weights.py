@@ -74,9 +74,7 @@ def test_features_are_those_of_the_pretrained_network_with_its_own_preprocessing
 
 
 @pytest.mark.parametrize("library", LIBRARIES)
-def test_a_file_of_another_number_of_classes_and_of_a_training_script_is_accepted(
-    library: str, tmp_path: Path
-) -> None:
+def test_a_file_of_another_number_of_classes_and_of_a_training_script_is_accepted(library: str, tmp_path: Path) -> None:
     original = {
         "torchvision": lambda: torchvision.models.shufflenet_v2_x0_5(num_classes=7),
         "timm": lambda: timm.create_model("test_resnet", num_classes=7),
@@ -178,8 +176,8 @@ def test_torchvision_reads_its_cache_and_says_offline_where_it_is(
     with pytest.raises(UserError) as refused:
         BUILD["torchvision"](pretrained=True)
     assert str(refused.value) == (
-        f"the weights of torchvision's shufflenet_v2_x0_5 are not in {folder / name} and cannot be downloaded (no route "
-        "to host); put the file there, or set weights_file to it"
+        f"the weights of torchvision's shufflenet_v2_x0_5 are not in {folder / name} and cannot be downloaded (no "
+        "route to host); put the file there, or set weights_file to it"
     )
     original = ORIGINAL["torchvision"]()
     _saved(original, folder / name)
@@ -202,8 +200,8 @@ def test_timm_reads_its_cache_and_says_offline_where_it_is(tmp_path: Path, monke
         BUILD["timm"](pretrained=True)
     assert str(refused.value) == (
         "the weights of timm's test_resnet (model.safetensors of timm/test_resnet.r160_in1k) are not in "
-        f"{tmp_path}/models--timm--test_resnet.r160_in1k and cannot be downloaded; connect to the internet once, or set "
-        "weights_file to a copy of the file"
+        f"{tmp_path}/models--timm--test_resnet.r160_in1k and cannot be downloaded; connect to the internet once, or "
+        "set weights_file to a copy of the file"
     )
     original = ORIGINAL["timm"]()
     _saved(original, path)

@@ -86,7 +86,9 @@ def _without_head(network: nn.Module, x: Tensor, head: str | None) -> tuple[str,
             return "", network, _checked_features(name, output)
         last = head or (called[-1] if called else None)
         if last is None:
-            raise NoLastLayer(f"{name} has no linear layer that could be replaced; name its last layer in head, or {_ITSELF}")
+            raise NoLastLayer(
+                f"{name} has no linear layer that could be replaced; name its last layer in head, or {_ITSELF}"
+            )
         if not last:  # the network is itself a linear layer
             return last, nn.Identity(), _checked_features(name, x)
         layer = layers[last]
@@ -95,7 +97,9 @@ def _without_head(network: nn.Module, x: Tensor, head: str | None) -> tuple[str,
         if features is None or not _is_last(layer, features, output):
             _replace(network, last, layer)
             told = f"{last!r} is not the last layer of {name}, since other layers change its output"
-            raise NoLastLayer(f"{told}; remove these, name the last layer in head ({_candidates(network)}), or {_ITSELF}")
+            raise NoLastLayer(
+                f"{told}; remove these, name the last layer in head ({_candidates(network)}), or {_ITSELF}"
+            )
     return last, network, features
 
 
@@ -159,7 +163,11 @@ def _replace(network: nn.Module, name: str, by: nn.Module) -> None:
 def _candidates(network: nn.Module) -> str:
     names = [name for name, layer in network.named_modules() if isinstance(layer, nn.Linear) and name]
     shown = ", ".join(names[-_MOST_SHOWN:])
-    return f"its {'last ' if len(names) > _MOST_SHOWN else ''}linear layers are {shown}" if names else "it has no linear layers"
+    return (
+        f"its {'last ' if len(names) > _MOST_SHOWN else ''}linear layers are {shown}"
+        if names
+        else "it has no linear layers"
+    )
 
 
 @contextmanager

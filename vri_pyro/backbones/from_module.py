@@ -19,7 +19,8 @@ class FromModule(Wrapped):
         input_shape: shape of one input, (D,) or (C, H, W).
         num_classes: number of classes K.
         network: the module, with its current weights, whose last layer is replaced in place; or its class, or a
-            function without arguments that builds it. It maps a batch [batch, *input_shape] to a tensor, or to an object with a tensor ``logits``.
+            function without arguments that builds it. It maps a batch [batch, *input_shape] to a tensor, or to an
+            object with a tensor ``logits``.
         head: name of the last linear layer, such as "fc"; null to find it; the empty string if the network has none,
             so that its output are the features.
 
@@ -37,5 +38,7 @@ class FromModule(Wrapped):
     ) -> None:
         found = network if isinstance(network, nn.Module) else network() if callable(network) else network
         if not isinstance(found, nn.Module):
-            raise UserTypeError(f"network is {described(found)}; expected a PyTorch module, or a function that builds one")
+            raise UserTypeError(
+                f"network is {described(found)}; expected a PyTorch module, or a function that builds one"
+            )
         super().__init__(input_shape, num_classes, found, head)

@@ -88,8 +88,8 @@ def cached_or_downloaded(url: str, what: str) -> dict[str, Tensor]:
             torch.hub.download_url_to_file(url, str(file), digest and digest[1], progress=False)
         except (OSError, RuntimeError) as error:  # no network, or a damaged download
             raise UserError(
-                f"the weights of {what} are not in {file} and cannot be downloaded ({_first_line(error)}); put the file "
-                "there, or set weights_file to it"
+                f"the weights of {what} are not in {file} and cannot be downloaded ({_first_line(error)}); put the "
+                "file there, or set weights_file to it"
             ) from error
     return read_weights(file)
 

@@ -18,10 +18,10 @@ DEEPEST, WIDEST = 1_000, 100  # more layers or channels would fill the memory
 
 
 class WideResNet(Classifier):
-    """Wide residual network of 6n + 4 convolutions: three stages of n pre-activation blocks with 16k, 32k and 64k channels.
+    """Wide residual network of 6n + 4 convolutions: three stages of n blocks with 16k, 32k and 64k channels.
 
-    A 3x3 stem with 16 channels precedes the stages. Batch normalisation and ReLU follow the last block. Features are
-    the 64k channels after global average pooling. The defaults are WRN-28-10.
+    A 3x3 stem with 16 channels precedes the stages of pre-activation blocks. Batch normalisation and ReLU follow the
+    last block. Features are the 64k channels after global average pooling. The defaults are WRN-28-10.
 
     Args:
         input_shape: shape of one image, (C, H, W), sides of at least 4 pixels.

@@ -94,9 +94,7 @@ class Experiment:
             if fingerprint is not None:
                 fingerprint.save(self.folder.fingerprint)
             train = trainer.data.train
-            self.folder.write_inputs(
-                arrays.input_shape, arrays.x_train.dtype, arrays.classes, train.mean, train.std
-            )
+            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, train.mean, train.std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # slow; synchronises with the device at every site

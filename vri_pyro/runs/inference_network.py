@@ -87,6 +87,8 @@ def build_network(
     crop = chosen.augmentation.evaluation()
     shape = crop.output_shape(tuple(inputs["shape"]), np.dtype(inputs["dtype"]))
     with without_pretrained_weights():
-        classifier = build_classifier(chosen.backbone or default_backbone, shape, len(inputs["classes"]), chosen.networks)
+        classifier = build_classifier(
+            chosen.backbone or default_backbone, shape, len(inputs["classes"]), chosen.networks
+        )
     mean, std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
     return InferenceNetwork(classifier, crop, mean, std, images=len(inputs["shape"]) == 3).eval()

@@ -34,7 +34,9 @@ class Trunk:
 
     def __post_init__(self) -> None:
         """Check the factor."""
-        check_number("trunk.lr_factor", self.lr_factor, above=0, remedy=", such as 0.1; use trunk.frozen for no training")
+        check_number(
+            "trunk.lr_factor", self.lr_factor, above=0, remedy=", such as 0.1; use trunk.frozen for no training"
+        )
 
     def optimizer(self, of: OptimizerFactory, classifier: Classifier) -> OptimizerFactory:
         """Return a function that builds an optimiser with a parameter group for the trunk and one for the others.
