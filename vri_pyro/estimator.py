@@ -20,8 +20,8 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_
 from torch import nn
 
 from vri_pyro.backbones import MLP, FromModule
-from vri_pyro.backbones._wrapped import NoLastLayer
 from vri_pyro.backbones.default_backbone import default_backbone
+from vri_pyro.backbones.wrapped import NoLastLayer
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels

@@ -37,24 +37,8 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     save_file(timm.create_model("test_resnet").state_dict(), weights)
     with pytest.MonkeyPatch.context() as patch:
         patch.chdir(path)
-        network = [
-            "--backbone",
-            "TimmNetwork",
-            "--backbone.name",
-            "test_resnet",
-            "--backbone.weights_file",
-            str(weights),
-        ]
-        options = [
-            "--backbone.weights_file",
-            str(weights),
-            "--backbone.input_size",
-            "32",
-            "--trunk.frozen",
-            "true",
-            "--ema",
-            "null",
-        ]
+        network = f"--backbone TimmNetwork --backbone.name test_resnet --backbone.weights_file {weights}".split()
+        options = ["--backbone.input_size", "32", "--trunk.frozen", "true", "--ema", "null"]
         assert main(["fit", *SMALL, *network, *options, "--output", "run"]) == 0
     weights.unlink()
     return path / "run"

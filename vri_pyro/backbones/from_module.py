@@ -6,7 +6,7 @@ from collections.abc import Callable
 
 from torch import nn
 
-from vri_pyro.backbones._wrapped import Wrapped
+from vri_pyro.backbones.wrapped import Wrapped
 from vri_pyro.utils.errors import UserTypeError, described
 
 

@@ -11,8 +11,8 @@ from torch import Tensor, nn
 
 from vri_pyro.backbones._image_input import ImageInput
 from vri_pyro.backbones._input import check_image_shape
-from vri_pyro.backbones._wrapped import Wrapped, ending_in_linear
 from vri_pyro.backbones.pretrained_weights import cached_or_downloaded, read_weights, weights_are_loaded
+from vri_pyro.backbones.wrapped import Wrapped, ending_in_linear
 from vri_pyro.utils.errors import UserError, building
 from vri_pyro.utils.numbers import check_integer
 from vri_pyro.utils.spelling import nearest
@@ -65,7 +65,7 @@ class TimmNetwork(Wrapped):
         normalisation: dict[str, Any] = {"mode": _mode(cfg), "mean": cfg.mean, "std": cfg.std} if trained else {}
         prepare = ImageInput(channels, side, **normalisation)
         with ending_in_linear(f"timm's {name}"):
-            super().__init__(input_shape, num_classes, network, None if network.num_classes else "", prepare)  # type: ignore[arg-type]
+            super().__init__(input_shape, num_classes, network, None if network.num_classes else "", prepare)
         self.takes_pixels = trained
 
 

@@ -7,13 +7,13 @@ from typing import Any
 
 from vri_pyro.backbones._image_input import ImageInput
 from vri_pyro.backbones._input import check_image_shape
-from vri_pyro.backbones._wrapped import Wrapped, ending_in_linear
 from vri_pyro.backbones.pretrained_weights import (
     cached_or_downloaded,
     load_weights,
     read_weights,
     weights_are_loaded,
 )
+from vri_pyro.backbones.wrapped import Wrapped, ending_in_linear
 from vri_pyro.utils.errors import UserError, building
 from vri_pyro.utils.numbers import check_integer
 from vri_pyro.utils.spelling import nearest
