@@ -122,7 +122,7 @@ def _small(name: str, path: Path, weights: Path) -> dict[str, Any]:
     if name in PRETRAINED:
         options["backbone"]["init_args"] |= {"weights_file": str(weights), "input_size": 32}
     else:
-        options["split"] |= {"validation_per_class": 1, "noisy_size": 10}
+        options["split"] |= {"validation_per_class": 0, "noisy_size": 10}
         options["selection"]["init_args"] |= {"size": 5, "balanced": False}
         del options["warm_up"]  # another stage of the same network
     return options | {"epochs": 1, "workers": 0, "threads": 1, "device": "cpu", "quiet": True}
