@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import os
+import subprocess
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pyro
@@ -10,10 +13,12 @@ import pytest
 import torch
 
 TESTS = Path(__file__).parent
+SHARED_DATA = TESTS.resolve().parents[1] / "shared" / "data"
 
 
 # Tests that start processes, train whole runs or check statistics by simulation; `make test-fast` leaves them out.
 SLOW = (
+    "backbones/test_training_on_images.py",
     "cli",
     "data/test_loading.py",
     "data/test_noise_on_real_images.py",
@@ -87,3 +92,20 @@ def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
             patch.setattr("vri_pyro.label_issues.two_observers._SWEEPS", 10)
             patch.setattr("vri_pyro.label_issues.two_observers._BETWEEN", 2)
         yield
+
+
+@pytest.fixture(scope="session")
+def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
+    """A function that unpacks a shared image pack by name; skips the test if the packs are missing."""
+    folder = Path(os.environ.get("VRI_SHARED_DATA", SHARED_DATA))
+    if not (folder / "unpack.py").is_file():
+        pytest.skip(f"no image packs in {folder}; set VRI_SHARED_DATA to the folder that holds unpack.py")
+    out = tmp_path_factory.mktemp("unpacked")
+
+    def unpack(name: str) -> Path:
+        path = out / f"{name}.npz"
+        if not path.exists():
+            subprocess.run([sys.executable, folder / "unpack.py", out, name], check=True, capture_output=True)
+        return path
+
+    return unpack

@@ -195,7 +195,7 @@ def test_a_torch_module_becomes_the_backbone_and_stays_unchanged() -> None:
     classifier = _fast(backbone=body).fit(x, true, trusted=range(60))
     assert torch.equal(body[0].weight, before)
     assert classifier.score(x, true) > 0.9
-    assert not torch.equal(classifier._network.body[0].weight, before)
+    assert not torch.equal(classifier._network.network[0].weight, before)
 
 
 def test_the_backbone_can_be_a_function_or_a_classifier() -> None:

@@ -19,9 +19,9 @@ from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_or_1d, validate_data
 from torch import nn
 
-from vri_pyro.backbones import MLP
+from vri_pyro.backbones import MLP, FromModule
 from vri_pyro.backbones.default_backbone import default_backbone
-from vri_pyro.backbones.with_head import WithHead
+from vri_pyro.backbones.wrapped import NoLastLayer
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels
@@ -37,6 +37,7 @@ from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.named import named_configuration
 from vri_pyro.runs.run import Run
+from vri_pyro.training import Trunk
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError, UserTypeError, described
 from vri_pyro.utils.interruption import Interrupted
@@ -66,16 +67,18 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         method: training method: "auto", a name such as "vri", "elr" or "glc", or a
             :class:`~vri_pyro.methods.Method`. "auto" is "vri" with trusted labels. Without them it is "elr", the best
             of our methods that need none.
-        backbone: network: "auto", a PyTorch module whose output are features [batch, D], such as a pretrained network
-            without its last layer, or a function of (input_shape, num_classes) that returns a
-            :class:`~vri_pyro.Classifier`. A linear layer is added to a module, and the weights of both are trained.
-            Images have the shape [batch, C, H, W]. "auto" is a linear classifier for vectors, and a small
-            convolutional network for images.
+        backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
+            num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
+            a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
+            output are the features, and a linear layer is added. All weights are trained. Images have the shape
+            [batch, C, H, W]. "auto" is a linear classifier for vectors, and a small convolutional network for images.
         epochs: number of passes over the labels that are not trusted. "auto" chooses 10 to 200, so that there are at
             least 600 steps.
         batch_size: number of examples per step; less for small data sets.
         learning_rate: learning rate of stochastic gradient descent. "auto" is that of the method's configuration, 0.05
             for most. The momentum is 0.9 for vectors and 0 for images, unless the configuration sets it.
+        trunk: learning rate of all layers of the network but the last one, or whether to freeze them, such as
+            ``Trunk(lr_factor=0.1)``; None to train them like the last one.
         validation_fraction: share of the trusted examples of each class, rounded down, that are not trained on. They
             calibrate the probabilities of label issues, and measure the accuracy.
         augmentation: augmentation of images in training, such as :class:`~vri_pyro.data.augmentation.Weak`.
@@ -112,6 +115,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         epochs: int | Literal["auto"] = "auto",
         batch_size: int = 100,
         learning_rate: float | Literal["auto"] = "auto",
+        trunk: Trunk | None = None,
         validation_fraction: float = 0.2,
         augmentation: Augmentation | None = None,
         random_state: int | np.random.RandomState | None = 0,
@@ -123,6 +127,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.epochs = epochs
         self.batch_size = batch_size
         self.learning_rate = learning_rate
+        self.trunk = trunk
         self.validation_fraction = validation_fraction
         self.augmentation = augmentation
         self.random_state = random_state
@@ -160,7 +165,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         _warn_of_duplicates(arrays, split)
         scale = mean_and_std(arrays.x_train)
         run = self._trained(self._configuration(arrays, split, seed), arrays, split, scale)
-        self._keep(run, arrays, scale)
+        self._keep(run, arrays, (run.examples.mean, run.examples.std))
         return self
 
     def predict(self, X: Any) -> np.ndarray:
@@ -229,6 +234,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         for name, kinds, example in (
             ("method", str | Method, "a name such as 'vri', a method such as ELR(), or 'auto'"),
             ("augmentation", Augmentation | None, "an augmentation such as Weak(), or None"),
+            ("trunk", Trunk | None, "a Trunk, such as Trunk(lr_factor=0.1), or None"),
         ):
             if not isinstance(value := getattr(self, name), kinds):
                 raise UserTypeError(f"{name} is {described(value)}; expected {example}")
@@ -301,6 +307,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         fields: dict[str, Any] = {
             "data": _Given(arrays),
             "backbone": self._backbone,
+            "trunk": self.trunk,
             "augmentation": self.augmentation or NoAugmentation(),
             "epochs": epochs,
             "batch_size": batch_size,
@@ -327,7 +334,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     def _backbone(self, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
         if isinstance(self.backbone, nn.Module):
             body = deepcopy(self.backbone)
-            found = body if isinstance(body, Classifier) else WithHead(body, input_shape, num_classes)
+            found = body if isinstance(body, Classifier) else _of_module(body, input_shape, num_classes)
         elif callable(self.backbone):
             found = self.backbone(input_shape, num_classes)
         elif self.backbone == "auto":
@@ -371,6 +378,13 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self._network = deepcopy(run.predictor)
         if isinstance(self._network, MLP):
             self._network.double()
+
+
+def _of_module(network: nn.Module, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
+    try:
+        return FromModule(input_shape, num_classes, network)
+    except NoLastLayer:
+        return FromModule(input_shape, num_classes, network, head="")
 
 
 @dataclass(frozen=True, eq=False)

@@ -17,15 +17,24 @@ from vri_pyro.backbones import (
     PreActResNet34,
     ResNet32,
     SmallCNN,
+    WideResNet,
 )
 from vri_pyro.backbones.default_backbone import default_backbone
-from vri_pyro.backbones.with_head import WithHead
 from vri_pyro.infer.functional import call, cloned_buffers, parameters_of
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.utils.errors import UserError
 
 NUM_CLASSES = 5
-IMAGE_BACKBONES = [SmallCNN, ResNet32, PreActResNet18, PreActResNet34]
+
+
+class NarrowWideResNet(WideResNet):
+    """A small one."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        super().__init__(input_shape, num_classes, depth=10, width=2)
+
+
+IMAGE_BACKBONES = [SmallCNN, ResNet32, PreActResNet18, PreActResNet34, NarrowWideResNet]
 
 
 @pytest.fixture(autouse=True)
@@ -116,8 +125,8 @@ def test_forward_mode_derivative_agrees_with_central_differences(
 
 @pytest.mark.parametrize(
     ("backbone", "parameters"),
-    # 0.46, 11.17 and 21.28 million in the literature; the exact numbers detect any change of the architecture.
-    [(ResNet32, 464_154), (PreActResNet18, 11_172_170), (PreActResNet34, 21_280_330)],
+    # 0.46, 11.17, 21.28 and 36.5 million in the literature; the exact numbers detect any change of the architecture.
+    [(ResNet32, 464_154), (PreActResNet18, 11_172_170), (PreActResNet34, 21_280_330), (WideResNet, 36_479_194)],
 )
 def test_standard_network_has_its_standard_number_of_parameters(backbone: type[Classifier], parameters: int) -> None:
     assert _count(backbone((3, 32, 32), 10)) == parameters
@@ -127,6 +136,18 @@ def test_depth_of_cifar_resnet_counts_its_weighted_layers() -> None:
     classifier = CIFARResNet((3, 32, 32), 10, depth=20)
     weighted = [m for m in classifier.modules() if isinstance(m, torch.nn.Conv2d | torch.nn.Linear)]
     assert len(weighted) == 20
+
+
+def test_depth_of_wide_resnet_counts_its_convolutions() -> None:
+    convolutions = [m for m in WideResNet((3, 8, 8), 10, depth=16, width=2).modules() if isinstance(m, nn.Conv2d)]
+    assert len(convolutions) == 16
+
+
+def test_dropout_of_wide_resnet_acts_in_training_mode_only() -> None:
+    classifier, x = WideResNet((3, 8, 8), 10, depth=10, width=1, dropout=0.5), torch.randn(2, 3, 8, 8)
+    assert not torch.equal(classifier(x).logits, classifier(x).logits)
+    classifier.eval()
+    assert torch.equal(classifier(x).logits, classifier(x).logits)
 
 
 def test_small_cnn_without_batch_norm_has_no_buffers() -> None:
@@ -181,12 +202,6 @@ def test_the_default_network_is_convolutional_for_images_and_linear_for_vectors(
     assert linear.feature_dim == 7
 
 
-def test_any_module_with_a_head_is_a_classifier() -> None:
-    classifier = WithHead(nn.Sequential(nn.Conv2d(3, 6, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten()), (3, 9, 9), 4)
-    output = classifier(torch.randn(2, 3, 9, 9))
-    assert (classifier.feature_dim, output.features.shape, output.logits.shape) == (6, (2, 6), (2, 4))
-
-
 def test_impossible_options_are_refused() -> None:
     with pytest.raises(UserError, match=r"hidden widths \(8, 0\)"):
         MLP((4,), 2, hidden=(8, 0))
@@ -198,5 +213,11 @@ def test_impossible_options_are_refused() -> None:
         SmallCNN((1, 8, 8), 2, channels=())
     with pytest.raises(UserError, match="depth 33"):
         CIFARResNet((3, 32, 32), 10, depth=33)
+    with pytest.raises(UserError, match=r"WideResNet got depth 27; expected 6n \+ 4"):
+        WideResNet((3, 32, 32), 10, depth=27)
+    with pytest.raises(UserError, match="width"):
+        WideResNet((3, 32, 32), 10, width=0)
+    with pytest.raises(UserError, match=r"WideResNet got dropout 1\.0"):
+        WideResNet((3, 32, 32), 10, dropout=1.0)
     with pytest.raises(UserError, match="four positive numbers"):
         PreActResNet((3, 32, 32), 10, blocks=(2, 2, 2, 0))

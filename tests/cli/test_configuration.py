@@ -13,7 +13,12 @@ import vri_pyro as package
 
 from .conftest import FINE_TUNING, Command
 
-CONFIGS = sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))
+# Configurations of networks and of data sets of photographs have tests of their own, in tests/runs.
+CONFIGS = [
+    path
+    for path in sorted((Path(__file__).parents[2] / "experiments" / "configs").glob("*.yaml"))
+    if "backbone" not in yaml.safe_load(path.read_text())
+]
 SMALL = ("--epochs", "1", "--split.noisy_size", "200", "--threads", "1", "--device", "cpu", "--quiet", "true")
 
 

@@ -1,19 +1,13 @@
-"""Fixtures: small synthetic data sets, and real image packs if they are available."""
+"""Fixtures: small synthetic data sets."""
 
 from __future__ import annotations
 
-import os
-import subprocess
-import sys
 from collections.abc import Callable
-from pathlib import Path
 
 import numpy as np
 import pytest
 
 from vri_pyro.data import Arrays
-
-SHARED_DATA = Path(__file__).resolve().parents[3] / "shared" / "data"
 
 
 @pytest.fixture
@@ -47,20 +41,3 @@ def make_arrays(
 def arrays_of() -> Callable[..., Arrays]:
     """The factory :func:`make_arrays`, for tests that need other sizes."""
     return make_arrays
-
-
-@pytest.fixture(scope="session")
-def unpacked(tmp_path_factory: pytest.TempPathFactory) -> Callable[[str], Path]:
-    """A function that unpacks a shared image pack by name; skips the test if the packs are missing."""
-    folder = Path(os.environ.get("VRI_SHARED_DATA", SHARED_DATA))
-    if not (folder / "unpack.py").is_file():
-        pytest.skip(f"no image packs in {folder}; set VRI_SHARED_DATA to the folder that holds unpack.py")
-    out = tmp_path_factory.mktemp("unpacked")
-
-    def unpack(name: str) -> Path:
-        path = out / f"{name}.npz"
-        if not path.exists():
-            subprocess.run([sys.executable, folder / "unpack.py", out, name], check=True, capture_output=True)
-        return path
-
-    return unpack

@@ -16,11 +16,10 @@ import pyarrow.parquet
 import pytest
 import torch
 from PIL import Image
+from published_layouts import animal10n, clothing1m, food101n, image, lines
 
 from vri_pyro.data import (
-    Animal10N,
     Arrays,
-    Clothing1M,
     Food101N,
     HuggingFace,
     ImageFolder,
@@ -35,70 +34,17 @@ from vri_pyro.data import (
 from vri_pyro.utils.errors import UserError
 
 
-def _image(path: Path, grey: int = 100) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    Image.new("RGB", (12, 9), (grey, grey, grey)).save(path)
-
-
-def _lines(path: Path, *lines: str) -> None:
-    path.parent.mkdir(parents=True, exist_ok=True)
-    path.write_text("".join(f"{line}\n" for line in lines))
-
-
-def food101n(root: Path) -> Source:
-    """Two dishes with six images each; the first three images of a dish are verified, and one of them is wrong."""
-    meta = root / "Food-101N_release" / "meta"
-    keys = [f"{dish}/{number}.jpg" for dish in ("apple_pie", "waffles") for number in range(6)]
-    for number, key in enumerate(keys):
-        _image(root / "Food-101N_release" / "images" / key, number)
-    _lines(meta / "classes.txt", "class_name", "apple_pie", "waffles")
-    _lines(meta / "imagelist.tsv", "class_name/key", *keys)
-    header = "class_name/key\tverification_label"
-    _lines(meta / "verified_train.tsv", header, f"{keys[0]}\t1", f"{keys[6]}\t1")
-    _lines(meta / "verified_val.tsv", header, f"{keys[1]}\t1", f"{keys[2]}\t0", f"{keys[7]}\t1", f"{keys[8]}\t0")
-    _lines(root / "food-101" / "meta" / "test.txt", "apple_pie/77", "waffles/78")
-    for key in ("apple_pie/77", "waffles/78"):
-        _image(root / "food-101" / "images" / f"{key}.jpg")
-    return Food101N(root, size=8)
-
-
-def clothing1m(root: Path) -> Source:
-    """Twenty noisy images and three verified sets of fourteen; the last noisy image is also in the test set."""
-    keys = {part: [f"images/{part}/{number}.jpg" for number in range(14)] for part in ("train", "val", "test")}
-    noisy = [*(f"images/0/{number}.jpg" for number in range(19)), keys["test"][0]]
-    for number, key in enumerate([*noisy, *(key for part in keys.values() for key in part)]):
-        _image(root / key, number)
-    _lines(root / "category_names_eng.txt", *(f"kind {number}" for number in range(14)))
-    _lines(root / "noisy_train_key_list.txt", *noisy)
-    _lines(root / "noisy_label_kv.txt", *(f"{key} {number % 14}" for number, key in enumerate(noisy)))
-    for part, listed in keys.items():
-        _lines(root / f"clean_{part}_key_list.txt", *listed)
-    verified = [f"{key} {number}" for part in keys.values() for number, key in enumerate(part)]
-    _lines(root / "clean_label_kv.txt", *verified)
-    return Clothing1M(root, size=8)
-
-
-def animal10n(root: Path) -> Source:
-    """Three training images and one test image per animal; the first training image of each is trusted."""
-    for label in range(10):
-        for number in range(3):
-            _image(root / "training" / f"{label}_{number:06d}.jpg", label)
-        _image(root / "testing" / f"{label}_000009.jpg")
-    _lines(root / "trusted.txt", *(f"{label}_000000.jpg" for label in range(10)))
-    return Animal10N(root, size=8, clean_list=root / "trusted.txt")
-
-
 def mini_webvision(root: Path) -> Source:
     """Three classes, of which the source uses two."""
-    _lines(root / "info" / "synsets.txt", "n01 tench, Tinca tinca", "n02 goldfish", "n03 shark")
+    lines(root / "info" / "synsets.txt", "n01 tench, Tinca tinca", "n02 goldfish", "n03 shark")
     names = [f"google/q000{label}/{number}.jpg" for label in range(3) for number in range(4)]
-    _lines(root / "info" / "train_filelist_google.txt", *(f"{name} {i // 4}" for i, name in enumerate(names)))
-    _lines(root / "info" / "val_filelist.txt", *(f"val{number}.jpg {number % 3}" for number in range(6)))
+    lines(root / "info" / "train_filelist_google.txt", *(f"{name} {i // 4}" for i, name in enumerate(names)))
+    lines(root / "info" / "val_filelist.txt", *(f"val{number}.jpg {number % 3}" for number in range(6)))
     for number, name in enumerate(names):
-        _image(root / name, number)
+        image(root / name, number)
     for number in range(6):
-        _image(root / "val_images_256" / f"val{number}.jpg")
-    _lines(root / "trusted.txt", names[0], names[4])
+        image(root / "val_images_256" / f"val{number}.jpg")
+    lines(root / "trusted.txt", names[0], names[4])
     return MiniWebVision(root, size=8, num_classes=2, clean_list=root / "trusted.txt")
 
 
@@ -107,7 +53,7 @@ def image_folder(root: Path) -> Source:
     for part, count in (("noisy", 4), ("clean", 2), ("validation", 1), ("test", 2)):
         for label in ("cat", "dog"):
             for number in range(count if (part, label) != ("validation", "dog") else 0):
-                _image(root / part / label / f"{number}.PNG", number)
+                image(root / part / label / f"{number}.PNG", number)
     (root / "noisy" / "cat" / ".DS_Store").write_text("")
     (root / "noisy" / ".hidden").mkdir()
     return ImageFolder(root, size=8)
@@ -132,7 +78,7 @@ def csv_table(root: Path) -> Source:
     """Images listed in a .csv file."""
     _write_csv(root / "table.csv", ROWS)
     for number in range(14):
-        _image(root / f"{number}.png", number)
+        image(root / f"{number}.png", number)
     return Table(root / "table.csv", size=8)
 
 
@@ -287,7 +233,7 @@ def test_mini_webvision_takes_the_first_classes_and_either_test_set(tmp_path: Pa
     assert len(arrays.y_train) == 8
     assert arrays.y_test.tolist() == [0, 1, 0, 1]
     for synset in ("n01", "n02"):
-        _image(tmp_path / "imagenet" / "val" / synset / "ILSVRC2012_val_1.JPEG", 50)
+        image(tmp_path / "imagenet" / "val" / synset / "ILSVRC2012_val_1.JPEG", 50)
     other = MiniWebVision(
         tmp_path, 8, num_classes=2, ilsvrc12=tmp_path / "imagenet" / "val", clean_list=tmp_path / "trusted.txt"
     ).load()
@@ -439,7 +385,7 @@ DAMAGE: list[tuple[Callable[[Path], Source], Callable[[Path], Any], str]] = [
         "expected 2 fields but got 'a.jpg'",
     ),
     (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is not a class"),
-    (mini_webvision, lambda r: _lines(r / "info/synsets.txt", "n01 tench"), "has 1 classes but num_classes is 2"),
+    (mini_webvision, lambda r: lines(r / "info/synsets.txt", "n01 tench"), "has 1 classes but num_classes is 2"),
     (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "contains google/no.jpg, which is not in"),
     (image_folder, lambda r: (r / "noisy").rename(r / "noise"), "noisy does not exist; expected a folder with one"),
     (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "split": "b"}]), "lacks the columns label"),

@@ -7,6 +7,7 @@ from torch import Tensor, nn
 
 from vri_pyro.backbones._initialisation import kaiming_convolutions_
 from vri_pyro.backbones._input import check_batch, check_image_shape, check_num_classes
+from vri_pyro.backbones._preact_block import PreActBlock
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.utils.errors import UserError
 
@@ -51,7 +52,7 @@ class PreActResNet(Classifier):
         for stage, (stage_channels, depth) in enumerate(zip(STAGE_CHANNELS, blocks, strict=True)):
             for position in range(depth):
                 stride = 2 if stage > 0 and position == 0 else 1
-                body.append(_PreActBlock(channels, stage_channels, stride))
+                body.append(PreActBlock(channels, stage_channels, stride))
                 channels = stage_channels
         self.blocks = nn.Sequential(*body)
         self.norm = nn.BatchNorm2d(channels)
@@ -78,20 +79,3 @@ class PreActResNet34(PreActResNet):
 
     def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
         super().__init__(input_shape, num_classes, blocks=(3, 4, 6, 3))
-
-
-class _PreActBlock(nn.Module):
-    def __init__(self, channels_in: int, channels_out: int, stride: int) -> None:
-        super().__init__()
-        self.norm1 = nn.BatchNorm2d(channels_in)
-        self.conv1 = nn.Conv2d(channels_in, channels_out, 3, stride=stride, padding=1, bias=False)
-        self.norm2 = nn.BatchNorm2d(channels_out)
-        self.conv2 = nn.Conv2d(channels_out, channels_out, 3, padding=1, bias=False)
-        self.projection: nn.Conv2d | None = None
-        if stride != 1 or channels_in != channels_out:
-            self.projection = nn.Conv2d(channels_in, channels_out, 1, stride=stride, bias=False)
-
-    def forward(self, x: Tensor) -> Tensor:
-        activated = F.relu(self.norm1(x))
-        shortcut = x if self.projection is None else self.projection(activated)
-        return self.conv2(F.relu(self.norm2(self.conv1(activated)))) + shortcut

@@ -33,6 +33,9 @@ class Examples(ABC):
         std: the standard deviation to divide by, of the same shape and units; 0 is replaced by 1.
         crop: deterministic transform of images that are not augmented, such as a central crop.
 
+    Attributes:
+        mean, std: the standardisation, as given.
+
     Raises:
         UserError: the numbers of inputs and labels differ, or the length of mean or std differs from the number of
             channels or dimensions.
@@ -57,6 +60,7 @@ class Examples(ABC):
             )
         self.device, self._crop = torch.device(device), crop
         self.y = torch.tensor(y, dtype=torch.int64, device=self.device)
+        self.mean, self.std = mean, std
         broadcast = (-1, 1, 1) if inputs.ndim == 4 else (-1,)
         self._mean = self._constant(mean).reshape(broadcast)
         self._std = self._constant(np.where(std == 0, 1.0, std)).reshape(broadcast)

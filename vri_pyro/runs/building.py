@@ -7,11 +7,12 @@ import torch
 
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
+from vri_pyro.data.statistics import sample_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.training.ensemble import build_classifier
+from vri_pyro.training.ensemble import build_classifier, networks_of
 from vri_pyro.training.run_data import RunData
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.stages import MAIN, CleanSource, build_stages
@@ -47,14 +48,29 @@ def build_trainer(
         configuration: configuration of the run.
         folder: run folder to write to; None writes no files.
         arrays, split: see :func:`load_data`.
-        standardisation: mean and standard deviation of the training inputs, [channels or features] each.
+        standardisation: mean and standard deviation of the training inputs, [channels or features] each; ignored if
+            the classifier takes pixels.
         identity: the part of the configuration, as text, that must match when a checkpoint is resumed.
 
     Raises:
         UserError: the backbone, an algorithm or the input shapes do not fit the configuration or the data.
     """
     device = choose_device(configuration.device)
-    mean, std = standardisation
+    with building("the backbone"):
+        classifier = build_classifier(
+            configuration.backbone or default_backbone,
+            input_shape(configuration, arrays),
+            arrays.num_classes,
+            configuration.networks,
+        )
+    _check_classes(classifier, arrays.num_classes)
+    if configuration.trunk is not None and configuration.trunk.frozen:
+        for network in networks_of(classifier):
+            network.freeze_trunk()
+    for network in (classifier, *networks_of(classifier)):
+        network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
+    classifier = _with_channels_last(classifier.to(device))
+    mean, std = _pixels(classifier, arrays) if getattr(classifier, "takes_pixels", False) else standardisation
 
     def examples(inputs: Inputs, labels: np.ndarray) -> Examples:
         crop = configuration.augmentation.evaluation()
@@ -75,20 +91,8 @@ def build_trainer(
         augmentation=configuration.augmentation,
         clean_augmentation=configuration.clean_augmentation,
     )
-    with building("the backbone"):
-        classifier = build_classifier(
-            configuration.backbone or default_backbone,
-            input_shape(configuration, arrays),
-            arrays.num_classes,
-            configuration.networks,
-        )
-    _check_classes(classifier, arrays.num_classes)
-    classifier = _with_channels_last(classifier.to(device))
-    for network in classifier.modules():  # an ensemble contains others
-        if isinstance(network, Classifier):
-            network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
     return Trainer(
-        build_stages(_stages(configuration), classifier, split, configuration.epochs),
+        build_stages(_stages(configuration), classifier, split, configuration.epochs, configuration.trunk),
         data,
         folder,
         configuration.schedule,
@@ -108,6 +112,22 @@ def _check_classes(classifier: Classifier, num_classes: int) -> None:
             f"{type(classifier).__name__} was built for {classifier.num_classes} classes, but the data have "
             f"{num_classes}; use the num_classes that the backbone receives"
         )
+
+
+def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
+    """Return the mean and the standard deviation that leave pixels as they are.
+
+    Raises:
+        UserError: the inputs are not pixels from 0 to 1.
+    """
+    x = sample_of(arrays.x_train)
+    if x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
+        raise UserError(
+            f"{type(networks_of(classifier)[0]).__name__} was pretrained on pixels from 0 to 1, but the inputs are "
+            f"from {x.min():.4g} to {x.max():.4g}; scale them to 0 to 1, or give bytes"
+        )
+    channels = x.shape[-1]
+    return np.zeros(channels, dtype=np.float32), np.ones(channels, dtype=np.float32)
 
 
 def _with_channels_last(classifier: Classifier) -> Classifier:

@@ -15,6 +15,7 @@ from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ema import check_decay
 from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
+from vri_pyro.training.trunk import Trunk
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
@@ -88,6 +89,7 @@ class Configuration:
             (MLP without hidden layers) on vectors.
         optimizer: optimiser of the classifier.
         schedule: schedule of the classifier's learning rate.
+        trunk: learning rate of all layers but the head, or whether to freeze them; null to train them like the head.
         split: sizes of the clean, validation and noisy sets.
         augmentation: augmentation of the noisy batches; the paper uses Strong.
         clean_augmentation: augmentation of the clean batches; the paper uses Weak.
@@ -133,6 +135,7 @@ class Configuration:
     backbone: Callable[[tuple[int, ...], int], Classifier] | None = None
     optimizer: OptimizerFactory
     schedule: Schedule
+    trunk: Trunk | None = None
     split: SplitSizes = SplitSizes()
     augmentation: Augmentation = NoAugmentation()
     clean_augmentation: Augmentation = NoAugmentation()

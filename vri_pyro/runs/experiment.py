@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from contextlib import nullcontext
 from typing import Any
 
 import pyro
 import torch
 
+from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import mean_and_std
 from vri_pyro.data.fingerprints import Fingerprint
 from vri_pyro.data.statistics import sample_of
@@ -76,8 +78,9 @@ class Experiment:
         resumed = load_checkpoint(self.folder.last, identity, may_differ) if self.folder.last.exists() else None
         console = SafeConsole(quiet=configuration.quiet, soft_wrap=True)
         new = resumed is None
-        arrays, split, (mean, std), fingerprint = self._new_data(console) if new else self._resumed_data(config)
-        trainer = build_trainer(configuration, self.folder, arrays, split, (mean, std), identity)
+        arrays, split, standardisation, fingerprint = self._new_data(console) if new else self._resumed_data(config)
+        with nullcontext() if new else without_pretrained_weights():
+            trainer = build_trainer(configuration, self.folder, arrays, split, standardisation, identity)
         if resumed is not None:
             if fingerprint is None:
                 console.print(UNCHECKED)
@@ -92,7 +95,8 @@ class Experiment:
             split.save(self.folder.split)
             if fingerprint is not None:
                 fingerprint.save(self.folder.fingerprint)
-            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, mean, std)
+            train = trainer.data.train
+            self.folder.write_inputs(arrays.input_shape, arrays.x_train.dtype, arrays.classes, train.mean, train.std)
         if trainer.finished and self.folder.summary.exists():
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # slow; synchronises with the device at every site

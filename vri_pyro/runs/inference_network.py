@@ -12,6 +12,7 @@ from jsonargparse import ArgumentParser
 from torch import Tensor, nn
 
 from vri_pyro.backbones.default_backbone import default_backbone
+from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Augmentation, NoAugmentation, generator_for, standardise
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.runs.trust import check_classes, importing
@@ -85,6 +86,9 @@ def build_network(
         chosen = parser.instantiate(parser.parse_object(given))
     crop = chosen.augmentation.evaluation()
     shape = crop.output_shape(tuple(inputs["shape"]), np.dtype(inputs["dtype"]))
-    classifier = build_classifier(chosen.backbone or default_backbone, shape, len(inputs["classes"]), chosen.networks)
+    with without_pretrained_weights():
+        classifier = build_classifier(
+            chosen.backbone or default_backbone, shape, len(inputs["classes"]), chosen.networks
+        )
     mean, std = (np.array(inputs[name], dtype=np.float32) for name in ("mean", "std"))
     return InferenceNetwork(classifier, crop, mean, std, images=len(inputs["shape"]) == 3).eval()

@@ -21,7 +21,7 @@ _OF_THE_DATA = ("data", "noise", "split")
 
 @cache
 def method_names() -> tuple[str, ...]:
-    """Return the names of the configurations that set a training method, sorted."""
+    """Return the names of the configurations that set a training method, without the data, sorted."""
     return tuple(name for name in configuration_files() if _sets_method(name))
 
 
@@ -65,7 +65,8 @@ def _content(name: str) -> dict[str, Any]:
 
 
 def _sets_method(name: str) -> bool:
-    return "method" in _content(name) or "warm_up" in _content(name)
+    content = _content(name)
+    return ("method" in content or "warm_up" in content) and "data" not in content
 
 
 def _known(name: str) -> str:

@@ -12,6 +12,7 @@ import numpy as np
 import torch
 from torch import nn
 
+from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Split
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
@@ -173,7 +174,8 @@ def _restored(
     arrays, split, standardisation, _ = restore_data(configuration, folder)
     used = choose_device(device)
     with torch.random.fork_rng(devices=[used] if used.type == "cuda" else []):
-        trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")
+        with without_pretrained_weights():
+            trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity="")
         with restoring(folder.last):
             trainer.load_state_dict(state)
     return trainer, split

@@ -2,5 +2,6 @@
 
 from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.selection import GaussianMixture, Selection, SmallLoss
+from vri_pyro.training.trunk import Trunk
 
-__all__ = ["CleanMixup", "GaussianMixture", "Selection", "SmallLoss"]
+__all__ = ["CleanMixup", "GaussianMixture", "Selection", "SmallLoss", "Trunk"]

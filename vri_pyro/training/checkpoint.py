@@ -139,13 +139,17 @@ def _parsed(config: str | None) -> dict[str, Any]:
 
 
 def _first_difference(saved: dict[str, Any], expected: dict[str, Any], may_differ: Collection[str] = ()) -> str | None:
-    """Describe the first option in which two configurations differ; None if they agree."""
+    """Describe the first option in which two configurations differ; None if they agree.
+
+    An option that is null is equal to one that is not set, so that runs of versions without the option can be resumed.
+    """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # the warnings were shown when config.yaml was read
         was, now = (dict(named_options(current_configuration(options))) for options in (saved, expected))
     for name in was | now:
-        before, after = was.get(name, "not set"), now.get(name, "not set")
+        before, after = was.get(name), now.get(name)
         if before != after and name not in may_differ:
+            before, after = was.get(name, "not set"), now.get(name, "not set")
             return f"{name} was {before}, now it is {after}"
     return None
 

@@ -32,6 +32,7 @@ class Ensemble(Classifier):
         self.members = nn.ModuleList(members)
         self.feature_dim = sum(member.feature_dim for member in members)
         self.num_classes = members[0].num_classes
+        self.takes_pixels = getattr(members[0], "takes_pixels", False)
 
     def member(self, number: int) -> Classifier:
         """Return the network of this index, from 0."""
@@ -132,9 +133,15 @@ def build_classifier(
     return members[0] if networks == 1 else Ensemble(members)
 
 
+def networks_of(classifier: Classifier) -> list[Classifier]:
+    """Return the networks of an ensemble; a classifier that is no ensemble is its only network."""
+    if isinstance(classifier, Ensemble):
+        return [classifier.member(number) for number in range(len(classifier.members))]
+    return [classifier]
+
+
 def build_algorithm(classifier: Classifier, build: Callable[[Classifier], Algorithm]) -> Algorithm:
     """Build the algorithm of a classifier; for an ensemble, one algorithm per network."""
     if isinstance(classifier, Ensemble):
-        members = map(classifier.member, range(len(classifier.members)))
-        return EnsembleAlgorithm(classifier, [build(member) for member in members])
+        return EnsembleAlgorithm(classifier, [build(member) for member in networks_of(classifier)])
     return build(classifier)

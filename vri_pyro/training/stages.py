@@ -16,6 +16,7 @@ from vri_pyro.methods.base import Pool, Stage
 from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ensemble import build_algorithm
 from vri_pyro.training.selection import Selection
+from vri_pyro.training.trunk import Trunk
 from vri_pyro.utils.errors import UserError, building
 
 MAIN = "training"  # name of the main stage, which trains with the method of the run
@@ -65,7 +66,11 @@ class CleanSource:
 
 
 def build_stages(
-    stages: Mapping[str, tuple[Stage, CleanSource]], classifier: Classifier, split: Split, epochs: int
+    stages: Mapping[str, tuple[Stage, CleanSource]],
+    classifier: Classifier,
+    split: Split,
+    epochs: int,
+    trunk: Trunk | None = None,
 ) -> list[BuiltStage]:
     """Build the stages of a run.
 
@@ -76,6 +81,7 @@ def build_stages(
         classifier: the classifier that all stages train.
         split: the noisy and the clean examples.
         epochs: number of epochs of a stage that does not set its own.
+        trunk: how all stages train the trunk of the classifier; None to train it like the head.
 
     Returns:
         the stages in the order of training.
@@ -90,19 +96,30 @@ def build_stages(
             # The method decides which labels a preparatory stage uses; mixup must not add clean labels.
             own = replace(source, mixup=None) if preparatory else source
             full_name = f"{name}: {part_name}" if preparatory and name != MAIN else part_name
-            found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split)
+            found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split, trunk)
             as_given = stage.method.models_noise and part.method.pool == "noisy"
             built.append(found._replace(preparatory=preparatory, as_given=as_given))
     return built
 
 
 def _build_stage(
-    name: str, stage: Stage, epochs: int, source: CleanSource, classifier: Classifier, split: Split
+    name: str,
+    stage: Stage,
+    epochs: int,
+    source: CleanSource,
+    classifier: Classifier,
+    split: Split,
+    trunk: Trunk | None,
 ) -> BuiltStage:
     method = stage.method
     _check_clean(name, stage, source, split)
+
+    def build(network: Classifier) -> Algorithm:
+        optimizer = stage.optimizer if trunk is None else trunk.optimizer(stage.optimizer, network)
+        return method.build(network, optimizer)
+
     with building(f"the method of {name}"):
-        algorithm = build_algorithm(classifier, lambda network: method.build(network, stage.optimizer))
+        algorithm = build_algorithm(classifier, build)
     return BuiltStage(
         name,
         algorithm,

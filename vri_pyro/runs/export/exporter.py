@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Any, Literal, NamedTuple
 
 import vri_pyro
 from vri_pyro.runs.export.check import check_difference, inputs_to_check
@@ -71,7 +71,7 @@ def export_run(
         each.require()
     predictor = Predictor(run, which, trust=trust)
     config = {"vri_pyro": vri_pyro.__version__, **predictor.inputs}
-    config |= {name: predictor.options[name] for name in NETWORK_OPTIONS if name in predictor.options}
+    config |= {name: _without_weights(predictor.options[name]) for name in NETWORK_OPTIONS if name in predictor.options}
     with new_folder(Path(output)) as folder:
         x, described = inputs_to_check(predictor)
         expected, differences = predictor.predict(x), {}
@@ -88,6 +88,14 @@ def export_run(
         card = model_card(RunFolder(run), predictor, which, list(differences))
         (folder / "README.md").write_text(card, encoding="utf-8")
     return Exported(differences, len(x), described)
+
+
+def _without_weights(option: Any) -> Any:
+    """Leave out the folder of a file with pretrained weights, which the exported network does not read."""
+    arguments = option.get("init_args") if isinstance(option, dict) else None
+    if not isinstance(arguments, dict) or not arguments.get("weights_file"):
+        return option
+    return option | {"init_args": arguments | {"weights_file": Path(arguments["weights_file"]).name}}
 
 
 def _first_line(error: Exception) -> str:
