@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
+from vri_pyro.utils.progress import counting
 
 
 def build_parser() -> ArgumentParser:
@@ -84,22 +84,13 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     batches = predictor.predict_batches(inputs, options.batch_size, options.workers)
     console = SafeConsole()
     console.print(described, soft_wrap=True)
-    with Progress(
-        TextColumn("predicting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task("", total=len(inputs))
+    with counting(console, "predicting", len(inputs)) as progress:
         unreadable = write_predictions(
             options.output,
             batches,
             predictor.classes,
             inputs.listed if isinstance(inputs, Streamed) else str,
-            lambda rows: progress.update(task, completed=rows),
+            progress,
         )
     if unreadable:
         console.print(f"{unreadable} of {len(inputs)} images could not be read; their predictions are empty")

@@ -170,8 +170,8 @@ class Split:
         """Return the training inputs of a run: ``x_train`` itself, or a copy with the replaced images."""
         if self.replaced_indices is None or self.replaced_images is None or len(self.replaced_indices) == 0:
             return x_train
-        if isinstance(x_train, Streamed):
-            raise UserError("The split has replaced images but the data are streamed; use data in memory.")
+        if not isinstance(x_train, np.ndarray):
+            raise UserError("The split has replaced images but the data are on disk; use data in memory.")
         replaced = x_train.copy()
         replaced[self.replaced_indices] = self.replaced_images
         return replaced
