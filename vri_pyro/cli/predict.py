@@ -27,9 +27,10 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "inputs",
         type=Path,
-        help="folder of images, searched recursively; an image; an .npz file with the array x, a single array or "
-        "x_test; an .npy file; or a .csv or .parquet table with a column path that names images or, for a run on "
-        "vectors, with one numeric column per feature in the order of training (other columns are ignored)",
+        help="folder of images, searched recursively; folder of vri-pyro embed, whose test set is predicted; an image; "
+        "an .npz file with the array x, a single array or x_test; an .npy file; or a .csv or .parquet table with a "
+        "column path that names images or, for a run on vectors, with one numeric column per feature in the order of "
+        "training (other columns are ignored)",
     )
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="file for the table")
     parser.add_argument(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
@@ -13,7 +13,6 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.declared_size import npy_size
 from vri_pyro.data.fingerprints import Fingerprint
-from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.stored import StoredVectors
 from vri_pyro.utils.errors import UserError
@@ -113,18 +112,18 @@ class FeatureFiles:
         """Open the features of a part; none is read.
 
         Raises:
-            UserError: a file is missing, damaged, or leads out of the folder.
+            UserError: a file is missing, damaged or a symbolic link.
         """
-        rows = rows_of_files(description, part)
-        paths = [self.shard(part, number) for number in range(len(rows))]
-        listed = enumerate((path.name for path in paths), start=1)
-        check_inside(self.description, self.path, listed, "shard", "replace the link by the file itself")
-        shapes = ((count, description.dim) for count in rows)
-        return StoredVectors([self._opened(*one, description.dtype) for one in zip(paths, shapes, strict=True)])
+        shards = []
+        for number, rows in enumerate(rows_of_files(description, part)):
+            shards.append(self._opened(self.shard(part, number), (rows, description.dim), description.dtype))
+        return StoredVectors(shards)
 
     def _opened(self, path: Path, shape: tuple[int, int], dtype: str) -> np.ndarray:
         if not path.is_file():
             raise UserError(f"{path} is missing, so the extraction was interrupted; {_AGAIN} to continue it.")
+        if path.is_symlink():
+            raise UserError(f"{path} is a link, which could lead anywhere; replace it by the file itself.")
         try:
             with path.open("rb") as file:
                 npy_size(file)
@@ -139,10 +138,10 @@ class FeatureFiles:
         return found
 
 
-def rows_of_files(description: Description, part: Part) -> list[int]:
-    """Return the number of rows of each file of a part."""
+def rows_of_files(description: Description, part: Part) -> Iterator[int]:
+    """Yield the number of rows of each file of a part."""
     count, most = description.train if part == "train" else description.test, description.rows_per_file
-    return [min(most, count - start) for start in range(0, count, most)]
+    return (min(most, count - start) for start in range(0, count, most))
 
 
 def is_feature_folder(path: Path) -> bool:

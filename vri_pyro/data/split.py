@@ -14,7 +14,7 @@ from vri_pyro.data.fingerprints import NAMED, listed, namer
 from vri_pyro.data.noise.no_noise import NoNoise
 from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.npz import read_npz, write_npz
-from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import (
     NO_CLASS,
     check_array,

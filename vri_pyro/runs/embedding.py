@@ -152,7 +152,7 @@ def _write_part(
     workers: int,
 ) -> Iterator[int]:
     """Write the missing files of a part; yield the number of rows of each file, also of those already there."""
-    rows = rows_of_files(description, part)
+    rows = list(rows_of_files(description, part))
     first = next((number for number in range(len(rows)) if not files.shard(part, number).is_file()), len(rows))
     yield from rows[:first]
     if first == len(rows):
