@@ -100,15 +100,17 @@ def page(records: list[dict[str, Any]], seconds: float, examples: int, options: 
         epoch = f"{mean(found, 'epoch'):.1f}" if "epoch" in found[0] else "–"  # noqa: RUF001
         cells = (noise, method, spread([one["accuracy"] for one in found]), epoch, f"{mean(found, 'whole'):.0f}")
         lines.append("| " + " | ".join(cells) + " |")
-    lines += ["", f"{len(options.seeds)} seeds; mean ± standard deviation if there are several. {options.epochs} epochs "]
-    lines[-1] += f"in each stage, one thread. Features of {examples:,} images were extracted once, in {seconds:,.0f} s"
-    lines[-1] += f" by the clock. Logistic regression stops after at most {ITERATIONS} iterations."
-    return "\n".join([*lines, "", f"    python experiments/frozen_features.py {' '.join(map(str, arguments_of(options)))}", ""])
-
-
-def arguments_of(options: argparse.Namespace) -> list[object]:
-    """Return the arguments that determine the results."""
-    return ["--data", options.data.name, "--seeds", *options.seeds, "--epochs", options.epochs, "--clean", options.clean]
+    seeds = f"Seeds {', '.join(map(str, options.seeds))}; mean ± standard deviation if there are several."
+    lines += [
+        "",
+        f"{seeds} {options.epochs} epochs in each stage, one thread. Features of {examples:,} images were extracted "
+        f"once, in {seconds:,.0f} s by the clock. Logistic regression stops after at most {ITERATIONS} iterations.",
+        "",
+        f"    python experiments/frozen_features.py --data {options.data.name} --features {options.features.name} "
+        f"--seeds {' '.join(map(str, options.seeds))} --epochs {options.epochs} --clean {options.clean}",
+        "",
+    ]
+    return "\n".join(lines)
 
 
 def mean(records: list[dict[str, Any]], name: str) -> float:

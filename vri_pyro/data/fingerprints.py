@@ -95,9 +95,10 @@ class PartFingerprint:
 class Fingerprint:
     """Fingerprint of a data set, which a run keeps.
 
-    Inputs in memory and stored vectors are hashed in full. Of streamed images it keeps the list of names, the sizes of all files, and the
-    pixels of 2,048 evenly spaced training and 256 test images; another image of the same size in bytes that is not
-    among those goes unnoticed. Paths of the data, times of files, and the choice of trusted examples do not count.
+    Inputs in memory and stored vectors are hashed in full. Of streamed images it keeps the list of names, the sizes of
+    all files, and the pixels of 2,048 evenly spaced training and 256 test images; another image of the same size in
+    bytes that is not among those goes unnoticed. Paths of the data, times of files, and the choice of trusted examples
+    do not count.
 
     Attributes:
         classes: the class names.

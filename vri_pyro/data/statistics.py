@@ -17,7 +17,7 @@ _STREAMED_SAMPLE = 2048
 
 
 def sample_of(x: Inputs, size: int = _STREAMED_SAMPLE) -> np.ndarray | StoredVectors:
-    """Return inputs in memory and stored vectors unchanged, and read ``size`` evenly spaced images of a streamed set."""
+    """Return arrays and stored vectors unchanged, and read ``size`` evenly spaced images of a streamed set."""
     return x[sample_positions(len(x), size)] if isinstance(x, Streamed) else x
 
 

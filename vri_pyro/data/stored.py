@@ -20,7 +20,8 @@ class StoredVectors:
     be larger than the memory.
 
     Args:
-        shards: the rows in order, arrays [n, D] of the same floating dtype, usually of ``numpy.load(path, mmap_mode="r")``; at least one.
+        shards: the rows in order, arrays [n, D] of the same floating dtype, usually of
+            ``numpy.load(path, mmap_mode="r")``; at least one.
         positions: positions of the rows that belong to the set, int64 [N], in its order; None for all.
 
     Attributes:

@@ -52,7 +52,7 @@ def embed(
         batch_size: number of examples per forward pass.
         workers: number of worker processes that read streamed images.
         device: device to compute on.
-        progress: called with the number of examples whose features are written.
+        progress: called with the number of examples whose features have been extracted, after each batch.
 
     Returns:
         what the folder contains.
@@ -87,11 +87,11 @@ def embed(
             files.begin(arrays, description, fingerprint)
         extractor = _Extractor(network, torch.device(device), dtype)
         parts: dict[Part, Inputs | None] = {"train": arrays.x_train, "test": arrays.x_test}
-        written = 0
+        done = 0
         for part, inputs in parts.items():
             if inputs is not None:
                 for rows in _write_part(files, description, part, extractor, inputs, batch_size, workers):
-                    progress(written := written + rows)
+                    progress(done := done + rows)
     return description
 
 
@@ -151,24 +151,21 @@ def _write_part(
     batch_size: int,
     workers: int,
 ) -> Iterator[int]:
-    """Write the missing files of a part; yield the number of rows of each file, also of those already there."""
+    """Write the missing files of a part; yield the number of examples of each file that is there, and of each batch."""
     rows = list(rows_of_files(description, part))
-    first = next((number for number in range(len(rows)) if not files.shard(part, number).is_file()), len(rows))
-    yield from rows[:first]
-    if first == len(rows):
+    number = next((number for number in range(len(rows)) if not files.shard(part, number).is_file()), len(rows))
+    yield from rows[:number]
+    if number == len(rows):
         return
-    start = sum(rows[:first])
-    features = _features(extractor, part, inputs, start, batch_size, workers)
     held, waiting = 0, list[np.ndarray]()
-    for batch in features:
+    for batch in _features(extractor, part, inputs, sum(rows[:number]), batch_size, workers):
         waiting.append(batch)
         held += len(batch)
-        while first < len(rows) and held >= rows[first]:
+        while number < len(rows) and held >= rows[number]:
             joined = np.concatenate(waiting)
-            files.write_shard(part, first, joined[: rows[first]])
-            waiting, held = [joined[rows[first] :]], held - rows[first]
-            yield rows[first]
-            first += 1
+            files.write_shard(part, number, joined[: rows[number]])
+            waiting, held, number = [joined[rows[number] :]], held - rows[number], number + 1
+        yield len(batch)
 
 
 def _features(
