@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import itertools
 import json
 import time
 from pathlib import Path
 from typing import NamedTuple
+
+import numpy as np
 
 from vri_pyro.training.loggers.base import Logger, Row, Rows
 from vri_pyro.training.run_folder import RunFolder
@@ -20,11 +21,11 @@ class Clock(Logger):
 
     def start(self, folder: RunFolder, rows: Rows) -> None:
         """Note the time before the first step."""
-        self._file, self._stages, self._times = folder.path / _FILE, list[str](), [time.time()]
+        self._file, self._stages, self._times = folder.path / _FILE, list[str](), [_now()]
 
     def log(self, row: Row) -> None:
         """Note the time after an epoch."""
-        self._times.append(time.time())
+        self._times.append(_now())
         self._stages.append(row["stage"])
 
     def close(self) -> None:
@@ -38,18 +39,23 @@ class Timing(NamedTuple):
     Attributes:
         first_step: when the first step began, in seconds since 1970.
         epoch: mean seconds of an epoch of the main stage, with its evaluation.
+        epoch_cpu: the same in process time, which other processes on the machine do not affect.
         epochs: number of epochs over all stages.
     """
 
     first_step: float
     epoch: float
+    epoch_cpu: float
     epochs: int
 
 
 def timing(run: Path) -> Timing:
     """Read the times of a finished run with :class:`Clock`."""
     found = json.loads((run / _FILE).read_text())
-    times, stages = found["times"], found["stages"]
-    seconds = [after - before for before, after in itertools.pairwise(times)]
-    main = [one for one, stage in zip(seconds, stages, strict=True) if stage == MAIN]
-    return Timing(times[0], sum(main) / len(main), len(stages))
+    main = [stage == MAIN for stage in found["stages"]]
+    epoch, epoch_cpu = np.diff(found["times"], axis=0)[main].mean(axis=0).tolist()
+    return Timing(found["times"][0][0], epoch, epoch_cpu, len(main))
+
+
+def _now() -> tuple[float, float]:
+    return time.time(), time.process_time()

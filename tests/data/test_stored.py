@@ -75,7 +75,7 @@ def test_the_system_is_asked_for_exactly_the_pages_of_the_rows(tmp_path: Path, m
 
     class Recorder(mmap.mmap):
         def madvise(self, option: int, start: int, length: int) -> None:  # type: ignore[override]
-            assert option == mmap.MADV_WILLNEED
+            assert option == mmap.MADV_WILLNEED, "released too early"
             super().madvise(option, start, length)
             asked.append((start, start + length))
 
@@ -91,6 +91,34 @@ def test_the_system_is_asked_for_exactly_the_pages_of_the_rows(tmp_path: Path, m
         assert start % mmap.PAGESIZE == 0
         assert 0 <= begin + first * width - start < mmap.PAGESIZE
         assert end == begin + last * width
+
+
+@pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
+def test_rows_that_were_read_do_not_stay_mapped(tmp_path: Path) -> None:
+    """The memory of the process stays below a third of the files, whatever is read of them."""
+
+    def mapped() -> int:
+        (line,) = (one for one in Path("/proc/self/status").read_text().splitlines() if one.startswith("RssFile"))
+        return int(line.split()[1]) // 1024
+
+    np.save(tmp_path / "large.npy", np.zeros((40_000, 512), dtype=np.float32))
+    before = mapped()
+    vectors, positions = StoredVectors([np.load(tmp_path / "large.npy", mmap_mode="r")]), np.arange(40_000)
+    most = 0
+    for start in range(0, 40_000, 1000):
+        vectors[positions[start : start + 1000]]
+        most = max(most, mapped() - before)
+    assert most < 78 / 3
+
+
+def test_changes_of_an_array_in_memory_survive(tmp_path: Path) -> None:
+    """Pages that were changed by copy on write must not be unmapped."""
+    np.save(tmp_path / "x.npy", np.zeros((9000, 2), dtype=np.float32))
+    shard = np.load(tmp_path / "x.npy", mmap_mode="c")
+    shard[:] = 1
+    vectors = StoredVectors([shard])
+    for _ in range(2):
+        assert vectors[:].min() == 1
 
 
 def test_arrays_of_different_widths_or_without_rows_are_refused() -> None:

@@ -42,20 +42,8 @@ SMALLEST = {
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
     "features_on_disk.py": [
-        *(
-            "--rows",
-            "3000",
-            "--dim",
-            "8",
-            "--batch",
-            "100",
-            "--read_batches",
-            "2",
-            "--folder",
-            ".",
-            "--output",
-            "d.json",
-        ),
+        *("--rows", "3000", "--dim", "8", "--batch", "100", "--steps", "5", "--read_batches", "2"),
+        *("--folder", ".", "--output", "d.json"),
     ],
     "frozen_features.py": [
         *("--data", "digits.npz", "--features", "features", "--backbone", "SmallCNN", "--results", "results"),

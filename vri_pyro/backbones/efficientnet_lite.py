@@ -65,7 +65,8 @@ class EfficientNetLite0(Classifier):
         if x.shape[2:] != size:
             x = F.interpolate(x, size=size, mode="bilinear", antialias=True, align_corners=False)
         normalised = ((x - _MEAN) / _STD).expand(-1, 3, -1, -1).contiguous(memory_format=torch.channels_last)
-        features = self.body.extract_features(normalised).mean(dim=(2, 3))
+        maps: Tensor = self.body.extract_features(normalised)  # type: ignore[operator]
+        features = maps.mean(dim=(2, 3))
         return ClassifierOutput(self.head(features), features)
 
 

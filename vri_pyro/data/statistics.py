@@ -55,7 +55,7 @@ def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndar
     mean = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count
     # A second pass avoids the cancellation in E[x²] - E[x]².
     squares = sum(np.square(x[i : i + chunk_size] - mean).sum(axis=axes) for i in chunks)
-    std = np.sqrt(squares / count)
+    std: np.ndarray = np.sqrt(squares / count)
     if not np.isfinite(std).all():
         raise UserError(
             f"Dimension {int(np.isfinite(std).argmin())} of the inputs has a non-finite value; write the inputs again."
