@@ -52,7 +52,7 @@ def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndar
     scale = 255.0 if x.dtype == np.uint8 else 1.0
     count = math.prod(x.shape[:-1])
     chunks = range(0, len(x), chunk_size)
-    mean = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count
+    mean: np.ndarray = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count  # type: ignore[assignment]
     # A second pass avoids the cancellation in E[x²] - E[x]².
     squares = sum(np.square(x[i : i + chunk_size] - mean).sum(axis=axes) for i in chunks)
     std: np.ndarray = np.sqrt(squares / count)
