@@ -257,9 +257,12 @@ def _moved(data: _Data, quick: bool) -> Iterator[Trial]:
     """Move the data, the run folder and the working directory."""
     elsewhere = Path("elsewhere")
     elsewhere.mkdir()
+    shutil.copytree("run", "intact")
     for number, (moves_data, moves_run, moves_self) in enumerate(np.ndindex(2, 2, 2)):
         if quick and number != 7:
             continue
+        shutil.rmtree("run")
+        shutil.copytree("intact", "run")  # a resumed run remembers the new place
         place, run = (
             Path("elsewhere/data" if moves_data else data.name),
             Path("elsewhere/renamed" if moves_run else "run"),

@@ -17,6 +17,8 @@ import numpy as np
 import pytest
 from torchvision.datasets import cifar
 
+from vri_pyro.data import Digits
+
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 SMALLEST = {
@@ -39,11 +41,19 @@ SMALLEST = {
         *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
+    "features_on_disk.py": [
+        *("--rows", "3000", "--dim", "8", "--batch", "100", "--steps", "5", "--read_batches", "2"),
+        *("--folder", ".", "--output", "d.json"),
+    ],
+    "frozen_features.py": [
+        *("--data", "digits.npz", "--features", "features", "--backbone", "SmallCNN", "--results", "results"),
+        *("--seeds", "0", "1", "--epochs", "1", "--clean", "5"),
+    ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # These require images, a finished run, or a process of their own.
-NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py")
+NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py", "frozen_features.py")
 
 # Studies: further arguments at the tiny scale with two seeds, and texts that the page must contain.
 STUDIES = {
@@ -152,6 +162,22 @@ def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(
     assert "is not a run folder" in missing.stderr
 
 
+def test_runs_on_frozen_features_are_compared_with_logistic_regression(
+    here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    digits = Digits().load()
+    parts = {name: getattr(digits, name)[:] for name in ("x_train", "y_train", "x_test", "y_test")}
+    np.savez("digits.npz", **parts)
+    assert run_here("frozen_features.py", SMALLEST["frozen_features.py"], monkeypatch) == 0
+    page = (here / "results" / "frozen_features.md").read_text()
+    for method in ("VRI", "cross entropy", "logistic regression, true labels"):
+        assert f"| instance 40% | {method} | " in page
+    found = json.loads((here / "results" / "frozen_features.json").read_text())
+    assert len(found["records"]) == 2 * 2 * 5
+    assert found["examples"] == len(digits.y_train) + len(parts["y_test"])
+    assert all(record["whole"] > record.get("epoch", 0) > 0 for record in found["records"] if "epoch" in record)
+
+
 def test_campaign_survives_a_few_attempts_of_each_kind(tmp_path: Path) -> None:
     done = run("reliability.py", SMALLEST["reliability.py"], tmp_path)
     assert done.returncode == 0, done.stdout + done.stderr
@@ -184,6 +210,10 @@ def test_smallest_form_runs(
     if script == "gallery.py":
         assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
         assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
+    if script == "features_on_disk.py":
+        found = json.loads((here / "d.json").read_text())["found"]
+        assert found["fit"]["whole_seconds"] > found["fit"]["start_seconds"] > 0
+        assert [path.name for path in here.iterdir()] == ["d.json"]  # the temporary files are gone
     if script == "step_cost.py":
         rows = json.loads((here / "cost.json").read_text())["rows"]
         assert [row["step"] for row in rows] == ["plain SGD", "SplitJVP"]

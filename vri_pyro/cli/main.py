@@ -33,6 +33,7 @@ from vri_pyro.utils.spelling import nearest
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
 COMMANDS = {
     "fit": "train a classifier on noisy labels",
+    "embed": "extract the features of a data set with a pretrained network, for fits in seconds",
     "sweep": "train with several seeds and all combinations of option values",
     "predict": "predict the classes of new inputs with the classifier of a run",
     "export": "export the classifier of a run to ONNX, PyTorch or safetensors, with a model card",

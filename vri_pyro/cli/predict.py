@@ -5,12 +5,12 @@ from __future__ import annotations
 from pathlib import Path
 
 from jsonargparse import ArgumentParser, Namespace
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import check_place
+from vri_pyro.utils.progress import counting
 
 
 def build_parser() -> ArgumentParser:
@@ -27,9 +27,10 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "inputs",
         type=Path,
-        help="folder of images, searched recursively; an image; an .npz file with the array x, a single array or "
-        "x_test; an .npy file; or a .csv or .parquet table with a column path that names images or, for a run on "
-        "vectors, with one numeric column per feature in the order of training (other columns are ignored)",
+        help="folder of images, searched recursively; folder of vri-pyro embed, whose test set is predicted; an image; "
+        "an .npz file with the array x, a single array or x_test; an .npy file; or a .csv or .parquet table with a "
+        "column path that names images or, for a run on vectors, with one numeric column per feature in the order of "
+        "training (other columns are ignored)",
     )
     parser.add_argument("--output", type=Path, default=Path("predictions.csv"), help="file for the table")
     parser.add_argument(
@@ -84,22 +85,13 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     batches = predictor.predict_batches(inputs, options.batch_size, options.workers)
     console = SafeConsole()
     console.print(described, soft_wrap=True)
-    with Progress(
-        TextColumn("predicting"),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TimeRemainingColumn(),
-        console=console,
-        disable=not console.is_terminal,
-        transient=True,
-    ) as progress:
-        task = progress.add_task("", total=len(inputs))
+    with counting(console, "predicting", len(inputs)) as progress:
         unreadable = write_predictions(
             options.output,
             batches,
             predictor.classes,
             inputs.listed if isinstance(inputs, Streamed) else str,
-            lambda rows: progress.update(task, completed=rows),
+            progress,
         )
     if unreadable:
         console.print(f"{unreadable} of {len(inputs)} images could not be read; their predictions are empty")

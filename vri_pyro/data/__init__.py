@@ -15,6 +15,8 @@ from vri_pyro.data.sources import *  # noqa: F403 - the folder registers its cla
 from vri_pyro.data.split import Split
 from vri_pyro.data.splitting import default_noise, inject, make_split
 from vri_pyro.data.statistics import mean_and_std, standardise
+from vri_pyro.data.stored import StoredVectors
+from vri_pyro.data.stored_data import StoredData
 from vri_pyro.data.streamed import Inputs, Streamed, part_of
 
 # New augmentations, noises and sources are registered in the `__init__` of their own folders.
@@ -32,6 +34,8 @@ __all__ = [
     "Inputs",
     "Joined",
     "Split",
+    "StoredData",
+    "StoredVectors",
     "Streamed",
     "StreamedData",
     "batch_indices",

@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from itertools import combinations
 
 import numpy as np
+from scipy.special import bdtr  # cumulative distribution of the binomial
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.content_keys import ContentKeys
@@ -15,6 +16,7 @@ from vri_pyro.data.fingerprints import NAMED, listed, namer
 from vri_pyro.data.split import Split
 
 _LEAKED = 0.9  # least share of the test set in the training set that makes it a part of it
+_CHANCE = 1e-6  # probability below which so few new test examples are no chance
 
 
 @dataclass(frozen=True, eq=False)
@@ -118,7 +120,7 @@ def find_duplicates(arrays: Arrays, split: Split, keys: ContentKeys) -> Duplicat
         overlaps=tuple(found for found in overlaps if found is not None),
         contradictions={name: found for name, found in contradictions.items() if len(found)},
         repeated=repeated,
-        leaked=whole if whole is not None and _is_part(whole) else None,
+        leaked=whole if whole is not None and _is_part(whole, repeated, len(training.keys)) else None,
         test_name=namer(arrays.x_test, "test example") if arrays.x_test is not None else str,
         train_name=namer(arrays.x_train, "training example"),
     )
@@ -191,11 +193,14 @@ class _Part:
         )
 
 
-def _is_part(whole: Overlap) -> bool:
-    """Whether the test set was taken from the training set.
+def _is_part(whole: Overlap, repeated: float, among: int) -> bool:
+    """Whether the test set was taken from the training set: if at least 90% of it are there, and that is no chance.
 
-    Of a test set drawn independently, ``size - expected`` examples have no twin. Fewer by a factor of four, and by
-    three more examples, cannot be chance.
+    Args:
+        whole: overlap of the test set with the training set.
+        repeated: share of the training examples with a twin; the same share of a test set drawn independently has one.
+        among: number of training examples, of which ``repeated`` was estimated.
     """
+    likely = min(1.0, repeated + 3 * math.sqrt(repeated * (1 - repeated) / among))
     new = whole.size - len(whole.members)
-    return len(whole.members) >= _LEAKED * whole.size and whole.size - whole.expected > 3 + 4 * new
+    return len(whole.members) >= _LEAKED * whole.size and bdtr(new, whole.size, 1 - likely) < _CHANCE

@@ -13,7 +13,8 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.hashes import hashes_of, row_hashes
 from vri_pyro.data.npz import read_npz, write_npz
-from vri_pyro.data.statistics import sample_of, sample_positions
+from vri_pyro.data.statistics import overall_mean, sample_of, sample_positions
+from vri_pyro.data.stored import StoredVectors
 from vri_pyro.data.streamed import Inputs, Streamed
 
 _TEST_SAMPLE = 256  # streamed test images whose pixels are read
@@ -38,8 +39,8 @@ class PartFingerprint:
     labels: np.ndarray
 
     @classmethod
-    def of(cls, inputs: Inputs, labels: np.ndarray, sample: np.ndarray) -> Self:
-        """Return the fingerprint of inputs; ``sample`` are their values in memory, or evenly spaced streamed images."""
+    def of(cls, inputs: Inputs, labels: np.ndarray, sample: np.ndarray | StoredVectors) -> Self:
+        """Return the fingerprint of inputs; ``sample`` are the inputs themselves, or evenly spaced streamed images."""
         if not isinstance(inputs, Streamed):
             return cls(row_hashes(inputs), _NOTHING, _NOTHING, labels)
         everything = range(len(inputs))
@@ -94,9 +95,10 @@ class PartFingerprint:
 class Fingerprint:
     """Fingerprint of a data set, which a run keeps.
 
-    Inputs in memory are hashed in full. Of streamed images it keeps the list of names, the sizes of all files, and the
-    pixels of 2,048 evenly spaced training and 256 test images; another image of the same size in bytes that is not
-    among those goes unnoticed. Paths of the data, times of files, and the choice of trusted examples do not count.
+    Inputs in memory and stored vectors are hashed in full. Of streamed images it keeps the list of names, the sizes of
+    all files, and the pixels of 2,048 evenly spaced training and 256 test images; another image of the same size in
+    bytes that is not among those goes unnoticed. Paths of the data, times of files, and the choice of trusted examples
+    do not count.
 
     Attributes:
         classes: the class names.
@@ -117,7 +119,7 @@ class Fingerprint:
     test: PartFingerprint | None
 
     @classmethod
-    def of(cls, arrays: Arrays, sample: np.ndarray) -> Self:
+    def of(cls, arrays: Arrays, sample: np.ndarray | StoredVectors) -> Self:
         """Return the fingerprint of data.
 
         Args:
@@ -132,7 +134,7 @@ class Fingerprint:
             classes=arrays.classes,
             shape=tuple(arrays.x_train.shape[1:]),
             dtype=str(arrays.x_train.dtype),
-            mean=float(sample.mean(dtype=np.float64)),
+            mean=overall_mean(sample),
             train=PartFingerprint.of(arrays.x_train, arrays.y_train, sample),
             true_labels=np.empty(0, dtype=np.int64) if arrays.y_train_clean is None else arrays.y_train_clean,
             test=test,

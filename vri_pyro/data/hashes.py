@@ -7,18 +7,20 @@ from hashlib import blake2b
 
 import numpy as np
 
+from vri_pyro.data.stored import StoredVectors
+
 _CHUNK = 4096  # examples that are normalised at a time, to avoid a copy of the whole set
 _BYTES = 8
 
 
-def row_hashes(x: np.ndarray) -> np.ndarray:
+def row_hashes(x: np.ndarray | StoredVectors) -> np.ndarray:
     """Hash every example of an array.
 
     Two examples have the same hash if their values are equal; 0.0 and -0.0 are equal. With a million examples, the
     probability that any two different ones share a hash is below 1e-7.
 
     Args:
-        x: images [N, H, W, C] or vectors [N, D], uint8 or float32.
+        x: images [N, H, W, C] or vectors [N, D], uint8 or float32; stored vectors are read chunk by chunk.
 
     Returns:
         64-bit hashes, uint64 [N].

@@ -14,7 +14,7 @@ from vri_pyro.data.fingerprints import NAMED, listed, namer
 from vri_pyro.data.noise.no_noise import NoNoise
 from vri_pyro.data.noise.transition_counts import transition_frequencies
 from vri_pyro.data.npz import read_npz, write_npz
-from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import (
     NO_CLASS,
     check_array,
@@ -170,8 +170,8 @@ class Split:
         """Return the training inputs of a run: ``x_train`` itself, or a copy with the replaced images."""
         if self.replaced_indices is None or self.replaced_images is None or len(self.replaced_indices) == 0:
             return x_train
-        if isinstance(x_train, Streamed):
-            raise UserError("The split has replaced images but the data are streamed; use data in memory.")
+        if not isinstance(x_train, np.ndarray):
+            raise UserError("The split has replaced images but the data are on disk; use data in memory.")
         replaced = x_train.copy()
         replaced[self.replaced_indices] = self.replaced_images
         return replaced

@@ -2,18 +2,22 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
 from torch import Tensor
 
+from vri_pyro.data.stored import StoredVectors
 from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.utils.errors import UserError
 
 # Reading a million images for six numbers would take an hour. With this sample their standard errors are below 0.01.
 _STREAMED_SAMPLE = 2048
 
 
-def sample_of(x: Inputs, size: int = _STREAMED_SAMPLE) -> np.ndarray:
-    """Return inputs in memory unchanged, and read ``size`` evenly spaced images of a streamed set."""
+def sample_of(x: Inputs, size: int = _STREAMED_SAMPLE) -> np.ndarray | StoredVectors:
+    """Return arrays and stored vectors unchanged, and read ``size`` evenly spaced images of a streamed set."""
     return x[sample_positions(len(x), size)] if isinstance(x, Streamed) else x
 
 
@@ -22,27 +26,40 @@ def sample_positions(count: int, size: int) -> np.ndarray:
     return np.unique(np.linspace(0, count - 1, size).astype(np.int64))
 
 
+def overall_mean(x: np.ndarray | StoredVectors, chunk_size: int = 1024) -> float:
+    """Compute the mean of all values, without a copy of the whole set."""
+    chunks = range(0, len(x), chunk_size)
+    return float(sum(x[i : i + chunk_size].sum(dtype=np.float64) for i in chunks) / math.prod(x.shape))
+
+
 def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndarray]:
     """Compute the mean and standard deviation, per channel for images and per dimension for vectors.
 
     Args:
         x: images [N, H, W, C] or vectors [N, D], uint8 or float32. Of streamed images, those of :func:`sample_of` are
-            read.
+            read; stored vectors are all read, twice.
         chunk_size: number of examples converted to float64 at a time, to avoid a copy of the whole set.
 
     Returns:
         mean and std, float32 [C] or [D], in the units of x; divided by 255 if x is uint8. The std of a constant channel
         is exactly 0.
+
+    Raises:
+        UserError: a value is non-finite; inputs in memory have been checked before.
     """
     x = sample_of(x)
     axes = tuple(range(x.ndim - 1))
     scale = 255.0 if x.dtype == np.uint8 else 1.0
-    count = x.size // x.shape[-1]
+    count = math.prod(x.shape[:-1])
     chunks = range(0, len(x), chunk_size)
-    mean = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count
+    mean: np.ndarray = sum(x[i : i + chunk_size].sum(axis=axes, dtype=np.float64) for i in chunks) / count  # type: ignore[assignment]
     # A second pass avoids the cancellation in E[x²] - E[x]².
     squares = sum(np.square(x[i : i + chunk_size] - mean).sum(axis=axes) for i in chunks)
-    std = np.sqrt(squares / count)
+    std: np.ndarray = np.sqrt(squares / count)
+    if not np.isfinite(std).all():
+        raise UserError(
+            f"Dimension {int(np.isfinite(std).argmin())} of the inputs has a non-finite value; write the inputs again."
+        )
     std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 0.0
     return (mean / scale).astype(np.float32), (std / scale).astype(np.float32)
 

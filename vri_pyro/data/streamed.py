@@ -6,6 +6,7 @@ from abc import ABC, abstractmethod
 
 import numpy as np
 
+from vri_pyro.data.stored import StoredVectors
 from vri_pyro.utils.errors import UserError
 
 
@@ -87,9 +88,9 @@ class _Part(Streamed):
         return self._whole.file(int(self._indices[index]))
 
 
-Inputs = np.ndarray | Streamed
+Inputs = np.ndarray | Streamed | StoredVectors
 
 
 def part_of(inputs: Inputs, indices: np.ndarray) -> Inputs:
-    """Select the inputs at the given positions: a copy of inputs in memory, or a streamed set of streamed inputs."""
-    return inputs.part(indices) if isinstance(inputs, Streamed) else inputs[indices]
+    """Select the inputs at the given positions: a copy of inputs in memory, or a set on disk of inputs on disk."""
+    return inputs[indices] if isinstance(inputs, np.ndarray) else inputs.part(indices)

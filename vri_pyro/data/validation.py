@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 
+from vri_pyro.data.stored import StoredVectors
 from vri_pyro.data.streamed import Inputs, Streamed
 from vri_pyro.utils.errors import UserError, UserTypeError
 
@@ -24,8 +25,8 @@ def check_inputs(name: str, x: Inputs) -> Inputs:
 
     Args:
         name: the array's name in messages.
-        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating. Streamed images are valid by
-            construction and are returned unread.
+        x: images [N, H, W] or [N, H, W, C], or vectors [N, D]; uint8 or floating. Streamed images and stored vectors
+            are valid by construction and are returned unread.
 
     Returns:
         uint8 or float32 [N, H, W, C] or [N, D]; shares memory with ``x`` unless a conversion is needed.
@@ -34,7 +35,7 @@ def check_inputs(name: str, x: Inputs) -> Inputs:
         UserError: the type, dtype or rank is wrong, there are no examples, the channels come first, or a value is not
             finite.
     """
-    if isinstance(x, Streamed):
+    if isinstance(x, Streamed | StoredVectors):
         return x
     return check_array(name, x)
 

@@ -6,7 +6,17 @@ import numpy as np
 import torch
 
 from vri_pyro.backbones.default_backbone import default_backbone
-from vri_pyro.data import Arrays, DeviceData, Examples, Inputs, Split, Streamed, StreamedData
+from vri_pyro.data import (
+    Arrays,
+    DeviceData,
+    Examples,
+    Inputs,
+    Split,
+    StoredData,
+    StoredVectors,
+    Streamed,
+    StreamedData,
+)
 from vri_pyro.data.statistics import sample_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.interfaces.classifier import Classifier
@@ -76,6 +86,8 @@ def build_trainer(
         crop = configuration.augmentation.evaluation()
         if isinstance(inputs, Streamed):
             return StreamedData(inputs, labels, device, mean, std, crop, configuration.workers)
+        if isinstance(inputs, StoredVectors):
+            return StoredData(inputs, labels, device, mean, std, crop)
         return DeviceData(inputs, labels, device, mean, std, crop)
 
     train = examples(split.inputs(arrays.x_train), split.labels(arrays.y_train))

@@ -11,6 +11,7 @@ import numpy as np
 
 from vri_pyro.data import ImageFiles, Inputs
 from vri_pyro.data.declared_size import check_npy
+from vri_pyro.data.feature_files import FeatureFiles, Part, is_feature_folder
 from vri_pyro.data.folders import files_below, is_image, warn_of_unread
 from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.npz import names_in, read_npz
@@ -36,7 +37,8 @@ def read_new_inputs(
     converted to their number of channels.
 
     Args:
-        path: a folder of images, searched recursively; an image; an .npz file with the array ``x``, a single array or
+        path: a folder of images, searched recursively; a folder of ``vri-pyro embed``, of which the test set is read
+            or, without one, the training set; an image; an .npz file with the array ``x``, a single array or
             ``x_test``; an .npy file; or a table (.csv or .parquet) with a column ``path`` that names images or, if the
             run was trained on vectors, with one numeric column per feature, in the order of training.
         shape: shape of one training input, [channels, height, width] or [features].
@@ -54,6 +56,8 @@ def read_new_inputs(
     suffix = path.suffix.lower()
     if not path.exists():
         raise UserError(f"{path} does not exist; {_EXPECTED}")
+    if is_feature_folder(path):
+        return _feature_folder(path)
     if path.is_dir():
         return _image_folder(path, shape, dtype, bits)
     if is_image(path.name):
@@ -102,6 +106,13 @@ def _image_folder(path: Path, shape: Sequence[int], dtype: str, bits: int | None
     if not names:
         raise UserError(f"{path} has no images; expected files with a suffix such as .jpg or .png")
     return _images(path, names, shape, dtype, path, bits), f"{len(names)} images in {path}"
+
+
+def _feature_folder(path: Path) -> tuple[Inputs, str]:
+    files = FeatureFiles(path)
+    description = files.read_description()
+    part: Part = "test" if description.test else "train"
+    return files.read(part, description), f"features of the {'test' if part == 'test' else 'training'} set in {path}"
 
 
 def _npz(path: Path) -> tuple[Inputs, str]:

@@ -1,13 +1,21 @@
-"""Progress of a run on the console: a table with one row per epoch and, on a terminal, a progress bar."""
+"""Progress on the console: of a run, a table with one row per epoch; on a terminal, also a progress bar."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
 from types import TracebackType
 from typing import Any, NamedTuple, Self
 
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TaskProgressColumn, TextColumn, TimeRemainingColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    TaskProgressColumn,
+    TextColumn,
+    TimeRemainingColumn,
+)
 
 
 class _Column(NamedTuple):
@@ -77,3 +85,28 @@ class ProgressDisplay:
 def _figure(value: float | None, form: str) -> str:
     """Format a metric; a dash stands for a metric that the stage does not have."""
     return "-" if value is None else format(value, form)
+
+
+@contextmanager
+def counting(console: Console, what: str, total: int) -> Iterator[Callable[[int], None]]:
+    """Show a progress bar on a terminal while the context is open.
+
+    Args:
+        console: the console to print to.
+        what: what is being done, such as "predicting".
+        total: number of examples.
+
+    Yields:
+        a function that takes the number of examples done so far.
+    """
+    with Progress(
+        TextColumn(what),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeRemainingColumn(),
+        console=console,
+        disable=not console.is_terminal,
+        transient=True,
+    ) as progress:
+        task = progress.add_task("", total=total)
+        yield lambda done: progress.update(task, completed=done)

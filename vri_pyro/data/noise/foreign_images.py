@@ -9,7 +9,7 @@ import numpy as np
 
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.randomness import permutation
-from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import check_array, check_labels
 from vri_pyro.utils.errors import UserError
 
@@ -30,10 +30,10 @@ def read_foreign(path: Path, exclude: tuple[str, ...], like: Inputs) -> np.ndarr
 
     Raises:
         UserError: the file is missing, or lacks an array or contains an invalid one; its images differ in shape or
-            dtype from the data; no class name contains one of the words; no image is left; or the data are streamed.
+            dtype from the data; no class name contains one of the words; no image is left; or the data are on disk.
     """
-    if isinstance(like, Streamed):
-        raise UserError(f"The images of {path} cannot replace streamed images; use data that fit into memory.")
+    if not isinstance(like, np.ndarray):
+        raise UserError(f"The images of {path} cannot replace inputs on disk; use data that fit into memory.")
     keys = _keys(path, (_IMAGES, _LABELS, _NAMES) if exclude else (_IMAGES,))
     arrays = read_npz(path, keys)
     images = check_array(f"{keys[0]} in {path}", arrays[keys[0]])

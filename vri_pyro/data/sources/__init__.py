@@ -7,6 +7,7 @@ from vri_pyro.data.sources.cifar_n import CIFAR10N, CIFAR100N
 from vri_pyro.data.sources.clothing1m import Clothing1M
 from vri_pyro.data.sources.datasets_of_items import HuggingFace, TorchDatasets
 from vri_pyro.data.sources.digits import Digits
+from vri_pyro.data.sources.feature_folder import FeatureFolder
 from vri_pyro.data.sources.food101n import Food101N
 from vri_pyro.data.sources.image_folder import ImageFolder
 from vri_pyro.data.sources.mini_webvision import MiniWebVision
@@ -27,6 +28,7 @@ __all__ = [
     "Clothing1M",
     "Digits",
     "FashionMNIST",
+    "FeatureFolder",
     "Food101N",
     "HuggingFace",
     "ImageFolder",
