@@ -170,7 +170,7 @@ class BilevelSVI(Algorithm):
         for name, batch in (("noisy", noisy), ("clean", clean)):
             check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         self._check_once(noisy, clean)
-        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
         result = self._outer(forward, noisy.y, clean, check_adjoint=self.adjoint.due())
         self.check_first_terms()
         self._report_structural_zeros(result.gradients)
@@ -206,7 +206,7 @@ class BilevelSVI(Algorithm):
             :func:`~vri_pyro.infer.algorithm.hyperparameters_of`; None where it is structurally zero.
         """
         self._check_once(noisy, clean)
-        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
         return self._outer(forward, noisy.y, clean).gradients
 
     def state_dict(self) -> dict[str, Any]:

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.joined import mean
 from vri_pyro.utils.numbers import check_integer
 
 
@@ -36,7 +37,8 @@ class FiniteGuard:
     @staticmethod
     def read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
         """Copy scalars to the host; the only host-device synchronisation of a step, one for all of them."""
-        return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
+        values = mean([torch.stack(list(metrics.values()))])[0]  # so that all processes decide alike
+        return dict(zip(metrics, values.tolist(), strict=True))
 
     def admits(self, values: Mapping[str, float]) -> bool:
         """Return whether the values are all finite; if not, count the update as skipped.
