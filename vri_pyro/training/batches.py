@@ -75,9 +75,8 @@ class StageBatches:
         pool, draws = self.pools.clean, self._data.clean_draws
         if draws is not None and np.array_equal(pool, self._data.clean):
             pool = draws
-        return BatchPlan(
-            pool, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation, share=share()
-        )
+        augmentation = self._data.clean_augmentation
+        return BatchPlan(pool, self._clean_batch_size, self._seed, purpose, augmentation, share=share())
 
     def state_dict(self) -> dict[str, Tensor] | None:
         """Return the current pools; None if they are the initial pools of the stage."""
@@ -101,11 +100,8 @@ class StageBatches:
     def _use(self, pools: Pools) -> None:
         train, augmentation, views = self._data.train, self._data.augmentation, self._stage.views
         noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", augmentation, views, share())
-        for name, pool, size in (
-            ("noisy", pools.noisy, self._batch_size),
-            ("clean", pools.clean, self._clean_batch_size),
-        ):
-            self._check_divisible(name, min(len(pool), size))
+        self._check_divisible("noisy", min(len(pools.noisy), self._batch_size))
+        self._check_divisible("clean", min(len(pools.clean), self._clean_batch_size))
         as_given = self._data.as_given if self._stage.as_given else None
         self.pools = pools
         self._noisy = (train if as_given is None else as_given).sequence(noisy)
