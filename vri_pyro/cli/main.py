@@ -28,7 +28,7 @@ from vri_pyro.runs.trust import importing
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError, memory_error, out_of_memory, shortened
 from vri_pyro.utils.interruption import STOPPED, Interrupted, ignore_stops, stops_raise
-from vri_pyro.utils.processes import ProcessLost, may_tell, number_started, rank_started, started
+from vri_pyro.utils.processes import ProcessLost, is_first, may_tell, number_started, rank_started, started
 from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
@@ -73,9 +73,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     errors = SafeConsole(stderr=True, soft_wrap=True)
+
+    def show_warning(message: object, *_: object, **__: object) -> None:
+        if is_first():
+            errors.print(f"warning: {_one_line(message)}")
+
     with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-        warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
+        warnings.showwarning = show_warning  # type: ignore[assignment]
         try:
             with _processes(arguments) as taking_part:
                 return _reported(arguments, errors, debug) if taking_part else 0

@@ -20,7 +20,6 @@ from vri_pyro.infer.functional import (
     call,
     classifier_output,
     cloned_buffers,
-    joined_output,
     parameters_of,
     within,
 )
@@ -206,7 +205,7 @@ class Algorithm(ABC):
         """Cross entropy of a clean batch, []; the classifier's buffers do not change."""
         with joined.own_random_numbers([clean.x.device] if clean.x.is_cuda else []):
             output = call(self.classifier, parameters_of(self.classifier), cloned_buffers(self.classifier), clean.x)
-        return F.cross_entropy(joined_output(output, len(clean.y)).logits, clean.y)
+        return F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
 
     def clean_gradient(
         self, parameters: Mapping[str, Tensor], clean: Batch, factor: float = 1.0
@@ -226,7 +225,7 @@ class Algorithm(ABC):
         def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
             with joined.own_random_numbers([clean.x.device] if clean.x.is_cuda else []):
                 output = classifier_output(self.classifier, clean.x)
-            loss = F.cross_entropy(joined_output(output, len(clean.y)).logits, clean.y)
+            loss = F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
             gradient = autograd.grad(factor * loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
             return loss.detach(), joined.mean(gradient)
 

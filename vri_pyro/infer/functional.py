@@ -106,7 +106,12 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
 
 def joined_output(output: ClassifierOutput, count: int) -> ClassifierOutput:
     """Return the output on the joined batch of ``count`` examples, from the output on this process's share of it."""
-    return output._replace(logits=joined(output.logits, count), features=joined(output.features, count))
+    if not several():
+        return output
+    logits, features = output.logits, output.features
+    both = joined(torch.cat([logits, features.to(logits.dtype)], dim=-1), count)  # one exchange instead of two
+    logits, features = both.split([logits.shape[-1], features.shape[-1]], dim=-1)
+    return output._replace(logits=logits, features=features.to(output.features.dtype))
 
 
 class ReplayedForward:

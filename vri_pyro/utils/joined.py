@@ -147,10 +147,10 @@ def _gathered(rows: Tensor, total: int) -> Tensor:
     sizes = [processes.Share(rank, count).size(total) for rank in range(count)]
     padded = rows.new_zeros(sizes[0], *rows.shape[1:])
     padded[: len(rows)] = rows
-    parts = padded.new_empty(count * sizes[0], *rows.shape[1:])
+    parts = [torch.empty_like(padded) for _ in range(count)]
     with processes.loss_explained():
-        distributed.all_gather_into_tensor(parts, padded)
-    return torch.cat([part[:size] for part, size in zip(parts.split(sizes[0]), sizes, strict=True)])
+        distributed.all_gather(parts, padded)
+    return torch.cat([part[:size] for part, size in zip(parts, sizes, strict=True)])
 
 
 def _reduced(values: Tensor) -> Tensor:
