@@ -148,8 +148,8 @@ def test_error_of_all_processes_is_told_once(here: Path) -> None:
     statuses, _, errors = _ended(here, _pair(here, "fit", "--config", "tiny.yaml", "--clean_batch_size", "1"))
     assert statuses == [2, 2]
     assert errors == (
-        "error: the clean batches of training have 1 examples for 2 processes; start at most 1 processes, or use "
-        "larger batches\n"
+        "error: the clean batches of training have 1 examples for 2 processes; start fewer processes, or use larger "
+        "batches\n"
     )
 
 

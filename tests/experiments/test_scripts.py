@@ -39,6 +39,10 @@ SMALLEST = {
         *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
+    "scaling.py": [
+        *("--device", "cpu", "--steps", "1", "--only", "processes", "--methods", "vector", "--batch", "4"),
+        *("--output", "scaling.json"),
+    ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]

@@ -10,6 +10,7 @@ from functools import partial
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 from torch import Tensor, nn
@@ -17,6 +18,7 @@ from torch.nn import functional as F
 from torch.optim import SGD, Adam
 
 import vri_pyro.models
+from vri_pyro.data import DeviceData
 from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal, Gated, Hierarchical, NoLatents
 from vri_pyro.infer.algorithm import Algorithm
@@ -26,6 +28,8 @@ from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods import ELR, GLC, L2RW, Bilevel, Method, Mixup, NoisyCrossEntropy, SingleLevel
 from vri_pyro.models import CrossEntropy, GatedRectification, HierarchicalRectification, PriorNetwork, Rectification
 from vri_pyro.training.ensemble import Ensemble, build_algorithm
+from vri_pyro.training.evaluation import evaluate, predict
+from vri_pyro.training.selection import SmallLoss
 from vri_pyro.utils import processes
 
 from .problems import CASES, seeded
@@ -113,6 +117,18 @@ def record(name: str) -> dict[str, Tensor]:
     return _flat(_state(algorithm) | {"metrics": metrics, "supervised": loss})
 
 
+def judged() -> dict[str, Tensor]:
+    """Evaluate a classifier, predict with it and select by its losses, on numbers that no 2 or 3 processes share."""
+    torch.manual_seed(5)
+    classifier = Dense()
+    x, y = torch.randn(EXAMPLES + 1, INPUTS).numpy(), np.arange(EXAMPLES + 1) % CLASSES
+    data = DeviceData(x, y, "cpu", np.zeros(INPUTS), np.ones(INPUTS))
+    logits, labels = predict(classifier, data, np.arange(3, EXAMPLES + 1), batch_size=7)
+    chosen = SmallLoss(11)(classifier, data, np.arange(EXAMPLES))
+    found = evaluate(classifier, data), evaluate(classifier, data, np.arange(2))  # fewer examples than processes
+    return _flat({"found": found, "logits": logits, "labels": labels, "chosen": torch.from_numpy(chosen)})
+
+
 def _problem(name: str) -> dict[str, Tensor]:
     """Take two steps in a problem of the strategies."""
     algorithm, noisy, clean = seeded(CASES[name], SplitJVP())
@@ -135,7 +151,10 @@ def _flat(value: Any, name: str = "") -> dict[str, Tensor]:
     return {}
 
 
-NAMES = [*METHODS, "ensemble: ELR", "ensemble: vector, SGD", *(f"problem: {name}" for name in PROBLEMS)]
+def names(count: int) -> list[str]:
+    """Return the cases of ``count`` processes: all for 2, to save time, and those with uneven shares for more."""
+    methods = [*METHODS, "ensemble: ELR", "ensemble: vector, SGD"]
+    return [*methods, *(f"problem: {name}" for name in PROBLEMS)] if count == 2 else methods
 
 
 class Normalised(Dense):
@@ -185,9 +204,10 @@ def run(rank: int, count: int, port: int, folder: Path) -> None:
     torch.set_default_dtype(torch.float64)
     warnings.simplefilter("ignore")
     with processes.started(), pyro.validation_enabled(False):
-        found: dict[str, Any] = {name: record(name) for name in NAMES}
+        found: dict[str, Any] = {name: record(name) for name in names(count)}
         found["own statistics"] = with_own_statistics()
         found["masks"] = masks_of_dropout()
+        found["judged"] = judged()
     torch.save(found, folder / f"{count}-{rank}.pt")
 
 

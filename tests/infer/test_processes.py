@@ -11,10 +11,17 @@ import pytest
 import torch
 from torch import multiprocessing
 
+from vri_pyro.data.batch import Batch, check_batch
+from vri_pyro.infer.probe import check_classifier
+from vri_pyro.utils import processes
+from vri_pyro.utils.device import choose_device
+from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.joined import joined, mean
 from vri_pyro.utils.processes import Share
 
 from . import in_processes
-from .in_processes import NAMES, NOISY
+from .in_processes import NOISY, names
+from .toys import CLASSES, INPUTS, Dense
 
 Found = dict[str, Any]
 # A finite difference divides rounding errors of the outputs, which depend on the batch size, by its step.
@@ -35,7 +42,9 @@ def alone() -> dict[str, Found]:
     return {}
 
 
-@pytest.mark.parametrize("name", NAMES)
+@pytest.mark.parametrize(
+    ("shared", "name"), [(count, name) for count in (2, 3) for name in names(count)], indirect=["shared"]
+)
 def test_steps_are_those_of_one_process(name: str, shared: list[Found], alone: dict[str, Found]) -> None:
     if name not in alone:
         with warnings.catch_warnings(), pyro.validation_enabled(False):
@@ -53,6 +62,12 @@ def test_processes_have_equal_states_bit_for_bit(name: str, shared: list[Found])
     first, *others = (found[name] for found in shared)
     for other in others:
         assert all(torch.equal(other[part], value) for part, value in first.items())
+
+
+def test_evaluation_and_selection_are_those_of_one_process(shared: list[Found]) -> None:
+    expected = in_processes.judged()
+    for found in shared:
+        torch.testing.assert_close(found["judged"], expected, rtol=1e-10, atol=1e-10)
 
 
 def test_running_statistics_are_the_means_of_those_of_the_shares(shared: list[Found]) -> None:
@@ -78,3 +93,69 @@ def test_shares_cover_every_batch_without_overlap() -> None:
             assert sizes == sorted(sizes, reverse=True)
             assert sum(sizes) == total
             assert max(sizes) == math.ceil(total / count)
+
+
+@pytest.fixture
+def second_of_three(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let this process take itself for the second of three, which it cannot reach."""
+    monkeypatch.setattr(processes, "_group", processes._Group(Share(1, 3), local_rank=1, store=None))
+
+
+@pytest.mark.usefixtures("second_of_three")
+def test_batch_of_another_size_than_the_share_is_refused() -> None:
+    whole = Batch(torch.randn(7, INPUTS), torch.arange(7) % CLASSES)
+    assert len(whole.shared().x) == 2
+    check_batch("noisy", whole.shared(), CLASSES)
+    with pytest.raises(UserError, match=r"7 inputs in process 1 of 3 .* batch\.shared\(\)"):
+        check_batch("noisy", whole, CLASSES)
+    with pytest.raises(UserError, match="2 examples for 3 processes"):
+        check_batch("noisy", Batch(whole.x[:1], whole.y[:2]), CLASSES)
+
+
+@pytest.mark.usefixtures("second_of_three")
+def test_network_that_returns_other_rows_is_refused_before_anything_is_exchanged() -> None:
+    with pytest.raises(UserError, match="returned 3 rows for the 2 examples of this process"):
+        joined(torch.zeros(3, 4), 7)
+
+
+@pytest.mark.usefixtures("second_of_three")
+def test_synchronised_batch_normalisation_is_refused() -> None:
+    whole = Batch(torch.randn(7, INPUTS), torch.arange(7) % CLASSES)
+    with pytest.raises(UserError, match="SyncBatchNorm"):
+        check_classifier(Dense(torch.nn.SyncBatchNorm), whole.shared())
+
+
+@pytest.mark.usefixtures("second_of_three")
+def test_process_without_a_gpu_of_its_own_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(torch.cuda, "device_count", lambda: 1)
+    with pytest.raises(UserError, match="has 1 GPUs and process 2 has none"):
+        choose_device("auto")
+    assert choose_device("cpu") == torch.device("cpu")
+
+
+@pytest.mark.parametrize(
+    ("variables", "message"),
+    [
+        ({"WORLD_SIZE": "2"}, "RANK is not set; start the processes with torchrun"),
+        ({"WORLD_SIZE": "2", "RANK": "0"}, "MASTER_ADDR is not set"),
+        ({"WORLD_SIZE": "two"}, "WORLD_SIZE is 'two'; expected a number"),
+    ],
+)
+def test_incomplete_environment_is_refused(
+    variables: dict[str, str], message: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    for name, value in variables.items():
+        monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=message), processes.started():
+        pass
+
+
+def test_one_process_exchanges_nothing() -> None:
+    tensors = [torch.ones(2), None]
+    with processes.started():
+        assert mean(tensors)[0] is tensors[0]
+        assert joined(tensors[0], 2) is tensors[0]
+        assert not processes.several()
+        assert processes.is_first()
+        assert processes.may_tell()
+        assert processes.from_first(lambda: 5) == processes.largest(5) == 5

@@ -80,7 +80,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
     with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise():
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-        warnings.showwarning = show_warning  # type: ignore[assignment]
+        warnings.showwarning = show_warning
         try:
             with _processes(arguments) as taking_part:
                 return _reported(arguments, errors, debug) if taking_part else 0
@@ -113,10 +113,12 @@ def _reported(arguments: Sequence[str], errors: SafeConsole, debug: bool) -> int
 def _processes(arguments: Sequence[str]) -> Iterator[bool]:
     """Join the processes that torchrun started, for ``fit``; yield whether this process runs the command.
 
-    Any other command is run by the first process alone.
+    Any other command is run by the first process alone, as are the commands that it starts.
     """
     if number_started() == 1 or _command(arguments) != "fit":
-        yield rank_started() == 0
+        is_alone = rank_started() == 0
+        os.environ.pop("WORLD_SIZE", None)
+        yield is_alone
         return
     with started():
         yield True

@@ -51,17 +51,17 @@ def check_batch(name: str, batch: Batch, num_classes: int | None) -> None:
     if y.dtype != torch.int64:
         raise UserTypeError(f"y of the {name} batch has dtype {y.dtype}; expected class numbers, int64 [B]")
     if y.dim() != 1 or len(x) != share().size(len(y)):
-        several = "" if share().count == 1 else f" in process {share().rank} of {share().count}"
+        several = "" if share().world_size == 1 else f" in process {share().rank} of {share().world_size}"
         raise UserError(
             f"the {name} batch has {len(x)} inputs{several} and y of shape {list(y.shape)}; expected one label each"
             + (several and ", and in each process its share of the inputs, as batch.shared() returns")
         )
     if len(y) == 0:
         raise UserError(f"the {name} batch is empty; expected at least one example")
-    if len(y) < share().count:
+    if len(y) < share().world_size:
         raise UserError(
-            f"the {name} batch has {len(y)} examples for {share().count} processes; expected one each: start fewer "
-            "processes, or use larger batches"
+            f"the {name} batch has {len(y)} examples for {share().world_size} processes; start fewer processes, or use "
+            "larger batches"
         )
     if num_classes is not None and y.device.type == "cpu" and not 0 <= int(y.min()) <= int(y.max()) < num_classes:
         wrong = int(y[(y < 0) | (y >= num_classes)][0])

@@ -33,6 +33,7 @@ from vri_pyro.infer.hypergradient import (
 )
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.processes import several
 
 CleanGradient = Callable[[dict[str, Tensor], Batch], tuple[Tensor, Sequence[Tensor]]]
 
@@ -47,6 +48,11 @@ def check_classifier(classifier: nn.Module, batch: Batch) -> None:
     Raises:
         UserError: the output is not what model and guide expect, or the classifier cannot be differentiated.
     """
+    if several() and any(isinstance(module, nn.SyncBatchNorm) for module in classifier.modules()):
+        raise UserError(
+            f"{_name(classifier)} has SyncBatchNorm, which no hypergradient strategy can differentiate; use BatchNorm, "
+            "whose statistics are those of each process's share of the batch, or GroupNorm, which has none"
+        )
     weights = list(parameters_of(classifier).values())
     with _random_states_kept(batch.x.device):
         forward = ReplayedForward(classifier, batch.x, count=len(batch.y))

@@ -91,10 +91,10 @@ class StageBatches:
 
     def _check_divisible(self, name: str, size: int) -> None:
         """Raise if a batch is too small for each process to have a share of it; there may be no clean set."""
-        if 0 < size < share().count:
+        if 0 < size < share().world_size:
             raise UserError(
-                f"the {name} batches of {self._stage.name} have {size} examples for {share().count} processes; start "
-                f"at most {size} processes, or use larger batches"
+                f"the {name} batches of {self._stage.name} have {size} examples for {share().world_size} processes; "
+                "start fewer processes, or use larger batches"
             )
 
     def _use(self, pools: Pools) -> None:

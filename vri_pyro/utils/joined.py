@@ -120,7 +120,7 @@ class _Joined(autograd.Function):
 
     @staticmethod
     def backward(ctx: Any, *gradients: Tensor) -> Any:
-        return own_rows(gradients[0]) * processes.share().count, None
+        return own_rows(gradients[0]) * processes.share().world_size, None
 
     @staticmethod
     def jvp(ctx: Any, *tangents: Any) -> Tensor:
@@ -130,7 +130,7 @@ class _Joined(autograd.Function):
 class _Mean(autograd.Function):
     @staticmethod
     def forward(values: Tensor) -> Tensor:
-        return _reduced(values).div_(processes.share().count)
+        return _reduced(values).div_(processes.share().world_size)
 
     @staticmethod
     def setup_context(ctx: Any, inputs: tuple[Tensor], output: Tensor) -> None:
@@ -143,7 +143,7 @@ class _Mean(autograd.Function):
 
 def _gathered(rows: Tensor, total: int) -> Tensor:
     """Gather shares whose sizes differ by at most one row, padded to equal sizes."""
-    count = processes.share().count
+    count = processes.share().world_size
     sizes = [processes.Share(rank, count).size(total) for rank in range(count)]
     padded = rows.new_zeros(sizes[0], *rows.shape[1:])
     padded[: len(rows)] = rows

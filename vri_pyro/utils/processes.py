@@ -30,15 +30,15 @@ class Share(NamedTuple):
 
     Attributes:
         rank: number of the process, from 0.
-        count: number of processes.
+        world_size: number of processes.
     """
 
     rank: int = 0
-    count: int = 1
+    world_size: int = 1
 
     def rows(self, total: int) -> slice:
         """Return the rows of this share among ``total`` rows, such as 34, 33 and 33 rows of 100 for 3 processes."""
-        size, more = divmod(total, self.count)
+        size, more = divmod(total, self.world_size)
         start = self.rank * size + min(self.rank, more)
         return slice(start, start + size + (self.rank < more))
 

@@ -19,7 +19,7 @@ _RESULTS = "experiments/results"  # output files of studies, which do not affect
 
 def provenance(device: torch.device) -> dict[str, str]:
     """Return the package versions and the hardware, and the commit if the package runs from a git checkout."""
-    on_gpu, processes = device.type == "cuda", share().count
+    on_gpu, processes = device.type == "cuda", share().world_size
     commit = _commit()
     return {
         "vri_pyro": vri_pyro.__version__,
