@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import pyro
@@ -28,12 +30,23 @@ Found = dict[str, Any]
 TOLERANCES = {"SplitFiniteDifference": 1e-6}
 
 
-@pytest.fixture(scope="module", params=[2, 3])
-def shared(request: pytest.FixtureRequest, tmp_path_factory: pytest.TempPathFactory) -> list[Found]:
+@pytest.fixture(scope="module")
+def spawned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Found]]:
+    """A function that returns what each of so many processes found; they start at its first call."""
+
+    @cache
+    def found(count: int) -> list[Found]:
+        folder = tmp_path_factory.mktemp("processes")
+        multiprocessing.spawn(in_processes.run, (count, in_processes.free_port(), folder), nprocs=count)
+        return [torch.load(folder / f"{count}-{rank}.pt") for rank in range(count)]
+
+    return found
+
+
+@pytest.fixture(params=[2, 3])
+def shared(request: pytest.FixtureRequest, spawned: Callable[[int], list[Found]]) -> list[Found]:
     """What each of 2 or 3 processes found."""
-    folder, count = tmp_path_factory.mktemp("processes"), request.param
-    multiprocessing.spawn(in_processes.run, (count, in_processes.free_port(), folder), nprocs=count)
-    return [torch.load(folder / f"{count}-{rank}.pt") for rank in range(count)]
+    return spawned(request.param)
 
 
 @pytest.fixture(scope="module")
