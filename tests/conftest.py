@@ -29,6 +29,7 @@ SLOW = (
     "distribution/test_wheel.py",
     "docs",
     "experiments",
+    "infer/test_processes.py",
     "label_issues/test_beliefs.py",
     "label_issues/test_of_run.py",
     "label_issues/test_transition_posterior.py",

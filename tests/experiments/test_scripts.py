@@ -49,6 +49,10 @@ SMALLEST = {
         *("--data", "digits.npz", "--features", "features", "--backbone", "SmallCNN", "--results", "results"),
         *("--seeds", "0", "1", "--epochs", "1", "--clean", "5"),
     ],
+    "scaling.py": [
+        *("--device", "cpu", "--steps", "1", "--only", "processes", "--methods", "vector", "--batch", "4"),
+        *("--output", "scaling.json"),
+    ],
     "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]

@@ -1,11 +1,8 @@
 """Backbones: classifiers built from ``(input_shape, num_classes)`` that return logits and features."""
 
 from vri_pyro.backbones.cifar_resnet import CIFARResNet, ResNet32
-<<<<<<< HEAD
-from vri_pyro.backbones.from_module import FromModule
-=======
 from vri_pyro.backbones.efficientnet_lite import EfficientNetLite0
->>>>>>> wt/embed
+from vri_pyro.backbones.from_module import FromModule
 from vri_pyro.backbones.mlp import MLP
 from vri_pyro.backbones.preact_resnet import PreActResNet, PreActResNet18, PreActResNet34
 from vri_pyro.backbones.small_cnn import SmallCNN
@@ -16,20 +13,14 @@ from vri_pyro.backbones.wide_resnet import WideResNet
 __all__ = [
     "MLP",
     "CIFARResNet",
-<<<<<<< HEAD
-    "FromModule",
-=======
     "EfficientNetLite0",
->>>>>>> wt/embed
+    "FromModule",
     "PreActResNet",
     "PreActResNet18",
     "PreActResNet34",
     "ResNet32",
     "SmallCNN",
-<<<<<<< HEAD
     "TimmNetwork",
     "TorchvisionNetwork",
     "WideResNet",
-=======
->>>>>>> wt/embed
 ]

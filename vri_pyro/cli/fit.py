@@ -20,6 +20,7 @@ from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
+from vri_pyro.utils.processes import is_first, leave
 
 # Options that may change when a run is resumed; all other options identify the run.
 PRESENTATION = (
@@ -54,12 +55,17 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     identified = options if folder.last.exists() and not folder.fingerprint.exists() else absolute
     identity = parser.dump(without(identified, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))
-    remember_run(experiment.folder.path, config)
+    if is_first():
+        remember_run(experiment.folder.path, config)
     try:
         summary = experiment.run(config, identity, data_places(options))
+        if not is_first():
+            return 0
+        leave()  # the other processes have finished
         _remember(folder)
     except Interrupted as stop:
-        _remember(folder)
+        if is_first():
+            _remember(folder)
         file = shlex.quote(str(experiment.folder.config))
         message = f"stopped and saved; resume with: vri-pyro fit --config {file} --resume true"
         raise Interrupted(message, stop.number) from None

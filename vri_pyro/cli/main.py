@@ -27,7 +27,8 @@ from vri_pyro.cli.trust import limited_imports
 from vri_pyro.runs.trust import importing
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError, memory_error, out_of_memory, shortened
-from vri_pyro.utils.interruption import STOPPED, Interrupted, ignore_stops, stops_raise
+from vri_pyro.utils.interruption import STOPPED, Interrupted, StopRequest, ignore_stops, stops_raise
+from vri_pyro.utils.processes import ProcessLost, is_first, may_tell, number_started, rank_started, started
 from vri_pyro.utils.spelling import nearest
 
 # Each command is a module of this package with build_parser() and run(parser, options), imported on demand.
@@ -73,25 +74,60 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments = sys.argv[1:] if arguments is None else list(arguments)
     debug = "--debug" in arguments
     errors = SafeConsole(stderr=True, soft_wrap=True)
+
+    def show_warning(message: object, *_: object, **__: object) -> None:
+        if is_first():
+            errors.print(f"warning: {_one_line(message)}")
+
     with warnings.catch_warnings(), _quiet_threads(not debug), _safe_processes(), stops_raise() as request:
         warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")
-        warnings.showwarning = lambda message, *_, **__: errors.print(f"warning: {_one_line(message)}")
+        warnings.showwarning = show_warning
         try:
-            return _run([argument for argument in arguments if argument != "--debug"])
-        except (Interrupted, KeyboardInterrupt) as stop:
-            ignore_stops()
+            with _processes(arguments) as taking_part:
+                return _reported(arguments, errors, debug, request) if taking_part else 0
+        except (ProcessLost, UserError) as error:  # the processes could not find each other
+            errors.print(f"error: {error}")
+            return 1
+
+
+def _reported(arguments: Sequence[str], errors: SafeConsole, debug: bool, request: StopRequest) -> int:
+    """Run the command, report its errors, once for all processes that train together, and return its status."""
+    try:
+        return _run([argument for argument in arguments if argument != "--debug"])
+    except (Interrupted, KeyboardInterrupt) as stop:
+        ignore_stops()
+        if may_tell():
             errors.print(str(stop) or STOPPED)
-            return getattr(stop, "status", 128 + signal.SIGINT)
-        except Exception as error:
-            if debug:
-                raise
-            if request.made:  # an import that was interrupted can end in any exception
-                ignore_stops()
+        return getattr(stop, "status", 128 + signal.SIGINT)
+    except Exception as error:
+        if debug:
+            raise
+        if request.made:  # an import that was interrupted can end in any exception
+            ignore_stops()
+            if may_tell():
                 errors.print(STOPPED)
-                return 128 + request.number
-            shown = _for_users(error)
+            return 128 + request.number
+        if isinstance(error, ProcessLost):
+            ignore_stops()  # torchrun terminates the processes that remain, which end by themselves
+        shown = _for_users(error)
+        if may_tell():
             errors.print(f"error: {_as_typed(_explanation(shown, arguments), arguments)}")
-            return 2 if isinstance(shown, UserError | ArgumentError) else 1
+        return 2 if isinstance(shown, UserError | ArgumentError) else 1
+
+
+@contextmanager
+def _processes(arguments: Sequence[str]) -> Iterator[bool]:
+    """Join the processes that torchrun started, for ``fit``; yield whether this process runs the command.
+
+    Any other command is run by the first process alone, as are the commands that it starts.
+    """
+    if number_started() == 1 or _command(arguments) != "fit":
+        is_alone = rank_started() == 0
+        os.environ.pop("WORLD_SIZE", None)
+        yield is_alone
+        return
+    with started():
+        yield True
 
 
 @contextmanager
@@ -166,7 +202,7 @@ def _explanation(error: Exception, arguments: Sequence[str]) -> str:
             return explained(str(error), files=[error.path])
         files = [Path(file) for file in config_files(arguments).values()]
         return explained(str(error), _command(arguments), arguments, files)
-    if isinstance(error, UserError):
+    if isinstance(error, UserError | ProcessLost):
         return _one_line(error)
     if str(error).startswith("DataLoader worker"):  # a RuntimeError, which PyTorch raises between any two lines
         return (

@@ -145,6 +145,8 @@ class _Order(Protocol):
 
     def indices(self, step: int) -> np.ndarray: ...
 
+    def read(self, step: int) -> np.ndarray: ...
+
     def augmented(self, images: Tensor, step: int) -> list[Tensor]: ...
 
 
@@ -159,6 +161,9 @@ class _InOrder:
     def indices(self, step: int) -> np.ndarray:
         return self.positions[step : step + self.size]
 
+    def read(self, step: int) -> np.ndarray:
+        return self.indices(step)
+
     def augmented(self, images: Tensor, step: int) -> list[Tensor]:
         return [self.crop(images, generator_for(0))]
 
@@ -170,10 +175,9 @@ class _Batches(Dataset):
         self._images, self._order = images, order
 
     def __getitem__(self, step: int) -> tuple[list[Tensor], Tensor] | UserError:
-        indices = self._order.indices(step)
         try:
-            images = torch.from_numpy(self._images[indices]).permute(0, 3, 1, 2).contiguous()
-            return self._order.augmented(images, step), torch.from_numpy(indices)
+            images = torch.from_numpy(self._images[self._order.read(step)]).permute(0, 3, 1, 2).contiguous()
+            return self._order.augmented(images, step), torch.from_numpy(self._order.indices(step))
         except UserError as error:
             return error  # an error raised in a worker would reach the main process wrapped in a traceback
 

@@ -7,6 +7,7 @@ All draws use ``Generator.random``. NumPy guarantees a stable bit stream for PCG
 from __future__ import annotations
 
 import zlib
+from typing import Any, cast
 
 import numpy as np
 
@@ -28,6 +29,32 @@ def generator_for(seed: int, *purpose: str | int) -> np.random.Generator:
     check_integer("seed", seed, 0, most=None)
     words = [part if isinstance(part, int) else zlib.crc32(part.encode()) for part in purpose]
     return np.random.Generator(np.random.PCG64(np.random.SeedSequence(seed, spawn_key=words)))
+
+
+def rows_of(generator: np.random.Generator, rows: slice, total: int) -> np.random.Generator:
+    """Return a generator that draws for some rows of a batch what ``generator`` draws for the whole batch.
+
+    Args:
+        generator: the generator of the whole batch.
+        rows: the rows.
+        total: number of rows of the whole batch.
+
+    Returns:
+        ``generator`` itself for all rows; otherwise a generator whose ``random(n)`` and ``random((n, ...))``, for n
+        rows, return the values of the rows. It has no other methods.
+    """
+    return generator if rows.stop - rows.start == total else cast(np.random.Generator, _Rows(generator, rows, total))
+
+
+class _Rows:
+    def __init__(self, generator: np.random.Generator, rows: slice, total: int) -> None:
+        self._generator, self._rows, self._total = generator, rows, total
+
+    def random(self, size: int | tuple[int, ...] | None = None) -> Any:
+        first, *rest = (size,) if isinstance(size, int) else size or (None,)
+        if first != self._rows.stop - self._rows.start:
+            return self._generator.random(size)
+        return self._generator.random((self._total, *rest))[self._rows]
 
 
 def permutation(generator: np.random.Generator, n: int) -> np.ndarray:

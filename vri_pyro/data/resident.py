@@ -55,5 +55,5 @@ class DeviceData(Examples):
             yield self.batch(indices[start : start + batch_size])
 
     def _planned(self, plan: BatchPlan, step: int) -> Batch:
-        index = self._on_device(plan.indices(step))
-        return self._labelled(plan.augmented(self._x[index], step), index)
+        images = self._x[self._on_device(plan.read(step))]
+        return self._labelled(plan.augmented(images, step), self._on_device(plan.indices(step)))

@@ -31,6 +31,7 @@ from vri_pyro.infer.virtual_step import apply_gradients, decides_on_device
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput, check_initialised
 from vri_pyro.interfaces.training_context import TrainingContext
+from vri_pyro.utils import joined
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
 
@@ -121,13 +122,13 @@ class Algorithm(ABC):
         """Update only the classifier, on a loss of its logits; the update is skipped if any value is non-finite.
 
         Args:
-            x: inputs, [B, ...].
+            x: inputs of the whole batch, of which several processes take their shares, [B, ...].
             loss: maps the logits [B, K] to a scalar.
 
         Returns:
             the loss, [].
         """
-        forward = ReplayedForward(self.classifier, x)
+        forward = ReplayedForward(self.classifier, joined.own_rows(x), count=len(x))
         metrics, _ = self.descend(forward, loss(forward(list(parameters_of(self.classifier).values())).logits))
         return metrics["loss"]
 
@@ -185,7 +186,7 @@ class Algorithm(ABC):
             NonFiniteError: after ``max_skipped`` consecutive non-finite steps.
         """
         weights = list(parameters_of(self.classifier).values()) if parameters is None else parameters
-        gradients = forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True))
+        gradients = joined.mean(forward.backward(lambda: autograd.grad(loss, weights, allow_unused=True)))
         return self.descend_along(forward, loss.detach(), gradients, weights)
 
     def descend_along(
@@ -222,8 +223,9 @@ class Algorithm(ABC):
 
     def clean_loss(self, clean: Batch) -> Tensor:
         """Cross entropy of a clean batch, []; the classifier's buffers do not change."""
-        output = call(self.classifier, parameters_of(self.classifier), cloned_buffers(self.classifier), clean.x)
-        return F.cross_entropy(output.logits, clean.y)
+        with joined.own_random_numbers([clean.x.device] if clean.x.is_cuda else []):
+            output = call(self.classifier, parameters_of(self.classifier), cloned_buffers(self.classifier), clean.x)
+        return F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
 
     def clean_gradient(
         self, parameters: Mapping[str, Tensor], clean: Batch, factor: float = 1.0
@@ -241,9 +243,11 @@ class Algorithm(ABC):
         leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
 
         def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
-            loss = F.cross_entropy(classifier_output(self.classifier, clean.x).logits, clean.y)
+            with joined.own_random_numbers([clean.x.device] if clean.x.is_cuda else []):
+                output = classifier_output(self.classifier, clean.x)
+            loss = F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
             gradient = autograd.grad(factor * loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-            return loss.detach(), gradient
+            return loss.detach(), joined.mean(gradient)
 
         return within(self.classifier, leaves | cloned_buffers(self.classifier), differentiated)
 

@@ -188,7 +188,7 @@ class BilevelSVI(Algorithm):
         for name, batch in (("noisy", noisy), ("clean", clean)):
             check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         self._check_once(noisy, clean)
-        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
         if self.steps % self.outer_every:
             metrics, result = {}, None
         else:
@@ -270,7 +270,7 @@ class BilevelSVI(Algorithm):
             :func:`~vri_pyro.infer.algorithm.hyperparameters_of`; None where it is structurally zero.
         """
         self._check_once(noisy, clean)
-        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
         return self._outer(forward, noisy.y, clean).gradients
 
     def state_dict(self) -> dict[str, Any]:

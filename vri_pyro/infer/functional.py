@@ -11,6 +11,8 @@ from torch.func import functional_call
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.joined import joined, mean, own_random_numbers
+from vri_pyro.utils.processes import several
 
 
 def parameters_of(classifier: nn.Module) -> dict[str, nn.Parameter]:
@@ -118,6 +120,16 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
     return output
 
 
+def joined_output(output: ClassifierOutput, count: int) -> ClassifierOutput:
+    """Return the output on the joined batch of ``count`` examples, from the output on this process's share of it."""
+    if not several():
+        return output
+    logits, features = output.logits, output.features
+    both = joined(torch.cat([logits, features.to(logits.dtype)], dim=-1), count)  # one exchange instead of two
+    logits, features = both.split([logits.shape[-1], features.shape[-1]], dim=-1)
+    return output._replace(logits=logits, features=features.to(output.features.dtype))
+
+
 class ReplayedForward:
     """Forward pass of one batch that can be repeated at other parameters with the same random numbers.
 
@@ -128,14 +140,16 @@ class ReplayedForward:
         classifier: the classifier.
         x: inputs, [batch, ...].
         index: positions of the examples, copied into every output, int64 [batch].
+        count: number of examples of the joined batch of several processes, of which ``x`` are this process's share.
+            The outputs are those of the joined batch. Default: ``x`` is the whole batch.
 
     Attributes:
         names: names of the trainable parameters, in the order that calls expect.
         buffers: the buffers by name, after the first call.
     """
 
-    def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None) -> None:
-        self.classifier, self.x, self.index = classifier, x, index
+    def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None, count: int | None = None) -> None:
+        self.classifier, self.x, self.index, self.count = classifier, x, index, count
         self.names = list(parameters_of(classifier))
         self._own = dict(classifier.named_buffers())
         self.buffers = _clones(self._own)
@@ -146,14 +160,34 @@ class ReplayedForward:
         """Run the classifier with the trainable ``parameters``, in the order of :func:`parameters_of`."""
         named = self.named(parameters)
         if self._random_states is None:
-            self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
-            return call(self.classifier, named, self.buffers, self.x)._replace(index=self.index)
+            with own_random_numbers(self._devices):
+                self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
+                output = call(self.classifier, named, self.buffers, self.x)
+            self._agree()
+            return self._joined(output)
         with torch.random.fork_rng(devices=self._devices):
             torch.set_rng_state(self._random_states[0])
             for device, state in zip(self._devices, self._random_states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
             output = call(self.classifier, named, _clones(self._own), self.x)
-            return output._replace(index=self.index)
+        return self._joined(output)
+
+    def _joined(self, output: ClassifierOutput) -> ClassifierOutput:
+        output = output if self.count is None else joined_output(output, self.count)
+        return output._replace(index=self.index)
+
+    @torch.no_grad()
+    def _agree(self) -> None:
+        """Replace the new buffers, such as running statistics of a batch, by their means over the processes.
+
+        The means are taken of the changes, so that a buffer that does not change keeps its values exactly.
+        """
+        names = [name for name, b in self.buffers.items() if b.is_floating_point()]
+        if self.count is None or not several() or not names:
+            return
+        changes = [torch.where(self.buffers[n] == self._own[n], 0, self.buffers[n] - self._own[n]) for n in names]
+        for name, change in zip(names, mean(changes), strict=True):
+            self.buffers[name] = torch.where(change == 0, self._own[name], self._own[name] + change)
 
     def named(self, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
         """Return the trainable ``parameters``, in the order of :func:`parameters_of`, by name."""

@@ -9,6 +9,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.joined import mean
 from vri_pyro.utils.numbers import check_integer
 
 
@@ -36,12 +37,13 @@ class FiniteGuard:
     @staticmethod
     def read(metrics: Mapping[str, Tensor]) -> dict[str, float]:
         """Copy scalars to the host; the only host-device synchronisation of a step, one for all of them."""
-        return dict(zip(metrics, torch.stack(list(metrics.values())).tolist(), strict=True))
+        values = mean([torch.stack(list(metrics.values()))])[0]  # so that all processes decide alike
+        return dict(zip(metrics, values.tolist(), strict=True))
 
     @staticmethod
     def found_inf(metrics: Mapping[str, Tensor]) -> Tensor:
         """Whether any of the scalars is non-finite, as the number 1.0 or 0.0, []; decided on their device."""
-        return torch.stack(list(metrics.values())).isfinite().all().logical_not().float()
+        return mean([torch.stack(list(metrics.values()))])[0].isfinite().all().logical_not().float()
 
     def admits(self, values: Mapping[str, float]) -> bool:
         """Return whether the values are all finite; if not, count the update as skipped.

@@ -32,6 +32,7 @@ from torch.nn.utils import get_total_norm
 
 from vri_pyro.infer.cut import Cut, TensorCut
 from vri_pyro.infer.virtual_step import VirtualStep
+from vri_pyro.utils import joined
 from vri_pyro.utils.numbers import check_number
 
 Tensors = Sequence[Tensor]
@@ -127,6 +128,7 @@ class Unrolled(Hypergradient):
         inner_gradient = autograd.grad(
             inner.loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
+        inner_gradient = joined.mean(inner_gradient)
         moved = problem.virtual_step(inner_gradient)
         meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
         gradients = _outer_gradients(problem, _inner_product(moved, outer), inner, retain_graph=problem.keep_graph)
@@ -146,6 +148,7 @@ class Split(Hypergradient):
         cotangents = autograd.grad(inner.loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
 
         inner_gradient, tangent_along = self.linearise(problem, ends, [u.detach() for u in cotangents])
+        inner_gradient = joined.mean(inner_gradient)
         moved, pull_back = problem.virtual_step.linearised(inner_gradient)
         meta_loss, outer = problem.meta_gradient(moved)
         direction = pull_back(outer)
@@ -252,10 +255,11 @@ class SplitVJP(Split):
         )
 
         def tangent_along(direction: Tensors) -> Tensors:
-            return autograd.grad(
+            tangents = autograd.grad(
                 inner_gradient, duals, direction, retain_graph=problem.keep_graph,
                 allow_unused=True, materialize_grads=True,
             )  # fmt: skip
+            return joined.mean(tangents)
 
         return [g.detach() for g in inner_gradient], tangent_along
 
@@ -331,7 +335,8 @@ def _outer_gradients(
     objective = through_step if inner.direct is None else through_step + inner.direct
     if not problem.hyperparameters or not objective.requires_grad:
         return [None] * len(problem.hyperparameters)
-    return list(autograd.grad(objective, problem.hyperparameters, retain_graph=retain_graph, allow_unused=True))
+    gradients = autograd.grad(objective, problem.hyperparameters, retain_graph=retain_graph, allow_unused=True)
+    return joined.mean(gradients)
 
 
 def _checked(relative_step: float | None) -> float | None:

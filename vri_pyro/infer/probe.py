@@ -36,6 +36,7 @@ from vri_pyro.infer.hypergradient import (
 from vri_pyro.infer.virtual_step import GradientStep
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.processes import several
 
 CleanGradient = Callable[[dict[str, Tensor], Batch], tuple[Tensor, Sequence[Tensor]]]
 
@@ -50,9 +51,14 @@ def check_classifier(classifier: nn.Module, batch: Batch) -> None:
     Raises:
         UserError: the output is not what model and guide expect, or the classifier cannot be differentiated.
     """
+    if several() and any(isinstance(module, nn.SyncBatchNorm) for module in classifier.modules()):
+        raise UserError(
+            f"{_name(classifier)} has SyncBatchNorm, which no hypergradient strategy can differentiate; use BatchNorm, "
+            "whose statistics are those of each process's share of the batch, or GroupNorm, which has none"
+        )
     weights = list(parameters_of(classifier).values())
     with _random_states_kept(batch.x.device):
-        forward = ReplayedForward(classifier, batch.x)
+        forward = ReplayedForward(classifier, batch.x, count=len(batch.y))
         output = forward(weights)
         _check_output(classifier, output, batch)
         loss = F.cross_entropy(output.logits, batch.y)
@@ -179,7 +185,7 @@ def _trial(
     noisy: Batch,
     clean: Batch,
 ) -> Result:
-    forward = ReplayedForward(classifier, noisy.x)
+    forward = ReplayedForward(classifier, noisy.x, count=len(noisy.y))
     problem = _problem(forward, noisy.y, lambda moved: clean_gradient(moved, clean), detach_features)
     return forward.backward(lambda: strategy(problem))
 
@@ -235,8 +241,8 @@ def _check_output(classifier: nn.Module, output: ClassifierOutput, batch: Batch)
             raise UserError(
                 f"{name} returned {part} of type {tensor.dtype}; return them as float32, such as {part}.float()"
             )
-        if len(tensor) != len(batch.x):
-            raise UserError(f"{name} returned {len(tensor)} rows of {part} for a batch of {len(batch.x)} examples")
+        if len(tensor) != len(batch.y):
+            raise UserError(f"{name} returned {len(tensor)} rows of {part} for a batch of {len(batch.y)} examples")
         if width is not None and tensor.shape[1] != width:
             raise UserError(
                 f"{name} returned {part} of width {tensor.shape[1]}, but its {attribute} is {width}; correct either"

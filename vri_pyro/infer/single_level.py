@@ -83,7 +83,7 @@ class SingleLevelSVI(Algorithm):
         check_batch("noisy", noisy, getattr(self.classifier, "num_classes", None))
         if self.clean_weight:
             check_batch("clean", clean, getattr(self.classifier, "num_classes", None))
-        forward = ReplayedForward(self.classifier, noisy.x, noisy.index)
+        forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
         output = forward(self._weights)
         terms = self.elbo.terms(self.model, self.guide, output, noisy.y)
         self.check_first_terms()

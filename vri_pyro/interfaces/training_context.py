@@ -10,6 +10,7 @@ from torch import Tensor
 
 from vri_pyro.interfaces.classifier import Classifier, evaluating
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.joined import joined, own_rows
 
 
 @dataclass(frozen=True, eq=False)
@@ -102,7 +103,12 @@ class TrainingContext:
 
     @torch.no_grad()
     def predict(self, positions: Tensor) -> Tensor:
-        """The classifier's logits at ``positions`` (int64 [n]) in evaluation mode, [n, K]."""
+        """The classifier's logits at ``positions`` (int64 [n]) in evaluation mode, [n, K].
+
+        Several processes predict their shares.
+        """
         with evaluating(self.classifier):
-            logits = [self.classifier(x).logits for x in self.inputs(positions)]
-        return torch.cat(logits) if logits else torch.zeros(0, self.classifier.num_classes, device=self.labels.device)
+            own = [self.classifier(x).logits for x in self.inputs(own_rows(positions))]
+        like = next(self.classifier.parameters())
+        logits = torch.cat(own) if own else like.new_zeros(0, self.classifier.num_classes)
+        return joined(logits, len(positions))

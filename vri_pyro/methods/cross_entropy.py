@@ -21,7 +21,7 @@ class CrossEntropyDescent(Descent):
         Returns:
             scalars on the device of the batch: ``loss``, ``gradient_norm``.
         """
-        forward = ReplayedForward(self.classifier, noisy.x)
+        forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         return self.learn(forward, F.cross_entropy(forward(self.weights).logits, noisy.y), clean)[0]
 
 

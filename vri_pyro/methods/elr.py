@@ -71,7 +71,7 @@ class ELRDescent(Descent):
         """
         if noisy.index is None:
             raise UserError("the noisy batch has no index, but ELR stores a target per example; set its index")
-        forward = ReplayedForward(self.classifier, noisy.x)
+        forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         logits = forward(self.weights).logits
         targets = self.memory.moved(logits, noisy.index)
         regulariser = early_learning_regulariser(logits, targets).mean()

@@ -76,7 +76,7 @@ class GLCDescent(Descent):
         """
         if noisy.index is None:
             raise UserError("the batch has no index, which GLC needs to identify the clean examples; set its index")
-        forward = ReplayedForward(self.classifier, noisy.x)
+        forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         logits = forward(self.weights).logits
         is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
         log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.transition))

@@ -67,7 +67,7 @@ class L2RWDescent(Descent):
             scalars on the device of the batch: ``loss``, ``meta_loss``, ``hypergradient_norm``, ``gradient_norm``, and
             ``kept``, the fraction of the examples with a positive weight.
         """
-        forward = ReplayedForward(self.classifier, noisy.x)
+        forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         epsilon = self.weights[0].new_zeros(len(noisy.y)).requires_grad_()
         problem = self._problem(forward, noisy.y, clean, epsilon)
         result = forward.backward(lambda: self.hypergradient(problem))

@@ -16,6 +16,7 @@ from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
+from vri_pyro.utils.joined import joined, own_rows
 from vri_pyro.utils.numbers import check_number
 
 
@@ -57,7 +58,9 @@ class MixupDescent(Descent):
         """
         share = Beta(self.alpha, self.alpha).sample().to(noisy.x)
         partner = torch.randperm(len(noisy.y), device=noisy.x.device)
-        forward = ReplayedForward(self.classifier, share * noisy.x + (1 - share) * noisy.x[partner])
+        x = joined(noisy.x, len(noisy.y))
+        mixed = own_rows(share * x + (1 - share) * x[partner])
+        forward = ReplayedForward(self.classifier, mixed, count=len(noisy.y))
         logits = forward(self.weights).logits
         own, others = F.cross_entropy(logits, noisy.y), F.cross_entropy(logits, noisy.y[partner])
         return self.learn(forward, share * own + (1 - share) * others, clean)[0]

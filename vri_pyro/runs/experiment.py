@@ -6,11 +6,12 @@ from collections.abc import Collection
 from contextlib import nullcontext
 from typing import Any
 
+import numpy as np
 import pyro
 import torch
 
 from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
-from vri_pyro.data import mean_and_std
+from vri_pyro.data import Split, mean_and_std
 from vri_pyro.data.fingerprints import Fingerprint
 from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
@@ -23,8 +24,10 @@ from vri_pyro.training.checkpoint import load_checkpoint, restoring
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.device import set_speed
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.one_at_a_time import one_at_a_time
 from vri_pyro.utils.paths import without_folders
+from vri_pyro.utils.processes import from_first, in_turn, is_first, share
 from vri_pyro.utils.progress import ProgressDisplay
 from vri_pyro.utils.provenance import provenance
 
@@ -64,7 +67,8 @@ class Experiment:
                 folder; files of an earlier run are intact.
             Interrupted: Ctrl-C or SIGTERM stopped the run; the state has been saved.
         """
-        with self.folder.locked():
+        # Several processes train together; only the first one writes to the folder.
+        with self.folder.locked() if is_first() else nullcontext():
             return self._run(config, identity, data_places)
 
     def _run(self, config: str, identity: str, data_places: Collection[str]) -> dict[str, Any]:
@@ -76,18 +80,20 @@ class Experiment:
         self.folder.check(configuration.resume)
         may_differ = data_places if self.folder.fingerprint.exists() else ()
         resumed = load_checkpoint(self.folder.last, identity, may_differ) if self.folder.last.exists() else None
-        console = SafeConsole(quiet=configuration.quiet, soft_wrap=True)
+        console = SafeConsole(quiet=configuration.quiet or not is_first(), soft_wrap=True)
         new = resumed is None
+        _check_same_folder(new)
         arrays, split, standardisation, fingerprint = self._new_data(console) if new else self._resumed_data(config)
+        folder = self.folder if is_first() else None
         with nullcontext() if new else without_pretrained_weights():
-            trainer = build_trainer(configuration, self.folder, arrays, split, standardisation, identity)
+            trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity)
         if resumed is not None:
             if fingerprint is None:
                 console.print(UNCHECKED)
             with restoring(self.folder.last):
                 trainer.load_state_dict(resumed)
             self.folder.read_inputs()  # raises if it is missing or damaged
-        else:
+        elif is_first():
             if configuration.resume:
                 console.print(f"nothing to resume in {self.folder.path}; starting a new run")
             self.folder.make()
@@ -101,7 +107,7 @@ class Experiment:
             return self.folder.read_summary()
         with pyro.validation_enabled(False):  # slow; synchronises with the device at every site
             rows = trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console), configuration.loggers)
-        summary = {
+        summary: dict[str, Any] = {
             "results": results(rows, trainer.preparatory) if trainer.measured else NOT_MEASURED,
             "split": split.summary(),
             "noise": without_folders(split.noise),
@@ -109,23 +115,40 @@ class Experiment:
             "structural_zeros": trainer.structural_zeros,
             "made_by": provenance(trainer.data.train.device),
         }
+        if not is_first():
+            return summary
         self.folder.write_summary(summary)
         self.trained = Run.of_trainer(trainer, split, arrays.classes)
         return summary
 
     def _new_data(self, console: SafeConsole) -> RunInputs:
         """Load and split the data of a new run, and look for duplicates."""
-        arrays, split = load_data(self.configuration)
-        sample = sample_of(arrays.x_train)
-        fingerprint = Fingerprint.of(arrays, sample)
-        split, told = handle_duplicates(arrays, split, self.configuration.duplicates, fingerprint)
-        for line in told:
-            console.print(line)
-        return RunInputs(arrays, split, mean_and_std(sample), fingerprint)
+        with in_turn():
+            arrays, split = load_data(self.configuration)
+
+        def prepared() -> tuple[Split, tuple[np.ndarray, np.ndarray], Fingerprint]:
+            sample = sample_of(arrays.x_train)
+            fingerprint = Fingerprint.of(arrays, sample)
+            own, told = handle_duplicates(arrays, split, self.configuration.duplicates, fingerprint)
+            for line in told:
+                console.print(line)
+            return own, mean_and_std(sample), fingerprint
+
+        return RunInputs(arrays, *from_first(prepared))
 
     def _resumed_data(self, config: str) -> RunInputs:
         """Load the data of a run that is resumed; ``config.yaml`` keeps their new place if they have moved."""
-        inputs = restore_data(self.configuration, self.folder)
-        if inputs.fingerprint is not None:
+        with in_turn():
+            inputs = restore_data(self.configuration, self.folder)
+        if inputs.fingerprint is not None and is_first():
             self.folder.write_new_places(config)
         return inputs
+
+
+def _check_same_folder(new: bool) -> None:
+    """Raise if the first process sees a checkpoint in the run folder and this one does not, or the reverse."""
+    if from_first(lambda: new) != new:
+        raise UserError(
+            f"process {share().rank} does not see the same run folder as the first process; put --output on a file "
+            "system that all machines share"
+        )

@@ -14,6 +14,7 @@ from vri_pyro.data.batch import Batch
 from vri_pyro.training.run_data import RunData
 from vri_pyro.training.stages import BuiltStage
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.processes import share
 
 
 class Pools(NamedTuple):
@@ -74,7 +75,8 @@ class StageBatches:
         pool, draws = self.pools.clean, self._data.clean_draws
         if draws is not None and np.array_equal(pool, self._data.clean):
             pool = draws
-        return BatchPlan(pool, self._clean_batch_size, self._seed, purpose, self._data.clean_augmentation)
+        augmentation = self._data.clean_augmentation
+        return BatchPlan(pool, self._clean_batch_size, self._seed, purpose, augmentation, share=share())
 
     def state_dict(self) -> dict[str, Tensor] | None:
         """Return the current pools; None if they are the initial pools of the stage."""
@@ -87,9 +89,19 @@ class StageBatches:
         if state is not None:
             self.draw_from(Pools(**{name: pool.numpy() for name, pool in state.items()}))
 
+    def _check_divisible(self, name: str, size: int) -> None:
+        """Raise if a batch is too small for each process to have a share of it; there may be no clean set."""
+        if 0 < size < share().world_size:
+            raise UserError(
+                f"the {name} batches of {self._stage.name} have {size} examples for {share().world_size} processes; "
+                "start fewer processes, or use larger batches"
+            )
+
     def _use(self, pools: Pools) -> None:
         train, augmentation, views = self._data.train, self._data.augmentation, self._stage.views
-        noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", augmentation, views)
+        noisy = BatchPlan(pools.noisy, self._batch_size, self._seed, "noisy batches", augmentation, views, share())
+        self._check_divisible("noisy", min(len(pools.noisy), self._batch_size))
+        self._check_divisible("clean", min(len(pools.clean), self._clean_batch_size))
         as_given = self._data.as_given if self._stage.as_given else None
         self.pools = pools
         self._noisy = (train if as_given is None else as_given).sequence(noisy)

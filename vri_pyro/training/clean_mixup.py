@@ -11,6 +11,7 @@ from torch.nn import functional as F
 
 from vri_pyro.data import BatchPlan, Examples, beta, generator_for, permutation
 from vri_pyro.infer.algorithm import Algorithm
+from vri_pyro.utils.joined import joined
 from vri_pyro.utils.numbers import check_integer, check_number
 
 
@@ -66,7 +67,7 @@ class CleanMixup:
             batch, generator = batches(step), generator_for(plan.seed, plan.purpose, "mixture", step)
             weight = beta(generator, self.alpha, self.alpha, 1).item()
             other = torch.from_numpy(permutation(generator, len(batch.y))).to(batch.y.device)
-            losses.append(_mixed_step(algorithm, batch.x, batch.y, other, weight))
+            losses.append(_mixed_step(algorithm, joined(batch.x, len(batch.y)), batch.y, other, weight))
             after_step()
         return torch.stack(losses).mean()
 

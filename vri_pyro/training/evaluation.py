@@ -11,6 +11,8 @@ from torch.nn import functional as F
 
 from vri_pyro.data import Examples
 from vri_pyro.interfaces.classifier import Classifier, evaluating
+from vri_pyro.utils.joined import joined, total
+from vri_pyro.utils.processes import share
 
 BATCH_SIZE = 1000  # for forward passes without gradients
 
@@ -33,10 +35,12 @@ def evaluate(
     indices = np.arange(len(data)) if indices is None else indices
     # The sums stay on the device to avoid a synchronisation per batch. In double precision, the order of summation does
     # not affect the results noticeably.
-    correct, nll = torch.zeros(2, dtype=torch.float64, device=data.device)
-    for logits, y in _outputs(classifier, data, indices, batch_size):
-        correct += (logits.argmax(dim=-1) == y).sum()
-        nll += F.cross_entropy(logits, y, reduction="none").double().sum()
+    # Several processes evaluate their shares.
+    sums = torch.zeros(2, dtype=torch.float64, device=data.device)
+    for logits, y in _outputs(classifier, data, indices[share().rows(len(indices))], batch_size):
+        sums[0] += (logits.argmax(dim=-1) == y).sum()
+        sums[1] += F.cross_entropy(logits, y, reduction="none").double().sum()
+    correct, nll = total(sums)
     return {"accuracy": 100 * correct.item() / len(indices), "nll": nll.item() / len(indices)}
 
 
@@ -49,14 +53,15 @@ def predict(
     Args:
         classifier: the classifier; its training mode is restored afterwards.
         data: the examples.
-        indices: positions of the examples, int64 [n], at least one.
+        indices: positions of the examples, int64 [n], at least one for each process.
         batch_size: number of examples per forward pass.
 
     Returns:
         logits [n, K] and given labels, int64 [n], on the device of the data.
     """
-    logits, labels = zip(*_outputs(classifier, data, indices, batch_size), strict=True)
-    return torch.cat(logits), torch.cat(labels)
+    own = list(_outputs(classifier, data, indices[share().rows(len(indices))], batch_size))
+    logits, labels = (torch.cat(parts) for parts in zip(*own, strict=True))
+    return joined(logits, len(indices)), joined(labels, len(indices))
 
 
 def _outputs(

@@ -36,7 +36,8 @@ class Trainer:
     Args:
         stages: the stages in the order of training.
         data: the training, validation and test data.
-        folder: the run folder; None writes no files, so that an interrupted run cannot be resumed.
+        folder: the run folder; None writes no files, so that an interrupted run cannot be resumed. Of several processes
+            that train together, only the first has a folder.
         schedule: factor on the learning rate, for stages without their own schedule.
         steps_per_epoch: number of steps per epoch, the same for all pools, so that all methods take equally many steps.
         batch_size: number of examples in a noisy batch.
@@ -142,10 +143,12 @@ class Trainer:
                 while state.step < self.steps_per_epoch:
                     self._step(stage, began, rates)
                     shown.step(state.epoch, state.step - 1)
+                    stop.agree()
                     if stop.made:
                         self.save()
                     stop.check()
                 shown.epoch(self._end_epoch(stage, began, started_loggers))
+                stop.agree()
                 stop.check()
         self._check_skipped()
         return state.rows

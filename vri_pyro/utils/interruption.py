@@ -11,6 +11,8 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
+from vri_pyro.utils.processes import largest, several
+
 STOPPED = "stopped immediately; files saved earlier are intact"
 
 
@@ -49,6 +51,11 @@ class StopRequest:
     made: bool = False
     number: int = signal.SIGINT
 
+    def agree(self) -> None:
+        """Make the request of one process that of all processes that train together; waits for all of them."""
+        if found := largest(self.number if self.made else 0):
+            self.made, self.number = True, found
+
     def check(self) -> None:
         """Raise :class:`Interrupted` if a stop was requested; to be called once the state is saved."""
         if self.made:
@@ -59,7 +66,8 @@ class StopRequest:
 def stop_request() -> Iterator[StopRequest]:
     """Turn the first SIGINT or SIGTERM into a stop request; a second SIGINT raises ``KeyboardInterrupt``, as usual.
 
-    A second SIGTERM has no effect, because a stop by Ctrl-C may be followed by the SIGTERM of a parent process. The
+    A second SIGTERM has no effect, because a stop by Ctrl-C may be followed by the SIGTERM of a parent process. Nor has
+    a second SIGINT if several processes train together, because torchrun passes on the SIGINT that Ctrl-C sends. The
     caller checks the request at points where it can stop safely. Outside the main thread, no signal handler is
     installed.
     """
@@ -72,7 +80,8 @@ def stop_request() -> Iterator[StopRequest]:
         if not request.made:
             request.made, request.number = True, number
         before = previous[signal.SIGINT]
-        signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
+        if not several():
+            signal.signal(signal.SIGINT, before if callable(before) else signal.default_int_handler)
 
     previous = {number: signal.signal(number, note) for number in (signal.SIGINT, signal.SIGTERM)}
     try:

@@ -11,6 +11,7 @@ import pyro
 import torch
 
 import vri_pyro
+from vri_pyro.utils.processes import share
 
 _TREE = Path(vri_pyro.__file__).parents[1]
 _RESULTS = "experiments/results"  # output files of studies, which do not affect the code
@@ -18,7 +19,7 @@ _RESULTS = "experiments/results"  # output files of studies, which do not affect
 
 def provenance(device: torch.device) -> dict[str, str]:
     """Return the package versions and the hardware, and the commit if the package runs from a git checkout."""
-    on_gpu = device.type == "cuda"
+    on_gpu, processes = device.type == "cuda", share().world_size
     commit = _commit()
     return {
         "vri_pyro": vri_pyro.__version__,
@@ -28,6 +29,7 @@ def provenance(device: torch.device) -> dict[str, str]:
         "numpy": np.__version__,
         "python": platform.python_version(),
         "device": torch.cuda.get_device_name(device) if on_gpu else f"cpu, {torch.get_num_threads()} threads",
+        **({"processes": str(processes)} if processes > 1 else {}),
     }
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
+from typing import ClassVar
 
 import numpy as np
 import torch
@@ -18,7 +19,13 @@ class Augmentation(ABC):
     """Base class of random augmentations of image batches, on any device.
 
     To add an augmentation, write a subclass and name its class path in the configuration.
+
+    Attributes:
+        mixes: whether an image depends on others of its batch. Several processes that share a batch then all read the
+            whole batch.
     """
+
+    mixes: ClassVar[bool] = False
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:

@@ -34,6 +34,11 @@ class Chain(Augmentation):
                 f"Chain got {described(wrong[0])}; expected a tuple of augmentations, such as (HorizontalFlip(),)."
             )
 
+    @property
+    def mixes(self) -> bool:  # type: ignore[override]
+        """See :class:`Augmentation`; whether a step mixes."""
+        return any(step.mixes for step in self.steps)
+
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
         """See :class:`Augmentation`."""
         for step in self.steps:
