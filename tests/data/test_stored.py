@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
-import mmap
+import copy
+import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -69,28 +71,44 @@ def test_a_part_reads_its_rows_in_its_order(stored: StoredVectors, whole: np.nda
     np.testing.assert_array_equal(part[:], whole[positions[[4, 0, 1]]])
 
 
-def test_the_system_is_asked_for_exactly_the_pages_of_the_rows(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    """Consecutive rows are one request; each other row is one; every request is within the file."""
-    asked: list[tuple[int, int]] = []
-
-    class Recorder(mmap.mmap):
-        def madvise(self, option: int, start: int, length: int) -> None:  # type: ignore[override]
-            assert option == mmap.MADV_WILLNEED, "released too early"
-            super().madvise(option, start, length)
-            asked.append((start, start + length))
-
+def test_scattered_rows_are_asked_for_before_they_are_read(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[tuple[str, int]] = []
+    read = os.preadv
+    monkeypatch.setattr(os, "posix_fadvise", lambda _, start, length, advice: done.append(("asked", start)))
+    monkeypatch.setattr(os, "preadv", lambda file, into, start: done.append(("read", start)) or read(file, into, start))
     np.save(tmp_path / "wide.npy", np.arange(40 * 3000, dtype=np.float32).reshape(40, 3000))
-    monkeypatch.setattr(mmap, "mmap", Recorder)
-    shard = np.load(tmp_path / "wide.npy", mmap_mode="r")
-    vectors, begin, width = StoredVectors([shard]), shard.offset, 4 * 3000
-    vectors[np.array([7, 30, 2])]
-    vectors[5:25]
-    rows = [(2, 3), (7, 8), (30, 31), (5, 25)]
-    assert len(asked) == len(rows)
-    for (start, end), (first, last) in zip(asked, rows, strict=True):
-        assert start % mmap.PAGESIZE == 0
-        assert 0 <= begin + first * width - start < mmap.PAGESIZE
-        assert end == begin + last * width
+    shard: Any = np.load(tmp_path / "wide.npy", mmap_mode="r")
+    starts = [shard.offset + 4 * 3000 * row for row in (2, 7, 30)]
+    found = StoredVectors([shard])[np.array([7, 30, 2])]
+    np.testing.assert_array_equal(found, np.asarray(shard)[[7, 30, 2]])
+    assert done == [("asked", start) for start in starts] + [("read", start) for start in starts]
+
+
+def test_consecutive_rows_are_read_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    reads: list[int] = []
+    read = os.preadv
+    monkeypatch.setattr(os, "preadv", lambda file, into, start: reads.append(start) or read(file, into, start))
+    np.save(tmp_path / "x.npy", np.arange(80, dtype=np.float32).reshape(40, 2))
+    assert StoredVectors([np.load(tmp_path / "x.npy", mmap_mode="r")])[5:25].sum() == np.arange(10, 50).sum()
+    assert len(reads) == 1
+
+
+def test_file_that_became_shorter_is_an_error(tmp_path: Path) -> None:
+    path = tmp_path / "x.npy"
+    np.save(path, np.zeros((4000, 8), dtype=np.float32))
+    vectors = StoredVectors([np.load(path, mmap_mode="r")])
+    os.truncate(path, 50_000)
+    assert len(vectors[:1000]) == 1000
+    with pytest.raises(UserError, match=r"x\.npy is shorter than its header says; write it again"):
+        vectors[3000:]
+
+
+def test_a_copy_reads_the_same_after_the_original_is_gone(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(80, dtype=np.float16).reshape(40, 2))
+    vectors = StoredVectors([np.load(tmp_path / "x.npy", mmap_mode="r")])
+    expected, copied = vectors[np.array([3, 1])], copy.deepcopy(vectors)
+    del vectors
+    np.testing.assert_array_equal(copied[np.array([3, 1])], expected)
 
 
 @pytest.mark.skipif(not Path("/proc/self/status").exists(), reason="needs /proc")
