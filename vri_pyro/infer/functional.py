@@ -216,8 +216,8 @@ class ReplayedForward:
     @torch.no_grad()
     def commit_buffers(self) -> None:
         """Copy :attr:`buffers` into the classifier's own, in place."""
-        for name, own in self._own.items():
-            own.copy_(self.buffers[name])
+        if self._own:
+            torch._foreach_copy_(list(self._own.values()), [self.buffers[name] for name in self._own])
 
 
 def _clones(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
