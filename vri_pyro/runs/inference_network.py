@@ -8,15 +8,17 @@ from typing import Any
 
 import numpy as np
 import torch
-from jsonargparse import ArgumentParser
+from jsonargparse import ArgumentError, ArgumentParser
 from torch import Tensor, nn
 
 from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Augmentation, NoAugmentation, generator_for, standardise
 from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.runs.parsing import ConfigurationFileError
 from vri_pyro.runs.trust import check_classes, importing
 from vri_pyro.training.ensemble import build_classifier
+from vri_pyro.utils.errors import UserError
 
 #: options of a run that determine the network, as in ``config.yaml``
 NETWORK_OPTIONS = ("backbone", "augmentation", "networks")
@@ -74,16 +76,23 @@ def build_network(
 
     Raises:
         UntrustedCode: the options name code that is neither known nor trusted.
+        UserError: an option that needs a value is null.
+        ConfigurationFileError: an option has an invalid value.
     """
     parser = ArgumentParser(exit_on_error=False, allow_abbrev=False)
     parser.add_argument("--backbone", type=Callable[[tuple[int, ...], int], Classifier] | None, default=None)
     parser.add_argument("--augmentation", type=Augmentation, default=NoAugmentation())
     parser.add_argument("--networks", type=int, default=1)
     given = {name: options[name] for name in NETWORK_OPTIONS if name in options}
+    if null := [name for name, value in given.items() if value is None and name != "backbone"]:
+        raise UserError(f"{where}: {null[0]} is null; restore the file")
     if not trust:
         check_classes(given, where)
     with importing(trust, where):
-        chosen = parser.instantiate(parser.parse_object(given))
+        try:
+            chosen = parser.instantiate(parser.parse_object(given))
+        except ArgumentError as error:
+            raise ConfigurationFileError(Path(where), str(error)) from error
     crop = chosen.augmentation.evaluation()
     shape = crop.output_shape(tuple(inputs["shape"]), np.dtype(inputs["dtype"]))
     with without_pretrained_weights():

@@ -69,7 +69,7 @@ class Predictor:
         self.shape, self.dtype = tuple(self.inputs["shape"]), self.inputs["dtype"]
         if which == "best" and folder.last.is_file() and not folder.best.is_file():
             raise UserError(f"{run} has no best epoch because it has no validation set; use which='last'")
-        self.network = build_network(self.inputs, self.options, folder.path, self.trust)
+        self.network = build_network(self.inputs, self.options, folder.config, self.trust)
         file = folder.best if which == "best" else folder.last
         state = load_configured(file, folder.config, NETWORK_OPTIONS)
         self.classifier = self.network.classifier
