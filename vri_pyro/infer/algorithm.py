@@ -21,8 +21,8 @@ from vri_pyro.infer.functional import (
     classifier_output,
     cloned_buffers,
     keep_compiled_graphs,
+    loss_and_gradient,
     parameters_of,
-    within,
 )
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.metrics import Metrics
@@ -238,14 +238,11 @@ class Algorithm(ABC):
         Returns:
             the cross entropy, [], and ``factor`` times its gradient, one tensor per parameter.
         """
-        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
 
-        def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
-            loss = F.cross_entropy(classifier_output(self.classifier, clean.x).logits, clean.y)
-            gradient = autograd.grad(factor * loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-            return loss.detach(), gradient
+        def loss() -> Tensor:
+            return F.cross_entropy(classifier_output(self.classifier, clean.x).logits, clean.y)
 
-        return within(self.classifier, leaves | cloned_buffers(self.classifier), differentiated)
+        return loss_and_gradient(self.classifier, list(parameters.values()), loss, factor)
 
 
 class GlobalParameters:
