@@ -226,7 +226,7 @@ class Algorithm(ABC):
         return F.cross_entropy(output.logits, clean.y)
 
     def clean_gradient(
-        self, parameters: Mapping[str, Tensor], clean: Batch, factor: float = 1.0
+        self, parameters: Mapping[str, Tensor], clean: Batch, factor: float | Tensor = 1.0
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Cross entropy of a clean batch at other parameters, and its gradient; the classifier does not change.
 

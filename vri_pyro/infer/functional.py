@@ -67,7 +67,7 @@ def _call[Output](
 
 
 def loss_and_gradient(
-    module: nn.Module, parameters: Sequence[Tensor], loss: Callable[[], Tensor], factor: float = 1.0
+    module: nn.Module, parameters: Sequence[Tensor], loss: Callable[[], Tensor], factor: float | Tensor = 1.0
 ) -> tuple[Tensor, Sequence[Tensor]]:
     """Compute a loss at other parameters, and its gradient; the module does not change.
 
