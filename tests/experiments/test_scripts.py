@@ -37,6 +37,8 @@ SMALLEST = {
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
+    "reweight_regression.py": ["--quick"],
+    "select_instructions.py": ["--quick"],
     "reliability.py": [
         *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),

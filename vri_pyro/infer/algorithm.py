@@ -21,8 +21,8 @@ from vri_pyro.infer.functional import (
     classifier_output,
     cloned_buffers,
     keep_compiled_graphs,
+    loss_and_gradient,
     parameters_of,
-    within,
 )
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.metrics import Metrics
@@ -228,7 +228,7 @@ class Algorithm(ABC):
         return F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
 
     def clean_gradient(
-        self, parameters: Mapping[str, Tensor], clean: Batch, factor: float = 1.0
+        self, parameters: Mapping[str, Tensor], clean: Batch, factor: float | Tensor = 1.0
     ) -> tuple[Tensor, Sequence[Tensor]]:
         """Cross entropy of a clean batch at other parameters, and its gradient; the classifier does not change.
 
@@ -240,16 +240,14 @@ class Algorithm(ABC):
         Returns:
             the cross entropy, [], and ``factor`` times its gradient, one tensor per parameter.
         """
-        leaves = {name: p.detach().requires_grad_() for name, p in parameters.items()}
 
-        def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
+        def loss() -> Tensor:
             with joined.own_random_numbers([clean.x.device] if clean.x.is_cuda else []):
                 output = classifier_output(self.classifier, clean.x)
-            loss = F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
-            gradient = autograd.grad(factor * loss, list(leaves.values()), allow_unused=True, materialize_grads=True)
-            return loss.detach(), joined.mean(gradient)
+            return F.cross_entropy(joined.joined(output.logits, len(clean.y)), clean.y)
 
-        return within(self.classifier, leaves | cloned_buffers(self.classifier), differentiated)
+        value, gradient = loss_and_gradient(self.classifier, list(parameters.values()), loss, factor)
+        return value, joined.mean(gradient)
 
 
 class GlobalParameters:

@@ -1,4 +1,4 @@
-"""Run a classifier with parameters and buffers other than its own."""
+"""Run a module with parameters and buffers other than its own."""
 
 from __future__ import annotations
 
@@ -6,7 +6,7 @@ from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, autograd, nn
 from torch.func import functional_call
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
@@ -55,30 +55,64 @@ def call(
         UserError: the classifier changes its input in place, or returns another type, or logits or features that are
             not two-dimensional.
     """
+    return _call(classifier, parameters, buffers, lambda: classifier_output(classifier, x))
+
+
+def _call[Output](
+    module: nn.Module, parameters: Mapping[str, Tensor], buffers: dict[str, Tensor], run: Callable[[], Output]
+) -> Output:
     state = {**parameters, **buffers}
-    output = within(classifier, state, lambda: classifier_output(classifier, x))
+    output = within(module, state, run)
     # If the forward pass assigns a buffer instead of changing it in place, the new tensor is only in ``state``.
     buffers.update({name: state[name] for name in buffers})
     return output
 
 
-def within[T](classifier: nn.Module, state: dict[str, Tensor], body: Callable[[], T]) -> T:
-    """Run ``body()`` while the classifier holds the tensors of ``state`` in place of its own.
+def loss_and_gradient(
+    module: nn.Module, parameters: Sequence[Tensor], loss: Callable[[], Tensor], factor: float | Tensor = 1.0
+) -> tuple[Tensor, Sequence[Tensor]]:
+    """Compute a loss at other parameters, and its gradient; the module does not change.
 
-    A classifier that recomputes activations (``torch.utils.checkpoint``) runs parts of its forward pass again in the
+    This is the outer loss of a :class:`~vri_pyro.infer.hypergradient.Problem`::
+
+        meta_gradient=lambda moved: loss_and_gradient(network, moved, lambda: mse_loss(network(clean_x), clean_y))
+
+    Args:
+        module: the module.
+        parameters: values of its trainable parameters, in the order of ``module.parameters()``.
+        loss: calls the module and returns a loss, [].
+        factor: factor on the gradient.
+
+    Returns:
+        the loss without its graph, [], and ``factor`` times its gradient, one tensor per parameter.
+    """
+    leaves = {name: p.detach().requires_grad_() for name, p in zip(parameters_of(module), parameters, strict=True)}
+
+    def differentiated() -> tuple[Tensor, Sequence[Tensor]]:
+        value = loss()
+        gradient = autograd.grad(factor * value, list(leaves.values()), allow_unused=True, materialize_grads=True)
+        return value.detach(), gradient
+
+    return within(module, leaves | cloned_buffers(module), differentiated)
+
+
+def within[T](module: nn.Module, state: dict[str, Tensor], body: Callable[[], T]) -> T:
+    """Run ``body()`` while the module holds the tensors of ``state`` in place of its own.
+
+    A module that recomputes activations (``torch.utils.checkpoint``) runs parts of its forward pass again in the
     backward pass, with the parameters and buffers that it holds then. So a forward pass at other parameters needs its
     backward pass inside ``body`` as well.
 
     Args:
-        classifier: the classifier.
-        state: parameters and buffers by name; updated to the tensors that the classifier holds afterwards.
+        module: the module.
+        state: parameters and buffers by name; updated to the tensors that the module holds afterwards.
         body: a function without arguments.
 
     Returns:
         the result of ``body``.
     """
-    scope = _Scope(classifier)
-    names = {f"classifier.{name}": name for name in state}
+    scope = _Scope(module)
+    names = {f"module.{name}": name for name in state}
     held = {full: state[name] for full, name in names.items()}
     result = functional_call(scope, held, (body,))
     state.update({name: held[full] for full, name in names.items()})
@@ -88,9 +122,9 @@ def within[T](classifier: nn.Module, state: dict[str, Tensor], body: Callable[[]
 class _Scope(nn.Module):
     """Runs a function; :func:`torch.func.functional_call` exchanges the state of a module only while it is called."""
 
-    def __init__(self, classifier: nn.Module) -> None:
+    def __init__(self, module: nn.Module) -> None:
         super().__init__()
-        self.classifier = classifier
+        self.module = module
 
     def forward(self, body: Callable[[], Any]) -> Any:
         return body()
@@ -130,75 +164,55 @@ def joined_output(output: ClassifierOutput, count: int) -> ClassifierOutput:
     return output._replace(logits=logits, features=features.to(output.features.dtype))
 
 
-class ReplayedForward:
-    """Forward pass of one batch that can be repeated at other parameters with the same random numbers.
+class ReplayedCall[Output]:
+    """Call of a module that can be repeated at other parameters with the same random numbers.
 
     Every call draws the same random numbers as the first one, for dropout masks for example. Only the first call
-    updates :attr:`buffers`. The classifier's own buffers change only when :meth:`commit_buffers` is called.
+    updates :attr:`buffers`. The module's own buffers change only when :meth:`commit_buffers` is called. Build a new one
+    for every step. The output may be anything that is computed from the module, such as one loss per example::
+
+        forward = ReplayedCall(network, lambda: mse_loss(network(x), y, reduction="none"))
 
     Args:
-        classifier: the classifier.
-        x: inputs, [batch, ...].
-        index: positions of the examples, copied into every output, int64 [batch].
-        count: number of examples of the joined batch of several processes, of which ``x`` are this process's share.
-            The outputs are those of the joined batch. Default: ``x`` is the whole batch.
+        module: the module.
+        run: calls the module and returns the output.
 
     Attributes:
         names: names of the trainable parameters, in the order that calls expect.
         buffers: the buffers by name, after the first call.
     """
 
-    def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None, count: int | None = None) -> None:
-        self.classifier, self.x, self.index, self.count = classifier, x, index, count
-        self.names = list(parameters_of(classifier))
-        self._own = dict(classifier.named_buffers())
+    def __init__(self, module: nn.Module, run: Callable[[], Output]) -> None:
+        self.module, self.run = module, run
+        self.names = list(parameters_of(module))
+        self._own = dict(module.named_buffers())
         self.buffers = _clones(self._own)
-        self._devices = [x.device] if x.is_cuda else []
+        self._devices = list({p.device for p in module.parameters() if p.is_cuda})
         self._random_states: list[Tensor] | None = None
 
-    def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
-        """Run the classifier with the trainable ``parameters``, in the order of :func:`parameters_of`."""
+    def __call__(self, parameters: Sequence[Tensor]) -> Output:
+        """Run the module with the trainable ``parameters``, in the order of ``module.parameters()``."""
         named = self.named(parameters)
         if self._random_states is None:
             with own_random_numbers(self._devices):
                 self._random_states = [torch.get_rng_state(), *map(torch.cuda.get_rng_state, self._devices)]
-                output = call(self.classifier, named, self.buffers, self.x)
-            self._agree()
-            return self._joined(output)
+                return _call(self.module, named, self.buffers, self.run)
         with torch.random.fork_rng(devices=self._devices):
             torch.set_rng_state(self._random_states[0])
             for device, state in zip(self._devices, self._random_states[1:], strict=True):
                 torch.cuda.set_rng_state(state, device)
-            output = call(self.classifier, named, _clones(self._own), self.x)
-        return self._joined(output)
-
-    def _joined(self, output: ClassifierOutput) -> ClassifierOutput:
-        output = output if self.count is None else joined_output(output, self.count)
-        return output._replace(index=self.index)
-
-    @torch.no_grad()
-    def _agree(self) -> None:
-        """Replace the new buffers, such as running statistics of a batch, by their means over the processes.
-
-        The means are taken of the changes, so that a buffer that does not change keeps its values exactly.
-        """
-        names = [name for name, b in self.buffers.items() if b.is_floating_point()]
-        if self.count is None or not several() or not names:
-            return
-        changes = [torch.where(self.buffers[n] == self._own[n], 0, self.buffers[n] - self._own[n]) for n in names]
-        for name, change in zip(names, mean(changes), strict=True):
-            self.buffers[name] = torch.where(change == 0, self._own[name], self._own[name] + change)
+            return _call(self.module, named, _clones(self._own), self.run)
 
     def named(self, parameters: Sequence[Tensor]) -> dict[str, Tensor]:
-        """Return the trainable ``parameters``, in the order of :func:`parameters_of`, by name."""
+        """Return the trainable ``parameters``, in the order of ``module.parameters()``, by name."""
         return dict(zip(self.names, parameters, strict=True))
 
     def backward[T](self, body: Callable[[], T]) -> T:
-        """Run ``body()``, which runs backward passes, while the classifier holds copies of its buffers.
+        """Run ``body()``, which runs backward passes, while the module holds copies of its buffers.
 
-        A classifier that recomputes activations in the backward pass then changes only the copies.
+        A module that recomputes activations in the backward pass then changes only the copies.
         """
-        return within(self.classifier, _clones(self._own), body) if self._own else body()
+        return within(self.module, _clones(self._own), body) if self._own else body()
 
     def largest_new(self, like: Tensor) -> Tensor:
         """Largest absolute value in the buffers after the first call, []; non-finite if a buffer became non-finite.
@@ -215,9 +229,48 @@ class ReplayedForward:
 
     @torch.no_grad()
     def commit_buffers(self) -> None:
-        """Copy :attr:`buffers` into the classifier's own, in place."""
+        """Copy :attr:`buffers` into the module's own, in place."""
         if self._own:
             torch._foreach_copy_(list(self._own.values()), [self.buffers[name] for name in self._own])
+
+
+class ReplayedForward(ReplayedCall[ClassifierOutput]):
+    """Forward pass of a classifier on one batch that can be repeated; see :class:`ReplayedCall`.
+
+    Args:
+        classifier: the classifier.
+        x: inputs, [batch, ...].
+        index: positions of the examples, copied into every output, int64 [batch].
+        count: number of examples of the joined batch of several processes, of which ``x`` are this process's share.
+            The outputs are those of the joined batch. Default: ``x`` is the whole batch.
+    """
+
+    def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None, count: int | None = None) -> None:
+        super().__init__(classifier, lambda: classifier_output(classifier, x))
+        self.classifier, self.index, self.count = classifier, index, count
+
+    def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
+        """See :class:`ReplayedCall`."""
+        is_first = self._random_states is None
+        output = super().__call__(parameters)
+        if self.count is not None:
+            output = joined_output(output, self.count)
+            if is_first:
+                self._agree()
+        return output._replace(index=self.index)
+
+    @torch.no_grad()
+    def _agree(self) -> None:
+        """Replace the new buffers, such as running statistics of a batch, by their means over the processes.
+
+        The means are taken of the changes, so that a buffer that does not change keeps its values exactly.
+        """
+        names = [name for name, b in self.buffers.items() if b.is_floating_point()]
+        if not several() or not names:
+            return
+        changes = [torch.where(self.buffers[n] == self._own[n], 0, self.buffers[n] - self._own[n]) for n in names]
+        for name, change in zip(names, mean(changes), strict=True):
+            self.buffers[name] = torch.where(change == 0, self._own[name], self._own[name] + change)
 
 
 def _clones(buffers: Mapping[str, Tensor]) -> dict[str, Tensor]:
