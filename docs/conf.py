@@ -106,7 +106,7 @@ suppress_warnings = ["ref.python"]
 nitpick_ignore: list[tuple[str, str]] = [
     # cleanlab does not document the base class of its checks
     ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),
-    *(("py:class", parameter) for parameter in ("G", "P", "R", "T")),  # type parameters
+    *(("py:class", parameter) for parameter in ("G", "Output", "P", "R", "T")),  # type parameters
     # Of packages without an inventory here
     ("py:class", "pandas.DataFrame"),
     ("py:class", "Datalab"),
