@@ -189,9 +189,9 @@ class BilevelSVI(Algorithm):
             check_batch(name, batch, getattr(self.classifier, "num_classes", None))
         self._check_once(noisy, clean)
         forward = ReplayedForward(self.classifier, noisy.x, noisy.index, len(noisy.y))
-        if self.steps % self.outer_every:
-            metrics, result = {}, None
-        else:
+        metrics: Metrics = {}
+        result: Result | None = None
+        if self.steps % self.outer_every == 0:
             metrics, result = self._outer_step(forward, noisy.y, clean)
             if result is None:
                 return metrics

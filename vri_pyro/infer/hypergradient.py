@@ -125,10 +125,10 @@ class Unrolled(Hypergradient):
         """See :class:`Hypergradient`."""
         output = _forward_to_differentiate_twice(problem)
         inner = problem.inner(problem.cut.joined(output, problem.cut.tensors(output)))
-        inner_gradient = autograd.grad(
+        own_gradient = autograd.grad(
             inner.loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
-        inner_gradient = joined.mean(inner_gradient)
+        inner_gradient = joined.mean(own_gradient)
         moved = problem.virtual_step(inner_gradient)
         meta_loss, outer = problem.meta_gradient([w.detach() for w in moved])
         gradients = _outer_gradients(problem, _inner_product(moved, outer), inner, retain_graph=problem.keep_graph)

@@ -214,7 +214,8 @@ ClosedForm = tuple[list[Tensor], PullBack] | None
 def _sgd_in_closed_form(
     parameters: list[Tensor], gradients: list[Tensor], group: dict, states: list[dict]
 ) -> ClosedForm:
-    rate, momentum, buffers = group["lr"], group["momentum"], [state.get("momentum_buffer") for state in states]
+    rate, momentum = group["lr"], group["momentum"]
+    buffers: list[Any] = [state.get("momentum_buffer") for state in states]
     if isinstance(rate, Tensor) or (momentum and len({b is None for b in buffers}) > 1):
         return None
     fresh, carried = 1.0, 0.0  # the step is along fresh * (g + decay * w) + carried * buffer
@@ -234,7 +235,7 @@ def _sgd_in_closed_form(
 def _adam_in_closed_form(
     parameters: list[Tensor], gradients: list[Tensor], group: dict, states: list[dict]
 ) -> ClosedForm:
-    steps = {float(state["step"]) if state and not state["step"].is_cuda else None for state in states}
+    steps: set[Any] = {float(state["step"]) if state and not state["step"].is_cuda else None for state in states}
     rate, (beta1, beta2), decay = group["lr"], group["betas"], group["weight_decay"]
     if isinstance(rate, Tensor) or None in steps or len(steps) > 1:
         return None

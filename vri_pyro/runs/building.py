@@ -133,6 +133,11 @@ def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndar
         UserError: the inputs are not pixels from 0 to 1.
     """
     x = sample_of(arrays.x_train)
+    if isinstance(x, StoredVectors):
+        raise UserError(
+            f"{type(networks_of(classifier)[0]).__name__} takes images, but the data are stored vectors; use another "
+            "backbone, such as MLP"
+        )
     if x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
         raise UserError(
             f"{type(networks_of(classifier)[0]).__name__} was pretrained on pixels from 0 to 1, but the inputs are "
