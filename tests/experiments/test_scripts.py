@@ -83,6 +83,10 @@ STUDIES = {
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| method's own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%", "--methods", "VRI", "MW-Net"], ["| VRI | ", "Figure 5"]),
     "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds per epoch | ", "2.17"]),
+    "cheaper_steps.py": (
+        [*("--settings", "vector, synthetic, flip 40%", "--methods"), "exact", "late, every 4th step"],
+        ["| late, every 4th step | ", "| exact | ", "the cheapest step that loses no accuracy"],
+    ),
     "kl_weight.py": (["--settings", "0", "0.1"], ["| paper's equations, inner λ, flip 40% | ", "KL (nats)"]),
     "clean_size.py": (
         ["--settings", "100 a class", "1 a class", "--methods", "VRI", "clean-only"],
