@@ -39,7 +39,10 @@ SMALLEST = {
         *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
-    "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
+    "step_cost.py": [
+        *("--device", "cpu", "--networks", "MLP", "--memory", "MLP", "--batch", "2", "--rounds", "1"),
+        *("--only", "late, every 4th step", "split by hand, no Pyro", "--output", "cost.json"),
+    ],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # These require images, a finished run, or a process of their own.
@@ -189,9 +192,13 @@ def test_smallest_form_runs(
         assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
         assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
     if script == "step_cost.py":
-        rows = json.loads((here / "cost.json").read_text())["rows"]
-        assert [row["step"] for row in rows] == ["plain SGD", "SplitJVP"]
+        rows = json.loads((here / "cost.json").read_text())["networks"]["MLP"]["rows"]
+        steps = ["plain SGD", "late, every 4th step", "split by hand, no Pyro"]
+        assert [row["step"] for row in rows] == steps
         assert rows[0]["plain_steps"] == 1
+        page = (here / "cost.md").read_text()
+        assert "| split by hand, no Pyro | " in page
+        assert "| late, every 4th step * | " in page
 
 
 @pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
