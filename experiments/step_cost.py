@@ -190,7 +190,7 @@ def memory_in_own_process(name: str, network: str, size: int, device: torch.devi
 
 
 def measured(name: str, only: Iterable[str], options: argparse.Namespace, device: torch.device) -> dict[str, Any]:
-    """Measure the steps of a network; returns rows and provenance."""
+    """Measure the steps of a network."""
     network = NETWORKS[name]
     size, rounds = options.batch or network.batch, options.rounds or network.rounds
     lacking = {step: missing for step in only if step in PEERS and (missing := missing_library(step))}
@@ -205,7 +205,7 @@ def measured(name: str, only: Iterable[str], options: argparse.Namespace, device
             row["mib"] = memory_in_own_process(step, name, size, device)
         rows.append(row)
     rows += [{"step": step, "missing": missing} for step, missing in lacking.items()]
-    return {"batch": size, "rounds": rounds, "rows": rows, "made_by": provenance(device) | peers_versions()}
+    return {"batch": size, "rounds": rounds, "rows": rows}
 
 
 def peers_versions() -> dict[str, str]:
@@ -272,7 +272,7 @@ def page(figures: Mapping[str, Any]) -> str:
         + ", ".join(f"{key} {value}" for key, value in about["made_by"].items())
         for name, about in networks.items()
     ]
-    parts = ["# Cost of a step", "`python experiments/step_cost.py`", *__doc__.split("\n\n")[2:]]
+    parts = ["# Cost of a step", "`python experiments/step_cost.py`", *__doc__.strip().split("\n\n")[2:]]
     parts += ["Time in plain SGD steps:", "\n".join(lines)]
     parts += [
         "\\* not the exact meta-gradient step. `late` and `every 4th step` use exact meta-gradients, less often or one "
@@ -331,10 +331,11 @@ def main() -> None:
         print(added_memory(make(options.memory_of, task(NETWORKS[name], options.batch, device)), device))
         return
 
+    made_by = provenance(device) | peers_versions()
     figures = json.loads(options.output.read_text()) if options.output.exists() else {}
     known = figures.get("networks", {})
     for name in options.networks:
-        known[name] = measured(name, options.only, options, device)
+        known[name] = measured(name, options.only, options, device) | {"made_by": made_by}
         figures["networks"] = {name: known[name] for name in NETWORKS if name in known}
         if name == "MLP":
             figures["pyro"] = pyros_part(

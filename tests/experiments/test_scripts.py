@@ -39,6 +39,7 @@ SMALLEST = {
         *("--quick", "--output", "attempts.json.gz", "--page", "page.md"),
         *("--only", "bug_reports", "exploits", "images", "kills", "malformed", "networks"),
     ],
+    "gpu_check.py": ["--device", "cpu", "--quick", "--only", "tests", "synchronisations", "--output", "check.json"],
     "step_cost.py": [
         *("--device", "cpu", "--networks", "MLP", "--memory", "MLP", "--batch", "2", "--rounds", "1"),
         *("--only", "late, every 4th step", "split by hand, no Pyro", "--output", "cost.json"),
@@ -191,6 +192,10 @@ def test_smallest_form_runs(
     if script == "gallery.py":
         assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
         assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
+    if script == "gpu_check.py":
+        sections = json.loads((here / "check.json").read_text())["sections"]
+        assert all(found["rows"] and not found["error"] for found in sections.values()), sections
+        assert "| float32, fused | " in (here / "check.md").read_text()
     if script == "step_cost.py":
         rows = json.loads((here / "cost.json").read_text())["networks"]["MLP"]["rows"]
         steps = ["plain SGD", "late, every 4th step", "split by hand, no Pyro"]
