@@ -146,9 +146,9 @@ def clock(device: torch.device) -> float:
 
 
 def interleaved(steps: Mapping[str, Step], rounds: int, device: torch.device) -> dict[str, list[float]]:
-    """Time the steps in turn; returns the seconds of a step in every round, without two warm-up calls."""
+    """Time the steps in turn, after one call of each to warm up; returns the seconds of a step in every round."""
     seconds: dict[str, list[float]] = {name: [] for name in steps}
-    for step in (*steps.values(), *steps.values()):
+    for step in steps.values():
         step.take()
     for _ in range(rounds):
         for name, step in steps.items():
