@@ -68,7 +68,7 @@ class Network:
 NETWORKS = {
     "MLP": Network(MLP, 100, 60),
     "SmallCNN": Network(SmallCNN, 100, 25),
-    "ResNet-32": Network(ResNet32, 100, 5),
+    "ResNet-32": Network(ResNet32, 100, 3),
     "PreAct ResNet-18": Network(PreActResNet18, 32, 3),
 }
 PLAIN = "plain SGD"

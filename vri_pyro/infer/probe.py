@@ -19,7 +19,7 @@ from torch.nn import functional as F
 from torch.utils._python_dispatch import TorchDispatchMode
 
 from vri_pyro.data.batch import Batch
-from vri_pyro.infer.adjoint import CAUSES, DOUBLE_TOLERANCE, tolerance, violation
+from vri_pyro.infer.adjoint import CAUSES, DIFFERENCE_TOLERANCE, DOUBLE_TOLERANCE, tolerance, violation
 from vri_pyro.infer.cut import ClassifierCut
 from vri_pyro.infer.functional import ReplayedForward, parameters_of, within
 from vri_pyro.infer.hypergradient import (
@@ -138,7 +138,8 @@ def _failure(
     with suppress(RuntimeError):
         finest = strategy if strategy.exact else SplitForwardDifference()
         result = within(classifier, _doubled(classifier), lambda: trial(finest, _double(noisy), _double(clean)))
-        limit = DOUBLE_TOLERANCE if result.output.logits.dtype == torch.float64 else limit
+        if result.output.logits.dtype == torch.float64:
+            limit = DOUBLE_TOLERANCE if strategy.exact else DIFFERENCE_TOLERANCE
     found = float(cast(Tensor, result.adjoint_error))
     return f"{violation(found)}; {CAUSES}" if found > limit else None
 
