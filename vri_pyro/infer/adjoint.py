@@ -14,8 +14,7 @@ from vri_pyro.utils.errors import UserError
 
 FIRST = 5  # number of steps that are checked at the beginning of a stage, and stop training if the check fails
 EVERY = 50  # later, one step of so many is checked, for the metrics only
-DOUBLE_TOLERANCE = 1e-6  # largest error of an exact strategy in double precision
-DIFFERENCE_TOLERANCE = 1e-3  # largest error of a forward difference in double precision; kinks and curvature cause some
+DOUBLE_TOLERANCE = 1e-6  # largest error in double precision
 
 CAUSES = (
     "likely causes are parts of forward under torch.no_grad (use detach instead), gradients changed by hooks, random "
