@@ -18,7 +18,7 @@ import shutil
 import sys
 import time
 from collections.abc import Callable
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -43,7 +43,7 @@ from study import (
     markdown_table,
     spread,
 )
-from study.benches import clean_labels, noise
+from study.benches import Digits, clean_labels, noise
 from study.execution import Outcome
 
 from vri_pyro.cli.main import main as vri_pyro
@@ -54,20 +54,6 @@ from vri_pyro.training.run_folder import RunFolder
 
 ROUNDS = 3
 SHARE = 0.1  # of the noisy labels at the start, reviewed in each round
-
-
-@dataclass(frozen=True)
-class Digits(Bench):
-    """The digits of scikit-learn, which need no file."""
-
-    def prepared(self, given: list[Path], cache: Path) -> Bench:
-        """Return the bench itself."""
-        return self
-
-    def setting(self, *options: str) -> Options:
-        """Return the bench's options followed by the options of a setting."""
-        return ("--data", "vri_pyro.data.Digits", *self.options, *self.optimizer, *self.schedule, *options)
-
 
 MLP: Options = ("--backbone", "vri_pyro.backbones.MLP", "--evaluate_every", "20")
 BENCHES = {

@@ -83,6 +83,19 @@ class Bench:
         return replace(cell, options=(*cell.options, "--backbone", self.nets[chosen])) if chosen in self.nets else cell
 
 
+@dataclass(frozen=True)
+class Digits(Bench):
+    """The digits of scikit-learn, which need no file."""
+
+    def prepared(self, given: list[Path], cache: Path) -> Bench:
+        """Return the bench itself."""
+        return self
+
+    def setting(self, *options: str) -> Options:
+        """Return the bench's options followed by the options of a setting."""
+        return ("--data", "vri_pyro.data.Digits", *self.options, *self.optimizer, *self.schedule, *options)
+
+
 def _needed(name: str, given: list[Path]) -> Path:
     if (path := find(name, given)) is None:
         places = ", ".join(map(str, given)) or "nowhere"

@@ -6,6 +6,7 @@ import copy
 from collections.abc import Iterator
 from pathlib import Path
 
+import cheaper_steps
 import collapse
 import compare
 import convergence
@@ -220,3 +221,28 @@ def test_estimates_of_a_run_are_measured_against_the_realised_matrix(folder: Run
 def test_matrix_that_a_guide_keeps_is_its_own_estimate(folder: RunFolder) -> None:
     run = Run(folder.path)
     torch.testing.assert_close(transition.estimates(run)["own"], run.guide.transition)  # type: ignore[arg-type]
+
+
+# ---------------------------------------------------------------------------------------------------- cheaper steps
+
+
+def test_cheapest_step_without_loss_of_accuracy_is_recommended() -> None:
+    found = {"exact": (90.0, 3.0), "late": (89.9, 2.0), "every 8th step": (85.0, 1.0)}
+    records = Records(
+        {
+            "method": steps,
+            "setting": f"default, {data}",
+            "seed": seed,
+            "results": {"last": accuracy + seed + 0.3 * (seed == 1 and steps == "late")},
+            "measured": {"plain_steps": cost},
+        }
+        for steps, (accuracy, cost) in found.items()
+        for data in ("A", "B")
+        for seed in (0, 1, 2)
+    )
+    assert cheaper_steps.cost(records, "late", "default") == 2.0
+    lost = cheaper_steps.difference(records, "every 8th step", "default")
+    assert lost is not None
+    assert lost.value == pytest.approx(-5)
+    (told,) = cheaper_steps.recommended(records)  # no records of the vector
+    assert "**late**" in told

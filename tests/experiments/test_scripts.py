@@ -55,7 +55,11 @@ SMALLEST = {
         *("--device", "cpu", "--steps", "1", "--only", "processes", "--methods", "vector", "--batch", "4"),
         *("--output", "scaling.json"),
     ],
-    "step_cost.py": ["--device", "cpu", "--batch", "2", "--rounds", "1", "--only", "SplitJVP", "--output", "cost.json"],
+    "gpu_check.py": ["--device", "cpu", "--quick", "--only", "tests", "synchronisations", "--output", "check.json"],
+    "step_cost.py": [
+        *("--device", "cpu", "--networks", "MLP", "--memory", "MLP", "--batch", "2", "--rounds", "1"),
+        *("--only", "late, every 4th step", "split by hand, no Pyro", "--output", "cost.json"),
+    ],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # These require images, a finished run, or a process of their own.
@@ -99,6 +103,10 @@ STUDIES = {
     "transition.py": (["--settings", "flip 40%", "--methods", "VRI", "GLC"], ["| method's own |", "| no noise | "]),
     "noise_rate.py": (["--settings", "flip 10%", "flip 70%", "--methods", "VRI", "MW-Net"], ["| VRI | ", "Figure 5"]),
     "particles.py": (["--settings", "k = 1", "k = 3"], ["| with KL, seconds per epoch | ", "2.17"]),
+    "cheaper_steps.py": (
+        [*("--settings", "vector, synthetic, flip 40%", "--methods"), "exact", "late, every 4th step"],
+        ["| late, every 4th step | ", "| exact | ", "the cheapest step that loses no accuracy"],
+    ),
     "kl_weight.py": (["--settings", "0", "0.1"], ["| paper's equations, inner λ, flip 40% | ", "KL (nats)"]),
     "clean_size.py": (
         ["--settings", "100 a class", "1 a class", "--methods", "VRI", "clean-only"],
@@ -220,10 +228,18 @@ def test_smallest_form_runs(
         found = json.loads((here / "d.json").read_text())["found"]
         assert found["fit"]["whole_seconds"] > found["fit"]["start_seconds"] > 0
         assert [path.name for path in here.iterdir()] == ["d.json"]  # the temporary files are gone
+    if script == "gpu_check.py":
+        sections = json.loads((here / "check.json").read_text())["sections"]
+        assert all(found["rows"] and not found["error"] for found in sections.values()), sections
+        assert "| float32, fused | " in (here / "check.md").read_text()
     if script == "step_cost.py":
-        rows = json.loads((here / "cost.json").read_text())["rows"]
-        assert [row["step"] for row in rows] == ["plain SGD", "SplitJVP"]
+        rows = json.loads((here / "cost.json").read_text())["networks"]["MLP"]["rows"]
+        steps = ["plain SGD", "late, every 4th step", "split by hand, no Pyro"]
+        assert [row["step"] for row in rows] == steps
         assert rows[0]["plain_steps"] == 1
+        page = (here / "cost.md").read_text()
+        assert "| split by hand, no Pyro | " in page
+        assert "| late, every 4th step * | " in page
 
 
 @pytest.mark.filterwarnings("ignore::vri_pyro.infer.bilevel.StructuralZeroWarning")
