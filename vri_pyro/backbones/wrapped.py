@@ -112,7 +112,7 @@ def _run(network: nn.Module, x: Tensor) -> tuple[Tensor, list[str]]:
     try:
         with _same_random_numbers():
             output = _tensor(network(x))
-    except (RuntimeError, TypeError, ValueError, AssertionError) as error:
+    except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         if isinstance(error, UserError):
             raise
         raise UserError(f"{name} rejects inputs of shape {list(x.shape)}: {str(error).rstrip('.')}") from error

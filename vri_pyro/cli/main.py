@@ -122,7 +122,7 @@ def _processes(arguments: Sequence[str]) -> Iterator[bool]:
     Any other command is run by the first process alone, as are the commands that it starts.
     """
     if number_started() == 1 or _command(arguments) != "fit":
-        is_alone = rank_started() == 0
+        is_alone = number_started() == 1 or rank_started() == 0
         os.environ.pop("WORLD_SIZE", None)
         yield is_alone
         return

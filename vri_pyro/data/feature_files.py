@@ -74,7 +74,12 @@ class FeatureFiles:
         return self.path / f"features-{part}-{number:05d}.npy"
 
     def begin(self, arrays: Arrays, description: Description, fingerprint: Fingerprint) -> None:
-        """Write everything except the features; ``features.json`` last, so that it stands for the others."""
+        """Write everything except the features; ``features.json`` last, so that it stands for the others.
+
+        Features without a description, whose network is unknown, are removed.
+        """
+        for old in self.path.glob("features-*-*.npy"):
+            old.unlink()
         labels = {name: value for name in ("y_train", *_LABELS) if (value := getattr(arrays, name)) is not None}
         write_npz(self.labels, labels | {"classes": np.array(arrays.classes)})
         fingerprint.save(self.fingerprint)
@@ -92,11 +97,14 @@ class FeatureFiles:
         Raises:
             UserError: it is missing or damaged, or of a newer version.
         """
+        for file in (self.description, self.labels, self.fingerprint):
+            if file.is_symlink():
+                raise UserError(f"{file} is a link; replace it by the file.")
         try:
             found = json.loads(self.description.read_text(encoding="utf-8"))
         except FileNotFoundError:
             raise UserError(f"{self.path} has no {self.description.name}; {_EXPECTED}.") from None
-        except (OSError, ValueError) as error:
+        except (OSError, ValueError, RecursionError) as error:
             raise UserError(f"{self.description} is damaged ({error}); {_EXPECTED}.") from error
         if isinstance(found, Mapping) and isinstance(found.get("format"), int) and found["format"] > _FORMAT:
             raise UserError(f"{self.description} was written by a newer version of vri-pyro; upgrade vri-pyro.")

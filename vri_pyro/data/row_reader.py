@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import mmap
 import os
 import weakref
 from contextlib import suppress
@@ -25,8 +26,10 @@ class RowReader:
     def __init__(self, array: np.ndarray) -> None:
         self._array = array
         self._file: int | None = None
-        mapped = isinstance(array, np.memmap) and array.mode == "r" and array.flags.c_contiguous
-        self._path = str(array.filename) if mapped and array.filename and hasattr(os, "preadv") else None  # type: ignore[attr-defined]
+        # A part of a mapped array keeps the offset of the whole, so only the whole is read from its file.
+        whole = isinstance(array, np.memmap) and isinstance(array.base, mmap.mmap) and array.flags.c_contiguous
+        mapped: Any = array if whole and array.mode == "r" and hasattr(os, "preadv") else None  # type: ignore[attr-defined]
+        self._path = None if mapped is None else str(mapped.filename)
 
     def __len__(self) -> int:
         """The number of rows n."""

@@ -54,6 +54,8 @@ class StoredVectors:
         Rows are read in the order in which they lie on disk.
         """
         rows = np.arange(*which.indices(len(self))) if isinstance(which, slice) else np.asarray(which)
+        if len(rows) and not 0 <= rows.min() <= rows.max() < len(self):
+            raise IndexError(f"positions {rows.min()} to {rows.max()} of {len(self)} stored vectors")
         rows = rows if self._positions is None else self._positions[rows]
         if (rows[1:] >= rows[:-1]).all():
             found = self._read(rows)

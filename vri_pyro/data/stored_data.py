@@ -50,8 +50,8 @@ class StoredData(Examples):
             yield self._labelled([self._crop(self._read(chosen), generator_for(0))], self._on_device(chosen))
 
     def _planned(self, plan: BatchPlan, step: int) -> Batch:
-        indices = plan.indices(step)
-        return self._labelled(plan.augmented(self._read(indices), step), self._on_device(indices))
+        x = plan.augmented(self._read(plan.read(step)), step)
+        return self._labelled(x, self._on_device(plan.indices(step)))
 
     def _read(self, indices: np.ndarray) -> Tensor:
         return torch.from_numpy(self._vectors[indices]).to(self.device, non_blocking=True)

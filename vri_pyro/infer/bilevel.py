@@ -304,7 +304,10 @@ class BilevelSVI(Algorithm):
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool) -> Problem:
         rate = learning_rate(self.inner_optimizer)
-        factor = 1 / rate if isinstance(rate, Tensor) or rate > 0 else 1.0
+        if isinstance(rate, Tensor):
+            factor: float | Tensor = torch.where(rate > 0, 1 / rate, 1.0)
+        else:
+            factor = 1 / rate if rate > 0 else 1.0
 
         def inner(output: ClassifierOutput) -> Inner:
             terms = self._head(output, y)

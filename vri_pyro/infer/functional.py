@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -134,7 +135,7 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
     """Run the classifier and check its output; see :func:`call`."""
     version = None if x.is_inference() else x._version
     lower = getattr(classifier, "autocast", None)
-    with torch.autocast(x.device.type, lower, enabled=lower is not None):
+    with nullcontext() if lower is None else torch.autocast(x.device.type, lower):
         output = classifier(x)
     name = type(classifier).__name__
     if not isinstance(output, ClassifierOutput):
@@ -150,7 +151,8 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
             "use operations that return a new tensor, or x = x.clone() first"
         )
     if lower is not None:
-        output = output._replace(logits=output.logits.to(x.dtype), features=output.features.to(x.dtype))
+        kind = x.dtype if x.is_floating_point() else torch.float32
+        output = output._replace(logits=output.logits.to(kind), features=output.features.to(kind))
     return output
 
 

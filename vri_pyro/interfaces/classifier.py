@@ -38,8 +38,8 @@ class Classifier(nn.Module):
         feature_dim: width of ``features``, which the constructors of guides and priors need.
         num_classes: width of ``logits``.
         autocast: lower precision in which the network computes in training, such as ``torch.bfloat16``; None for the
-            type of its parameters. Its outputs, and everything behind them, keep the type of the inputs. Evaluation
-            and prediction do not use it.
+            type of its parameters. Its outputs, and everything behind them, have the type of the inputs, or float32
+            if these are integers. Evaluation and prediction do not use it.
         takes_pixels: whether ``forward`` expects pixels from 0 to 1, which it normalises itself. Otherwise it expects
             inputs that are standardised by the mean and the standard deviation of the training set.
         trunk_is_frozen: whether :meth:`freeze_trunk` was called.

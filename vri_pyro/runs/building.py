@@ -132,19 +132,22 @@ def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndar
     Raises:
         UserError: the inputs are not pixels from 0 to 1.
     """
+    channels = arrays.x_train.shape[-1]
+    as_they_are = np.zeros(channels, dtype=np.float32), np.ones(channels, dtype=np.float32)
+    if arrays.x_train.dtype == np.uint8:
+        return as_they_are
     x = sample_of(arrays.x_train)
     if isinstance(x, StoredVectors):
         raise UserError(
             f"{type(networks_of(classifier)[0]).__name__} takes images, but the data are stored vectors; use another "
             "backbone, such as MLP"
         )
-    if x.dtype != np.uint8 and (x.min() < 0 or x.max() > 1):
+    if x.min() < 0 or x.max() > 1:
         raise UserError(
             f"{type(networks_of(classifier)[0]).__name__} was pretrained on pixels from 0 to 1, but the inputs are "
             f"from {x.min():.4g} to {x.max():.4g}; scale them to 0 to 1, or give bytes"
         )
-    channels = x.shape[-1]
-    return np.zeros(channels, dtype=np.float32), np.ones(channels, dtype=np.float32)
+    return as_they_are
 
 
 def _with_channels_last(classifier: Classifier) -> Classifier:

@@ -121,6 +121,11 @@ class _Extractor:
         """Extract features [n, D]; ``name`` names an example of the batch in messages."""
         inputs = torch.from_numpy(np.array(x, order="C")).to(self.device)
         scaled = inputs.float() / 255 if inputs.dtype == torch.uint8 else inputs
+        if getattr(self.network, "takes_pixels", False) and len(x) and not 0 <= scaled.min() <= scaled.max() <= 1:
+            raise UserError(
+                f"{type(self.network).__name__} was pretrained on pixels from 0 to 1, but there are inputs from "
+                f"{scaled.min():.4g} to {scaled.max():.4g}, as in {name(0)}; scale them to 0 to 1, or give bytes"
+            )
         scaled = scaled.permute(0, 3, 1, 2).contiguous() if scaled.dim() == 4 else scaled
         with evaluating(self.network):
             features: Tensor = self.network(scaled).features

@@ -138,16 +138,21 @@ def _parsed(config: str | None) -> dict[str, Any]:
     return yaml.safe_load(config or "") or {}
 
 
+# Values of options that earlier versions did not have: what they did.
+_BEFORE_THE_OPTION = {"precision": "float32", "cudnn_benchmark": False, "late": False, "outer_every": 1}
+
+
 def _first_difference(saved: dict[str, Any], expected: dict[str, Any], may_differ: Collection[str] = ()) -> str | None:
     """Describe the first option in which two configurations differ; None if they agree.
 
-    An option that is null is equal to one that is not set, so that runs of versions without the option can be resumed.
+    Runs of versions without an option can be resumed: one that is not set is equal to null, or to what these did.
     """
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", DeprecatedNameWarning)  # the warnings were shown when config.yaml was read
         was, now = (dict(named_options(current_configuration(options))) for options in (saved, expected))
     for name in was | now:
-        before, after = was.get(name), now.get(name)
+        unset = _BEFORE_THE_OPTION.get(name.rpartition(".")[2])
+        before, after = was.get(name, unset), now.get(name, unset)
         if before != after and name not in may_differ:
             before, after = was.get(name, "not set"), now.get(name, "not set")
             return f"{name} was {before}, now it is {after}"
