@@ -69,7 +69,7 @@ NETWORKS = {
     "MLP": Network(MLP, 100, 60),
     "SmallCNN": Network(SmallCNN, 100, 25),
     "ResNet-32": Network(ResNet32, 100, 3),
-    "PreAct ResNet-18": Network(PreActResNet18, 32, 3),
+    "PreAct ResNet-18": Network(PreActResNet18, 32, 2),
 }
 PLAIN = "plain SGD"
 OURS: dict[str, dict[str, Any]] = {
