@@ -416,7 +416,7 @@ class InMemory(Streamed):
 
 def test_streamed_images_are_not_replaced(arrays: Arrays, foreign: Path) -> None:
     streamed = InMemory(np.asarray(arrays.x_train))
-    with pytest.raises(UserError, match="cannot replace streamed images"):
+    with pytest.raises(UserError, match="cannot replace inputs on disk"):
         OpenSet(foreign, 0.1).apply(arrays.y_train, streamed, CLASSES, generator_for(0))
 
 

@@ -18,6 +18,7 @@ from vri_pyro.data.fingerprints import Fingerprint
 from vri_pyro.data.hashes import row_hashes
 from vri_pyro.data.statistics import mean_and_std, overall_mean, sample_of
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.processes import Share
 
 
 @pytest.fixture(params=["float16", "float32"])
@@ -198,3 +199,25 @@ def test_only_the_rows_of_the_batches_are_read(tmp_path: Path) -> None:
     assert batch.x.tolist() == first[:2].tolist()
     with pytest.raises(AssertionError, match="read"):
         list(data.in_order(np.array([20]), 10))
+
+
+def test_a_part_of_a_mapped_array_is_read_at_its_own_place(tmp_path: Path) -> None:
+    np.save(tmp_path / "x.npy", np.arange(20, dtype=np.float32).reshape(10, 2))
+    part = StoredVectors([np.load(tmp_path / "x.npy", mmap_mode="r")[5:8]])
+    assert part[np.array([0, 2])].tolist() == [[10, 11], [14, 15]]
+
+
+def test_positions_out_of_range_raise(stored: StoredVectors) -> None:
+    for position in (-1, len(stored)):
+        with pytest.raises(IndexError, match="stored vectors"):
+            stored[np.array([position])]
+
+
+def test_a_process_gets_its_share_of_the_rows_and_all_labels(stored: StoredVectors, whole: np.ndarray) -> None:
+    labels = np.arange(len(whole)) % 3
+    data = StoredData(stored, labels, "cpu", np.zeros(6), np.ones(6))
+    resident = DeviceData(whole, labels, "cpu", np.zeros(6), np.ones(6))
+    plan = BatchPlan(np.arange(10), 4, 0, "noisy", share=Share(1, 2))
+    found, expected = data.sequence(plan)(0), resident.sequence(plan)(0)
+    assert (len(found.x), len(found.y)) == (2, 4)
+    torch.testing.assert_close(found.x, expected.x)

