@@ -198,3 +198,13 @@ def test_writing_to_a_link_keeps_the_link_and_writes_its_target(tmp_path: Path) 
         write_atomically(tmp_path / "link", content)
         assert (tmp_path / "link").is_symlink()
         assert (tmp_path / "there" / "file").read_bytes() == content
+
+
+def test_results_without_their_checkpoint_are_not_overwritten(tmp_path: Path) -> None:
+    folder = RunFolder(tmp_path)
+    folder.metrics.write_text("epoch,stage,loss\n0,training,1.0\n1,training,0.9\n")
+    for resume in (False, True):
+        with pytest.raises(UserError, match=r"has the results of a run, but not its checkpoint last\.pt; restore"):
+            folder.check(resume)
+    folder.metrics.write_text("epoch,stage,loss\n0,training,1.0\n")  # killed before its first checkpoint
+    folder.check(resume=True)

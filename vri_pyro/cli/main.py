@@ -86,6 +86,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
             with _processes(arguments) as taking_part:
                 return _reported(arguments, errors, debug, request) if taking_part else 0
         except (ProcessLost, UserError) as error:  # the processes could not find each other
+            if debug:
+                raise
             errors.print(f"error: {error}")
             return 1
 

@@ -64,8 +64,13 @@ class RunFolder:
             resume: whether to continue an existing run.
 
         Raises:
-            UserError: the folder contains a run and ``resume`` is false.
+            UserError: the folder contains a run and ``resume`` is false, or the results of one without its checkpoint.
         """
+        if not self.last.exists() and self.metrics.is_file() and len(self.read_metrics()) > 1:
+            raise UserError(
+                f"{self.path} has the results of a run, but not its checkpoint {self.last.name}; restore it "
+                "from a copy, or choose another --output"
+            )
         if self.last.exists() and not resume:
             raise UserError(
                 f"{self.path} already contains a run; add --resume true to continue it, or choose another --output"

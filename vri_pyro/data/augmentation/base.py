@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -25,7 +24,7 @@ class Augmentation(ABC):
             whole batch.
     """
 
-    mixes: ClassVar[bool] = False
+    mixes = False  # not annotated: jsonargparse could not read the annotations of subclasses that are dataclasses
 
     @abstractmethod
     def __call__(self, images: Tensor, generator: np.random.Generator) -> Tensor:
