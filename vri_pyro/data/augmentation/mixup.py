@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
-from typing import ClassVar
 
 import numpy as np
 import torch
@@ -32,7 +31,7 @@ class Mixup(Augmentation):
         alpha: α, above 0. The paper's script uses 0.2 for its clean set.
     """
 
-    mixes: ClassVar[bool] = True
+    mixes = True
     alpha: float = 0.2
 
     def __post_init__(self) -> None:
