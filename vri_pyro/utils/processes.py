@@ -1,6 +1,6 @@
 """Several processes that train one run, as started by ``torchrun``: their shares, agreements, and common end.
 
-Everything here does nothing in a single process. Code of a user that has initialised :mod:`torch.distributed` for its
+Everything here does nothing in a single process. Code of a user that has initialised ``torch.distributed`` for its
 own purposes is a single process too, unless it enters :func:`started`.
 """
 
