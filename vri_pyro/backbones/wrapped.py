@@ -82,6 +82,8 @@ def _without_head(network: nn.Module, x: Tensor, head: str | None) -> tuple[str,
         raise UserError(f"{name} has no layer {head!r}; {f'did you mean {near!r}?' if near else _candidates(network)}")
     with evaluating(network), torch.no_grad():
         output, called = _run(network, x)
+        if bool(output.isnan().any()):
+            raise UserError(f"{name} returns NaN for finite inputs; check its parameters")
         if head == "":
             return "", network, _checked_features(name, output)
         last = head or (called[-1] if called else None)

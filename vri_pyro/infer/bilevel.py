@@ -73,7 +73,8 @@ class BilevelSVI(Algorithm):
         share_forward: whether to keep the graph of the noisy forward pass for the real step. This is faster but needs
             more memory.
         late: whether the gradient of the virtual step also updates the classifier. This saves an evaluation of the ELBO
-            and a backward pass, but the classifier follows the guide of the step before.
+            and a backward pass, but the classifier follows the guide of the step before. Weight decay then also moves
+            parameters that the loss does not use, as in the virtual step.
         outer_every: n, number of steps from one update of guide and prior to the next. The steps between them update
             the classifier alone, and cost no more than those of a method without outer problem.
         max_skipped: number of consecutive non-finite steps after which training stops.

@@ -18,7 +18,7 @@ class Cut[Output](ABC):
         """Return the tensors of ``output`` through which the inner loss depends on the network's parameters."""
 
     @abstractmethod
-    def joined(self, output: Output, tensors: Sequence[Tensor]) -> Output:
+    def replaced(self, output: Output, tensors: Sequence[Tensor]) -> Output:
         """Return ``output`` with other ``tensors``, which depends on the network's parameters through nothing else."""
 
 
@@ -29,7 +29,7 @@ class TensorCut(Cut[Tensor]):
         """See :class:`Cut`."""
         return [output]
 
-    def joined(self, output: Tensor, tensors: Sequence[Tensor]) -> Tensor:
+    def replaced(self, output: Tensor, tensors: Sequence[Tensor]) -> Tensor:
         """See :class:`Cut`."""
         return tensors[0]
 
@@ -48,11 +48,11 @@ class ClassifierCut(Cut[ClassifierOutput]):
         """See :class:`Cut`."""
         return [output.logits] if self.detach_features else [output.logits, output.features]
 
-    def joined(self, output: ClassifierOutput, tensors: Sequence[Tensor]) -> ClassifierOutput:
+    def replaced(self, output: ClassifierOutput, tensors: Sequence[Tensor]) -> ClassifierOutput:
         """See :class:`Cut`."""
         features = output.features.detach() if self.detach_features else tensors[1]
         return output._replace(logits=tensors[0], features=features)
 
     def whole(self, output: ClassifierOutput) -> ClassifierOutput:
         """Return ``output`` as the inner loss receives it."""
-        return self.joined(output, self.tensors(output))
+        return self.replaced(output, self.tensors(output))

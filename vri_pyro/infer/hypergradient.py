@@ -124,7 +124,7 @@ class Unrolled(Hypergradient):
     def __call__(self, problem: Problem) -> Result:
         """See :class:`Hypergradient`."""
         output = _forward_to_differentiate_twice(problem)
-        inner = problem.inner(problem.cut.joined(output, problem.cut.tensors(output)))
+        inner = problem.inner(problem.cut.replaced(output, problem.cut.tensors(output)))
         own_gradient = autograd.grad(
             inner.loss, problem.parameters, create_graph=True, allow_unused=True, materialize_grads=True
         )
@@ -144,7 +144,7 @@ class Split(Hypergradient):
         # An output that depends on no trainable parameter, as features of a frozen trunk, has a zero Jacobian.
         ends = [end if end.requires_grad else end.detach().requires_grad_() for end in problem.cut.tensors(output)]
         leaves = [end.detach().requires_grad_() for end in ends]
-        inner = problem.inner(problem.cut.joined(output, leaves))
+        inner = problem.inner(problem.cut.replaced(output, leaves))
         cotangents = autograd.grad(inner.loss, leaves, create_graph=True, allow_unused=True, materialize_grads=True)
 
         inner_gradient, tangent_along = self.linearise(problem, ends, [u.detach() for u in cotangents])

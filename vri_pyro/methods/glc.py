@@ -16,8 +16,9 @@ from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.initial_state import InitialState
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.given_label import GivenLabel
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import glc_estimate, noisy_log_probabilities
+from vri_pyro.interfaces.transition_likelihood import glc_estimate
 from vri_pyro.methods.base import (
     Method,
     OptimizerFactory,
@@ -78,9 +79,10 @@ class GLCDescent(Descent):
             raise UserError("the batch has no index, which GLC needs to identify the clean examples; set its index")
         forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         logits = forward(self.weights).logits
-        is_clean = torch.isin(noisy.index, self.trusted).unsqueeze(-1)
-        log_p = torch.where(is_clean, logits.log_softmax(-1), noisy_log_probabilities(logits, self.transition))
-        return self.learn(forward, F.nll_loss(log_p, noisy.y), clean)[0]
+        is_clean = torch.isin(noisy.index, self.trusted)
+        as_given = GivenLabel(logits, self.transition).log_prob(noisy.y)
+        losses = torch.where(is_clean, F.cross_entropy(logits, noisy.y, reduction="none"), -as_given)
+        return self.learn(forward, losses.mean(), clean)[0]
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
