@@ -12,6 +12,8 @@ from __future__ import annotations
 
 import argparse
 import json
+import os
+import signal
 import subprocess
 import sys
 import tempfile
@@ -50,11 +52,17 @@ def run(section: str, options: argparse.Namespace, seconds: float) -> dict[str, 
         found = Path(folder) / "rows.jsonl"
         command = [sys.executable, __file__, "--section", section, "--device", options.device, "--output", str(found)]
         command += ["--quick"] if options.quick else []
+        # A group of its own, so that the processes that a section starts end with it.
+        process = subprocess.Popen(
+            command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, start_new_session=True
+        )
         try:
-            done = subprocess.run(command, timeout=max(seconds, 1), capture_output=True, text=True)
-            if done.returncode:
-                error = "\n".join(done.stderr.strip().splitlines()[-15:]) or f"exit status {done.returncode}"
+            _, told = process.communicate(timeout=max(seconds, 1))
+            if process.returncode:
+                error = "\n".join(told.strip().splitlines()[-15:]) or f"exit status {process.returncode}"
         except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
             error = f"stopped after {seconds:.0f} seconds"
         rows = [json.loads(line) for line in found.read_text().splitlines()] if found.exists() else []
     return {"rows": rows, "seconds": round(time.monotonic() - began, 1), "error": error}
@@ -76,7 +84,10 @@ def made_by(options: argparse.Namespace) -> dict[str, str]:
         "import json, sys, torch; from vri_pyro.utils.provenance import provenance; "
         "print(json.dumps(provenance(torch.device(sys.argv[1]))))"
     )
-    done = subprocess.run([sys.executable, "-c", code, options.device], capture_output=True, text=True, timeout=60)
+    try:
+        done = subprocess.run([sys.executable, "-c", code, options.device], capture_output=True, text=True, timeout=60)
+    except subprocess.TimeoutExpired:
+        return {"unknown": "no answer within a minute"}
     return json.loads(done.stdout) if done.returncode == 0 else {"unknown": done.stderr.strip()[-300:]}
 
 

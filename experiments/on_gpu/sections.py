@@ -88,7 +88,7 @@ def _cycle(take: Callable[[Batch, Batch], object], noisy: Batch, clean: Batch) -
     return lambda: [take(noisy, clean) for _ in range(CYCLE)]
 
 
-class _Reads(TorchDispatchMode):
+class Reads(TorchDispatchMode):
     """Counts the tensors whose value is read by the host."""
 
     def __init__(self) -> None:
@@ -106,7 +106,7 @@ def synchronisations(device: torch.device, quick: bool) -> Iterator[Row]:
         take, (noisy, clean) = SETTINGS[name].built(device, quick), SETTINGS[name].batches(size(quick).batch, device)
         for _ in range(3):
             take(noisy, clean)
-        with _Reads() as reads:
+        with Reads() as reads:
             take(noisy, clean)
         row: Row = {"setting": name, "values read in a step": reads.count}
         if device.type == "cuda":

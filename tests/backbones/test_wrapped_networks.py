@@ -284,3 +284,16 @@ def test_network_is_copied_saved_and_called_with_other_weights(name: str) -> Non
     zeros = {name: torch.zeros_like(p) for name, p in parameters_of(classifier).items()}
     assert call(classifier, zeros, cloned_buffers(classifier), x).logits.eq(0).all()
     torch.testing.assert_close(classifier(x).logits, expected)
+
+
+def test_nan_is_not_taken_for_a_wrong_last_layer() -> None:
+    class Broken(nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            self.last = nn.Linear(4, 3)
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.last(x * torch.nan)
+
+    with pytest.raises(UserError, match="Broken returns NaN for finite inputs; check its parameters"):
+        FromModule((4,), 3, Broken())

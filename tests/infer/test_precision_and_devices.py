@@ -9,9 +9,9 @@ from typing import Any
 import pyro
 import pytest
 import torch
+from on_gpu.sections import Reads
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
-from torch.utils._python_dispatch import TorchDispatchMode
 
 from vri_pyro.backbones import MLP, SmallCNN
 from vri_pyro.data.batch import Batch
@@ -88,18 +88,6 @@ def test_under_autocast_all_that_is_outside_the_classifier_stays_in_single_preci
     assert all(p.dtype == torch.float32 for p in classifier.parameters())
 
 
-class _Readings(TorchDispatchMode):
-    """Counts the operations that copy a number from the device to the host."""
-
-    def __init__(self) -> None:
-        super().__init__()
-        self.count = 0
-
-    def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        self.count += func is torch.ops.aten._local_scalar_dense.default
-        return func(*args, **(kwargs or {}))
-
-
 @pytest.mark.parametrize("options", [{}, {"late": True}, {"share_forward": False}])
 def test_a_step_of_fused_optimisers_reads_from_the_device_once(
     monkeypatch: pytest.MonkeyPatch, options: dict[str, Any]
@@ -113,7 +101,7 @@ def test_a_step_of_fused_optimisers_reads_from_the_device_once(
     original: Callable[..., dict[str, float]] = FiniteGuard.read
     monkeypatch.setattr(FiniteGuard, "read", staticmethod(lambda metrics: read.append(1) or original(metrics)))
     monkeypatch.setattr("vri_pyro.infer.bilevel.check_batch", lambda *_: None)  # reads labels on the CPU only
-    with _Readings() as readings:
+    with Reads() as readings:
         algorithm.step(noisy, clean)
     assert (len(read), readings.count) == (1, 0)
 

@@ -12,6 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import vri_pyro.backbones  # noqa: F401 - so that their names are known
+from vri_pyro.cli.trust import configured_parser
 from vri_pyro.data import Source
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.runs.embedding import embed
@@ -52,20 +53,9 @@ class Extraction:
 
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
-    parser = ArgumentParser(
-        description="Extract the features of a data set with a pretrained network, and write them to a folder that "
-        "`vri-pyro fit --data FeatureFolder` reads from disk in place. Repeat an interrupted command to continue it.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
-    )
-    parser.add_argument(
-        "--trust",
-        type=bool,
-        default=False,
-        help="import and execute code that a --config file names although it is not part of vri_pyro",
+    parser = configured_parser(
+        "Extract the features of a data set with a pretrained network, and write them to a folder that "
+        "`vri-pyro fit --data FeatureFolder` reads from disk in place. Repeat an interrupted command to continue it."
     )
     parser.add_class_arguments(Extraction)
     return parser

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
+from vri_pyro.cli.trust import configured_parser
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.runs.parsing import DEFAULTS
@@ -38,21 +39,10 @@ class Injection:
 
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
-    parser = ArgumentParser(
-        description="Inject label noise into the training labels of a data set. Write an .npz file with the given and "
+    parser = configured_parser(
+        "Inject label noise into the training labels of a data set. Write an .npz file with the given and "
         "the true labels, the indices of the examples and the transition matrix, and a .csv file with one line per "
-        "example.",
-        exit_on_error=False,
-        allow_abbrev=False,
-    )
-    parser.add_argument(
-        "--config", action="config", help="YAML file with options; may be repeated; later files override earlier ones"
-    )
-    parser.add_argument(
-        "--trust",
-        type=bool,
-        default=False,
-        help="import and execute code that a --config file names although it is not part of vri_pyro",
+        "example."
     )
     parser.add_class_arguments(Injection)
     parser.set_defaults({"data": DEFAULTS["data"], "noise": _NOISE})
