@@ -168,3 +168,16 @@ def test_options_of_the_trunk_reach_every_stage_and_network(tmp_path: Path, monk
     changed = {name for name, value in initial.items() if not torch.equal(value, state[name])}
     assert changed == {"head.weight", "head.bias"}
     assert np.isfinite(RunFolder(tmp_path / "frozen").read_metrics()[-1]["loss"])
+
+
+@pytest.mark.filterwarnings("default:the options of the trunk:UserWarning")
+def test_a_network_without_a_trunk_is_told_that_the_options_have_no_effect(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    data = tmp_path / "vectors.npz"
+    np.savez(data, x_train=np.eye(30, dtype=np.float32), y_train=np.arange(30) % 3)
+    words = ["fit", "--data", "NpzFile", "--data.path", str(data), "--data.verified", "true", "--epochs", "1"]
+    words += ["--split.clean_per_class", "2", "--split.validation_per_class", "1", "--batch_size", "5"]
+    words += ["--output", str(tmp_path / "run"), "--report", "false", "--quiet", "true", "--trunk.frozen", "true"]
+    assert main(words) == 0
+    assert "the options of the trunk have no effect: MLP has no weights before its head" in capsys.readouterr().err

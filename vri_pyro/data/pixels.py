@@ -118,7 +118,8 @@ def _of_integers(values: np.ndarray, name: str, bits: int | None) -> np.ndarray:
     if bits is None and 0 < high <= _TWELVE:
         raise UserError(
             f"{name} has more than 8 bits per pixel and no value above {high}, so it may be a dark image of 16 bits or "
-            "an image of fewer; set the option bits to the true number, such as 16 or 12."
+            "an image of fewer; set the option bits to the true number, such as 16 or 12 "
+            "(--data.bits, or --bits of predict)."
         )
     return (values >> ((16 if bits is None else bits) - 8)).astype(np.uint8)
 

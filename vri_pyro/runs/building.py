@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import warnings
+
 import numpy as np
 import torch
 
@@ -19,7 +21,7 @@ from vri_pyro.data import (
 )
 from vri_pyro.data.statistics import sample_of
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.interfaces.classifier import Classifier
+from vri_pyro.interfaces.classifier import Classifier, trunk_parameters
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.training.ensemble import build_classifier, networks_of
@@ -27,6 +29,7 @@ from vri_pyro.training.run_data import RunData
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.stages import MAIN, CleanSource, build_stages
 from vri_pyro.training.trainer import Trainer
+from vri_pyro.training.trunk import Trunk
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError, building
 
@@ -74,9 +77,8 @@ def build_trainer(
             configuration.networks,
         )
     _check_classes(classifier, arrays.num_classes)
-    if configuration.trunk is not None and configuration.trunk.frozen:
-        for network in networks_of(classifier):
-            network.freeze_trunk()
+    if configuration.trunk is not None:
+        _treat_trunk(classifier, configuration.trunk)
     for network in (classifier, *networks_of(classifier)):
         network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
     classifier = _with_channels_last(classifier.to(device))
@@ -124,6 +126,18 @@ def _check_classes(classifier: Classifier, num_classes: int) -> None:
             f"{type(classifier).__name__} was built for {classifier.num_classes} classes, but the data have "
             f"{num_classes}; use the num_classes that the backbone receives"
         )
+
+
+def _treat_trunk(classifier: Classifier, trunk: Trunk) -> None:
+    """Freeze the trunks of the networks, if they are to be frozen; warn if there is nothing before the head."""
+    for network in networks_of(classifier):
+        if not trunk_parameters(network):
+            warnings.warn(
+                f"the options of the trunk have no effect: {type(network).__name__} has no weights before its head",
+                stacklevel=2,
+            )
+        if trunk.frozen:
+            network.freeze_trunk()
 
 
 def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:
