@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from vri_pyro.backbones._preact_network import PreActNetwork
+from vri_pyro.backbones.preact_network import PreActNetwork
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_integer, is_integer, is_number
 
