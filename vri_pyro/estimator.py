@@ -20,7 +20,6 @@ from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_
 from torch import nn
 
 from vri_pyro.backbones import MLP, FromModule
-from vri_pyro.backbones.default_backbone import default_backbone
 from vri_pyro.backbones.wrapped import NoLastLayer
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.alignment import check_same_rows
@@ -36,6 +35,7 @@ from vri_pyro.methods.base import Method
 from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.named import named_configuration
+from vri_pyro.runs.network_choice import NetworkChoice, choose_network, chooses
 from vri_pyro.runs.run import Run
 from vri_pyro.training import Trunk
 from vri_pyro.utils.device import choose_device
@@ -71,7 +71,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
             output are the features, and a linear layer is added. All weights are trained. Images have the shape
-            [batch, C, H, W]. "auto" is a linear classifier for vectors, and a small convolutional network for images.
+            [batch, C, H, W]. "auto" is a small convolutional network for images. For vectors, it chooses between linear
+            classifiers and networks with two hidden layers, with different weight decays, by the likelihood of labels
+            that are held out; see :func:`~vri_pyro.runs.network_choice.choose_network`.
         epochs: number of passes over the labels that are not trusted. "auto" chooses 10 to 200, so that there are at
             least 600 steps.
         batch_size: number of examples per step; less for small data sets.
@@ -92,6 +94,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         feature_names_in_: names of the columns of ``X``, if it was a DataFrame.
         method_: name of the training method, or the method itself.
         n_trusted_: number of trusted examples.
+        network_choice_: the chosen network and the scores of all candidates; None if nothing was to choose.
         run_: the training run, with model and guide, for the diagnostics of the posterior; None after unpickling.
 
     Example:
@@ -306,7 +309,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         epochs = self._epochs(count // batch_size)
         fields: dict[str, Any] = {
             "data": _Given(arrays),
-            "backbone": self._backbone,
+            "backbone": None if isinstance(self.backbone, str) and self.backbone == "auto" else self._backbone,
             "trunk": self.trunk,
             "augmentation": self.augmentation or NoAugmentation(),
             "epochs": epochs,
@@ -337,8 +340,6 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             found = body if isinstance(body, Classifier) else _of_module(body, input_shape, num_classes)
         elif callable(self.backbone):
             found = self.backbone(input_shape, num_classes)
-        elif self.backbone == "auto":
-            found = default_backbone(input_shape, num_classes)
         else:
             raise ValueError(
                 f"backbone is {self.backbone!r}; expected 'auto', a PyTorch module or a function of (input_shape, "
@@ -355,15 +356,22 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     ) -> Run:
         """Train in memory; the random state of PyTorch does not change."""
         console, device = Console(quiet=not self.verbose), choose_device(self.device)
-        with torch.random.fork_rng(devices=[device] if device.type == "cuda" else []):
-            torch.manual_seed(configuration.seed)
-            trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
-            with pyro.validation_enabled(False), warnings.catch_warnings():  # validation is slow
-                warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
-                try:
-                    trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
-                except Interrupted:
-                    raise KeyboardInterrupt from None
+        self.network_choice_: NetworkChoice | None = None
+        with (
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            pyro.validation_enabled(False),  # validation is slow
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
+            try:
+                if chooses(configuration, arrays):
+                    self.network_choice_ = choose_network(configuration, arrays, split, scale)
+                    configuration = self.network_choice_.chosen.set_in(configuration)
+                torch.manual_seed(configuration.seed)
+                trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
+                trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
+            except Interrupted:
+                raise KeyboardInterrupt from None
         return Run.of_trainer(trainer, split, arrays.classes)
 
     def _keep(self, run: Run, arrays: Arrays, scale: tuple[np.ndarray, np.ndarray]) -> None:

@@ -12,8 +12,9 @@ from jsonargparse import ArgumentParser, Namespace
 from rich.table import Column, Table
 
 from vri_pyro.runs.experiment import Experiment
+from vri_pyro.runs.network_choice import CHOSEN
 from vri_pyro.runs.own_runs import remember_run
-from vri_pyro.runs.parsing import build_configuration, check_values, configuration_parser, without
+from vri_pyro.runs.parsing import build_configuration, check_values, configuration_parser, read_options, without
 from vri_pyro.runs.places import data_places, with_absolute_places
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
@@ -47,6 +48,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Train, print the results and write the report."""
     check_values(options)
     options.output = _output(options)
+    if options.resume:
+        options = _with_chosen_network(parser, options)
     # All paths in config.yaml are absolute, so that the file can be used from any working directory.
     absolute = with_absolute_places(without(options, ("config", "resume", "trust")))
     config = parser.dump(absolute, skip_unset=False)
@@ -55,10 +58,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     identified = options if folder.last.exists() and not folder.fingerprint.exists() else absolute
     identity = parser.dump(without(identified, PRESENTATION), skip_unset=False, skip_validation=True)
     experiment = Experiment(build_configuration(parser, options))
+
+    def remember(config: str) -> None:
+        remember_run(folder.path, config)
+
     if is_first():
-        remember_run(experiment.folder.path, config)
+        remember(config)
     try:
-        summary = experiment.run(config, identity, data_places(options))
+        summary = experiment.run(config, identity, data_places(options), remember)
         if not is_first():
             return 0
         leave()  # the other processes have finished
@@ -85,6 +92,15 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 def _remember(folder: RunFolder) -> None:
     """Remember the run as it is now: resuming writes new places of the data to its ``config.yaml``."""
     remember_run(folder.path, folder.config.read_text(encoding="utf-8"))
+
+
+def _with_chosen_network(parser: ArgumentParser, options: Namespace) -> Namespace:
+    """Return the options of a run that is resumed, with the network that was chosen from the data when it began."""
+    folder = RunFolder(options.output)
+    if not (options.choose_network and options.backbone is None and folder.last.exists()):
+        return options
+    saved = {name: value for name, value in read_options(folder).items() if name in CHOSEN}
+    return parser.parse_object(saved, cfg_base=options) if saved.get("choose_network") is False else options
 
 
 def _output(options: Namespace) -> Path:

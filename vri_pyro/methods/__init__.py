@@ -7,6 +7,7 @@ from vri_pyro.methods.cross_entropy import NoisyCrossEntropy
 from vri_pyro.methods.elr import ELR
 from vri_pyro.methods.glc import GLC
 from vri_pyro.methods.l2rw import L2RW
+from vri_pyro.methods.learned_transition import LearnedTransition, LearnedTransitionDescent
 from vri_pyro.methods.mixup import Mixup
 from vri_pyro.methods.single_level import SingleLevel
 
@@ -17,6 +18,8 @@ __all__ = [
     "Bilevel",
     "ConfidentLearning",
     "EstimatedBilevel",
+    "LearnedTransition",
+    "LearnedTransitionDescent",
     "Method",
     "Mixup",
     "NoisyCrossEntropy",

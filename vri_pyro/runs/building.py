@@ -106,7 +106,14 @@ def build_trainer(
         clean_augmentation=configuration.clean_augmentation,
     )
     return Trainer(
-        build_stages(_stages(configuration), classifier, split, configuration.epochs, configuration.trunk),
+        build_stages(
+            _stages(configuration),
+            classifier,
+            split,
+            configuration.epochs,
+            configuration.trunk,
+            configuration.weight_decay,
+        ),
         data,
         folder,
         configuration.schedule,

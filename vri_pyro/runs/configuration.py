@@ -17,7 +17,7 @@ from vri_pyro.training.loggers import Logger
 from vri_pyro.training.selection import Selection
 from vri_pyro.training.trunk import Trunk
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
+from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer, check_number
 
 _MOST_NETWORKS = 1000  # more would fill the memory, and take minutes to build
 
@@ -86,8 +86,12 @@ class Configuration:
         noise: label noise to inject into the noisy set; null for Flip with a rate of 0.4 if all labels of the data set
             are known to be correct, as those of a benchmark are, and otherwise for none.
         backbone: classifier, built from (input_shape, num_classes); null for SmallCNN on images and a linear classifier
-            (MLP without hidden layers) on vectors.
+            (MLP without hidden layers) on vectors; see also ``choose_network``.
+        choose_network: if no backbone is set and the inputs are vectors, choose the network and its weight decay from
+            the data, by the likelihood of noisy labels that are held out; see
+            :func:`~vri_pyro.runs.network_choice.choose_network`. The choice is written to config.yaml.
         optimizer: optimiser of the classifier.
+        weight_decay: weight decay of the classifier's weights, without its biases; null for that of the optimiser.
         schedule: schedule of the classifier's learning rate.
         trunk: learning rate of all layers but the head, or whether to freeze them; null to train them like the head.
         split: sizes of the clean, validation and noisy sets.
@@ -133,7 +137,9 @@ class Configuration:
     data: Source
     noise: LabelNoise | None = None
     backbone: Callable[[tuple[int, ...], int], Classifier] | None = None
+    choose_network: bool = True
     optimizer: OptimizerFactory
+    weight_decay: float | None = None
     schedule: Schedule
     trunk: Trunk | None = None
     split: SplitSizes = SplitSizes()
@@ -171,5 +177,7 @@ class Configuration:
         check_integer("seed", self.seed, 0)
         if self.precision not in ("float32", "tf32", "bfloat16"):
             raise UserError(f"precision is {self.precision!r}; expected 'float32', 'tf32' or 'bfloat16'")
+        if self.weight_decay is not None:
+            check_number("weight_decay", self.weight_decay, at_least=0, remedy=", such as 5e-4")
         if self.ema is not None:
             check_decay(self.ema)

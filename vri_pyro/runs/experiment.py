@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Callable, Collection
 from contextlib import nullcontext
 from typing import Any
 
 import numpy as np
 import pyro
 import torch
+import yaml
 
 from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Split, mean_and_std
@@ -17,6 +18,7 @@ from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.leaks import handle_duplicates
+from vri_pyro.runs.network_choice import choose_network, chooses
 from vri_pyro.runs.restoring import UNCHECKED, RunInputs, restore_data
 from vri_pyro.runs.results import NOT_MEASURED, results
 from vri_pyro.runs.run import Run
@@ -49,7 +51,13 @@ class Experiment:
         self.trained: Run | None = None
 
     @one_at_a_time
-    def run(self, config: str, identity: str, data_places: Collection[str] = ()) -> dict[str, Any]:
+    def run(
+        self,
+        config: str,
+        identity: str,
+        data_places: Collection[str] = (),
+        remember: Callable[[str], None] = lambda config: None,
+    ) -> dict[str, Any]:
         """Train or resume the run, and write its summary to the run folder.
 
         Args:
@@ -58,6 +66,8 @@ class Experiment:
                 another identity is an error.
             data_places: options in ``identity`` that say where the data are. They may change when a run with a
                 fingerprint of its data is resumed.
+            remember: called with the content of ``config.yaml`` before a new run writes it. If the network was chosen
+                from the data, it has the chosen network.
 
         Returns:
             the summary, as in ``summary.json``.
@@ -69,9 +79,11 @@ class Experiment:
         """
         # Several processes train together; only the first one writes to the folder.
         with self.folder.locked() if is_first() else nullcontext():
-            return self._run(config, identity, data_places)
+            return self._run(config, identity, data_places, remember)
 
-    def _run(self, config: str, identity: str, data_places: Collection[str]) -> dict[str, Any]:
+    def _run(
+        self, config: str, identity: str, data_places: Collection[str], remember: Callable[[str], None]
+    ) -> dict[str, Any]:
         configuration = self.configuration
         if configuration.threads:
             torch.set_num_threads(configuration.threads)
@@ -84,6 +96,14 @@ class Experiment:
         new = resumed is None
         _check_same_folder(new)
         arrays, split, standardisation, fingerprint = self._new_data(console) if new else self._resumed_data(config)
+        choice = None
+        if new and chooses(configuration, arrays):
+            with console.status("choosing the network"), pyro.validation_enabled(False):
+                choice = choose_network(configuration, arrays, split, standardisation)
+            console.print(choice.described())
+            configuration = choice.chosen.set_in(configuration)
+            config, identity = (_with_options(text, choice.chosen.options) for text in (config, identity))
+            torch.manual_seed(configuration.seed)  # as in a run with this network from the beginning
         folder = self.folder if is_first() else None
         with nullcontext() if new else without_pretrained_weights():
             trainer = build_trainer(configuration, folder, arrays, split, standardisation, identity)
@@ -96,8 +116,11 @@ class Experiment:
         elif is_first():
             if configuration.resume:
                 console.print(f"nothing to resume in {self.folder.path}; starting a new run")
+            remember(config)
             self.folder.make()
             self.folder.write_config(config)
+            if choice is not None:
+                self.folder.write_network_choice(choice.table())
             split.save(self.folder.split)
             if fingerprint is not None:
                 fingerprint.save(self.folder.fingerprint)
@@ -143,6 +166,10 @@ class Experiment:
         if inputs.fingerprint is not None and is_first():
             self.folder.write_new_places(config)
         return inputs
+
+
+def _with_options(config: str, options: dict[str, Any]) -> str:
+    return yaml.safe_dump(yaml.safe_load(config) | options, sort_keys=False)
 
 
 def _check_same_folder(new: bool) -> None:

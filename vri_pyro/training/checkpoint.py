@@ -139,7 +139,13 @@ def _parsed(config: str | None) -> dict[str, Any]:
 
 
 # Values of options that earlier versions did not have: what they did.
-_BEFORE_THE_OPTION = {"precision": "float32", "cudnn_benchmark": False, "late": False, "outer_every": 1}
+_BEFORE_THE_OPTION = {
+    "precision": "float32",
+    "cudnn_benchmark": False,
+    "late": False,
+    "outer_every": 1,
+    "choose_network": False,
+}
 
 
 def _first_difference(saved: dict[str, Any], expected: dict[str, Any], may_differ: Collection[str] = ()) -> str | None:

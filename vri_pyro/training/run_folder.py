@@ -48,6 +48,7 @@ class RunFolder:
         self.inputs = self.path / "inputs.json"
         self.split = self.path / "split.npz"
         self.fingerprint = self.path / "fingerprint.npz"
+        self.network_choice = self.path / "network_choice.json"
         self.metrics = self.path / "metrics.csv"
         self.summary = self.path / "summary.json"
         self.label_issues = self.path / "label_issues.csv"
@@ -106,6 +107,10 @@ class RunFolder:
     def write_config(self, text: str) -> None:
         """Write ``config.yaml``: the complete configuration with all defaults resolved."""
         write_atomically(self.config, text.encode())
+
+    def write_network_choice(self, table: Sequence[Mapping[str, Any]]) -> None:
+        """Write ``network_choice.json``: the networks that were compared, and their scores, for the user."""
+        write_atomically(self.network_choice, (json.dumps(table, indent=1) + "\n").encode())
 
     def write_new_places(self, text: str) -> None:
         """Write the places of the data and of the run folder to ``config.yaml`` if they are others than before.

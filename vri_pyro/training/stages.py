@@ -17,6 +17,7 @@ from vri_pyro.training.clean_mixup import CleanMixup
 from vri_pyro.training.ensemble import build_algorithm
 from vri_pyro.training.selection import Selection
 from vri_pyro.training.trunk import Trunk
+from vri_pyro.training.weight_decay import with_weight_decay
 from vri_pyro.utils.errors import UserError, building
 
 MAIN = "training"  # name of the main stage, which trains with the method of the run
@@ -71,6 +72,7 @@ def build_stages(
     split: Split,
     epochs: int,
     trunk: Trunk | None = None,
+    weight_decay: float | None = None,
 ) -> list[BuiltStage]:
     """Build the stages of a run.
 
@@ -82,6 +84,7 @@ def build_stages(
         split: the noisy and the clean examples.
         epochs: number of epochs of a stage that does not set its own.
         trunk: how all stages train the trunk of the classifier; None to train it like the head.
+        weight_decay: weight decay of the classifier in all stages; None for that of each stage's optimiser.
 
     Returns:
         the stages in the order of training.
@@ -96,7 +99,7 @@ def build_stages(
             # The method decides which labels a preparatory stage uses; mixup must not add clean labels.
             own = replace(source, mixup=None) if preparatory else source
             full_name = f"{name}: {part_name}" if preparatory and name != MAIN else part_name
-            found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split, trunk)
+            found = _build_stage(full_name, part, part.epochs or epochs, own, classifier, split, trunk, weight_decay)
             as_given = stage.method.models_noise and part.method.pool == "noisy"
             built.append(found._replace(preparatory=preparatory, as_given=as_given))
     return built
@@ -110,12 +113,17 @@ def _build_stage(
     classifier: Classifier,
     split: Split,
     trunk: Trunk | None,
+    weight_decay: float | None,
 ) -> BuiltStage:
     method = stage.method
     _check_clean(name, stage, source, split)
 
     def build(network: Classifier) -> Algorithm:
-        optimizer = stage.optimizer if trunk is None else trunk.optimizer(stage.optimizer, network)
+        optimizer = stage.optimizer
+        if weight_decay is not None:
+            optimizer = with_weight_decay(optimizer, network, weight_decay)
+        if trunk is not None:
+            optimizer = trunk.optimizer(optimizer, network)
         return method.build(network, optimizer)
 
     with building(f"the method of {name}"):

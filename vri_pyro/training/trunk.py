@@ -51,11 +51,13 @@ class Trunk:
         trunk = {id(parameter) for parameter in trunk_parameters(classifier)}
 
         def build(parameters: Iterable[Tensor]) -> Optimizer:
-            groups: list[dict[str, Any]] = [{"params": []}, {"params": []}]
+            groups: list[dict[str, Any]] = [{"params": [], "trunk": True}, {"params": [], "trunk": False}]
             for parameter in parameters:
                 groups[id(parameter) not in trunk]["params"].append(parameter)
             built = of(groups)  # type: ignore[arg-type]  # every optimiser of PyTorch takes groups as well
-            built.param_groups[0]["lr"] = self.lr_factor * built.param_groups[0]["lr"]
+            for group in built.param_groups:
+                if group["trunk"]:
+                    group["lr"] = self.lr_factor * group["lr"]
             return built
 
         return build

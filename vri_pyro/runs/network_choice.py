@@ -1,0 +1,170 @@
+"""Choose the network and its weight decay from the data, by the likelihood of noisy labels that are held out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+import numpy as np
+import torch
+from rich.console import Console
+
+from vri_pyro.backbones.mlp import MLP
+from vri_pyro.data import Arrays, Split
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
+from vri_pyro.interfaces.given_label import GivenLabel
+from vri_pyro.methods.learned_transition import LearnedTransition
+from vri_pyro.runs.building import build_trainer
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.training.evaluation import predict
+from vri_pyro.utils.progress import ProgressDisplay
+
+#: options of a configuration that the choice sets
+CHOSEN = ("backbone", "weight_decay", "choose_network")
+_HELD_OUT = 0.15  # share of the noisy labels
+_ENOUGH = 2000  # with fewer noisy labels, several parts are held out in turn
+_PARTS = 3
+_LINEAR = (5e-4, 5e-3, 0.02, 0.1, 0.5, 2.0)
+_HIDDEN = (5e-4, 5e-3, 0.02, 0.1)
+_WIDTHS = (128, 64)
+
+
+@dataclass(frozen=True)
+class Candidate:
+    """A network for vectors with its weight decay.
+
+    Attributes:
+        hidden: widths of the hidden layers of an :class:`~vri_pyro.backbones.MLP`; none for a linear classifier.
+        weight_decay: weight decay.
+    """
+
+    hidden: tuple[int, ...]
+    weight_decay: float
+
+    @property
+    def options(self) -> dict[str, Any]:
+        """The options of a configuration that set this network."""
+        backbone = {"class_path": "vri_pyro.backbones.MLP", "init_args": {"hidden": list(self.hidden), "dropout": 0.0}}
+        return {"backbone": backbone, "weight_decay": self.weight_decay, "choose_network": False}
+
+    def set_in(self, configuration: Configuration) -> Configuration:
+        """Return a configuration with this network."""
+        backbone = partial(MLP, hidden=self.hidden)
+        return replace(configuration, backbone=backbone, weight_decay=self.weight_decay, choose_network=False)
+
+
+CANDIDATES = (
+    *(Candidate((), decay) for decay in _LINEAR),
+    *(Candidate(_WIDTHS, decay) for decay in _HIDDEN),
+)
+
+
+@dataclass(frozen=True)
+class NetworkChoice:
+    """The chosen network, and the scores of all candidates.
+
+    Attributes:
+        chosen: the candidate with the highest score.
+        scores: mean log-likelihood of the held-out labels, in nats per label, by candidate.
+    """
+
+    chosen: Candidate
+    scores: Mapping[Candidate, float]
+
+    def described(self) -> str:
+        """Describe the choice in a sentence."""
+        widths = "-".join(map(str, self.chosen.hidden))
+        network = f"a network with hidden layers of {widths} units" if widths else "a linear classifier"
+        return (
+            f"network: {network} with a weight decay of {self.chosen.weight_decay:g}, which predicts held-out noisy "
+            "labels best; set --backbone to choose it yourself"
+        )
+
+    def table(self) -> list[dict[str, Any]]:
+        """Return the candidates with their scores as plain values, best first."""
+        order = sorted(self.scores, key=self.scores.__getitem__, reverse=True)
+        return [
+            {"hidden": list(one.hidden), "weight_decay": one.weight_decay, "log_likelihood": self.scores[one]}
+            for one in order
+        ]
+
+
+def chooses(configuration: Configuration, arrays: Arrays) -> bool:
+    """Whether the network of a run is to be chosen: for vectors, if neither network nor weight decay is set."""
+    unset = configuration.backbone is None and configuration.weight_decay is None
+    return configuration.choose_network and unset and len(arrays.input_shape) == 1
+
+
+def choose_network(
+    configuration: Configuration, arrays: Arrays, split: Split, standardisation: tuple[np.ndarray, np.ndarray]
+) -> NetworkChoice:
+    """Choose the network and its weight decay by the likelihood of noisy labels that are held out.
+
+    Every candidate is trained with cross entropy on 85% of the noisy labels, for as long as the run's main stage. The
+    one that predicts the other 15% best is chosen. With fewer than 2,000 noisy labels, three different parts are held
+    out in turn.
+
+    Wrong labels are no obstacle: a network that memorises them predicts others badly, and one that is too simple
+    misses what the right labels have in common. In contrast to the few clean labels, the noisy ones are many, so that
+    the choice hardly depends on chance. The candidates are linear classifiers and networks with two hidden layers. The
+    more noise and the more features per example, the stronger the decay that is chosen.
+
+    Args:
+        configuration: the configuration of the run.
+        arrays, split, standardisation: see :func:`~vri_pyro.runs.building.build_trainer`.
+
+    Returns:
+        the choice; PyTorch's random state changes.
+    """
+    preliminary = replace(
+        configuration,
+        method=LearnedTransition(clean_weight=CLEAN_WEIGHT if len(split.clean_indices) else 0.0),
+        evaluate_every=configuration.epochs,
+        networks=1,
+        loggers=(),
+        warm_up=None,
+        fine_tuning=None,
+        selection=None,
+        clean_mixup=None,
+    )
+    untested = replace(arrays, x_test=None, y_test=None)
+    parts = list(_parts(split))
+    scores = {}
+    for candidate in CANDIDATES:
+        own = candidate.set_in(preliminary)
+        scores[candidate] = float(np.mean([_score(own, untested, part, standardisation) for part in parts]))
+    return NetworkChoice(max(scores, key=scores.__getitem__), scores)
+
+
+def _parts(split: Split) -> Iterator[Split]:
+    """Yield splits whose validation set is held out of the noisy set."""
+    count = len(split.noisy_indices)
+    order = np.random.default_rng(split.seed).permutation(count)
+    size = max(1, int(_HELD_OUT * count))
+    for part in range(1 if count >= _ENOUGH else min(_PARTS, count - 1)):
+        held_out = np.sort(order[part * size : (part + 1) * size])
+        rest = np.setdiff1d(np.arange(count), held_out)
+        yield replace(
+            split,
+            noisy_indices=split.noisy_indices[rest],
+            given_labels=split.given_labels[rest],
+            true_labels=None,
+            transition=None,
+            validation_indices=split.noisy_indices[held_out],
+            validation_labels=split.given_labels[held_out],
+            validation_from="noisy",
+        )
+
+
+def _score(
+    configuration: Configuration, arrays: Arrays, split: Split, standardisation: tuple[np.ndarray, np.ndarray]
+) -> float:
+    """Train, and return the mean log-likelihood of the validation labels."""
+    torch.manual_seed(configuration.seed)
+    trainer = build_trainer(configuration, None, arrays, split, standardisation, identity="")
+    trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, Console(quiet=True)))
+    logits, given = predict(trainer.ema.network, trainer.data.train, split.validation_indices)
+    transition = trainer.stages[-1].algorithm.transition  # type: ignore[attr-defined]
+    return float(GivenLabel(logits, transition).log_prob(given).double().mean())
