@@ -46,10 +46,15 @@ SLOW = (
 DIVIDED = tuple(TESTS / "experiments" / f"test_{name}.py" for name in ("scripts", "pages_of_studies", "paper_scale"))
 
 
+# Folders whose files share trained runs, so that one process gets them all.
+TOGETHER = ("report",)
+
+
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
         if item.path not in DIVIDED:
-            item.add_marker(pytest.mark.xdist_group(str(item.path.relative_to(TESTS))))
+            path = item.path.relative_to(TESTS)
+            item.add_marker(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
         if any(item.path.is_relative_to(TESTS / part) for part in SLOW):
             item.add_marker(pytest.mark.slow)
 
@@ -90,8 +95,8 @@ def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shorten the sampler of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
     with pytest.MonkeyPatch.context() as patch:
         if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report"):
-            patch.setattr("vri_pyro.label_issues.two_observers._SWEEPS", 10)
-            patch.setattr("vri_pyro.label_issues.two_observers._BETWEEN", 2)
+            patch.setattr("vri_pyro.label_issues.two_observers.TwoObservers.sweeps", 10)
+            patch.setattr("vri_pyro.label_issues.two_observers.TwoObservers.between", 2)
         yield
 
 

@@ -210,6 +210,15 @@ def test_timm_reads_its_cache_and_says_offline_where_it_is(tmp_path: Path, monke
     assert torch.equal(next(classifier.network.parameters()), next(original.parameters()))
 
 
+def test_timm_asks_an_unreachable_server_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(huggingface_hub.constants, "HF_HUB_CACHE", str(tmp_path))
+    monkeypatch.setattr(huggingface_hub, "hf_hub_url", lambda *_: "http://127.0.0.1:9/file")  # nothing listens there
+    # A download would repeat its request for half a minute.
+    monkeypatch.setattr(huggingface_hub, "hf_hub_download", lambda *_: pytest.fail("a download was tried"))
+    with pytest.raises(UserError, match="cannot be downloaded; connect to the internet once"):
+        BUILD["timm"](pretrained=True)
+
+
 @pytest.mark.parametrize("library", LIBRARIES)
 def test_a_network_whose_checkpoint_is_loaded_next_needs_no_weights(library: str, tmp_path: Path) -> None:
     with without_pretrained_weights():

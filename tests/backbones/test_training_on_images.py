@@ -49,14 +49,15 @@ NETWORKS: dict[str, Callable[[tuple[int, ...]], Classifier]] = {
 }
 
 
-@pytest.fixture(scope="module", params=["digits", pytest.param("fashion_mnist", marks=pytest.mark.shared_data)])
+@pytest.fixture(scope="module")
 def images(request: pytest.FixtureRequest) -> tuple[Tensor, Tensor]:
-    """A few hundred standardised images, float32 [n, 3, 32, 32], and their labels."""
-    if request.param == "digits":
+    """A few hundred standardised images, float32 [n, 3, 32, 32], and their labels: clothes or, without them, digits."""
+    try:
+        unpacked: Callable[[str], Path] = request.getfixturevalue("unpacked")
+    except pytest.skip.Exception:  # there are no image packs
         digits = load_digits()
         pixels, labels = digits.images.astype(np.float32), digits.target
     else:
-        unpacked: Callable[[str], Path] = request.getfixturevalue("unpacked")
         with np.load(unpacked("fashion_mnist")) as arrays:
             pixels, labels = arrays["x_train"][:COUNT].astype(np.float32), arrays["y_train"]
     x = torch.from_numpy(pixels[:COUNT])[:, None].expand(-1, 3, -1, -1)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import subprocess
 import sys
 import threading
 from collections.abc import Callable
@@ -14,6 +13,8 @@ import pytest
 from campaign._small_method import SMALL_METHOD
 
 from vri_pyro.cli.main import main
+
+from . import in_processes
 
 # Small networks, so that an epoch on the digits takes a few hundredths of a second.
 TINY = (
@@ -76,11 +77,12 @@ def vri_pyro(here: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest
 
 @pytest.fixture
 def own_process(here: Path) -> Command:
-    """A function that runs a command in a new process."""
+    """A function that runs a command in a process of its own."""
 
     def run(*arguments: str) -> Result:
-        command = [sys.executable, "-m", "vri_pyro.cli", *arguments]
-        done = subprocess.run(command, cwd=here, capture_output=True, text=True, timeout=120, check=False)
-        return Result(done.returncode, done.stdout, done.stderr)
+        process = in_processes.start(here, arguments)
+        process.join(timeout=120)
+        assert process.exitcode is not None
+        return Result(process.exitcode, (here / "out").read_text(), (here / "err").read_text())
 
     return run

@@ -1,19 +1,30 @@
-"""Run a command as one of two processes, in a process that :mod:`test_processes` starts with its imports done."""
+"""Run commands in processes that are forked from one with its imports done, which take seconds."""
 
 from __future__ import annotations
 
+import multiprocessing
 import os
 import sys
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 
+_IMPORTED = ["vri_pyro.cli.fit", "vri_pyro.runs.building", "torch.distributed"]
 
-def run(rank: int, port: int, folder: Path, arguments: tuple[str, ...]) -> None:
-    """Run a command in ``folder`` with the environment that torchrun sets; write to ``out-RANK`` and ``err-RANK``."""
+
+def start(folder: Path, arguments: tuple[str, ...], suffix: str = "", **environment: str) -> BaseProcess:
+    """Start a command in ``folder``; its output goes to the files ``out`` and ``err`` there, with a suffix."""
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    process = context.Process(target=_run, args=(folder, arguments, suffix, environment))
+    process.start()
+    return process
+
+
+def _run(folder: Path, arguments: tuple[str, ...], suffix: str, environment: dict[str, str]) -> None:
     from vri_pyro.cli.main import main
 
     for stream, name in ((sys.stdout, "out"), (sys.stderr, "err")):
-        os.dup2(os.open(folder / f"{name}-{rank}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
-    os.environ |= {"RANK": str(rank), "LOCAL_RANK": str(rank), "WORLD_SIZE": "2"}
-    os.environ |= {"MASTER_ADDR": "127.0.0.1", "MASTER_PORT": str(port)}
+        os.dup2(os.open(folder / f"{name}{suffix}", os.O_WRONLY | os.O_CREAT | os.O_TRUNC), stream.fileno())
+    os.environ |= environment
     os.chdir(folder)
     sys.exit(main(arguments))

@@ -52,6 +52,13 @@ def _complaint(result: Result) -> str:
         ("--workers 1000000", "workers is 1000000; expected a value <= 1024"),
         ("--networks 100000", "networks is 100000; expected a value <= 1000"),
         ("--seed 18446744073709551616", "seed is 18446744073709551616; expected a value below 2^63"),
+        ("--trunk true", "--trunk takes no value; set its options, such as --trunk.frozen"),
+        ("--split true", "--split takes no value; set its options, such as --split.file"),
+        ("--ema true", "--ema: expected a number, not 'true'"),
+        (
+            "--backbone MLP --backbone.hidden null",
+            "MLP got hidden widths None; expected positive widths, such as [64], or [] ",
+        ),
         ("--epochs true", "--epochs: expected an integer, not 'true'"),
         ("--backbone MLP --backbone.hidden [8.5]", "--backbone.hidden: expected an integer, not '8.5'"),
         ("--backbone MLP --backbone.hidden [1000000000]", "the backbone needs more memory than there is ("),
@@ -206,6 +213,8 @@ def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str)
         ("seed: 1\nepoch: 3\n", "bad.yaml, line 2: there is no option 'epoch'; did you mean --epochs?"),
         ("split:\n  fiel: x\n", "bad.yaml, line 2: there is no option 'split.fiel'; did you mean --split.file?"),
         ("seed: 1\ngibberish: 3\n", "bad.yaml, line 2: there is no option 'gibberish'; `vri-pyro fit --help` lists"),
+        ("seed: 1\ntrunk: true\n", "bad.yaml, line 2: --trunk takes no value; set its options, such as --trunk.froz"),
+        ("noise: true\n", "bad.yaml, line 1: --noise: expected the class path of a LabelNoise, such as my_file.M"),
         ("seed: 1\nepochs: three\n", "bad.yaml, line 2: --epochs: expected an integer, not 'three'"),
         (
             "seed: 1\ndevice: cud\n",
@@ -509,6 +518,22 @@ def finished(vri_pyro: Command) -> Command:
 def test_folder_that_holds_a_run(finished: Command) -> None:
     found = _complaint(finished("fit", "--config", "tiny.yaml"))
     assert found == "run already contains a run; add --resume true to continue it, or choose another --output"
+
+
+def test_option_of_a_class_of_a_resumed_run_whose_options_are_not_read(finished: Command) -> None:
+    remedy = "--data: --resume true alone does not read the options of the run; add --config run/config.yaml"
+    assert _complaint(finished("fit", "--output", "run", "--resume", "true", "--data.path", "x.npz")) == remedy
+    assert _complaint(finished("fit", "--output=run", "--resume=True", "--noise.rate", "0.1")) == remedy.replace(
+        "--data", "--noise"
+    )
+    for given in (("--resume", "false"), ("--resume", "true", "--output", "new")):
+        found = _complaint(finished("fit", "--output", "run", *given, "--data.path", "x.npz"))
+        assert found.startswith("--data: choose a class that has the option 'path'")
+
+
+def test_option_of_a_network_without_its_class(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(vri_pyro("fit", "--output", "run", "--backbone.hidden", "null"))
+    assert found == "--backbone: choose a class that has the option 'hidden', --backbone CLASS with one of MLP"
 
 
 def test_truncated_checkpoint(finished: Command, here: Path) -> None:

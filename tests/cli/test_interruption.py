@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import random
 import re
 import resource
@@ -10,6 +11,7 @@ import signal
 import subprocess
 import sys
 import time
+from multiprocessing.process import BaseProcess
 from pathlib import Path
 from typing import Any
 
@@ -19,6 +21,7 @@ import torch
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.trainer import Trainer
 
+from . import in_processes
 from .conftest import FINE_TUNING, TINY, Command
 
 # With batches of 67, an epoch has 20 steps; dropout and two particles draw random numbers in every step.
@@ -30,31 +33,30 @@ EPOCHS = 30
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of an uninterrupted run."""
     folder = tmp_path_factory.mktemp("undisturbed")
-    (folder / "config.yaml").write_text(CONFIG)
-    command = [sys.executable, "-m", "vri_pyro.cli", "fit", "--config", "config.yaml", "--quiet", "true"]
-    subprocess.run(command, cwd=folder, check=True, timeout=120)
+    process = _start(folder, resume=False)
+    assert _end(process, folder) == (0, "")
     return folder / "run"
 
 
-def _start(here: Path, resume: bool) -> subprocess.Popen[str]:
+def _start(here: Path, resume: bool) -> BaseProcess:
     (here / "config.yaml").write_text(CONFIG)
-    command = [
-        sys.executable,
-        "-m",
-        "vri_pyro.cli",
-        "fit",
-        "--config",
-        "config.yaml",
-        "--resume",
-        str(resume).lower(),
-    ]
-    return subprocess.Popen(command, cwd=here, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    options = ("--quiet", "true", "--resume", str(resume).lower())
+    return in_processes.start(here, ("fit", "--config", "config.yaml", *options))
+
+
+def _end(process: BaseProcess, here: Path) -> tuple[int | None, str]:
+    """Wait until a process ends; return its exit status and its errors."""
+    process.join(timeout=120)
+    return process.exitcode, (here / "err").read_text()
+
+
+def _signal(process: BaseProcess, number: int) -> None:
+    assert process.pid is not None
+    os.kill(process.pid, number)
 
 
 def _finish(here: Path) -> None:
-    process = _start(here, resume=True)
-    process.communicate(timeout=60)
-    assert process.returncode == 0
+    assert _end(_start(here, resume=True), here)[0] == 0
 
 
 def _epochs_done(run: Path) -> int:
@@ -62,9 +64,9 @@ def _epochs_done(run: Path) -> int:
     return len(metrics.read_text().splitlines()) - 1 if metrics.exists() else 0
 
 
-def _wait_for_epoch(process: subprocess.Popen[str], run: Path, epoch: int) -> None:
+def _wait_for_epoch(process: BaseProcess, run: Path, epoch: int) -> None:
     deadline = time.monotonic() + 60
-    while _epochs_done(run) < epoch and process.poll() is None:
+    while _epochs_done(run) < epoch and process.is_alive():
         assert time.monotonic() < deadline, f"epoch {epoch} was not reached"
         time.sleep(0.002)
 
@@ -102,8 +104,7 @@ def test_killed_several_times_at_random_moments_and_resumed(here: Path, undistur
         _wait_for_epoch(process, run, before + moments.randint(1, 3))
         time.sleep(moments.uniform(0, 0.03))  # during the steps, the evaluation or the saving of an epoch
         process.kill()
-        process.communicate()
-        assert process.returncode == -signal.SIGKILL
+        assert _end(process, here)[0] == -signal.SIGKILL
         assert before < _epochs_done(run) < EPOCHS
 
     _finish(here)
@@ -114,9 +115,10 @@ def test_killed_several_times_at_random_moments_and_resumed(here: Path, undistur
 def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: Path, undisturbed: Path) -> None:
     process = _start(here, resume=False)
     _wait_for_epoch(process, here / "run", 3)
-    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (100, 100))  # largest file size of the process: 100 bytes
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 2
+    assert process.pid is not None
+    resource.prlimit(process.pid, resource.RLIMIT_FSIZE, (1000, 1000))  # largest size of a file, in bytes
+    status, message = _end(process, here)
+    assert status == 2
     assert re.fullmatch(r"error: cannot write run/\S+: File too large \(.*\); free disk space, .*\n", message)
 
     state = torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]
@@ -127,19 +129,19 @@ def test_full_disk_costs_no_more_than_the_steps_since_the_last_checkpoint(here: 
 
 @pytest.mark.parametrize(("number", "epoch"), [(signal.SIGINT, 3), (signal.SIGTERM, 25)])
 def test_run_stopped_in_mid_epoch_is_resumed_by_the_command_in_the_message(
-    here: Path, undisturbed: Path, number: signal.Signals, epoch: int
+    here: Path, undisturbed: Path, vri_pyro: Command, number: signal.Signals, epoch: int
 ) -> None:
     process = _start(here, resume=False)
     _wait_for_epoch(process, here / "run", epoch)
-    process.send_signal(number)
-    _, message = process.communicate(timeout=60)
-    assert process.returncode == 128 + number
+    _signal(process, number)
+    status, message = _end(process, here)
+    assert status == 128 + number
     hint = "stopped and saved; resume with: "
     assert message == f"{hint}vri-pyro fit --config run/config.yaml --resume true\n"
     assert epoch <= _epochs_done(here / "run") < EPOCHS
 
     named = shlex.split(message.removeprefix(hint))
-    assert subprocess.run([sys.executable, "-m", "vri_pyro.cli", *named[1:]], cwd=here, check=False).returncode == 0
+    assert vri_pyro(*named[1:]).status == 0
     _assert_same_end(here / "run", undisturbed)
 
 
@@ -148,10 +150,9 @@ def test_run_stopped_in_the_first_epoch_is_resumed(here: Path, undisturbed: Path
     events = here / "run" / "tensorboard"
     while not events.exists():  # created when the training starts
         time.sleep(0.002)
-        assert process.poll() is None
-    process.send_signal(signal.SIGINT)
-    process.communicate(timeout=60)
-    assert process.returncode == 130
+        assert process.is_alive()
+    _signal(process, signal.SIGINT)
+    assert _end(process, here)[0] == 130
     assert torch.load(here / "run" / "checkpoints" / "last.pt", weights_only=True)["state"]["progress"]["epoch"] == 0
     _finish(here)
     _assert_same_end(here / "run", undisturbed)

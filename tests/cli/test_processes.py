@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import multiprocessing
 import os
 import signal
 import socket
@@ -52,14 +51,12 @@ def _torchrun(here: Path, *arguments: str) -> subprocess.Popen[str]:
 
 
 def _pair(here: Path, *arguments: str) -> list[BaseProcess]:
-    """Start the command in 2 processes, as torchrun does; they inherit their imports, which take seconds."""
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["vri_pyro.cli.fit", "vri_pyro.runs.building", "torch.distributed"])
-    port = int(_free_port())
-    pair = [context.Process(target=in_processes.run, args=(rank, port, here, arguments)) for rank in range(2)]
-    for process in pair:
-        process.start()
-    return pair
+    """Start the command in 2 processes, with the environment that torchrun sets."""
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port()}
+    return [
+        in_processes.start(here, arguments, f"-{rank}", RANK=str(rank), LOCAL_RANK=str(rank), **shared)
+        for rank in range(2)
+    ]
 
 
 def _ended(here: Path, pair: list[BaseProcess]) -> tuple[list[int | None], str, str]:

@@ -62,8 +62,8 @@ SMALLEST = {
     ],
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
-# These require images, a finished run, or a process of their own.
-NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py", "frozen_features.py")
+# These require images, a finished run, or a process of their own, or are run twice.
+NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py", "frozen_features.py", "demo.py")
 
 # Studies: further arguments at the tiny scale with two seeds, and texts that the page must contain.
 STUDIES = {
@@ -162,18 +162,18 @@ def run(script: str, arguments: list[str], folder: Path) -> subprocess.Completed
     )
 
 
-def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(tmp_path: Path) -> None:
-    assert run("fit.py", [*SMALLEST["fit.py"], "--report", "false"], tmp_path).returncode == 0
-    done = run("noise_rate_intervals.py", SMALLEST["noise_rate_intervals.py"], tmp_path)
-    assert done.returncode == 0, done.stderr
-    (found,) = json.loads((tmp_path / "intervals.json").read_text())["runs"]
-    assert found["run"] == f"{tmp_path.name}/run"
+def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("fit.py", [*SMALLEST["fit.py"], "--report", "false"], monkeypatch) == 0
+    assert run_here("noise_rate_intervals.py", SMALLEST["noise_rate_intervals.py"], monkeypatch) == 0
+    (found,) = json.loads((here / "intervals.json").read_text())["runs"]
+    assert found["run"] == f"{here.name}/run"
     assert found["covered"] == (found["low"] <= found["true"] <= found["high"])
     assert found["warned"]  # after one epoch the classifier has hardly learned anything
-    assert "covers in 0 of 0 runs without a warning; 1 runs have a warning" in done.stdout
-    missing = run("noise_rate_intervals.py", ["nowhere"], tmp_path)
-    assert missing.returncode == 2
-    assert "is not a run folder" in missing.stderr
+    assert "covers in 0 of 0 runs without a warning; 1 runs have a warning" in capsys.readouterr().out
+    assert run_here("noise_rate_intervals.py", ["nowhere"], monkeypatch) == 2
+    assert "is not a run folder" in capsys.readouterr().err
 
 
 def test_runs_on_frozen_features_are_compared_with_logistic_regression(
@@ -218,9 +218,6 @@ def test_smallest_form_runs(
 ) -> None:
     assert run_here(script, SMALLEST[script], monkeypatch) == 0
     shown = capsys.readouterr().out
-    if script == "demo.py":
-        for row in ("cross entropy", "clean-only", "fine-tuned", "VRI"):
-            assert f"│ {row} " in shown
     if script == "gallery.py":
         assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
         assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
@@ -284,17 +281,20 @@ def test_comparison_trains_methods_with_the_tuned_regimes(here: Path, monkeypatc
     assert (trained["ema"] is not None) == chosen.endswith("averaged")
 
 
-def test_finished_study_is_not_run_again(tmp_path: Path) -> None:
-    first = run("demo.py", SMALLEST["demo.py"], tmp_path)
-    summaries = {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
-    second = run("demo.py", SMALLEST["demo.py"], tmp_path)
-    assert (first.returncode, second.returncode) == (0, 0)
+def test_demonstration_shows_its_table_and_is_not_run_again(
+    here: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run_here("demo.py", SMALLEST["demo.py"], monkeypatch) == 0
+    shown = capsys.readouterr().out
+    for row in ("cross entropy", "clean-only", "fine-tuned", "VRI"):
+        assert f"│ {row} " in shown
+    summaries = {path: path.stat().st_mtime_ns for path in here.rglob("summary.json")}
     assert len(summaries) == 4
-    assert summaries == {path: path.stat().st_mtime_ns for path in tmp_path.rglob("summary.json")}
+    assert run_here("demo.py", SMALLEST["demo.py"], monkeypatch) == 0
+    assert summaries == {path: path.stat().st_mtime_ns for path in here.rglob("summary.json")}
 
-    other = run("demo.py", ["--epochs", "2", "--seeds", "0", "--jobs", "1"], tmp_path)
-    assert other.returncode != 0
-    assert "epochs was 1, is now 2" in other.stderr
+    assert run_here("demo.py", ["--epochs", "2", "--seeds", "0", "--jobs", "1"], monkeypatch) != 0
+    assert "epochs was 1, is now 2" in capsys.readouterr().err
 
 
 def test_torchvisions_copy_becomes_an_npz_file(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:

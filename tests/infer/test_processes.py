@@ -32,12 +32,17 @@ TOLERANCES = {"SplitFiniteDifference": 1e-6}
 
 @pytest.fixture(scope="module")
 def spawned(tmp_path_factory: pytest.TempPathFactory) -> Callable[[int], list[Found]]:
-    """A function that returns what each of so many processes found; they start at its first call."""
+    """A function that returns what each of so many processes found; they start at its first call.
+
+    They are forked from a process that has done the imports, which take seconds.
+    """
+    multiprocessing.get_context("forkserver").set_forkserver_preload(["vri_pyro.methods", "torch.distributed"])
 
     @cache
     def found(count: int) -> list[Found]:
         folder = tmp_path_factory.mktemp("processes")
-        multiprocessing.spawn(in_processes.run, (count, in_processes.free_port(), folder), nprocs=count)
+        arguments = count, in_processes.free_port(), folder
+        multiprocessing.start_processes(in_processes.run, arguments, nprocs=count, start_method="forkserver")
         return [torch.load(folder / f"{count}-{rank}.pt") for rank in range(count)]
 
     return found

@@ -12,9 +12,9 @@ import vri_pyro.report
 from vri_pyro.report import Drawing, SeenRun, render
 from vri_pyro.report.figures import curves
 from vri_pyro.report.matrices import largest_entries, matrix
-from vri_pyro.runs.run import Run
 
 from .chromium import PROGRAM, Tab, tab
+from .conftest import another
 
 pytestmark = pytest.mark.skipif(PROGRAM is None, reason="needs Chromium or Chrome, which is not installed here")
 STYLE = Path(vri_pyro.report.__file__).with_name("page.css")
@@ -91,15 +91,17 @@ def browser() -> Iterator[Tab]:
 
 
 @pytest.fixture(scope="module", params=[1, 2], ids=["one run", "side by side"])
-def page(request: pytest.FixtureRequest, folder: Path, peer: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+def page(
+    request: pytest.FixtureRequest, analysed: SeenRun, seen_peer: SeenRun, tmp_path_factory: pytest.TempPathFactory
+) -> Path:
     path = tmp_path_factory.mktemp("page") / "report.html"
-    path.write_text(render([SeenRun(Run(run)) for run in (folder, peer)[: request.param]]))
+    path.write_text(render([analysed, seen_peer][: request.param]))
     return path
 
 
 @pytest.fixture(scope="module")
-def long_page(folder: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
-    seen = SeenRun(Run(folder))
+def long_page(analysed: SeenRun, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    seen = another(analysed)
     seen.run.classes = tuple(NAMES["long"])
     path = tmp_path_factory.mktemp("long") / "report.html"
     path.write_text(render([seen]))

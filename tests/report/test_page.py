@@ -11,7 +11,6 @@ import os
 import re
 import shutil
 import xml.etree.ElementTree as ElementTree
-from copy import copy
 from dataclasses import replace
 from html.parser import HTMLParser
 from pathlib import Path
@@ -28,13 +27,15 @@ from vri_pyro.diagnostics import rightness
 from vri_pyro.report import PARTS, SeenRun, record, render, write_page
 from vri_pyro.report.figures import curves
 from vri_pyro.report.pictures import data_uri
+from vri_pyro.report.training import training
 from vri_pyro.runs.run import Run
 from vri_pyro.training.evaluation import predict
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.errors import UserError
 
-from .conftest import CONFIGS, SMALL, fit
+from .conftest import CONFIGS, SMALL, another, fit
 
+FEW = ("--split.noisy_size", "200")
 REAL_LEAVE_PAGE = fit_command.leave_page  # before a session fixture in tests/conftest.py replaces it
 
 
@@ -69,8 +70,8 @@ class Outline(HTMLParser):
 
 
 @pytest.fixture(scope="module")
-def page(folder: Path) -> str:
-    return render([SeenRun(Run(folder))])
+def page(analysed: SeenRun) -> str:
+    return render([analysed])
 
 
 def test_page_is_well_formed_and_names_every_part(page: str) -> None:
@@ -96,8 +97,8 @@ def test_page_starts_with_accuracy_wrong_labels_and_suspects(page: str) -> None:
     assert page.index("<h2>Posterior") < page.index("The posterior of v ")
 
 
-def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
-    text, seen = Outline(page).text, SeenRun(Run(folder))
+def test_figures_are_those_of_the_runs_files(page: str, seen: SeenRun) -> None:
+    text = Outline(page).text
     assert f"test accuracy {seen.summary['results']['last']:.1f}% last epoch (" in text
     assert f"true rate {100 * seen.run.split.realised_rate:.1f}%" in text
     assert f"{seen.detections['combined'].auroc:.3f}" in text
@@ -106,8 +107,9 @@ def test_figures_are_those_of_the_runs_files(page: str, folder: Path) -> None:
     assert "outer_kl_weight: 0.001" in page
 
 
-def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path) -> None:
-    text, seen = Outline(page).text, SeenRun(Run(folder))
+def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, seen: SeenRun) -> None:
+    text = Outline(page).text
+    assert seen.posterior is not None
     assert set(seen.posterior.collapse) == {"v", "gate", "transition_gate"}
     for site, found in seen.posterior.collapse.items():
         assert f"The posterior of {site} {found.verdict} (mean of 200 examples)." in text
@@ -115,8 +117,7 @@ def test_posterior_is_judged_as_the_diagnostics_judge_it(page: str, folder: Path
     assert f"ELBO per example {float(seen.posterior.bounds.elbo.mean()):.3f} nats" in text
 
 
-def test_temperature_is_fitted_on_held_out_examples_and_improves_calibration(folder: Path) -> None:
-    seen = SeenRun(Run(folder))
+def test_temperature_is_fitted_on_held_out_examples_and_improves_calibration(seen: SeenRun) -> None:
     logits, labels = predict(seen.run.predictor, seen.run.examples, seen.run.split.validation_indices)
     losses = [
         float(cross_entropy(logits / t, labels))
@@ -131,12 +132,13 @@ def test_temperature_is_fitted_on_held_out_examples_and_improves_calibration(fol
 
 
 def test_point_mass_guide_gets_no_collapse_verdict(tmp_path: Path) -> None:
-    dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1")
-    text = Outline(render([SeenRun(Run(dirac))])).text
+    dirac = fit(tmp_path / "dirac", "--config", str(CONFIGS / "vri_dirac.yaml"), "--epochs", "1", *FEW)
+    seen = SeenRun(Run(dirac))
+    text = Outline(render([seen])).text
     assert "The guide is a point mass in v, so there is no spread that could collapse." in text
     assert "collapsed to a point" not in text
     assert "importance-weighted bound" not in text
-    record(SeenRun(Run(dirac)))
+    record(seen)
     posterior = json.loads((dirac / "summary.json").read_text())["posterior"]
     assert posterior["v"] == "The guide is a point mass in v, so there is no spread that could collapse."
     assert "k_hat_above_0.7" not in posterior
@@ -164,8 +166,7 @@ def test_every_drawing_is_svg_in_the_pages_colours(page: str) -> None:
     assert len(identifiers) == len(set(identifiers))
 
 
-def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> None:
-    seen = SeenRun(Run(folder))
+def test_suspects_are_the_most_suspect_with_their_own_pictures(seen: SeenRun) -> None:
     labels = PARTS[0](seen)
     assert labels is not None
     assert 5 <= len(labels.suspects) <= 24
@@ -186,8 +187,8 @@ def test_suspects_are_the_most_suspect_with_their_own_pictures(folder: Path) -> 
     assert shown.shape == load_digits().images[0].shape
 
 
-def test_several_runs_are_compared_and_missing_parts_are_named(folder: Path, peer: Path) -> None:
-    text = Outline(render([SeenRun(Run(folder)), SeenRun(Run(peer))])).text
+def test_several_runs_are_compared_and_missing_parts_are_named(seen: SeenRun, seen_peer: SeenRun) -> None:
+    text = Outline(render([seen, seen_peer])).text
     assert "comparison of 2 runs" in text
     assert "Comparison" in text
     assert "Not available for this run." in text  # no posterior
@@ -195,11 +196,10 @@ def test_several_runs_are_compared_and_missing_parts_are_named(folder: Path, pee
     assert "estimation" in text
 
 
-def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) -> None:
-    seen, other = SeenRun(Run(folder)), SeenRun(Run(folder))
-    other.run._folder = RunFolder(tmp_path / folder.name)
-    text = Outline(render([seen])).text
-    assert str(folder) not in text
+def test_runs_of_the_same_name_get_unique_names(page: str, seen: SeenRun, folder: Path, tmp_path: Path) -> None:
+    assert str(folder) not in Outline(page).text
+    other = another(seen)
+    seen.run._folder, other.run._folder = RunFolder(folder), RunFolder(tmp_path / folder.name)
     seen.rows = other.rows = seen.rows[:1]
     for one in (seen, other):
         one.run.folder.config = folder / "config.yaml"
@@ -209,16 +209,15 @@ def test_runs_of_the_same_name_get_unique_names(folder: Path, tmp_path: Path) ->
     assert str(folder) not in both
 
 
-def test_page_shows_absolute_paths_only_on_request(folder: Path) -> None:
-    run = Run(folder)
-    page = html.unescape(render([SeenRun(run)]))
-    assert f"…/{folder.name}" in page
-    assert str(folder.parent) not in page
-    assert str(folder) in html.unescape(render([SeenRun(run, full_paths=True)]))
+def test_page_shows_absolute_paths_only_on_request(page: str, seen: SeenRun, folder: Path) -> None:
+    assert f"…/{folder.name}" in html.unescape(page)
+    assert str(folder.parent) not in html.unescape(page)
+    assert seen.full_paths is SeenRun(seen.run).full_paths is False
+    seen.full_paths = SeenRun(seen.run, full_paths=True).full_paths
+    assert str(folder) in html.unescape(render([seen]))
 
 
-def test_page_forbids_scripts_and_requests(folder: Path) -> None:
-    page = render([SeenRun(Run(folder))])
+def test_page_forbids_scripts_and_requests(page: str) -> None:
     assert "<script" not in page
     assert page.index("default-src 'none'; img-src data:; style-src 'unsafe-inline'") < page.index("<link")
 
@@ -241,6 +240,7 @@ def test_command_writes_the_page_and_the_summary(
     assert "collapse" in summary["posterior"]["gate"]
 
 
+@pytest.mark.usefixtures("ranked")
 def test_page_elsewhere_needs_no_run_folder_to_write_into(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -253,6 +253,7 @@ def test_page_elsewhere_needs_no_run_folder_to_write_into(
         flush(descriptor)
 
     monkeypatch.setattr(os, "fsync", full)
+    monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "<html></html>")
     assert main(["report", str(tmp_path / "run"), "--output", str(tmp_path / "page.html"), "--device", "cpu"]) == 0
     assert "</html>" in (tmp_path / "page.html").read_text()
     assert (tmp_path / "run" / "summary.json").read_bytes() == before
@@ -272,16 +273,16 @@ def test_same_run_twice_is_refused(folder: Path, tmp_path: Path, capsys: pytest.
 
 
 def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    seen: SeenRun, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     (tmp_path / "x").mkdir()
     (tmp_path / "link").symlink_to("x")  # the resolved names are x, x and link
     monkeypatch.chdir(tmp_path)
-    seen = SeenRun(Run(folder))
-    render([seen])
-    runs = [copy(seen) for _ in range(3)]
+    monkeypatch.setattr("vri_pyro.report.page.PARTS", (training,))
+    monkeypatch.setattr("vri_pyro.report.page._TOP", (training,))
+    runs = [another(seen) for _ in range(3)]
     for one, path in zip(runs, ("link", "far/x", "far/link"), strict=True):
-        one.run, one.name = copy(seen.run), Path(path).resolve().name
+        one.name = Path(path).resolve().name
         one.run._folder = RunFolder(path)
         one.run.folder.config = folder / "config.yaml"
     page = render(runs)
@@ -291,13 +292,14 @@ def test_runs_whose_names_and_folders_are_alike_have_a_curve_each(
 
 
 def test_name_that_is_invalid_utf8_is_escaped_on_the_page(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    analysed: SeenRun, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "gr\udcfcn")
-    write_page([SeenRun(Run(folder))], tmp_path / "page.html")
+    write_page([analysed], tmp_path / "page.html")
     assert (tmp_path / "page.html").read_text(encoding="utf-8") == r"gr\udcfcn"
 
 
+@pytest.mark.usefixtures("ranked")
 def test_status_is_shown_only_on_a_terminal(
     folder: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], monkeypatch: pytest.MonkeyPatch
 ) -> None:
@@ -305,6 +307,7 @@ def test_status_is_shown_only_on_a_terminal(
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
+    monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "<html></html>")
     assert main(command) == 0
     assert capsys.readouterr().out.count("\n") == 1
     monkeypatch.setenv("FORCE_COLOR", "1")
@@ -316,7 +319,7 @@ def test_a_run_that_ends_leaves_a_page_and_one_that_is_resumed_keeps_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr(fit_command, "leave_page", REAL_LEAVE_PAGE)
-    command = ["fit", *SMALL, "--epochs", "1", "--quiet", "true", "--output", str(tmp_path / "run")]
+    command = ["fit", *SMALL, *FEW, "--epochs", "1", "--quiet", "true", "--output", str(tmp_path / "run")]
     assert main(command) == 0
     page = tmp_path / "run" / "report.html"
     made = page.stat().st_mtime_ns
@@ -373,9 +376,8 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
     assert capsys.readouterr().out.count("[") >= 20  # the given and the suggested class in each of ten rows
 
 
-def test_report_of_an_unfinished_run_states_the_epoch_of_the_accuracy(folder: Path) -> None:
-    seen = SeenRun(Run(folder))
-    assert "The test accuracy after the last epoch is " in Outline(render([seen])).text
+def test_report_of_an_unfinished_run_states_the_epoch_of_the_accuracy(page: str, seen: SeenRun) -> None:
+    assert "The test accuracy after the last epoch is " in Outline(page).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
     part = PARTS[1](seen)
     assert part is not None
@@ -418,8 +420,7 @@ def test_pictures_are_the_images(channels: int) -> None:
     assert (stretched.min(), stretched.max()) == (0, 255)
 
 
-def test_confusions_of_labels_have_their_estimates_intervals_and_truth(folder: Path) -> None:
-    seen = SeenRun(Run(folder))
+def test_confusions_of_labels_have_their_estimates_intervals_and_truth(seen: SeenRun) -> None:
     part = PARTS[3](seen)
     assert part is not None
     told = [fact for fact in part.facts if " labelled " in fact.name]

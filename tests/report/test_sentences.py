@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from copy import copy
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -15,7 +16,7 @@ from torch.nn.functional import one_hot
 
 from vri_pyro.diagnostics.calibration import calibration
 from vri_pyro.diagnostics.collapse import Collapse
-from vri_pyro.report import Part, SeenRun, render
+from vri_pyro.report import Drawing, Part, SeenRun, render
 from vri_pyro.report.calibrated import BOTH, calibrated, side
 from vri_pyro.report.confusions import confusions
 from vri_pyro.report.figures import reliability
@@ -23,13 +24,7 @@ from vri_pyro.report.labels import labels
 from vri_pyro.report.posterior import posterior
 from vri_pyro.report.seen import POINT, SCALED
 from vri_pyro.report.training import training
-from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
-
-
-@pytest.fixture
-def seen(folder: Path) -> SeenRun:
-    return SeenRun(Run(folder))
 
 
 def whole(part: Part | None) -> Part:
@@ -206,8 +201,9 @@ def sampled(confidence: np.ndarray, right: np.ndarray) -> tuple[torch.Tensor, to
 )
 @settings(deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture], max_examples=60)
 def test_words_of_the_calibration_verdict_agree_with_its_numbers(
-    seen: SeenRun, bins: list[tuple[float, float, int]], temperature: float
+    seen: SeenRun, monkeypatch: pytest.MonkeyPatch, bins: list[tuple[float, float, int]], temperature: float
 ) -> None:
+    monkeypatch.setattr("vri_pyro.report.calibrated.reliability", lambda found: Drawing("", ""))  # which takes long
     confidence = np.concatenate([np.full(count, c) for c, _, count in bins])
     right = np.concatenate([np.arange(count) < round(accuracy * count) for _, accuracy, count in bins])
     predicts(seen, *sampled(confidence, right))
@@ -361,19 +357,20 @@ def test_few_suspects_among_many_wrong_labels_are_explained(seen: SeenRun) -> No
     assert words.endswith(f" 0 of {len(seen.judged)} are more probably wrong than right{explanation}")
 
 
-def without_test_set(folder: Path, *dropped: str) -> SeenRun:
-    """The run of a folder without its test set, and without the columns of metrics that start with a prefix."""
-    seen = SeenRun(Run(folder))
-    seen.run.test = None
-    kept = [{name: value for name, value in row.items() if not name.startswith(dropped)} for row in seen.rows]
-    seen.run._folder = RunFolder(folder)
-    seen.run.rows = kept
-    seen.run.folder.summary = folder / "none"
-    return SeenRun(seen.run)
+def without_test_set(seen: SeenRun, *dropped: str) -> SeenRun:
+    """The run without its test set, and without the columns of metrics that start with a prefix."""
+    run = copy(seen.run)
+    run.test = None
+    run.rows = [{name: value for name, value in row.items() if not name.startswith(dropped)} for row in seen.rows]
+    run._folder = RunFolder(seen.run.folder.path)
+    run.folder.summary = seen.run.folder.path / "none"
+    without = SeenRun(run)
+    without.__dict__ |= {name: seen.__dict__[name] for name in ("evidence", "issues", "posterior")}
+    return without
 
 
-def test_accuracy_without_test_set_is_that_on_the_validation_set(folder: Path) -> None:
-    seen = without_test_set(folder, "test_")
+def test_accuracy_without_test_set_is_that_on_the_validation_set(seen: SeenRun) -> None:
+    seen = without_test_set(seen, "test_")
     last = next(row["validation_accuracy"] for row in reversed(seen.rows) if "validation_accuracy" in row)
     part, count = training(seen), len(seen.run.split.validation_indices)
     assert part.headline == [("validation accuracy", f"{last:.1f}%", f"last epoch ({len(seen.rows)}); no test set")]
@@ -386,11 +383,12 @@ def test_accuracy_without_test_set_is_that_on_the_validation_set(folder: Path) -
     assert SCALED not in seen.calibrations  # the temperature is fitted on the same examples
     assert seen.calibrations[POINT].accuracy == pytest.approx(last / 100, abs=1e-6)
     assert "test" not in str(whole(confusions(seen)).drawings[0].caption)
-    assert "Test accuracy" not in render([seen, without_test_set(folder, "test_")])
+    assert "Test accuracy" not in render([seen, without_test_set(seen, "test_")])
 
 
-def test_run_without_test_and_validation_set_has_a_page(folder: Path) -> None:
-    seen = without_test_set(folder, "test_", "validation_")
+def test_run_without_test_and_validation_set_has_a_page(seen: SeenRun) -> None:
+    seen = without_test_set(seen, "test_", "validation_")
+    del seen.evidence, seen.issues  # which use the validation set
     none = np.zeros(0, np.int64)
     seen.run.split = replace(seen.run.split, validation_indices=none, validation_labels=none)
     assert training(seen).headline[0].value == "cannot tell"

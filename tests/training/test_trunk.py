@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import copy
+from collections.abc import Callable
+from contextlib import nullcontext
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -14,6 +16,7 @@ from infer.toys import CLASSES, batch, diagonal_normal, rectification
 from torch import Tensor, nn
 from torch.optim import SGD, Adam
 
+from vri_pyro import VRIClassifier
 from vri_pyro.backbones import MLP, FromModule, SmallCNN
 from vri_pyro.cli.main import main
 from vri_pyro.infer.bilevel import BilevelSVI
@@ -161,6 +164,7 @@ def test_options_of_the_trunk_reach_every_stage_and_network(tmp_path: Path, monk
             trunk, head = next(value for name, value in member.items() if "optimizer" in name)["param_groups"]
             assert trunk["lr"] == pytest.approx(0.1 * head["lr"])
 
+    monkeypatch.setattr("vri_pyro.runs.building._warn_if_random", lambda *_: None)
     assert main(["fit", *small, "--trunk.frozen", "true", "--output", "frozen"]) == 0
     state = torch.load(tmp_path / "frozen" / "checkpoints" / "last.pt", weights_only=True)["state"]["classifier"]
     torch.manual_seed(0)
@@ -168,6 +172,25 @@ def test_options_of_the_trunk_reach_every_stage_and_network(tmp_path: Path, monk
     changed = {name for name, value in initial.items() if not torch.equal(value, state[name])}
     assert changed == {"head.weight", "head.bias"}
     assert np.isfinite(RunFolder(tmp_path / "frozen").read_metrics()[-1]["loss"])
+
+
+class Pretrained(MLP):
+    """A network whose trunk has the same weights whenever it is built, and whose head is random."""
+
+    def __init__(self, input_shape: tuple[int, ...], num_classes: int) -> None:
+        with torch.random.fork_rng(devices=[]):
+            torch.manual_seed(3)
+            super().__init__(input_shape, num_classes, hidden=(8,))
+        self.head.reset_parameters()
+
+
+@pytest.mark.parametrize(("backbone", "random"), [(MLP, True), (Pretrained, False)])
+def test_a_trunk_that_is_frozen_at_random_weights_is_told(backbone: Callable[..., Classifier], random: bool) -> None:
+    x = np.random.default_rng(0).normal(size=(60, 5)).astype(np.float32)
+    frozen = VRIClassifier("elr", backbone=backbone, epochs=1, trunk=Trunk(frozen=True))
+    message = "trunk.frozen keeps the trunk of MLP at random weights; use a pretrained network, or train the trunk"
+    with pytest.warns(UserWarning, match=message) if random else nullcontext():
+        frozen.fit(x, np.arange(60) % 3, trusted=range(15))
 
 
 @pytest.mark.filterwarnings("default:the options of the trunk:UserWarning")

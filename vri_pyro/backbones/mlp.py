@@ -37,7 +37,7 @@ class MLP(Classifier):
         dropout: float = 0.0,
     ) -> None:
         super().__init__()
-        check_widths("MLP", "hidden widths", hidden, "positive widths, or none for a linear classifier")
+        check_widths("MLP", "hidden widths", hidden, "positive widths, such as [64], or [] for a linear classifier")
         if not is_number(dropout) or not 0.0 <= dropout < 1.0:
             raise UserError(f"MLP got dropout {dropout!r}; expected a probability in [0, 1).")
         self.input_shape = check_shape("MLP", input_shape)

@@ -109,8 +109,10 @@ def _from_hub(name: str, repository: str, file: str) -> Path:
     if isinstance(cached, str):
         return Path(cached)
     try:
+        # The download would repeat a request that fails for half a minute; this one is made once.
+        huggingface_hub.get_hf_file_metadata(huggingface_hub.hf_hub_url(repository, file))
         return Path(huggingface_hub.hf_hub_download(repository, file))
-    except (OSError, huggingface_hub.errors.HfHubHTTPError, huggingface_hub.errors.EntryNotFoundError) as error:
+    except Exception as error:  # of the HTTP library, which depends on the version of the hub's library
         folder = Path(huggingface_hub.constants.HF_HUB_CACHE) / f"models--{repository.replace('/', '--')}"
         raise UserError(
             f"the weights of timm's {name} ({file} of {repository}) are not in {folder} and cannot be downloaded; "

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import re
+import shlex
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from vri_pyro.cli.suggestions import (
     nearest_member,
     nearest_module,
     nearest_option,
+    options_of_group,
 )
 from vri_pyro.utils.yaml_files import line_of
 
@@ -26,7 +28,7 @@ _WRAPPING = (
     r"Problem with given class_path '[^']+':",
     r"Type \S.*? expects a function or a callable class:",
     r"Does not validate against any of the Union subtypes\s+Subtypes: [^\n]*\n\s*Errors:",
-    r"- Expected a <class 'NoneType'>",
+    r"- Expected a <class 'NoneType'>(?:\. Got value: \S+)?",
 )
 _SENTENCES = (
     (r"Expected a <class 'int'>", "expected an integer"),
@@ -83,9 +85,13 @@ _SENTENCES = (
         r"\1 needs a value; use \1 VALUE (true or false for a Boolean option)",
     ),
     (r"Unexpected config: (\w+):\s*$", r"\1 has no value; set one, or leave the option out"),
+    (r"Not a valid subclass of (\w+)\b.*?(?=, not '|$)", r"expected the class path of a \1, such as my_file.MyClass"),
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
 )
 
+
+# Reasons why a value was refused of an option that has only options of its own, such as --trunk.
+_NO_VALUE = ("Expected a dot import path string", "Not a valid subclass of", "Unable to load config")
 
 # Values as in Python, and as users write them.
 _YAML = {"True": "true", "False": "false", "None": "null"}
@@ -115,8 +121,11 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
         the file and line of the option unless it is on the command line, the full name of the option, the innermost
         reason and, if known, the remedy or the name that was probably meant.
     """
-    option = ".".join(re.findall(r'Parser key "([^"]+)"', message))
-    reason = _innermost_reason(message)
+    keys = re.findall(r'Parser key "([^"]+)"', message)
+    option, reason = ".".join(keys), _innermost_reason(message)
+    if reason.startswith(_NO_VALUE) and len(set(keys)) == 1 and (own := options_of_group(keys[0])):
+        place = _place(keys[0], "", arguments, files)
+        return f"{place}--{keys[0]} takes no value; set its options, such as --{own[-1]}"
     typo = next((found for pattern in _TYPOS if (found := re.search(pattern, reason))), None)
     meant = _meant(typo.groupdict(), option, message, command) if typo else None
     value = re.search(r"(?:value:|, not) '?([^\s']+?)'?\.?$", reason, flags=re.MULTILINE)
@@ -129,6 +138,8 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     unknown = typo and (typo.groupdict().get("argument") or typo.groupdict().get("option"))
     if option and unknown and not meant and (owners := classes_with(option, unknown)):
         reason = f"choose a class that has the option '{unknown}', --{option} CLASS with one of {', '.join(owners)}"
+    if reason.startswith("choose a class") and (file := _options_of_resumed(arguments)):
+        reason = f"--resume true alone does not read the options of the run; add --config {shlex.quote(str(file))}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"
@@ -174,6 +185,15 @@ def _place(option: str, word: str, arguments: Sequence[str], files: Sequence[Pat
     return ""
 
 
+def _options_of_resumed(arguments: Sequence[str]) -> Path | None:
+    """Return the ``config.yaml`` of the run that a command without ``--config`` resumes; None of any other command."""
+    given = "=".join(arguments).split("=")  # "--resume=true" and "--resume", "true" alike
+    values = dict(itertools.pairwise(given))
+    file = Path(values.get("--output", "runs/latest")) / "config.yaml"
+    resumed = values.get("--resume", "").lower() == "true" and "--config" not in values
+    return file if resumed and file.is_file() else None
+
+
 def _innermost_reason(message: str) -> str:
     given = re.search(r"Given value: (?!Namespace)(\S+?)\.?(?=\s|$)", message)
     for pattern in _WRAPPING:
@@ -184,4 +204,4 @@ def _innermost_reason(message: str) -> str:
     reason = " or ".join(plain or alternatives)
     reason = re.sub(r"^(Expected a .*)\. Got value: (\S+)$", r"\1, not '\2'", reason)
     reason = re.sub(r"\.? Got value: \S+$", "", reason)
-    return f"{reason}, not '{given[1]}'" if given and plain else reason
+    return f"{reason}, not '{given[1]}'" if given and plain and ", not '" not in reason else reason

@@ -6,8 +6,10 @@ import inspect
 import pkgutil
 import re
 import sys
+from dataclasses import fields, is_dataclass
 from importlib import import_module
 from pathlib import Path
+from typing import get_args, get_type_hints
 
 from vri_pyro.cli.catalogue import KINDS, choices
 from vri_pyro.cli.class_options import class_options
@@ -20,6 +22,15 @@ def option_names(command: str) -> list[str]:
     parser = import_module(f"vri_pyro.cli.{command}").build_parser()
     strings = (string for action in parser._actions for string in action.option_strings)
     return [string.removeprefix("--") for string in strings if string.startswith("--")]
+
+
+def options_of_group(option: str) -> list[str]:
+    """Return the options of an option of ``fit`` that is a group of them, such as "trunk.frozen" of "trunk"."""
+    from vri_pyro.runs.configuration import Configuration
+
+    kind = get_type_hints(Configuration).get(option)
+    group = next((one for one in (kind, *get_args(kind)) if is_dataclass(one)), None)
+    return [f"{option}.{field.name}" for field in fields(group)] if group else []
 
 
 def nearest_option(name: str, command: str) -> str | None:

@@ -86,6 +86,12 @@ class FeatureFiles:
         text = json.dumps(asdict(description), indent=2, ensure_ascii=False, default=str)
         write_atomically(self.description, f"{text}\n".encode())
 
+    def discard_empty(self) -> None:
+        """Delete what :meth:`begin` has written, unless there are features."""
+        if not any(self.path.glob("features-*-*.npy")):
+            for file in (self.description, self.labels, self.fingerprint):
+                file.unlink(missing_ok=True)
+
     def write_shard(self, part: Part, number: int, features: np.ndarray) -> None:
         """Write the features of successive examples [n, D] atomically."""
         with replacing(self.shard(part, number)) as partial, partial.open("wb") as file:
@@ -129,7 +135,7 @@ class FeatureFiles:
 
     def _opened(self, path: Path, shape: tuple[int, int], dtype: str) -> np.ndarray:
         if not path.is_file():
-            raise UserError(f"{path} is missing, so the extraction was interrupted; {_AGAIN} to continue it.")
+            raise UserError(f"{path} is missing, since the extraction did not finish; {_AGAIN} to continue it.")
         if path.is_symlink():
             raise UserError(f"{path} is a link, which could lead anywhere; replace it by the file itself.")
         try:

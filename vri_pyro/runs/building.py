@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Callable
+from functools import partial
 
 import numpy as np
 import torch
 
 from vri_pyro.backbones.default_backbone import default_backbone
+from vri_pyro.backbones.pretrained_weights import weights_are_loaded
 from vri_pyro.data import (
     Arrays,
     DeviceData,
@@ -69,16 +72,18 @@ def build_trainer(
         UserError: the backbone, an algorithm or the input shapes do not fit the configuration or the data.
     """
     device = choose_device(configuration.device)
+
+    def build(networks: int) -> Classifier:
+        backbone = configuration.backbone or default_backbone
+        return build_classifier(backbone, input_shape(configuration, arrays), arrays.num_classes, networks)
+
     with building("the backbone"):
-        classifier = build_classifier(
-            configuration.backbone or default_backbone,
-            input_shape(configuration, arrays),
-            arrays.num_classes,
-            configuration.networks,
-        )
+        classifier = build(configuration.networks)
     _check_classes(classifier, arrays.num_classes)
     if configuration.trunk is not None:
         _treat_trunk(classifier, configuration.trunk)
+        if configuration.trunk.frozen and weights_are_loaded():
+            _warn_if_random(networks_of(classifier)[0], partial(build, 1))
     for network in (classifier, *networks_of(classifier)):
         network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
     classifier = _with_channels_last(classifier.to(device))
@@ -145,6 +150,21 @@ def _treat_trunk(classifier: Classifier, trunk: Trunk) -> None:
             )
         if trunk.frozen:
             network.freeze_trunk()
+
+
+def _warn_if_random(network: Classifier, build: Callable[[], Classifier]) -> None:
+    """Warn if the weights of a frozen trunk are random, that is, if they are others whenever a network is built."""
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(torch.initial_seed() + 1)
+        other = build()
+    pairs = zip(trunk_parameters(network), trunk_parameters(other), strict=True)
+    weights = [(one.cpu(), same.cpu()) for one, same in pairs if one.dim() > 1]  # biases and scales start as constants
+    if weights and not any(torch.equal(one, same) for one, same in weights):
+        warnings.warn(
+            f"trunk.frozen keeps the trunk of {type(network).__name__} at random weights; use a pretrained network, or "
+            "train the trunk",
+            stacklevel=2,
+        )
 
 
 def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:

@@ -109,7 +109,8 @@ class Configuration:
         loggers: additional loggers; metrics.csv is always written.
         evaluate_every: number of epochs between evaluations; the last epoch is always evaluated.
         epochs: number of epochs of the main stage; for every method, an epoch has as many steps as one pass over the
-            noisy set.
+            noisy set. Other stages come in addition: warm_up, fine_tuning, and the estimation stage of the default
+            method (method.estimation_share, a third as many epochs) and of GLC (method.estimation_epochs).
         batch_size: number of examples in a noisy batch.
         clean_batch_size: number of examples in a clean batch; a smaller clean set is used as a whole.
         duplicates: what to do with identical inputs in several parts of the data: "warn" reports them, and refuses a

@@ -88,10 +88,14 @@ def embed(
         extractor = _Extractor(network, torch.device(device), dtype)
         parts: dict[Part, Inputs | None] = {"train": arrays.x_train, "test": arrays.x_test}
         done = 0
-        for part, inputs in parts.items():
-            if inputs is not None:
-                for rows in _write_part(files, description, part, extractor, inputs, batch_size, workers):
-                    progress(done := done + rows)
+        try:
+            for part, inputs in parts.items():
+                if inputs is not None:
+                    for rows in _write_part(files, description, part, extractor, inputs, batch_size, workers):
+                        progress(done := done + rows)
+        except UserError:  # an input or the network has to change, and the folder would be refused to the new ones
+            files.discard_empty()
+            raise
     return description
 
 

@@ -39,6 +39,7 @@ _DATASETS = {
 #: them, since some of its functions, such as ``load_network``, have an option to trust others.
 KNOWN = (
     *(f"vri_pyro.{part}" for part in _PARTS),
+    "vri_pyro.Classifier",  # the path by which the parser names what a backbone returns
     "torch.nn",
     "torch.optim",
     "torchvision.transforms",
