@@ -1,7 +1,7 @@
 """Methods for learning from noisy labels, one per file."""
 
 from vri_pyro.methods.base import Method, Stage
-from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel
+from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel, HalfCleanBilevel
 from vri_pyro.methods.confident_learning import ConfidentLearning
 from vri_pyro.methods.cross_entropy import NoisyCrossEntropy
 from vri_pyro.methods.elr import ELR
@@ -17,6 +17,7 @@ __all__ = [
     "Bilevel",
     "ConfidentLearning",
     "EstimatedBilevel",
+    "HalfCleanBilevel",
     "Method",
     "Mixup",
     "NoisyCrossEntropy",
