@@ -13,7 +13,7 @@ from torch.nn import functional as F
 
 from vri_pyro.data.batch import Batch
 from vri_pyro.guides import LabelCorrection
-from vri_pyro.infer import HalfCleanBilevelSVI
+from vri_pyro.infer import HalfCleanBilevelSVI, Hypergradient, Unrolled
 from vri_pyro.methods.bilevel import HalfCleanBilevel
 from vri_pyro.models import CorrectedCrossEntropy
 from vri_pyro.runs.parsing import configuration_parser
@@ -65,10 +65,11 @@ def _step_by_hand(
     sgd.step()
 
 
-@pytest.mark.parametrize("size", [8, 9])
-def test_training_equals_the_algorithm_written_by_hand(size: int) -> None:
+@pytest.mark.parametrize(("size", "hypergradient"), [(8, None), (9, Unrolled())])
+def test_training_equals_the_algorithm_written_by_hand(size: int, hypergradient: Hypergradient | None) -> None:
     parser = configuration_parser()
     method = parser.instantiate(parser.parse_args(["--config", str(configuration_files()["mlc_released"])])).method
+    method.options["hypergradient"] = hypergradient
     classifier = Dense(classes=CLASSES)
     algorithm = method.build(classifier, SGD)
     reference, correction = copy.deepcopy(classifier), copy.deepcopy(algorithm.guide)

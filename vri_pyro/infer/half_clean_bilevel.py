@@ -34,7 +34,8 @@ class HalfCleanBilevelSVI(BilevelSVI):
             values raise.
 
     Raises:
-        UserError: one of these three options has another value; see also :class:`BilevelSVI`.
+        UserError: one of these three options has another value, or the clean batch of a step has a single example; see
+            also :class:`BilevelSVI`.
 
     Reference: the code of Zheng et al., Meta label correction for noisy label learning, AAAI 2021.
     """
@@ -56,15 +57,15 @@ class HalfCleanBilevelSVI(BilevelSVI):
         """See :class:`BilevelSVI`.
 
         Raises:
-            UserError: a clean batch has a single example, or several processes train together.
+            UserError: several processes train together.
         """
         if processes.several():
             raise UserError("a clean batch cannot be halved between several processes; start one process")
-        if len(clean.y) < 2:
-            raise UserError("the clean batch has a single example, which cannot be halved; use batches of 2 or more")
         super().check(noisy, clean)
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool) -> Problem:
+        if len(clean.y) < 2:
+            raise UserError("the clean batch has a single example, which cannot be halved; use batches of 2 or more")
         half = len(clean.y) // 2
         first, second = (Batch(clean.x[rows], clean.y[rows]) for rows in (slice(half), slice(half, None)))
         share = len(y) / (len(y) + len(second.y))
