@@ -27,7 +27,7 @@ def _algorithm(name: str) -> BilevelSVI:
     return algorithm
 
 
-@pytest.mark.parametrize("name", ["mlc", "mw_net", "warpi"])
+@pytest.mark.parametrize("name", ["mlc", "mw_net", "mw_net_unnormalised", "warpi"])
 def test_kl_weights_and_clean_weight_are_zero_and_features_are_detached(name: str) -> None:
     algorithm = _algorithm(name)
     assert (algorithm.inner_kl_weight, algorithm.outer_kl_weight, algorithm.clean_weight) == (0, 0, 0)

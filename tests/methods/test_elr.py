@@ -46,6 +46,46 @@ def test_step_minimises_cross_entropy_plus_regulariser() -> None:
         torch.testing.assert_close(now.detach(), then.detach() - 0.1 * g)
 
 
+def test_training_equals_the_loss_with_clipped_probabilities_written_by_hand() -> None:
+    """The authors clip p to [1e-4, 1 - 1e-4], and update the targets with the clipped p divided by its sum."""
+    classifier, rate = Dense(), 0.02
+    with torch.no_grad():
+        classifier.top.weight.mul_(30)
+    algorithm = _elr(classifier, rate=rate, clean_weight=0.0)
+    reference, targets, clipped = copy.deepcopy(classifier), torch.zeros(10, CLASSES), 0
+    for _ in range(30):
+        noisy = batch(7)._replace(index=INDEX)
+        algorithm.step(noisy, noisy)
+
+        logits = reference(noisy.x).logits
+        p = logits.exp() / logits.exp().sum(1, keepdim=True)
+        inside = (p > 1e-4) & (p < 1 - 1e-4)
+        clipped += int((~inside).sum())
+        p = torch.where(inside, p, p.detach().clip(1e-4, 1 - 1e-4))
+        targets[INDEX] = 0.7 * targets[INDEX] + 0.3 * p.detach() / p.detach().sum(1, keepdim=True)
+        regulariser = torch.log(1 - torch.einsum("bk,bk->b", p, targets[INDEX])).mean()
+        loss = F.cross_entropy(logits, noisy.y) + 3 * regulariser
+        gradients = torch.autograd.grad(loss, list(reference.parameters()))
+        with torch.no_grad():
+            for parameter, g in zip(reference.parameters(), gradients, strict=True):
+                parameter.sub_(rate * g)
+
+    assert clipped > 50
+    torch.testing.assert_close(algorithm.memory.table, targets)
+    torch.testing.assert_close(dict(classifier.named_parameters()), dict(reference.named_parameters()))
+
+
+def test_regulariser_does_not_act_on_a_certain_prediction() -> None:
+    classifier = Dense()
+    with torch.no_grad():
+        classifier.top.bias.copy_(torch.tensor([50.0, 0.0, 0.0]))
+    example = Batch(torch.randn(1, 5), torch.tensor([0]), torch.tensor([0]))
+    algorithm = _elr(classifier)
+    algorithm.memory.table = torch.tensor([[0.0, 0.9, 0.1]])
+    metrics = algorithm.step(example, example)
+    assert metrics["gradient_norm"] < 1e-12
+
+
 def test_targets_are_stored_by_position_of_the_example() -> None:
     classifier = Dense()
     algorithm = _elr(classifier, rate=0.0, momentum=0.5)

@@ -91,6 +91,17 @@ def test_row_of_a_class_without_clean_examples_is_the_identity() -> None:
         _estimate(Dense(), [])
 
 
+def test_training_with_a_class_without_clean_examples_is_finite_and_takes_its_labels_as_they_are() -> None:
+    classifier = Dense()
+    algorithm = _begun(classifier, [0, 3, 5])
+    noisy = batch(7)._replace(index=torch.tensor([4, 0, 9, 2, 1, 7, 3]))
+    assert algorithm.step(noisy, noisy)["gradient_norm"].isfinite()
+    certain = torch.tensor([[-50.0, -50.0, 50.0]])
+    as_given = noisy_log_probabilities(certain, algorithm.transition)
+    torch.testing.assert_close(as_given[0, 2], torch.tensor(0.0))
+    assert (algorithm.transition[:2, 2] > 0).all()  # its label may still be given to examples of the other classes
+
+
 def _begun(classifier: Dense, clean: list[int]) -> GLCDescent:
     algorithm = GLC(clean_weight=0.0).build(classifier, sgd)
     algorithm.begin_training(_context(classifier, clean))

@@ -11,13 +11,14 @@ from torch.nn import functional as F
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.models import WeightedCrossEntropy
+from vri_pyro.models.gate import Normaliser
 
 BATCH, CLASSES, FEATURES = 6, 3, 4
 
 
-def _loss(gates: Tensor, logits: Tensor, y: Tensor) -> Tensor:
+def _loss(gates: Tensor, logits: Tensor, y: Tensor, normalise: Normaliser = "batch_sum") -> Tensor:
     """The weighted loss per example at given gates, [], as the model has it; ``gates`` may have a particle each row."""
-    model = WeightedCrossEntropy(FEATURES, CLASSES)
+    model = WeightedCrossEntropy(FEATURES, CLASSES, normalise)
     output = ClassifierOutput(logits, torch.zeros(BATCH, FEATURES))
     conditioned = poutine.condition(model, data={"gate": gates})
     if gates.dim() == 2:
@@ -44,6 +45,17 @@ def test_gradient_of_a_weight_is_by_how_much_its_loss_differs_from_the_weighted_
     slope = weights * (1 - weights)
     torch.testing.assert_close(loss.detach(), expected_loss)
     torch.testing.assert_close(gradient, slope * (losses - expected_loss) / weights.sum())
+
+
+def test_gradient_of_a_weight_is_its_loss_if_the_weights_are_not_normalised() -> None:
+    """With L = Σ wᵢ lᵢ / n, the derivative is ∂L/∂wⱼ = lⱼ / n, so that lower weights always lower the loss."""
+    logits, y, losses = _batch()
+    gates = torch.randn(BATCH).requires_grad_()
+    loss = _loss(gates, logits, y, "batch_size")
+    (gradient,) = torch.autograd.grad(loss, gates)
+    weights = gates.detach().sigmoid()
+    torch.testing.assert_close(loss.detach(), (weights * losses).sum() / BATCH)
+    torch.testing.assert_close(gradient, weights * (1 - weights) * losses / BATCH)
 
 
 def test_scaling_all_weights_alike_has_no_gradient() -> None:

@@ -5,6 +5,7 @@ from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.cut import Cut, TensorCut
 from vri_pyro.infer.elbo import RectificationELBO
 from vri_pyro.infer.functional import ReplayedCall, loss_and_gradient
+from vri_pyro.infer.half_clean_bilevel import HalfCleanBilevelSVI
 from vri_pyro.infer.hypergradient import (
     Hypergradient,
     Inner,
@@ -18,9 +19,10 @@ from vri_pyro.infer.hypergradient import (
 )
 from vri_pyro.infer.schedules import Constant, Cosine, CyclicCosine, LinearWarmUp, Schedule
 from vri_pyro.infer.single_level import SingleLevelSVI
-from vri_pyro.infer.virtual_step import GradientStep, OptimizerStep, VirtualStep
+from vri_pyro.infer.virtual_step import AddedGradient, GradientStep, OptimizerStep, VirtualStep
 
 __all__ = [
+    "AddedGradient",
     "Algorithm",
     "BilevelSVI",
     "Constant",
@@ -28,6 +30,7 @@ __all__ = [
     "Cut",
     "CyclicCosine",
     "GradientStep",
+    "HalfCleanBilevelSVI",
     "Hypergradient",
     "Inner",
     "LinearWarmUp",

@@ -128,6 +128,32 @@ class OptimizerStep(VirtualStep):
         return moved, pull_back
 
 
+class AddedGradient(VirtualStep):
+    """Another step along a mixture of the gradient and a constant one, ŵ = S(αg + c).
+
+    Args:
+        step: S.
+        share: α.
+        constant: c, one tensor per parameter, without a graph.
+    """
+
+    def __init__(self, step: VirtualStep, share: float, constant: Tensors) -> None:
+        self.step, self.share, self.constant = step, share, constant
+
+    def added(self, gradients: Tensors) -> list[Tensor]:
+        """Return αg + c."""
+        return [self.share * g + c for g, c in zip(gradients, self.constant, strict=True)]
+
+    def __call__(self, gradients: Tensors) -> list[Tensor]:
+        """See :class:`VirtualStep`."""
+        return self.step(self.added(gradients))
+
+    def linearised(self, gradients: Tensors) -> tuple[list[Tensor], PullBack]:
+        """See :class:`VirtualStep`."""
+        moved, pull_back = self.step.linearised(self.added(gradients))
+        return moved, lambda outer: _scaled(pull_back(outer), self.share)
+
+
 def learning_rate(optimizer: Optimizer) -> float | Tensor:
     """Largest learning rate among the optimiser's parameter groups: η, which scales the hypergradient.
 

@@ -10,7 +10,7 @@ from torch.nn import functional as F
 
 from vri_pyro.utils.numbers import check_number
 
-_LEAST_DISTANCE = 1e-4  # lower bound of 1 - ⟨p, t⟩; ELR's authors clip p to the same effect
+_LEAST_DISTANCE = 1e-4  # lower bound of 1 - ⟨p, t⟩, whose logarithm has to be finite
 
 
 class PredictionMemory(nn.Module):
@@ -54,11 +54,15 @@ class PredictionMemory(nn.Module):
         Returns:
             the updated targets, detached, [batch, K].
         """
+        return self.moved_towards(logits.softmax(-1), index)
+
+    def moved_towards(self, probabilities: Tensor, index: Tensor) -> Tensor:
+        """Return the updated targets of a batch, as :meth:`moved` does, from ``probabilities`` [batch, K]."""
         rows = int(index.max()) + 1 if self.size is None else self.size
-        self.table = self.table.to(logits)
+        self.table = self.table.to(probabilities)
         if rows > len(self.table):
             self.table = F.pad(self.table, (0, 0, 0, rows - len(self.table)))
-        return self.momentum * self.table[index] + (1 - self.momentum) * logits.detach().softmax(-1)
+        return self.momentum * self.table[index] + (1 - self.momentum) * probabilities.detach()
 
     def keep(self, index: Tensor, targets: Tensor) -> None:
         """Store ``targets`` [batch, K] for the examples at positions ``index``, int64 [batch]."""

@@ -56,7 +56,9 @@ def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
     """GLC's estimate T̂ of the transition matrix, from the predictions on the clean set.
 
     T̂[c, ·] is the mean of softmax(F(x)) over the clean examples of class c, where F was trained on noisy labels. For a
-    class without clean examples it is the row of the identity, that is, its labels are assumed to be right.
+    class without clean examples it is the row of the identity, that is, its labels are assumed to be right: without
+    evidence on the class, nothing is corrected, as in plain cross entropy. The authors' code takes the mean of no
+    examples, which is NaN. Every label may come from that class, so the loss of every noisy example would be NaN.
 
     Args:
         logits: logits of a classifier trained on noisy labels, for the clean examples, [m, K].

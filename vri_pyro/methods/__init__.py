@@ -1,13 +1,13 @@
 """Methods for learning from noisy labels, one per file."""
 
 from vri_pyro.methods.base import Method, Stage
-from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel
+from vri_pyro.methods.bilevel import Bilevel, EstimatedBilevel, HalfCleanBilevel
 from vri_pyro.methods.confident_learning import ConfidentLearning
 from vri_pyro.methods.cross_entropy import NoisyCrossEntropy
 from vri_pyro.methods.elr import ELR
 from vri_pyro.methods.glc import GLC
 from vri_pyro.methods.l2rw import L2RW
-from vri_pyro.methods.learned_transition import LearnedTransition, LearnedTransitionDescent
+from vri_pyro.methods.learned_transition import LearnedTransition
 from vri_pyro.methods.mixup import Mixup
 from vri_pyro.methods.single_level import SingleLevel
 
@@ -18,8 +18,8 @@ __all__ = [
     "Bilevel",
     "ConfidentLearning",
     "EstimatedBilevel",
+    "HalfCleanBilevel",
     "LearnedTransition",
-    "LearnedTransitionDescent",
     "Method",
     "Mixup",
     "NoisyCrossEntropy",

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import replace
-from typing import Any
+from typing import Any, ClassVar
 
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.infer.bilevel import BilevelSVI
 from vri_pyro.infer.elbo import RectificationELBO
+from vri_pyro.infer.half_clean_bilevel import HalfCleanBilevelSVI
 from vri_pyro.infer.hypergradient import Hypergradient
 from vri_pyro.interfaces.base import Guide, Model
 from vri_pyro.interfaces.classifier import Classifier
@@ -43,6 +44,7 @@ class Bilevel(Method):
 
     pool: Pool = "noisy"
     models_noise = True
+    algorithm: ClassVar[type[BilevelSVI]] = BilevelSVI
 
     def __init__(
         self,
@@ -77,7 +79,7 @@ class Bilevel(Method):
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> BilevelSVI:
         """See :class:`Method`."""
         model, guide = build_pair(self.model, self.guide, classifier)
-        return BilevelSVI(
+        return self.algorithm(
             classifier,
             model,
             guide,
@@ -86,6 +88,21 @@ class Bilevel(Method):
             elbo=RectificationELBO(self.num_particles),
             **self.options,
         )
+
+
+class HalfCleanBilevel(Bilevel):
+    """Bi-level inference that also trains the classifier on half of each clean batch, as MLC's authors do.
+
+    Builds a :class:`~vri_pyro.infer.half_clean_bilevel.HalfCleanBilevelSVI`.
+
+    Args:
+        args, kwargs: see :class:`Bilevel`.
+    """
+
+    algorithm = HalfCleanBilevelSVI
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, clean_weight=0.0, late=True, outer_every=1, **kwargs)
 
 
 class EstimatedBilevel(Bilevel):

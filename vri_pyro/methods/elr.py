@@ -12,17 +12,22 @@ from vri_pyro.infer.algorithm import CLEAN_WEIGHT, check_not_negative
 from vri_pyro.infer.functional import ReplayedForward
 from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
-from vri_pyro.interfaces.prediction_memory import PredictionMemory, early_learning_regulariser
+from vri_pyro.interfaces.prediction_memory import PredictionMemory
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool
 from vri_pyro.methods.descent import Descent
 from vri_pyro.utils.errors import UserError
 
+_LEAST = 1e-4  # the authors' code clips probabilities to [1e-4, 1 - 1e-4]
+
 
 class ELRDescent(Descent):
     """Minimises CE(F(x), y) + λ log(1 − ⟨p(x), t⟩), with t the running mean of the predictions p of the example.
 
-    The targets start at 0. Each step updates them, t ← βt + (1 − β)p, before it uses them in the loss as constants.
+    In the regulariser, p = softmax(F(x)) is clipped to [10⁻⁴, 1 − 10⁻⁴]. A probability outside has no gradient there,
+    so the regulariser does not act on a certain prediction. The targets start at 0. Each step updates them with the
+    clipped probabilities, divided by their sum, t ← βt + (1 − β) p / Σp, before it uses them in the loss as constants.
+    The clipping is that of the authors' code since its first release, in the week of the paper's.
 
     Args:
         classifier, optimizer: see :class:`Descent`.
@@ -73,8 +78,9 @@ class ELRDescent(Descent):
             raise UserError("the noisy batch has no index, but ELR stores a target per example; set its index")
         forward = ReplayedForward(self.classifier, noisy.x, count=len(noisy.y))
         logits = forward(self.weights).logits
-        targets = self.memory.moved(logits, noisy.index)
-        regulariser = early_learning_regulariser(logits, targets).mean()
+        clipped = logits.softmax(-1).clamp(_LEAST, 1 - _LEAST)
+        targets = self.memory.moved_towards(clipped / clipped.sum(-1, keepdim=True), noisy.index)
+        regulariser = (1 - (clipped * targets).sum(-1)).log().mean()
         loss = F.cross_entropy(logits, noisy.y) + self.elr_weight * regulariser
         metrics, moved = self.learn(forward, loss, clean)
         if moved:
