@@ -25,7 +25,7 @@ from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.hypergradient import Hypergradient, SplitFiniteDifference, SplitJVP, SplitVJP, Unrolled
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.methods import ELR, GLC, L2RW, Bilevel, Method, Mixup, NoisyCrossEntropy, SingleLevel
+from vri_pyro.methods import ELR, GLC, L2RW, SOP, Bilevel, Method, Mixup, NoisyCrossEntropy, SingleLevel
 from vri_pyro.models import CrossEntropy, GatedRectification, HierarchicalRectification, PriorNetwork, Rectification
 from vri_pyro.training.ensemble import Ensemble, build_algorithm
 from vri_pyro.training.evaluation import evaluate, predict
@@ -73,6 +73,8 @@ def _methods() -> dict[str, tuple[Method, Any]]:
         "GLC": GLC(),
         "L2RW": L2RW(),
         "mixup": Mixup(),
+        "SOP": SOP(),
+        "SOP, two views": SOP(consistency_weight=0.9, balance_weight=0.1),
     }
     return found | {name: (method, OPTIMIZERS["SGD"]) for name, method in plain.items()}
 

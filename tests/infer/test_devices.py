@@ -22,7 +22,7 @@ from vri_pyro.runs.parsing import configuration_parser
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 NAMES = (
     *("vri", "vri_paper", "vri_released", "vri_vector", "vri_gated", "vri_dirac", "warpi", "mw_net", "mlc"),
-    *("cross_entropy", "mixup", "elr", "l2rw", "glc"),
+    *("cross_entropy", "mixup", "elr", "sop", "sop_plus", "l2rw", "glc"),
 )
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 

@@ -14,7 +14,7 @@ import torch
 
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Split, UniformExclusive
-from vri_pyro.methods import ELR, GLC, L2RW, ConfidentLearning, Mixup
+from vri_pyro.methods import ELR, GLC, L2RW, SOP, ConfidentLearning, Mixup
 from vri_pyro.methods.base import Method
 from vri_pyro.methods.descent import Descent
 from vri_pyro.runs.configuration import SplitSizes
@@ -62,7 +62,12 @@ def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, f
 
 @pytest.mark.parametrize(
     ("method", "at"),
-    [(ELR, 6), *((GLC, at) for at in (3, 8, 9)), *((lambda: ConfidentLearning(folds=2), at) for at in (3, 8, 13, 18))],
+    [
+        (ELR, 6),
+        (SOP, 6),
+        *((GLC, at) for at in (3, 8, 9)),
+        *((lambda: ConfidentLearning(folds=2), at) for at in (3, 8, 13, 18)),
+    ],
 )
 def test_resumed_run_gives_the_same_results(
     run: Run, folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, method: Callable[[], Method], at: int
@@ -110,7 +115,7 @@ def test_networks_of_an_ensemble_share_one_transition_estimate(run: Run, folder:
     assert not torch.equal(first, torch.eye(10))
 
 
-@pytest.mark.parametrize("method", [Mixup, ELR, ConfidentLearning])
+@pytest.mark.parametrize("method", [Mixup, ELR, SOP, ConfidentLearning])
 def test_method_without_a_clean_weight_trains_without_clean_examples(run: Run, method: Callable[..., Method]) -> None:
     split = SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=200)
     assert run(method=method(clean_weight=0.0), epochs=1, split=split)["split"]["clean"] == 0

@@ -9,11 +9,13 @@ from vri_pyro.methods.glc import GLC
 from vri_pyro.methods.l2rw import L2RW
 from vri_pyro.methods.mixup import Mixup
 from vri_pyro.methods.single_level import SingleLevel
+from vri_pyro.methods.sop import SOP
 
 __all__ = [
     "ELR",
     "GLC",
     "L2RW",
+    "SOP",
     "Bilevel",
     "ConfidentLearning",
     "EstimatedBilevel",
