@@ -5,6 +5,7 @@ from __future__ import annotations
 import csv
 import signal
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,12 +15,15 @@ import torch
 
 from vri_pyro.backbones import MLP
 from vri_pyro.data import Split, UniformExclusive
+from vri_pyro.diagnostics.run_posterior import outputs_of
 from vri_pyro.guides import LabelCorrection
 from vri_pyro.infer.algorithm import Algorithm
+from vri_pyro.label_issues.evidence import evidence_of
 from vri_pyro.methods import BOME, ELR, EMLC, GLC, L2RW, PES, SOP, ConfidentLearning, DivideMix, Mixup
 from vri_pyro.methods.base import Method
 from vri_pyro.models import CorrectedCrossEntropy
 from vri_pyro.runs.configuration import SplitSizes
+from vri_pyro.runs.experiment import Experiment
 from vri_pyro.training.checkpoint import load_checkpoint
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.interruption import Interrupted
@@ -143,7 +147,7 @@ def test_dividemix_ignores_wrong_labels_more_than_right_ones(run: Run, folder: P
 
 def test_pes_trains_in_four_stages_and_drops_wrong_labels_more_than_right_ones(run: Run, folder: Path) -> None:
     run(
-        method=PES(8, 2, 1, clean_weight=0.0),
+        method=PES(8, 4, 2, refinement_optimizer=partial(torch.optim.Adam, lr=1e-2), clean_weight=0.0),
         epochs=3,
         noise=UniformExclusive(0.3),
         split=SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=600),
@@ -172,6 +176,17 @@ def test_dividemix_uses_clean_examples_only_as_labelled_ones(run: Run, folder: P
 def test_dividemix_with_one_network_raises_before_training(run: Run) -> None:
     with pytest.raises(UserError, match="set networks to 2"):
         run(method=DivideMix(), epochs=1)
+
+
+def test_teacher_of_emlc_sees_the_inputs_after_the_run(experiment: Callable[..., Experiment]) -> None:
+    built = experiment(method=EMLC(sgd(0.1)), epochs=1)
+    built.run("epochs: 1\n", "seed: 0")
+    assert built.trained is not None
+    indices = built.trained.split.noisy_indices[:20]
+    output, y = outputs_of(built.trained, indices)
+    assert output.inputs is not None
+    torch.testing.assert_close(built.trained.guide(output, y).sum(-1), torch.ones(20))
+    assert evidence_of(built.trained, indices, draws=3).rectification is not None
 
 
 @pytest.mark.parametrize("method", [Mixup, ELR, SOP, PES, ConfidentLearning])
