@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 import numpy as np
+from study.data import pooled
 
 from bench.datasets import DATASETS, Dataset
-from study.data import pooled
 from vri_pyro.data import (
     AsymmetricCIFAR10,
     Flip,

@@ -9,8 +9,8 @@ from typing import Literal
 
 import numpy as np
 from sklearn.datasets import load_breast_cancer, load_digits, make_classification
-
 from study.data import find, pooled
+
 from vri_pyro.data import Arrays
 from vri_pyro.data.npz import read_npz
 from vri_pyro.utils.errors import UserError
@@ -84,7 +84,9 @@ def rings(folder: Path) -> Arrays:
     return _divided(x + 0.1 * generator.standard_normal(x.shape), y, 3000)
 
 
-def gaussian(classes: int, count: int, dimensions: int, distance: float, imbalance: float = 1.0) -> Callable[[Path], Arrays]:
+def gaussian(
+    classes: int, count: int, dimensions: int, distance: float, imbalance: float = 1.0
+) -> Callable[[Path], Arrays]:
     """Return a loader of Gaussian classes with means drawn at random.
 
     Args:
@@ -122,7 +124,9 @@ def _arrays(x_train: np.ndarray, y_train: np.ndarray, x_test: np.ndarray, y_test
 _CIFAR = ("AsymmetricCIFAR10",)
 DATASETS = {
     "Fashion-MNIST, 14 px": Dataset("images", stored("fashion_mnist", 14), 5000, foreign="foreign_mnist", side=14),
-    "CIFAR-10, 16 px": Dataset("images", stored("cifar10", 16), 5000, foreign="foreign_tinyimagenet32", noises=_CIFAR, side=16),
+    "CIFAR-10, 16 px": Dataset(
+        "images", stored("cifar10", 16), 5000, foreign="foreign_tinyimagenet32", noises=_CIFAR, side=16
+    ),
     "CIFAR-10, 32 px": Dataset("images", stored("cifar10"), 5000, foreign="foreign_tinyimagenet32", noises=_CIFAR),
     "CIFAR-10 features": Dataset(
         "features", stored("cifar10_features"), 5000, foreign="foreign_tinyimagenet32_features", noises=_CIFAR

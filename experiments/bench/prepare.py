@@ -14,8 +14,8 @@ import sys
 from pathlib import Path
 
 import numpy as np
-
 from study.benches import _LIKE_CIFAR10
+
 from vri_pyro.cli.main import main as vri_pyro
 from vri_pyro.data import FeatureFolder
 from vri_pyro.data.npz import read_npz, write_npz

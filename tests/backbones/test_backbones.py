@@ -64,7 +64,7 @@ def _count(classifier: Classifier) -> int:
 )
 def test_output_has_the_documented_shapes(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
     classifier = backbone(shape, NUM_CLASSES)
-    logits, features, _ = classifier(torch.randn(3, *shape))
+    logits, features, *_ = classifier(torch.randn(3, *shape))
     assert logits.shape == (3, NUM_CLASSES)
     assert features.shape == (3, classifier.feature_dim)
     assert classifier.num_classes == NUM_CLASSES
@@ -73,7 +73,7 @@ def test_output_has_the_documented_shapes(backbone: type[Classifier], shape: tup
 @pytest.mark.parametrize(("backbone", "shape"), _cases((2, 8, 8)))
 def test_gradient_reaches_every_parameter(backbone: type[Classifier], shape: tuple[int, ...]) -> None:
     classifier = backbone(shape, NUM_CLASSES)
-    logits, features, _ = classifier(torch.randn(6, *shape))
+    logits, features, *_ = classifier(torch.randn(6, *shape))
     (logits.square().sum() + features.sum()).backward()
     for name, parameter in classifier.named_parameters():
         assert parameter.grad is not None, name

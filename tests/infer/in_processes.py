@@ -25,7 +25,21 @@ from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.infer.hypergradient import Hypergradient, SplitFiniteDifference, SplitJVP, SplitVJP, Unrolled
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.methods import ELR, GLC, L2RW, Bilevel, Method, Mixup, NoisyCrossEntropy, SingleLevel
+from vri_pyro.methods import (
+    BOME,
+    ELR,
+    EMLC,
+    GLC,
+    L2RW,
+    PES,
+    SOP,
+    Bilevel,
+    DivideMix,
+    Method,
+    Mixup,
+    NoisyCrossEntropy,
+    SingleLevel,
+)
 from vri_pyro.models import CrossEntropy, GatedRectification, HierarchicalRectification, PriorNetwork, Rectification
 from vri_pyro.training.ensemble import Ensemble, build_algorithm
 from vri_pyro.training.evaluation import evaluate, predict
@@ -73,11 +87,18 @@ def _methods() -> dict[str, tuple[Method, Any]]:
         "GLC": GLC(),
         "L2RW": L2RW(),
         "mixup": Mixup(),
+        "BOME, vector": BOME(*PAIRS["vector"], outer, inner_steps=2),
+        "EMLC": EMLC(outer),
+        "PES": PES(1, 1, 1),
+        "SOP": SOP(),
+        "SOP, two views": SOP(consistency_weight=0.9, balance_weight=0.1),
     }
     return found | {name: (method, OPTIMIZERS["SGD"]) for name, method in plain.items()}
 
 
 METHODS = _methods()
+# Methods that train the networks of an ensemble together.
+TOGETHER: dict[str, tuple[Method, Any]] = {"DivideMix": (DivideMix(), OPTIMIZERS["SGD"])}
 _OWN_RANDOM_NUMBERS = ("dropout, detached", "dropout, attached", "forward not shared, attached")
 # Every problem of the strategies, except for those in which each process has random numbers or statistics of its own.
 PROBLEMS = [
@@ -97,13 +118,13 @@ def record(name: str) -> dict[str, Tensor]:
     classifier: Classifier = Dense()
     if name.startswith("ensemble"):
         classifier = Ensemble([Dense(), Dense()])
-    method, optimizer = METHODS[name.removeprefix("ensemble: ")]
+    method, optimizer = (METHODS | TOGETHER)[name.removeprefix("ensemble: ")]
     algorithm = build_algorithm(classifier, lambda network: method.build(network, optimizer))
     x, y = torch.randn(EXAMPLES, INPUTS), torch.arange(EXAMPLES) % CLASSES
     clean = torch.arange(EXAMPLES - 8, EXAMPLES)
-    algorithm.begin_training(
-        TrainingContext(classifier, lambda positions: [x[positions]], y, torch.arange(EXAMPLES - 8), clean)
-    )
+    context = TrainingContext(classifier, lambda positions: [x[positions]], y, torch.arange(EXAMPLES - 8), clean)
+    algorithm.begin_training(context)
+    algorithm.begin_epoch(context)
     torch.manual_seed(6)
     metrics: dict[str, Tensor] = {}
     for step in range(STEPS):
@@ -153,7 +174,7 @@ def _flat(value: Any, name: str = "") -> dict[str, Tensor]:
 
 def names(count: int) -> list[str]:
     """Return the cases of ``count`` processes: all for 2, to save time, and those with uneven shares for more."""
-    methods = [*METHODS, "ensemble: ELR", "ensemble: vector, SGD"]
+    methods = [*METHODS, "ensemble: ELR", "ensemble: vector, SGD", *(f"ensemble: {name}" for name in TOGETHER)]
     return [*methods, *(f"problem: {name}" for name in PROBLEMS)] if count == 2 else methods
 
 

@@ -21,8 +21,20 @@ from vri_pyro.runs.parsing import configuration_parser
 
 CONFIGS = Path(__file__).parents[2] / "experiments" / "configs"
 NAMES = (
-    *("vri", "vri_paper", "vri_released", "vri_vector", "vri_gated", "vri_dirac", "warpi", "mw_net", "mlc"),
-    *("cross_entropy", "mixup", "elr", "l2rw", "glc", "mw_net_unnormalised", "mlc_released"),
+    *(
+        "vri",
+        "vri_paper",
+        "vri_released",
+        "vri_vector",
+        "vri_gated",
+        "vri_dirac",
+        "warpi",
+        "mw_net",
+        "mlc",
+        "emlc",
+        "bome",
+    ),
+    *("cross_entropy", "mixup", "elr", "sop", "sop_plus", "l2rw", "glc", "pes", "mw_net_unnormalised", "mlc_released"),
 )
 SGD = partial(torch.optim.SGD, lr=0.1, momentum=0.9)
 

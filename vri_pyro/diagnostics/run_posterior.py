@@ -54,7 +54,9 @@ def outputs_of(run: Run, indices: np.ndarray) -> tuple[ClassifierOutput, torch.T
     if not run.has_pair:
         raise UserError(f"{run.name} was trained by a method without model and guide; use a run of a method with both")
     batches = list(run.outputs(indices))
-    output = ClassifierOutput(*(torch.cat(parts) for parts in zip(*(output for output, _ in batches), strict=True)))
+    columns = zip(*(output for output, _ in batches), strict=True)
+    fields: list[Any] = [None if parts[0] is None else torch.cat(parts) for parts in columns]
+    output = ClassifierOutput(*fields)
     return output, torch.cat([batch.y for _, batch in batches])
 
 

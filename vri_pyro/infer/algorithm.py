@@ -149,6 +149,23 @@ class Algorithm(ABC):
             self.guide.begin_training(self.model, context)
         return None
 
+    def begin_epoch(self, context: TrainingContext) -> Tensor | None:
+        """Hook called before the first step of every epoch, after :meth:`begin_training`.
+
+        A run that is resumed within an epoch does not call this hook again, so everything that it computes must be in
+        the state dict.
+
+        Args:
+            context: the data, and the classifier, or its moving average, as the epochs before left it.
+
+        Returns:
+            positions of the noisy examples that the epoch draws its batches from, int64 [n]; None for no change.
+        """
+        return None
+
+    def introduce(self, members: Sequence[Algorithm]) -> None:  # noqa: B027  # an optional hook
+        """Hook that receives the algorithms of all networks of an ensemble, this one included, before training."""
+
     @torch.no_grad()
     def end_step(self, output: ClassifierOutput, y: Tensor) -> None:
         """Hook called after a completed step; calls the hooks of guide and model (:mod:`vri_pyro.interfaces.base`)."""

@@ -304,16 +304,11 @@ class BilevelSVI(Algorithm):
         return forward.backward(lambda: self.hypergradient(problem))
 
     def _problem(self, forward: ReplayedForward, y: Tensor, clean: Batch, check_adjoint: bool) -> Problem:
-        rate = learning_rate(self.inner_optimizer)
-        if isinstance(rate, Tensor):
-            factor: float | Tensor = torch.where(rate > 0, 1 / rate, 1.0)
-        else:
-            factor = 1 / rate if rate > 0 else 1.0
+        factor = self._meta_weight()
 
         def inner(output: ClassifierOutput) -> Inner:
             terms = self._head(output, y)
-            direct = self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
-            return Inner(terms.loss(self.inner_kl_weight), direct, terms)
+            return Inner(terms.loss(self.inner_kl_weight), self._direct(terms, clean), terms)
 
         return Problem(
             parameters=self._weights,
@@ -328,6 +323,17 @@ class BilevelSVI(Algorithm):
             cut=self._cut,
             check_adjoint=check_adjoint,
         )
+
+    def _meta_weight(self) -> float | Tensor:
+        """Weight of the clean loss in the outer objective, 1 / η."""
+        rate = learning_rate(self.inner_optimizer)
+        if isinstance(rate, Tensor):
+            return torch.where(rate > 0, 1 / rate, 1.0)
+        return 1 / rate if rate > 0 else 1.0
+
+    def _direct(self, terms: ELBOTerms, clean: Batch) -> Tensor | None:
+        """Terms of the outer objective that do not depend on the virtual step, []; None if there are none."""
+        return self.outer_kl_weight * terms.mean_kl() if self.outer_kl_weight else None
 
     def _hypergradient_norms(self, result: Result) -> Metrics:
         """Norms of the hypergradient and of its parts for model and guide; shared parameters count as the model's."""

@@ -249,7 +249,7 @@ class ReplayedForward(ReplayedCall[ClassifierOutput]):
 
     def __init__(self, classifier: nn.Module, x: Tensor, index: Tensor | None = None, count: int | None = None) -> None:
         super().__init__(classifier, lambda: classifier_output(classifier, x))
-        self.classifier, self.index, self.count = classifier, index, count
+        self.classifier, self.x, self.index, self.count = classifier, x, index, count
 
     def __call__(self, parameters: Sequence[Tensor]) -> ClassifierOutput:
         """See :class:`ReplayedCall`."""
@@ -259,7 +259,7 @@ class ReplayedForward(ReplayedCall[ClassifierOutput]):
             output = joined_output(output, self.count)
             if is_first:
                 self._agree()
-        return output._replace(index=self.index)
+        return output._replace(index=self.index, inputs=self.x)
 
     @torch.no_grad()
     def _agree(self) -> None:

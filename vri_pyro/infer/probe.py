@@ -237,7 +237,7 @@ def _to_double(tensor: Tensor) -> Tensor:
 
 
 def _check_output(classifier: nn.Module, output: ClassifierOutput, batch: Batch) -> None:
-    name, (logits, features, _) = _name(classifier), output
+    name, logits, features = _name(classifier), output.logits, output.features
     for part, tensor, attribute in (("logits", logits, "num_classes"), ("features", features, "feature_dim")):
         width = getattr(classifier, attribute, None)
         if tensor.dtype not in (torch.float32, torch.float64):

@@ -51,7 +51,12 @@ class Guide(nn.Module):
     """Base class of amortised posteriors; built as ``Guide(feature_dim, num_classes, ...)``.
 
     A subclass implements :meth:`forward` as a Pyro guide. The other methods are optional hooks.
+
+    Attributes:
+        uses_inputs: whether the guide reads the inputs of the examples, ``output.inputs``.
     """
+
+    uses_inputs: bool = False
 
     def begin_training(self, model: Any, context: TrainingContext) -> None:
         """Hook called once before the first step of training, after the model's; see :meth:`Model.begin_training`.

@@ -21,11 +21,14 @@ class ClassifierOutput(NamedTuple):
         features: the penultimate representation z, [batch, features].
         index: positions of the examples in their data set, int64 [batch], for models that store values per example.
             A classifier leaves it None; training sets it.
+        inputs: inputs of the examples, of this process alone if several train together, for guides with a network of
+            their own (:attr:`vri_pyro.interfaces.base.Guide.uses_inputs`). A classifier leaves it None.
     """
 
     logits: Tensor
     features: Tensor
     index: Tensor | None = None  # type: ignore[assignment]  # shadows tuple.index, which is not needed
+    inputs: Tensor | None = None
 
 
 class Classifier(nn.Module):

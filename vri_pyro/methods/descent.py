@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import ClassVar
 
 from torch import Tensor, nn
@@ -43,17 +44,20 @@ class Descent(Algorithm):
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
         return self.optimizer
 
-    def learn(self, forward: ReplayedForward, loss: Tensor, clean: Batch) -> tuple[Metrics, bool]:
+    def learn(
+        self, forward: ReplayedForward, loss: Tensor, clean: Batch, parameters: Sequence[Tensor] | None = None
+    ) -> tuple[Metrics, bool]:
         """Update the classifier on the loss of the noisy batch plus ``clean_weight`` times the clean cross entropy.
 
         Args:
             forward: the forward pass that computed the loss.
             loss: loss of the noisy batch, [].
             clean: a batch with clean labels.
+            parameters: the parameters to update; by default, all trainable ones of the classifier.
 
         Returns:
             see :meth:`~vri_pyro.infer.algorithm.Algorithm.descend`.
         """
         if self.clean_weight:
             loss = loss + self.clean_weight * self.clean_loss(clean)
-        return self.descend(forward, loss)
+        return self.descend(forward, loss, parameters)

@@ -151,8 +151,8 @@ class Run:
             batch_size: number of examples per forward pass.
 
         Yields:
-            the classifier's output (logits, features and positions, without an autograd graph), and the batch with the
-            labels used in training.
+            the classifier's output (logits, features, positions, and inputs if the guide uses them, without an autograd
+            graph), and the batch with the labels used in training.
         """
         check_integer("batch_size", batch_size, 1)
         known = len(self.examples.y)
@@ -161,7 +161,8 @@ class Run:
         if len(outside := indices[(indices < 0) | (indices >= known)]):
             raise UserError(f"indices has {outside[0]}; the positions of training examples are 0 to {known - 1}")
         for batch in self.examples.in_order(indices, batch_size):
-            yield self.classifier(batch.x)._replace(index=batch.index), batch
+            inputs = batch.x if getattr(self.guide, "uses_inputs", False) else None
+            yield self.classifier(batch.x)._replace(index=batch.index, inputs=inputs), batch
 
 
 @one_at_a_time

@@ -56,6 +56,8 @@ class EnsembleAlgorithm(Algorithm):
     def __init__(self, classifier: Ensemble, members: Sequence[Algorithm]) -> None:
         super().__init__(classifier, nn.Module(), nn.Module(), max_skipped=members[0].guard.max_skipped)
         self.members = list(members)
+        for member in self.members:
+            member.introduce(self.members)
 
     @property
     def structural_zeros(self) -> tuple[str, ...] | None:  # type: ignore[override]
@@ -104,6 +106,11 @@ class EnsembleAlgorithm(Algorithm):
         """
         context = replace(context, classifier=copy.deepcopy(context.classifier))
         first, *_ = [member.begin_training(context) for member in self.members]
+        return first
+
+    def begin_epoch(self, context: TrainingContext) -> Tensor | None:
+        """Call the hook of every member, and return the examples that the first member chose."""
+        first, *_ = [member.begin_epoch(context) for member in self.members]
         return first
 
     def state_dict(self) -> dict[str, Any]:

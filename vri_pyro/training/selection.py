@@ -13,6 +13,7 @@ from vri_pyro.infer.guard import NonFiniteError
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.training.evaluation import predict
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.loss_mixture import low_loss_probability
 from vri_pyro.utils.numbers import check_integer, check_number
 
 
@@ -132,14 +133,6 @@ class GaussianMixture(Selection):
 
     def choose(self, losses: np.ndarray, labels: np.ndarray, num_classes: int) -> np.ndarray:
         """See :class:`Selection`."""
-        from sklearn import mixture  # takes seconds to import
-
-        spread = np.ptp(losses)
-        if spread == 0:
-            return np.arange(len(losses))
-        scaled = ((losses - losses.min()) / spread)[:, None]
-        # DivideMix's value of reg_covar; it prevents a component from collapsing onto equal losses.
-        fitted = mixture.GaussianMixture(n_components=2, reg_covar=5e-4, random_state=0).fit(scaled)
-        clean = fitted.predict_proba(scaled)[:, fitted.means_.argmin()]
+        clean = low_loss_probability(losses)
         chosen = np.flatnonzero(clean > self.threshold)
         return chosen if len(chosen) else clean.argmax(keepdims=True)

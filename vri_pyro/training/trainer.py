@@ -209,7 +209,7 @@ class Trainer:
         raise IndexError("the run is finished")
 
     def _begin_epoch(self, stage: BuiltStage, began: int) -> None:
-        """Set the pools of the epoch: run the selection and, in the first epoch of a stage, the algorithm's hook."""
+        """Set the pools of the epoch: run the selection and the algorithm's hooks."""
         first = self.state.epoch == began
         if first:
             self._batches = self._batches_of(stage)
@@ -219,6 +219,8 @@ class Trainer:
             pools = pools._replace(clean=stage.selection(self.ema.network, self.data.train, pools.noisy))
             self._batches.draw_from(self._batches.pools._replace(clean=pools.clean))
         if first and (chosen := stage.algorithm.begin_training(self._context(pools))) is not None:
+            self._batches.draw_from(pools._replace(noisy=chosen.numpy()))
+        if (chosen := stage.algorithm.begin_epoch(self._context(pools))) is not None:
             self._batches.draw_from(pools._replace(noisy=chosen.numpy()))
 
     def _context(self, pools: Pools) -> TrainingContext:
