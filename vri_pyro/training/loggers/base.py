@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import TYPE_CHECKING
 
 from vri_pyro.training.run_folder import Row, RunFolder
+
+if TYPE_CHECKING:
+    from vri_pyro.training.trainer import Trainer
 
 Rows = Sequence[Row]
 
@@ -15,6 +19,16 @@ class Logger(ABC):
 
     To send metrics to another destination, subclass it and select the class with ``--loggers``.
     """
+
+    def watch(self, trainer: Trainer) -> None:
+        """Optional hook called before :meth:`start`, for loggers that measure the networks themselves.
+
+        A logger must leave the networks, their training modes and the random state as they are.
+
+        Args:
+            trainer: the trainer of the run. During :meth:`log`, its stages, its data and its ``ema.network`` are those
+                at the end of the epoch, and ``state.epoch`` is the number of completed epochs.
+        """
 
     @abstractmethod
     def start(self, folder: RunFolder, rows: Rows) -> None:
