@@ -2,18 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.lines import Line2D
 from study.page import COLOURS
 
 from instruments.panels import DASHED, DOTTED, PANELS, SOLID, Line, Panel, pick
 
 _COLUMNS = 4
 _GREY = "0.45"
+_MANY = 3  # names in a legend of one column
 Anatomies = Mapping[str, Mapping[str, Any]]
 
 
@@ -31,7 +33,7 @@ def draw_run(anatomy: Mapping[str, Any], title: str) -> Figure:
         for line in panel.lines:
             _line(axis, anatomy, line, line.label, line.colour, line.style)
         _finish(axis, panel, [anatomy])
-        axis.legend(fontsize=7.5, loc="best")
+        _legend(axis)
     return figure
 
 
@@ -43,24 +45,24 @@ def draw_comparison(anatomies: Anatomies, title: str) -> Figure:
         if any(_values(one, line) is not None for one in anatomies.values() for line in panel.compared)
     ]
     figure, axes = _grid(len(shown), title)
-    methods = []
+    colours = {name: COLOURS[number % len(COLOURS)] for number, name in enumerate(anatomies)}
     for axis, panel in zip(axes, shown, strict=True):
-        for (name, anatomy), colour in zip(anatomies.items(), _cycled(COLOURS), strict=False):
+        for name, anatomy in anatomies.items():
             for line, style in zip(panel.compared, (SOLID, DASHED), strict=False):
-                _line(axis, anatomy, line, None, colour, style)
+                _line(axis, anatomy, line, None, colours[name], style)
         _finish(axis, panel, list(anatomies.values()))
-        told = [axis.plot([], [], style, color=_GREY, marker="", label=line.label)[0]
-                for line, style in zip(panel.compared, (SOLID, DASHED), strict=False)]
-        told += [line for line in axis.lines if line.get_gid() == "reference"]
-        axis.legend(handles=told, fontsize=7.5, loc="best")
-    for name, colour in zip(anatomies, _cycled(COLOURS), strict=False):
-        methods += axes[0].plot([], [], color=colour, marker="o", label=name)
-    figure.legend(handles=methods, loc="outside lower center", ncols=len(methods))
+        for line, style in zip(panel.compared, (SOLID, DASHED), strict=False):
+            axis.plot([], [], style, color=_GREY, marker="", label=line.label)
+        _legend(axis)
+    handles = [Line2D([], [], color=colour, marker="o", label=name) for name, colour in colours.items()]
+    figure.legend(handles=handles, loc="outside lower center", ncols=len(handles))
     return figure
 
 
-def _cycled(colours: Sequence[str]) -> Iterable[str]:
-    return (colours[number % len(colours)] for number in range(10**6))
+def _legend(axis: Axes) -> None:
+    lines, names = axis.get_legend_handles_labels()
+    columns = 2 if len(lines) > _MANY else 1
+    axis.legend(lines, names, fontsize=7.5, handlelength=2.8, markerscale=0, ncols=columns, columnspacing=1)
 
 
 def _grid(count: int, title: str) -> tuple[Figure, list[Axes]]:
@@ -81,9 +83,7 @@ def _values(anatomy: Mapping[str, Any], line: Line, path: str | None = None) -> 
     return np.array([np.nan if value is None else value for value in found])
 
 
-def _line(
-    axis: Axes, anatomy: Mapping[str, Any], line: Line, label: str | None, colour: str, style: str
-) -> None:
+def _line(axis: Axes, anatomy: Mapping[str, Any], line: Line, label: str | None, colour: str, style: str) -> None:
     values = _values(anatomy, line)
     if values is None:
         return
@@ -105,17 +105,20 @@ def _end(anatomy: Mapping[str, Any], line: Line, values: np.ndarray, path: str) 
 def _finish(axis: Axes, panel: Panel, anatomies: Sequence[Mapping[str, Any]]) -> None:
     axis.set_title(panel.title, fontsize=10)
     axis.tick_params(labelsize=8)
+    drawn = [line.get_xydata() for line in axis.lines]
+    known = np.concatenate([points[~np.isnan(points[:, 1]), 0] for points in drawn])
+    axis.set_xlim(known.min() - 0.5, known.max() + 0.5)
+    axis.xaxis.get_major_locator().set_params(integer=True)
+    axis.set_xlabel("epoch", fontsize=8)
+    if known.min() < 1:
+        axis.axvspan(known.min() - 0.5, 0.5, color="0.92", zorder=0)
     if panel.reference is not None:
         name, path = panel.reference
-        axis.axhline(pick(anatomies[0]["truth"], path), color=_GREY, linestyle=DOTTED, label=name, gid="reference")
-    first = min(min(numbered(one)) for one in anatomies)
-    last = max(max(numbered(one)) for one in anatomies)
-    axis.set_xlim(first - 0.5, last + 0.5)
-    axis.xaxis.get_major_locator().set_params(integer=True)
-    if first < 1:
-        axis.axvspan(first - 0.5, 0.5, color="0.92", zorder=0)
+        axis.axhline(pick(anatomies[0]["truth"], path), color=_GREY, linestyle=DOTTED, label=name, marker="")
     if panel.limits is not None:
         low, high = panel.limits
-        pad = 0.02 * ((high or axis.get_ylim()[1]) - (low or 0))
-        axis.set_ylim(None if low is None else low - pad, None if high is None else high + pad)
-    axis.set_xlabel("epoch", fontsize=8)
+        top = 1.08 * axis.get_ylim()[1] if high is None else high
+        if len(axis.get_legend_handles_labels()[0]) > _MANY:
+            top += 0.15 * (top - low)  # room for the legend
+        pad = 0.03 * (top - low)
+        axis.set_ylim(low - pad, top + pad)

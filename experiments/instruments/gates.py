@@ -16,8 +16,8 @@ SITES = {"gate": "weight", "transition_gate": "transition_weight"}
 def gates(seen: Seen) -> Figures | None:
     """Return the posterior means of gates and weights, the latter before and after division by their mean.
 
-    The mean is that of the examples seen, in place of a batch. ``auroc`` tells how well a low weight finds wrong labels.
-    None if the method has no gates.
+    The mean is that of the examples seen, in place of a batch. ``auroc`` tells how well a low weight finds wrong
+    labels. None if the method has no gates.
     """
     found = {SITES[site]: _figures(seen, site) for site in SITES if site in seen.posterior}
     return found or None

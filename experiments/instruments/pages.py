@@ -73,8 +73,8 @@ to the matrix T of the method and to its predictions: the current ones, or their
 the predicted probability of the label. AUROC tells how well a low value finds wrong labels; 0.5 is chance. The total
 variation of a row of T is the share of labels that the row puts at the wrong place. Weights are divided by their mean
 over all examples here, and over the batch in training. A gradient is the mean norm, over examples, of the gradient of a
-term of the loss with respect to the logits; the pull is the step that all terms together want a logit to take. Epochs
-up to 0, shaded, are those of preparatory stages."""
+term of the loss with respect to the logits; the pull is the step that all terms together want a logit to take. Bands
+are quartiles, and two standard deviations of q(T). Epochs up to 0, shaded, are those of preparatory stages."""
 
 
 def write_run(anatomy: Mapping[str, Any], name: str, command: str, folder: Path) -> str:

@@ -38,28 +38,28 @@ class Panel:
         lines: for the page of one run.
         compared: at most two of them for a comparison, drawn solid and dashed.
         reference: path of a constant in the figures of the truth, with its name in the legend.
-        limits: of the vertical axis; None to fit the values.
+        limits: of the vertical axis; an upper limit of None, or limits of None, are fitted to the values.
     """
 
     title: str
     lines: Sequence[Line]
     compared: Sequence[Line]
     reference: tuple[str, str] | None = None
-    limits: tuple[float | None, float | None] | None = None
+    limits: tuple[float, float | None] | None = None
 
 
 def _apart(label: str, path: str, style: str = SOLID, end: str = "") -> tuple[Line, Line]:
     """Return the lines of right and of wrong labels."""
     return (
-        Line(f"right labels{label}", f"{path}.right{end}", RIGHT, style),
-        Line(f"wrong labels{label}", f"{path}.wrong{end}", WRONG, style),
+        Line(f"right{label}", f"{path}.right{end}", RIGHT, style),
+        Line(f"wrong{label}", f"{path}.wrong{end}", WRONG, style),
     )
 
 
 def _beliefs(which: str, label: str, style: str, quartiles: bool) -> tuple[Line, ...]:
     return tuple(
         Line(
-            f"{kind} labels{label}",
+            f"{kind}{label}",
             f"belief.{which}.{kind}.median",
             colour,
             style,
@@ -74,10 +74,10 @@ def _either(figure: str) -> str:
 
 
 _FITTED = (
-    Line("wrong labels, predicted as given", "memorisation.as_given.wrong", WRONG),
-    Line("wrong labels, predicted right", "memorisation.as_true.wrong", WRONG, DASHED),
+    Line("wrong, predicted as given", "memorisation.as_given.wrong", WRONG),
+    Line("wrong, predicted right", "memorisation.as_true.wrong", WRONG, DASHED),
 )
-_BELIEVED = (Line("right labels", _either("right.median")), Line("wrong labels", _either("wrong.median")))
+_BELIEVED = (Line("right", _either("right.median")), Line("wrong", _either("wrong.median")))
 _WEIGHT, _TRANSITION_WEIGHT = "gates.weight", "gates.transition_weight"
 _TERMS = {
     "y": (RIGHT, "label"),
@@ -96,7 +96,7 @@ PANELS = (
     ),
     Panel(
         "Memorised and corrected labels (share)",
-        (*_FITTED, Line("right labels, predicted as given", "memorisation.as_given.right", RIGHT)),
+        (*_FITTED, Line("right, predicted as given", "memorisation.as_given.right", RIGHT)),
         _FITTED,
         limits=(0, 1),
     ),
@@ -122,14 +122,18 @@ PANELS = (
         (0, None),
     ),
     Panel(
-        "Mean diagonal of T, ± 2 std",
-        (Line("estimate", "transition.diagonal", RIGHT, band=("-transition.diagonal_std", "+transition.diagonal_std")),),
+        "Mean diagonal of T",
+        (
+            Line(
+                "estimate", "transition.diagonal", RIGHT, band=("-transition.diagonal_std", "+transition.diagonal_std")
+            ),
+        ),
         (Line("estimate", "transition.diagonal"),),
         ("truth", "transition.diagonal"),
         (0, 1),
     ),
     Panel(
-        "Belief that a label is right (median, quartiles)",
+        "Belief that a label is right (median)",
         (*_beliefs("memory", ", running mean", SOLID, True), *_beliefs("current", ", current", DASHED, False)),
         _BELIEVED,
         limits=(0, 1),
@@ -168,15 +172,12 @@ PANELS = (
     Panel(
         "Gradient of the logits, by term (norm)",
         (
-            *(Line(f"{told}, wrong labels", f"gradients.norm.{term}.wrong", c) for term, (c, told) in _TERMS.items()),
-            *(
-                Line(f"{told}, right labels", f"gradients.norm.{term}.right", c, DASHED)
-                for term, (c, told) in _TERMS.items()
-            ),
+            *(Line(f"{told}, right", f"gradients.norm.{term}.right", c) for term, (c, told) in _TERMS.items()),
+            *(Line(f"{told}, wrong", f"gradients.norm.{term}.wrong", c, DASHED) for term, (c, told) in _TERMS.items()),
             Line("clean batch", "gradients.clean", TRUTH, DOTTED),
         ),
         (
-            Line("label, wrong labels", "gradients.norm.y.wrong|gradients.norm.y_by_transition.wrong"),
+            Line("label, wrong", "gradients.norm.y.wrong|gradients.norm.y_by_transition.wrong"),
             Line("clean batch", "gradients.clean"),
         ),
         limits=(0, None),
@@ -185,11 +186,11 @@ PANELS = (
         "Pull on a logit (sum of all terms)",
         (
             *_apart(", at the given label", "gradients.pull.given"),
-            Line("wrong labels, at the true label", "gradients.pull.true.wrong", WRONG, DASHED),
+            Line("wrong, at the true label", "gradients.pull.true.wrong", WRONG, DASHED),
         ),
         (
-            Line("wrong labels, at the given label", "gradients.pull.given.wrong"),
-            Line("wrong labels, at the true label", "gradients.pull.true.wrong"),
+            Line("wrong, at the given label", "gradients.pull.given.wrong"),
+            Line("wrong, at the true label", "gradients.pull.true.wrong"),
         ),
     ),
 )

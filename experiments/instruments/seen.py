@@ -87,6 +87,9 @@ def look(run: Run, subset: int) -> Seen:
     chosen.sort()
     outputs = [output for output, _ in run.outputs(split.noisy_indices[chosen])]
     joined = ClassifierOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
-    device, realised = joined.logits.device, realised_transition(split.true_labels, split.given_labels, split.num_classes)
+    device, realised = (
+        joined.logits.device,
+        realised_transition(split.true_labels, split.given_labels, split.num_classes),
+    )
     given, true = (torch.from_numpy(labels[chosen]).to(device) for labels in (split.given_labels, split.true_labels))
     return Seen(run, joined, given, true, torch.from_numpy(realised).to(joined.logits))

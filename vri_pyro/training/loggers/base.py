@@ -20,7 +20,7 @@ class Logger(ABC):
     To send metrics to another destination, subclass it and select the class with ``--loggers``.
     """
 
-    def watch(self, trainer: Trainer) -> None:
+    def watch(self, trainer: Trainer) -> None:  # noqa: B027 - optional
         """Optional hook called before :meth:`start`, for loggers that measure the networks themselves.
 
         A logger must leave the networks, their training modes and the random state as they are.
