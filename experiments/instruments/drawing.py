@@ -90,16 +90,9 @@ def _line(axis: Axes, anatomy: Mapping[str, Any], line: Line, label: str | None,
     x = np.array(numbered(anatomy))
     axis.plot(x, values, style, color=colour, label=label, marker="o", markersize=3)
     if line.band is not None and label is not None:
-        low, high = (_end(anatomy, line, values, path) for path in line.band)
+        low, high = (_values(anatomy, line, path) for path in line.band)
         if low is not None and high is not None:
             axis.fill_between(x, low, high, color=colour, alpha=0.15, linewidth=0)
-
-
-def _end(anatomy: Mapping[str, Any], line: Line, values: np.ndarray, path: str) -> np.ndarray | None:
-    """Return one end of a band; a path with a sign is a standard deviation, of which it is two from the line."""
-    sign = {"-": -2.0, "+": 2.0}.get(path[0])
-    found = _values(anatomy, line, path.lstrip("+-"))
-    return found if sign is None or found is None else values + sign * found
 
 
 def _finish(axis: Axes, panel: Panel, anatomies: Sequence[Mapping[str, Any]]) -> None:

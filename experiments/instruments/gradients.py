@@ -35,12 +35,12 @@ def gradients(seen: Seen) -> Figures | None:
     if not directions:
         return None
     total = torch.stack(list(directions.values())).sum(0)
-    inside = seen.true >= 0
-    pulls = {"given": seen.given, "true": seen.true.clamp_min(0)}
     found: Figures = {"norm": {name: seen.apart(one.norm(dim=-1)) for name, one in directions.items()}}
+    given, true = (total.gather(1, label.unsqueeze(1)).squeeze(1) for label in (seen.given, seen.true.clamp_min(0)))
+    true = true.masked_fill(seen.true < 0, torch.nan)  # examples of no class
     found["pull"] = {
-        name: seen.apart(torch.where(inside, total.gather(1, label.unsqueeze(1)).squeeze(1), 0))
-        for name, label in pulls.items()
+        "given": seen.apart(given),
+        "true": seen.apart(true, lambda some: float(some.nanmean())),
     }
     return found | {"clean": _clean(seen)}
 

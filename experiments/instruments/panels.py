@@ -123,11 +123,7 @@ PANELS = (
     ),
     Panel(
         "Mean diagonal of T",
-        (
-            Line(
-                "estimate", "transition.diagonal", RIGHT, band=("-transition.diagonal_std", "+transition.diagonal_std")
-            ),
-        ),
+        (Line("estimate", "transition.diagonal", RIGHT, band=("transition.diagonal_low", "transition.diagonal_high")),),
         (Line("estimate", "transition.diagonal"),),
         ("truth", "transition.diagonal"),
         (0, 1),

@@ -48,11 +48,15 @@ def errors(matrix: Tensor, realised: Tensor) -> Figures:
 
 
 def uncertainty(posterior: Any, realised: Tensor) -> Figures:
-    """Return the mean standard deviation of q(T), and the share of entries within two of them of the truth."""
-    std = posterior.stddev
+    """Return the mean standard deviation of q(T), and the share of entries within two of them of the truth.
+
+    ``diagonal_low`` and ``diagonal_high`` are the mean diagonal minus and plus two standard deviations of its entries.
+    """
+    std, diagonal = posterior.stddev, posterior.mean.diagonal()
     return {
         "std": float(std.mean()),
-        "diagonal_std": float(std.diagonal().mean()),
+        "diagonal_low": float((diagonal - 2 * std.diagonal()).mean()),
+        "diagonal_high": float((diagonal + 2 * std.diagonal()).mean()),
         "within_two_std": float(((posterior.mean - realised).abs() <= 2 * std).double().mean()),
     }
 

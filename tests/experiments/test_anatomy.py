@@ -138,8 +138,8 @@ def test_instruments_change_no_number_of_the_run_and_resume_with_it(tmp_path: Pa
     assert last["parts"]["test"]["accuracy"] == run.rows[-1]["test_accuracy"]
     for panel in PANELS:
         for line in (*panel.lines, *panel.compared):
-            if line.path != "parts.validation.accuracy":
-                assert pick(last, line.path.lstrip("+-")) is not None, line.path
+            for path in (line.path, *(line.band or ())):
+                assert pick(last, path) is not None or path.startswith("parts.validation"), path
     logger = Anatomy()
     logger.start(run.folder, run.rows[:2])
     assert [one["epoch"] for one in logger._epochs] == [0, 1]
