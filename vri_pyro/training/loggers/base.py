@@ -23,8 +23,9 @@ class Logger(ABC):
         A logger must leave the networks, their training modes and the random state as they are.
 
         Args:
-            trainer: the :class:`~vri_pyro.training.trainer.Trainer` of the run. During :meth:`log`, its stages, its data and its ``ema.network`` are those
-                at the end of the epoch, and ``state.epoch`` is the number of completed epochs.
+            trainer: the :class:`~vri_pyro.training.trainer.Trainer` of the run. During :meth:`log`, its stages, its
+                data and its ``ema.network`` are those at the end of the epoch, and ``state.epoch`` is the number of
+                completed epochs.
         """
 
     @abstractmethod
