@@ -22,6 +22,10 @@ from vri_pyro.data import Digits
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
 
 SMALLEST = {
+    "anatomy.py": [
+        *("--output", "anatomy", "--subset", "100", "--configs", "vri", "glc", "--", "--data", "Digits"),
+        *("--epochs", "1", "--split.noisy_size", "200", "--batch_size", "50", "--threads", "1", "--quiet", "true"),
+    ],
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0", "--jobs", "1"],
     "posterior_memory.py": [
@@ -221,6 +225,10 @@ def test_smallest_form_runs(
     if script == "gallery.py":
         assert {"data.png", "forest.png"} <= {path.name for path in (here / "gallery").iterdir()}
         assert (here / "gallery" / "suspects.png").exists() or "neither Chromium nor Chrome is installed" in shown
+    if script == "anatomy.py":
+        assert "| figure, last epoch | vri | glc |" in (here / "anatomy" / "comparison.md").read_text()
+        for picture in ("comparison.png", "vri/anatomy.png", "glc/anatomy.png"):
+            assert (here / "anatomy" / picture).stat().st_size > 5_000
     if script == "features_on_disk.py":
         found = json.loads((here / "d.json").read_text())["found"]
         assert found["fit"]["whole_seconds"] > found["fit"]["start_seconds"] > 0

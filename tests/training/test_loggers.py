@@ -12,6 +12,7 @@ import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from vri_pyro.runs.experiment import Experiment
+from vri_pyro.training.evaluation import evaluate
 from vri_pyro.training.loggers import Logger, MLflowLogger, Row, Rows, TensorBoardLogger, WandbLogger
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.trainer import Trainer
@@ -81,6 +82,22 @@ def test_loggers_change_no_number_and_metrics_are_always_written(run: Callable[.
     folder.rename(folder.with_name("without"))
     assert run(epochs=2, loggers=[Recording(), TensorBoardLogger()])["results"] == results
     assert (folder / "metrics.csv").read_text() == written
+
+
+def test_logger_may_watch_the_networks_at_the_end_of_every_epoch(run: Callable[..., Any]) -> None:
+    class Watching(Recording):
+        def watch(self, trainer: Trainer) -> None:
+            self.trainer = trainer
+            self.calls.append(("watch", trainer.state.epoch))
+
+        def log(self, row: Row) -> None:
+            data = self.trainer.data
+            found = evaluate(self.trainer.ema.network, data.train, data.validation)["accuracy"]
+            self.calls.append((self.trainer.state.epoch, found == row["validation_accuracy"]))
+
+    logger = Watching()
+    run(epochs=2, loggers=[logger])
+    assert logger.calls == [("watch", 0), ("start", 0), (1, True), (2, True), ("close", None)]
 
 
 def test_tensorboard_files_do_not_name_the_machine(run: Callable[..., Any], folder: Path) -> None:

@@ -315,6 +315,7 @@ class Trainer:
         with ExitStack() as stack:
             if self.folder is not None:
                 for logger in (CSVLogger(), *loggers):
+                    logger.watch(self)
                     logger.start(self.folder, self.state.rows)
                     stack.callback(logger.close)
                     started.append(logger)

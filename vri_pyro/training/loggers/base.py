@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
+from typing import Any
 
 from vri_pyro.training.run_folder import Row, RunFolder
 
@@ -15,6 +16,17 @@ class Logger(ABC):
 
     To send metrics to another destination, subclass it and select the class with ``--loggers``.
     """
+
+    def watch(self, trainer: Any) -> None:  # noqa: B027 - optional
+        """Optional hook called before :meth:`start`, for loggers that measure the networks themselves.
+
+        A logger must leave the networks, their training modes and the random state as they are.
+
+        Args:
+            trainer: the :class:`~vri_pyro.training.trainer.Trainer` of the run. During :meth:`log`, its stages, its
+                data and its ``ema.network`` are those at the end of the epoch, and ``state.epoch`` is the number of
+                completed epochs.
+        """
 
     @abstractmethod
     def start(self, folder: RunFolder, rows: Rows) -> None:
