@@ -364,7 +364,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         ):
             warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
             try:
-                if chooses(configuration, arrays):
+                if chooses(configuration, arrays, split):
                     self.network_choice_ = choose_network(configuration, arrays, split, scale)
                     configuration = self.network_choice_.chosen.set_in(configuration)
                 torch.manual_seed(configuration.seed)

@@ -60,10 +60,15 @@ class Cell:
     seed: int
 
     @property
+    def setting(self) -> str:
+        """Data set, noise and number of trusted labels."""
+        noise = "no noise" if self.noise == "NoNoise" else f"{self.noise} {self.rate:.0%}"
+        return f"{self.dataset}; {noise}; {self.trusted} trusted"
+
+    @property
     def name(self) -> str:
         """Unique name."""
-        noise = "no noise" if self.noise == "NoNoise" else f"{self.noise} {self.rate:.0%}"
-        return f"{self.dataset}; {noise}; {self.trusted} trusted; seed {self.seed}"
+        return f"{self.setting}; seed {self.seed}"
 
 
 class Given(NamedTuple):
@@ -164,7 +169,9 @@ def given(cell: Cell, folder: Path) -> Given:
     rows = np.concatenate([split.clean_indices, noisy])
     labels, truth = split.labels(arrays.y_train), np.full(len(arrays.y_train), -2)
     truth[split.clean_indices] = split.clean_labels
-    assert split.true_labels is not None and arrays.x_test is not None and arrays.y_test is not None
+    assert split.true_labels is not None
+    assert arrays.x_test is not None
+    assert arrays.y_test is not None
     truth[split.noisy_indices] = split.true_labels
     inputs = np.asarray(split.inputs(arrays.x_train)[rows])
     return Given(

@@ -2,8 +2,8 @@
 
     python -m bench.prepare --data DIR          (in experiments/; about 20 minutes of one core)
 
-DIR holds fashion_mnist.npz, cifar10.npz, mnist_ood.npz and tinyimagenet32_ood.npz. The script adds ``NAME_features.npz``
-for each of them, with features of at most 12,000 training and 4,000 test images, and ``foreign_tinyimagenet32.npz``,
+DIR holds fashion_mnist.npz, cifar10.npz, mnist_ood.npz and tinyimagenet32_ood.npz. The script adds files of features
+for each of them, of at most 12,000 training and 4,000 test images, and ``foreign_tinyimagenet32.npz``,
 whose images belong to no class of CIFAR-10. Repeat the command if it is interrupted.
 """
 
@@ -65,7 +65,8 @@ def embed(name: str, folder: Path) -> None:
     if name in FOREIGN:
         write_npz(target, {"x": np.asarray(arrays.x_train[:], dtype=np.float32)})
         return
-    assert arrays.x_test is not None and arrays.y_test is not None
+    assert arrays.x_test is not None
+    assert arrays.y_test is not None
     parts = {"x_train": arrays.x_train[:], "x_test": arrays.x_test[:]}
     vectors = {part: np.asarray(x, dtype=np.float32) for part, x in parts.items()}
     write_npz(target, vectors | {"y_train": arrays.y_train, "y_test": arrays.y_test})

@@ -19,7 +19,19 @@ from vri_pyro.diagnostics.run_posterior import outputs_of
 from vri_pyro.guides import LabelCorrection
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.label_issues.evidence import evidence_of
-from vri_pyro.methods import BOME, ELR, EMLC, GLC, L2RW, PES, SOP, ConfidentLearning, DivideMix, Mixup
+from vri_pyro.methods import (
+    BOME,
+    ELR,
+    EMLC,
+    GLC,
+    L2RW,
+    PES,
+    SOP,
+    ConfidentLearning,
+    DivideMix,
+    LearnedTransition,
+    Mixup,
+)
 from vri_pyro.methods.base import Method
 from vri_pyro.models import CorrectedCrossEntropy
 from vri_pyro.runs.configuration import SplitSizes
@@ -71,6 +83,7 @@ def test_confident_learning_prunes_wrong_labels_more_than_right_ones(run: Run, f
     [
         (ELR, 6),
         (SOP, 6),
+        *((LearnedTransition, at) for at in (3, 8)),
         *((GLC, at) for at in (3, 8, 9)),
         *((lambda: ConfidentLearning(folds=2), at) for at in (3, 8, 13, 18)),
         *((lambda: DivideMix(early_epochs=1), at) for at in (6, 8, 13, 17)),

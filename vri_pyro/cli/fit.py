@@ -97,10 +97,15 @@ def _remember(folder: RunFolder) -> None:
 def _with_chosen_network(parser: ArgumentParser, options: Namespace) -> Namespace:
     """Return the options of a run that is resumed, with the network that was chosen from the data when it began."""
     folder = RunFolder(options.output)
-    if not (options.choose_network and options.backbone is None and folder.last.exists()):
+    free = options.choose_network and options.backbone is None and options.weight_decay is None
+    if not (free and folder.last.exists()):
         return options
     saved = {name: value for name, value in read_options(folder).items() if name in CHOSEN}
-    return parser.parse_object(saved, cfg_base=options) if saved.get("choose_network") is False else options
+    if saved.get("choose_network") is False:
+        parsed = parser.parse_object(saved)
+        for name in CHOSEN:
+            options[name] = parsed[name]
+    return options
 
 
 def _output(options: Namespace) -> Path:

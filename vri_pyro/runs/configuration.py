@@ -85,10 +85,10 @@ class Configuration:
         data: data set.
         noise: label noise to inject into the noisy set; null for Flip with a rate of 0.4 if all labels of the data set
             are known to be correct, as those of a benchmark are, and otherwise for none.
-        backbone: classifier, built from (input_shape, num_classes); null for SmallCNN on images and a linear classifier
-            (MLP without hidden layers) on vectors; see also ``choose_network``.
-        choose_network: if no backbone is set and the inputs are vectors, choose the network and its weight decay from
-            the data, by the likelihood of noisy labels that are held out; see
+        backbone: classifier, built from (input_shape, num_classes); null for SmallCNN on images and, on vectors, the
+            one that ``choose_network`` finds, or a linear classifier (MLP without hidden layers).
+        choose_network: choose the network and its weight decay from the data, by the likelihood of noisy labels that
+            are held out, if the inputs are vectors and no backbone, weight_decay and trunk are set; see
             :func:`~vri_pyro.runs.network_choice.choose_network`. The choice is written to config.yaml.
         optimizer: optimiser of the classifier.
         weight_decay: weight decay of the classifier's weights, without its biases; null for that of the optimiser.

@@ -97,7 +97,7 @@ class Experiment:
         _check_same_folder(new)
         arrays, split, standardisation, fingerprint = self._new_data(console) if new else self._resumed_data(config)
         choice = None
-        if new and chooses(configuration, arrays):
+        if new and chooses(configuration, arrays, split):
             with console.status("choosing the network"), pyro.validation_enabled(False):
                 choice = choose_network(configuration, arrays, split, standardisation)
             console.print(choice.described())

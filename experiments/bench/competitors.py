@@ -1,0 +1,108 @@
+"""The methods of the bench: functions of what a user has, which return predictions for the test set."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import numpy as np
+from baselines import BASELINES
+from baselines import Given as Vectors
+
+from bench.cells import Given
+from vri_pyro import VRIClassifier
+from vri_pyro.backbones import MLP
+from vri_pyro.methods import ELR, GLC, Method
+
+VALIDATION = 0.2  # share of the trusted labels of each class, as in VRIClassifier
+Answer = tuple[np.ndarray, Mapping[str, Any]]
+
+
+@dataclass(frozen=True)
+class Competitor:
+    """A method with its requirements.
+
+    Attributes:
+        predict: returns class probabilities of the test set, [n, K], and further facts for the record.
+        images: whether it takes images.
+        least_trusted: least number of trusted labels per class.
+    """
+
+    predict: Callable[[Given], Answer]
+    images: bool = True
+    least_trusted: int = 0
+
+    def takes(self, kind: str, trusted: int) -> bool:
+        """Whether the method can be used on such data."""
+        return (self.images or kind != "images") and trusted >= self.least_trusted
+
+
+def estimator(given: Given, **options: Any) -> Answer:
+    """Train a VRIClassifier and predict the test set."""
+    classifier = VRIClassifier(device="cpu", random_state=given.seed, **options)
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # no trusted labels; duplicates
+        classifier.fit(given.x, given.y, trusted=given.trusted if given.trusted.any() else None)
+    probabilities = np.zeros((len(given.x_test), given.num_classes))
+    probabilities[:, classifier.classes_.astype(int)] = classifier.predict_proba(given.x_test)
+    choice = classifier.network_choice_
+    return probabilities, {} if choice is None else {"network": choice.table()[0]}
+
+
+def own(method: Method | str, **options: Any) -> Callable[[Given], Answer]:
+    """Return a function that trains VRIClassifier with a method."""
+    return partial(estimator, method=method, **options)
+
+
+def linear(input_shape: tuple[int, ...], num_classes: int) -> MLP:
+    """Build a linear classifier."""
+    return MLP(input_shape, num_classes, hidden=())
+
+
+def perceptron(input_shape: tuple[int, ...], num_classes: int) -> MLP:
+    """Build a network with two hidden layers."""
+    return MLP(input_shape, num_classes, hidden=(128, 64))
+
+
+def baseline(name: str) -> Callable[[Given], Answer]:
+    """Return a function that predicts with a baseline on vectors."""
+
+    def predict(given: Given) -> Answer:
+        generator = np.random.default_rng(given.seed)
+        x, x_test = (part.reshape(len(part), -1).astype(float) for part in (given.x, given.x_test))
+        trusted = np.flatnonzero(given.trusted)
+        shuffled = generator.permutation(trusted)
+        members = [shuffled[given.y[shuffled] == label] for label in range(given.num_classes)]
+        held_out = np.concatenate([one[: int(VALIDATION * len(one))] for one in members])
+        # The baselines want validation examples: trusted ones, or noisy ones if there are none.
+        if not len(held_out):
+            held_out = trusted if len(trusted) else generator.permutation(len(x))[: len(x) // 10]
+        clean = np.setdiff1d(trusted, held_out)
+        noisy = np.setdiff1d(np.flatnonzero(~given.trusted), held_out)
+        parts = [array for rows in (noisy, clean, held_out) for array in (x[rows], given.y[rows])]
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # no convergence
+            return BASELINES[name](Vectors(*parts, x_test, given.num_classes, given.seed)), {}
+
+    return predict
+
+
+# The default without the choice of the network is the default of version 0.2 with its linear classifier for vectors.
+COMPETITORS = {
+    "default": Competitor(own("auto")),
+    "default, linear": Competitor(own("auto", backbone=linear), images=False),
+    "default, MLP": Competitor(own("auto", backbone=perceptron), images=False),
+    "GLC + clean batch": Competitor(own(GLC(clean_weight=0.2), backbone=linear), images=False, least_trusted=1),
+    "GLC + clean batch, MLP": Competitor(
+        own(GLC(clean_weight=0.2), backbone=perceptron), images=False, least_trusted=1
+    ),
+    "GLC + clean batch, network chosen": Competitor(own(GLC(clean_weight=0.2)), least_trusted=1),
+    "ELR + clean batch": Competitor(own(ELR(clean_weight=0.2), backbone=linear), images=False, least_trusted=1),
+    "ELR + clean batch, network chosen": Competitor(own(ELR(clean_weight=0.2)), least_trusted=1),
+    "cross entropy, network chosen": Competitor(own("cross_entropy")),
+    **{name: Competitor(baseline(name), images=False) for name in BASELINES if name != "majority class"},
+}
+COMPETITORS["linear probe"] = Competitor(baseline("linear probe"), images=False, least_trusted=1)

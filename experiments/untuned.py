@@ -1,0 +1,181 @@
+"""Methods with nothing tuned to the data, on cells drawn at random: data set, noise, rate, trusted labels and seed.
+
+    python -m bench.prepare --data DIR
+    python experiments/untuned.py --data DIR [--draw 1] [--cells 60] [--jobs 2] [--only default "small loss"]
+
+Every method gets inputs, labels and the positions of the trusted ones, as a user would pass them to VRIClassifier, and
+predicts the test set. Nothing is set to fit a data set; what a method chooses, it chooses from what it is given. The
+design of the default was studied on draw 1, and it is to be confirmed on another draw. Finished runs are kept; repeat
+the command to go on after an interruption.
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor, as_completed
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from bench.cells import Cell, draw, given
+from bench.competitors import COMPETITORS
+from bench.datasets import DATASETS
+from study.records import Records, Store
+from study.runs import StudyRun
+from study.statistics import mean_of, paired_difference
+from study.tables import markdown_table
+
+from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.provenance import provenance
+
+RESULTS = Path(__file__).parent / "results"
+DEFAULT = "default"
+KINDS = ("images", "features", "tables")
+
+
+def runs(cells: Sequence[Cell], methods: Sequence[str]) -> list[StudyRun]:
+    """Return the runs of the methods in the cells, cell by cell."""
+    return [
+        StudyRun(cell.name, method, ("--trusted", str(cell.trusted)), seed=cell.seed)
+        for cell in cells
+        for method in methods
+        if COMPETITORS[method].takes(DATASETS[cell.dataset].kind, cell.trusted)
+    ]
+
+
+def perform(cell: Cell, missing: Sequence[StudyRun], folder: Path, store: Store) -> str:
+    """Execute runs in a cell and store their records; returns a line to print."""
+    torch.set_num_threads(1)
+    data, told = given(cell, folder), []
+    for run in missing:
+        began = time.process_time()
+        probabilities, facts = COMPETITORS[run.method].predict(data)
+        seconds = time.process_time() - began
+        accuracy = 100 * float((probabilities.argmax(1) == data.y_test).mean())
+        right = probabilities[np.arange(len(data.y_test)), data.y_test]
+        store.write(
+            run,
+            {
+                "results": {"last": accuracy, "nll": -float(np.log(right + 1e-12).mean())},
+                "cpu_seconds": round(seconds, 2),
+                "noise_rate": float((data.y != data.true)[~data.trusted].mean()),
+                "made_by": provenance(torch.device("cpu")),
+                **facts,
+            },
+        )
+        told.append(f"{run.method} {accuracy:.1f} ({seconds:.0f} s)")
+    return f"{cell.name}: " + ", ".join(told)
+
+
+def ranks(records: Records) -> dict[str, dict[str, float]]:
+    """Return each method's rank among the methods in a cell, by method and cell; equal accuracies share their rank."""
+    found: dict[str, dict[str, float]] = {}
+    for setting in records.settings:
+        here = {m: next(iter(of.values())) for m in records.methods if (of := records.accuracies(m, setting))}
+        for method, accuracy in here.items():
+            better = sum(other > accuracy for other in here.values())
+            equal = sum(other == accuracy for other in here.values())
+            found.setdefault(method, {})[setting] = better + (equal + 1) / 2
+    return found
+
+
+def report(records: Records, cells: Sequence[Cell], command: str) -> str:
+    """Return the page of results in Markdown."""
+    kind_of = {cell.name: DATASETS[cell.dataset].kind for cell in cells}
+    best = {
+        s: max(max(records.accuracies(m, s).values(), default=0.0) for m in records.methods) for s in records.settings
+    }
+    rank, rows = ranks(records), []
+    for method in sorted(rank, key=lambda name: np.mean(list(rank[name].values()))):
+        own = {s: next(iter(records.accuracies(method, s).values())) for s in rank[method]}
+        gaps = [best[s] - own[s] for s in own]
+        against = {s: next(iter(of.values())) for s in own if (of := records.accuracies(DEFAULT, s))}
+        leads = []
+        for kind in KINDS:
+            lead = paired_difference(
+                {s: a for s, a in against.items() if kind_of[s] == kind},
+                {s: a for s, a in own.items() if kind_of[s] == kind},
+            )
+            leads.append("" if lead is None or method == DEFAULT else f"{lead.value:+.1f} ± {lead.error:.1f}")
+        cpu = np.mean([r["cpu_seconds"] for r in records if r["method"] == method])
+        places = np.mean(list(rank[method].values()))
+        rows.append(
+            [
+                method,
+                str(len(own)),
+                f"{places:.2f}",
+                f"{mean_of(gaps).value:.1f}",
+                f"{max(gaps):.1f}",
+                *leads,
+                f"{cpu:.0f}",
+            ]
+        )
+    head = [
+        "method",
+        "cells",
+        "mean rank",
+        "mean gap",
+        "worst gap",
+        *(f"default's lead, {kind}" for kind in KINDS),
+        "CPU s",
+    ]
+    losses = []
+    for setting in records.settings:
+        here = {m: next(iter(of.values())) for m in records.methods if (of := records.accuracies(m, setting))}
+        if DEFAULT in here and best[setting] - here[DEFAULT] > 1:
+            winner = max(here, key=here.__getitem__)
+            losses.append([setting, f"{here[DEFAULT]:.1f}", winner, f"{best[setting]:.1f}"])
+    parts = [
+        "# Nothing tuned",
+        f"`{command}`",
+        *(__doc__ or "").strip().split("\n\n")[2:],
+        f"{len(records.settings)} cells. The gap is that to the best method of a cell, in points of test accuracy; the "
+        "lead is the mean paired difference to the method, with its standard error.",
+        markdown_table(head, rows),
+        "## Cells in which the default is more than a point behind the best",
+        markdown_table(["cell", "default", "best method", "its accuracy"], losses) if losses else "None.",
+    ]
+    return "\n\n".join(parts) + "\n"
+
+
+def main() -> int:
+    """Execute what is missing, and write the page; returns the exit status."""
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--data", type=Path, required=True, help="folder of the .npz files")
+    parser.add_argument("--draw", type=int, default=1, help="seed of the draw of cells")
+    parser.add_argument("--cells", type=int, default=60)
+    parser.add_argument("--jobs", type=int, default=1)
+    parser.add_argument("--only", nargs="+", choices=COMPETITORS, default=list(COMPETITORS), metavar="METHOD")
+    parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="DATA")
+    parser.add_argument("--results", type=Path, default=RESULTS)
+    options = parser.parse_args()
+    cells = draw(options.cells, options.draw, options.datasets)
+    store = Store(options.results / "records" / "untuned.jsonl.gz")
+    failed = 0
+    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
+        waiting = {
+            pool.submit(perform, cell, missing, options.data, store): cell
+            for cell in cells
+            if (missing := store.missing(runs([cell], options.only)))
+        }
+        for future in as_completed(waiting):
+            try:
+                print(future.result(), flush=True)
+            except Exception as error:
+                failed += 1
+                print(f"error: {waiting[future].name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    records = store.collect(runs(cells, list(COMPETITORS)))
+    if len(records):
+        command = f"python experiments/untuned.py --draw {options.draw} --cells {options.cells}"
+        page = report(records, cells, command)
+        write_atomically(options.results / f"untuned_{options.draw}.md", page.encode())
+        print(page)
+    return 1 if failed else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
