@@ -102,7 +102,7 @@ class HalfCleanBilevel(Bilevel):
     algorithm = HalfCleanBilevelSVI
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, clean_weight=0.0, late=True, outer_every=1, **kwargs)
+        super().__init__(*args, clean_weight=0.0, late=True, outer_every=1, **kwargs)  # type: ignore[misc]
 
 
 class EstimatedBilevel(Bilevel):

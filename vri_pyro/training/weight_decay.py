@@ -28,25 +28,23 @@ def with_weight_decay(of: OptimizerFactory, classifier: Classifier, weight_decay
     """
     own = {id(parameter) for parameter in classifier.parameters()}
 
-    def decay_of(parameter: Tensor) -> dict[str, float]:
+    def options_of(parameter: Tensor) -> tuple[tuple[str, float], ...]:
         if id(parameter) not in own:
-            return {}
-        return {"weight_decay": weight_decay if parameter.dim() > 1 else 0.0}
+            return ()
+        return (("weight_decay", weight_decay if parameter.dim() > 1 else 0.0),)
 
     def build(parameters: Iterable[Any]) -> Optimizer:
         given = list(parameters)
-        groups = given if given and isinstance(given[0], dict) else [{"params": given}]
         divided: list[dict[str, Any]] = []
-        for group in groups:
-            parts: dict[str, dict[str, Any]] = {}
+        for group in given if given and isinstance(given[0], dict) else [{"params": given}]:
+            parts: dict[tuple[tuple[str, float], ...], list[Tensor]] = {}
             for parameter in group["params"]:
-                decay = decay_of(parameter)
-                parts.setdefault(str(decay), group | decay | {"params": []})["params"].append(parameter)
-            divided += parts.values()
+                parts.setdefault(options_of(parameter), []).append(parameter)
+            divided += [group | dict(options) | {"params": part} for options, part in parts.items()]
         built = of(divided)  # type: ignore[arg-type]  # every optimiser of PyTorch takes groups as well
         if weight_decay > 0:
-            for group in built.param_groups:
-                group["lr"] = min(group["lr"], _MOST_SHRINKAGE / weight_decay)
+            for part in built.param_groups:
+                part["lr"] = min(part["lr"], _MOST_SHRINKAGE / weight_decay)
         return built
 
     return build
