@@ -39,6 +39,7 @@ from study import (
     config,
     main,
     markdown_table,
+    recorded,
 )
 from study.benches import clean_labels, noise
 
@@ -51,7 +52,7 @@ from vri_pyro.training.run_folder import RunFolder
 
 WEIGHT = "1e-3"  # λ and β
 # The paper's configuration with the library's settings for everything but the unbounded prior variance.
-FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
+FREE_PRIOR = recorded("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 METHODS = {
     "no KL": config("vri_vector", "--method.outer_kl_weight", "0"),
     "inner KL": (*FREE_PRIOR, "--method.inner_kl_weight", WEIGHT),

@@ -39,6 +39,7 @@ from study import (
     main,
     markdown_table,
     parser,
+    recorded,
 )
 from study.benches import AVERAGED, COSINE, clean_labels, noise, open_set, sgd
 from study.statistics import mean_of
@@ -55,8 +56,8 @@ PEERS = {
     "MW-Net": config("mw_net"),
     "MLC": config("mlc"),
     "WarPI": config("warpi"),
-    "VRI, paper": config("vri_paper"),
-    "VRI, released": config("vri_released"),
+    "VRI, paper": recorded("vri_paper"),
+    "VRI, released": recorded("vri_released"),
 }
 DEFAULT = "VRI"
 METHODS: dict[str, Options] = {

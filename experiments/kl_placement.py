@@ -24,7 +24,20 @@ from typing import Any
 import numpy as np
 import torch
 from matplotlib.figure import Figure
-from study import Bench, Cell, Options, Page, Records, Study, by_method, config, main, markdown_table, significant
+from study import (
+    Bench,
+    Cell,
+    Options,
+    Page,
+    Records,
+    Study,
+    by_method,
+    config,
+    main,
+    markdown_table,
+    recorded,
+    significant,
+)
 from study.benches import clean_labels, noise
 
 from vri_pyro.training.checkpoint import load_checkpoint
@@ -34,7 +47,7 @@ WEIGHTS = {f"weight {weight:g}": weight for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e
 INNER, OUTER = "--method.inner_kl_weight", "--method.outer_kl_weight"
 ATTACHED: Options = ("--method.detach_features", "false")
 # The paper's configuration with the library's settings for everything but the unbounded prior variance.
-FREE_PRIOR = config("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
+FREE_PRIOR = recorded("vri_paper", "--method.clean_weight", "1", "--method.outer_optimizer.lr", "1e-3")
 PLACEMENTS: dict[str, tuple[str, str, Options]] = {
     "released": (INNER, OUTER, config("vri_vector")),
     "paper": (INNER, OUTER, config("vri_vector", *ATTACHED)),

@@ -5,14 +5,27 @@ from __future__ import annotations
 import sys
 
 from matplotlib.figure import Figure
-from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main, markdown_table, significant
+from study import (
+    Bench,
+    Cell,
+    Page,
+    Records,
+    Study,
+    by_method,
+    config,
+    grid,
+    main,
+    markdown_table,
+    recorded,
+    significant,
+)
 from study.benches import clean_labels, noise
 from study.figures import last_of_curve, lines
 
 WEIGHTS = {f"{weight:g}": weight for weight in (0.0, 1e-4, 1e-3, 1e-2, 1e-1)}
 METHODS = {
     "VRI, outer β": (config("vri_vector"), "--method.outer_kl_weight"),
-    "paper's equations, inner λ": (config("vri_paper"), "--method.inner_kl_weight"),
+    "paper's equations, inner λ": (recorded("vri_paper"), "--method.inner_kl_weight"),
 }
 NOISES = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
 CURVES = {"kl": "KL (nats)", "posterior_std/v": "posterior standard deviation"}

@@ -92,7 +92,7 @@ def measure(folder: RunFolder) -> dict[str, Any]:
         return found
     simulated = elbo_trained(run.model, run.guide, lambda: (output, _labels(run.model, output)), steps)
     few = max(2, int(share * FEW))
-    small = ClassifierOutput(*(part[:few] for part in output)), y[:few]
+    small = ClassifierOutput(*(part if part is None else part[:few] for part in output)), y[:few]
     exact = nuts_draws(
         run.model, *small, num_draws=max(100, int(share * NUTS_DRAWS)), warmup=max(100, int(share * 400))
     )

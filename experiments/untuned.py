@@ -14,8 +14,9 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
+from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -69,6 +70,29 @@ def perform(cell: Cell, missing: Sequence[StudyRun], folder: Path, store: Store)
         )
         told.append(f"{run.method} {accuracy:.1f} ({seconds:.0f} s)")
     return f"{cell.name}: " + ", ".join(told)
+
+
+def execute(todo: Mapping[Cell, Sequence[StudyRun]], folder: Path, store: Store, jobs: int) -> int:
+    """Execute the runs of each cell, several cells at a time if ``jobs`` > 1; returns the number of failed cells."""
+    failed = 0
+
+    def tell(cell: Cell, result: Callable[[], str]) -> None:
+        nonlocal failed
+        try:
+            print(result(), flush=True)
+        except Exception as error:
+            failed += 1
+            print(f"error: {cell.name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+
+    if jobs == 1:
+        for cell, missing in todo.items():
+            tell(cell, partial(perform, cell, missing, folder, store))
+        return failed
+    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+        waiting = {pool.submit(perform, cell, missing, folder, store): cell for cell, missing in todo.items()}
+        for future in as_completed(waiting):
+            tell(waiting[future], future.result)
+    return failed
 
 
 def ranks(records: Records) -> dict[str, dict[str, float]]:
@@ -155,19 +179,8 @@ def main() -> int:
     options = parser.parse_args()
     cells = draw(options.cells, options.draw, options.datasets)
     store = Store(options.results / "records" / "untuned.jsonl.gz")
-    failed = 0
-    with ProcessPoolExecutor(options.jobs, mp_context=get_context("spawn")) as pool:
-        waiting = {
-            pool.submit(perform, cell, missing, options.data, store): cell
-            for cell in cells
-            if (missing := store.missing(runs([cell], options.only)))
-        }
-        for future in as_completed(waiting):
-            try:
-                print(future.result(), flush=True)
-            except Exception as error:
-                failed += 1
-                print(f"error: {waiting[future].name}: {type(error).__name__}: {error}", file=sys.stderr, flush=True)
+    todo = {cell: missing for cell in cells if (missing := store.missing(runs([cell], options.only)))}
+    failed = execute(todo, options.data, store, options.jobs)
     records = store.collect(runs(cells, list(COMPETITORS)))
     if len(records):
         command = f"python experiments/untuned.py --draw {options.draw} --cells {options.cells}"

@@ -304,12 +304,16 @@ def test_an_imbalance_of_a_hundred_to_one_does_not_lose_the_rare_class() -> None
 
 
 @pytest.mark.filterwarnings(UNTRUSTED)
-def test_a_linear_classifier_is_the_default_for_vectors_and_close_to_logistic_regression() -> None:
+def test_a_linear_classifier_without_the_choice_of_the_network_is_close_to_logistic_regression() -> None:
     x, y = make_classification(600, n_features=20, n_informative=8, n_classes=3, class_sep=1.5, random_state=0)
-    ours = VRIClassifier("cross_entropy").fit(x[:400], y[:400])
-    theirs = LogisticRegression(max_iter=1000).fit(x[:400], y[:400])
-    assert isinstance(ours._network, MLP)
-    assert abs(ours.score(x[400:], y[400:]) - theirs.score(x[400:], y[400:])) < 0.03
+    linear = VRIClassifier("cross_entropy", backbone=lambda shape, classes: MLP(shape, classes, hidden=()))
+    chosen = VRIClassifier("cross_entropy")
+    theirs = LogisticRegression(max_iter=1000)
+    scores = [one.fit(x[:400], y[:400]).score(x[400:], y[400:]) for one in (linear, chosen, theirs)]
+    assert abs(scores[0] - scores[2]) < 0.03
+    assert scores[1] > scores[2] + 0.03  # two clusters a class
+    assert chosen.network_choice_ is not None
+    assert chosen.network_choice_.chosen.hidden == (128, 64)
 
 
 X, Y, _ = _blobs(60)

@@ -86,7 +86,8 @@ def look(run: Run, subset: int) -> Seen:
     chosen = np.random.default_rng(0).permutation(len(split.noisy_indices))[:subset]
     chosen.sort()
     outputs = [output for output, _ in run.outputs(split.noisy_indices[chosen])]
-    joined = ClassifierOutput(*(torch.cat(parts) for parts in zip(*outputs, strict=True)))
+    columns = zip(*outputs, strict=True)
+    joined = ClassifierOutput(*(None if parts[0] is None else torch.cat(parts) for parts in columns))  # type: ignore[arg-type]
     device, realised = (
         joined.logits.device,
         realised_transition(split.true_labels, split.given_labels, split.num_classes),

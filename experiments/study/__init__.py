@@ -10,7 +10,7 @@ from study.command import Study, main, parser
 from study.execution import Workshop, run_all
 from study.page import Page
 from study.records import Record, Records, Store
-from study.runs import CONFIGS, Cell, Options, StudyRun, config, grid, runs_of
+from study.runs import CONFIGS, Cell, Options, StudyRun, config, grid, recorded, runs_of
 from study.statistics import Estimate, paired_difference, significant, slope, spread
 from study.tables import by_method, markdown_table
 
@@ -39,6 +39,7 @@ __all__ = [
     "markdown_table",
     "paired_difference",
     "parser",
+    "recorded",
     "run_all",
     "runs_of",
     "significant",

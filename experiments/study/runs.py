@@ -22,6 +22,14 @@ def config(name: str, *options: str) -> Options:
     return ("--config", str(CONFIGS / f"{name}.yaml"), *options)
 
 
+def recorded(name: str, *options: str) -> Options:
+    """Return the options of a configuration as it was when the records of the studies were made.
+
+    In the configurations of the paper, the prior then had the default's widths, and not those of the paper.
+    """
+    return ("--config", str(Path(__file__).parent / "recorded" / f"{name}.yaml"), *options)
+
+
 @dataclass(frozen=True)
 class Cell:
     """One method in one setting.

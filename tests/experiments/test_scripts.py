@@ -26,6 +26,10 @@ SMALLEST = {
         *("--output", "anatomy", "--subset", "100", "--configs", "vri", "glc", "--", "--data", "Digits"),
         *("--epochs", "1", "--split.noisy_size", "200", "--batch_size", "50", "--threads", "1", "--quiet", "true"),
     ],
+    "untuned.py": [
+        *("--data", ".", "--cells", "1", "--datasets", "breast cancer", "--results", "results"),
+        *("--only", "logistic regression", "small loss"),
+    ],
     "fit.py": ["--epochs", "1", "--output", "run", "--threads", "1"],
     "demo.py": ["--epochs", "1", "--seeds", "0", "--jobs", "1"],
     "posterior_memory.py": [

@@ -82,7 +82,7 @@ def test_unrolled_equals_the_numerical_derivative_of_the_outer_objective_in_plai
 
     def objective() -> Tensor:
         own = {name: buffer.clone() for name, buffer in buffers.items()}
-        logits, features, _ = functional_call(classifier, (weights, own), noisy.x)
+        logits, features, *_ = functional_call(classifier, (weights, own), noisy.x)
         seen = features.detach() if algorithm.detach_features else features
         mean, std = moments(guide.distribution, guide.inputs(ClassifierOutput(logits, seen), noisy.y))
         prior_mean, prior_std = moments(model.prior.network, seen)

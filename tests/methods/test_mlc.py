@@ -26,7 +26,7 @@ SGD = partial(torch.optim.SGD, lr=0.2, momentum=0.9, weight_decay=1e-2)
 
 def _loss(classifier: nn.Module, correction: LabelCorrection, noisy: Batch, clean: Batch) -> Tensor:
     """Mean over the noisy batch, with soft labels, and a part of the clean batch."""
-    logits, features, _ = classifier(noisy.x)
+    logits, features, *_ = classifier(noisy.x)
     words = correction.inputs.parts[1].embedding(noisy.y)
     soft = correction.network(torch.cat([features.detach(), words], 1))
     by_noisy = -(soft * logits.log_softmax(1)).sum(1).mean()

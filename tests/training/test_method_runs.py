@@ -166,7 +166,7 @@ def test_pes_trains_in_four_stages_and_drops_wrong_labels_more_than_right_ones(r
         split=SplitSizes(clean_per_class=0, validation_per_class=0, noisy_size=600),
         backbone=lambda shape, classes: MLP(shape, classes, hidden=(32,)),
     )
-    stages = ["whole network"] * 8 + ["last layers"] * 2 + ["last layer"] + ["training"] * 3
+    stages = ["whole network"] * 8 + ["last layers"] * 4 + ["last layer"] * 2 + ["training"] * 3
     assert [row["stage"] for row in _rows(folder)] == stages
     split = Split.load(folder / "split.npz")
     assert split.true_labels is not None
@@ -199,7 +199,7 @@ def test_teacher_of_emlc_sees_the_inputs_after_the_run(experiment: Callable[...,
     output, y = outputs_of(built.trained, indices)
     assert output.inputs is not None
     torch.testing.assert_close(built.trained.guide(output, y).sum(-1), torch.ones(20))
-    assert evidence_of(built.trained, indices, draws=3).rectification is not None
+    assert evidence_of(built.trained, indices, draws=3).logits.shape == (20, 10)
 
 
 @pytest.mark.parametrize("method", [Mixup, ELR, SOP, PES, ConfidentLearning])

@@ -12,7 +12,7 @@ import yaml
 from jsonargparse import ArgumentParser, Namespace
 
 import vri_pyro.backbones  # noqa: F401 - so that their names are known
-from vri_pyro.cli.trust import configured_parser
+from vri_pyro.cli.configured_parser import configured_parser
 from vri_pyro.data import Source
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.runs.embedding import embed

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from jsonargparse import ArgumentParser, Namespace
 
-from vri_pyro.cli.trust import configured_parser
+from vri_pyro.cli.configured_parser import configured_parser
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
 from vri_pyro.data.npz import write_npz
 from vri_pyro.runs.parsing import DEFAULTS

@@ -47,9 +47,18 @@ DESCRIBED = {
         list(KINDS),
         {"output": "runs/sweep", "report": "false"},
     ),
-    "embed": Sources(["vri_pyro.cli.embed"], ("vri_pyro.cli.embed", "Extraction"), ["data", "backbone"]),
+    "embed": Sources(
+        ["vri_pyro.cli.configured_parser", "vri_pyro.cli.embed"],
+        ("vri_pyro.cli.embed", "Extraction"),
+        ["data", "backbone"],
+    ),
     "data": Sources(["vri_pyro.runs.parsing", "vri_pyro.cli.data"], _CONFIGURATION, list(KINDS)),
-    "noise": Sources(["vri_pyro.cli.noise"], ("vri_pyro.cli.noise", "Injection"), ["data", "noise"], {"noise": "Flip"}),
+    "noise": Sources(
+        ["vri_pyro.cli.configured_parser", "vri_pyro.cli.noise"],
+        ("vri_pyro.cli.noise", "Injection"),
+        ["data", "noise"],
+        {"noise": "Flip"},
+    ),
 }
 _CLASS_OPTIONS = {kind.option.removeprefix("--") for kind in KINDS.values()} | {"optimizer", "clean_augmentation"}
 _WIDTH = 100

@@ -144,7 +144,7 @@ _BEFORE_THE_OPTION = {
     "cudnn_benchmark": False,
     "late": False,
     "outer_every": 1,
-    "choose_network": False,
+    "choose_network": True,  # resumed runs choose nothing
 }
 
 
