@@ -47,7 +47,9 @@ def stored(name: str, side: int | None = None) -> Callable[[Path], Arrays]:
 
     def load(folder: Path) -> Arrays:
         if (path := find(name, [folder])) is None:
-            raise UserError(f"{name}.npz is not in {folder}; see experiments/bench/README.md for how to make it")
+            raise UserError(
+                f"{name}.npz is not in {folder}; make it with python -m bench.prepare --data DIR, in experiments/"
+            )
         path = path if side is None else pooled(path, side, folder)
         found = read_npz(path, ("x_train", "y_train", "x_test", "y_test"))
         return _arrays(found["x_train"], found["y_train"], found["x_test"], found["y_test"])
