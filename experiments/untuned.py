@@ -5,8 +5,8 @@
 
 Every method gets inputs, labels and the positions of the trusted ones, as a user would pass them to VRIClassifier, and
 predicts the test set. Nothing is set to fit a data set; what a method chooses, it chooses from what it is given. The
-design of the default was studied on draw 1, and it is to be confirmed on another draw. Finished runs are kept; repeat
-the command to go on after an interruption.
+choice of the network was designed on some cells of draws 100, 200 and 300, by test accuracy. Finished runs are kept;
+repeat the command to go on after an interruption.
 """
 
 from __future__ import annotations
@@ -157,8 +157,8 @@ def report(records: Records, cells: Sequence[Cell], command: str) -> str:
         "# Nothing tuned",
         f"`{command}`",
         *(__doc__ or "").strip().split("\n\n")[2:],
-        f"{len(records.settings)} cells. The gap is that to the best method of a cell, in points of test accuracy; the "
-        "lead is the mean paired difference to the method, with its standard error.",
+        f"{len(records.settings)} of {len(cells)} cells are finished. The gap is that to the best method of a cell, in "
+        "points of test accuracy; the lead is the mean paired difference to the method, with its standard error.",
         markdown_table(head, rows),
         "## Cells in which the default is more than a point behind the best",
         markdown_table(["cell", "default", "best method", "its accuracy"], losses) if losses else "None.",
@@ -175,15 +175,18 @@ def main() -> int:
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=COMPETITORS, default=list(COMPETITORS), metavar="METHOD")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="DATA")
+    parser.add_argument("--report_only", action="store_true", help="write the page from the finished runs")
     parser.add_argument("--results", type=Path, default=RESULTS)
     options = parser.parse_args()
     cells = draw(options.cells, options.draw, options.datasets)
     store = Store(options.results / "records" / "untuned.jsonl.gz")
     todo = {cell: missing for cell in cells if (missing := store.missing(runs([cell], options.only)))}
-    failed = execute(todo, options.data, store, options.jobs)
+    failed = 0 if options.report_only else execute(todo, options.data, store, options.jobs)
     records = store.collect(runs(cells, list(COMPETITORS)))
     if len(records):
+        chosen = "".join(f" {name!r}" for name in options.datasets) if options.datasets != list(DATASETS) else ""
         command = f"python experiments/untuned.py --draw {options.draw} --cells {options.cells}"
+        command += f" --datasets{chosen}" if chosen else ""
         page = report(records, cells, command)
         write_atomically(options.results / f"untuned_{options.draw}.md", page.encode())
         print(page)

@@ -77,9 +77,9 @@ def baseline(name: str) -> Callable[[Given], Answer]:
         shuffled = generator.permutation(trusted)
         members = [shuffled[given.y[shuffled] == label] for label in range(given.num_classes)]
         held_out = np.concatenate([one[: int(VALIDATION * len(one))] for one in members])
-        # The baselines want validation examples: trusted ones, or noisy ones if there are none.
+        # The baselines want validation examples: trusted ones, or noisy ones if there are too few of these.
         if not len(held_out):
-            held_out = trusted if len(trusted) else generator.permutation(len(x))[: len(x) // 10]
+            held_out = generator.permutation(np.flatnonzero(~given.trusted))[: len(x) // 10]
         clean = np.setdiff1d(trusted, held_out)
         noisy = np.setdiff1d(np.flatnonzero(~given.trusted), held_out)
         parts = [array for rows in (noisy, clean, held_out) for array in (x[rows], given.y[rows])]
