@@ -18,7 +18,7 @@ from vri_pyro.guides.scalar_weight import GateNetwork
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import clean_posterior
+from vri_pyro.interfaces.transition_likelihood import updated_concentration
 from vri_pyro.utils.numbers import check_number
 
 
@@ -78,11 +78,10 @@ class Hierarchical(Gated):
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.interfaces.base.Guide`; updates q(T)."""
-        expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
-        true = clean_posterior(output.logits, expected_log.exp(), y)
-        counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)
-        all_like_these = (self.data.size or len(y)) / len(y) * model.transition_weight * counts
-        self.concentration.lerp_(model.concentration + all_like_these, self.rate)
+        weight = (self.data.size or len(y)) / len(y) * model.transition_weight
+        self.concentration.copy_(
+            updated_concentration(self.concentration, model.concentration, output.logits, y, weight, self.rate)
+        )
 
     def forward(self, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.interfaces.base.Guide`.

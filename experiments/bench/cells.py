@@ -11,19 +11,8 @@ import numpy as np
 from study.data import pooled
 
 from bench.datasets import DATASETS, Dataset
-from vri_pyro.data import (
-    AsymmetricCIFAR10,
-    Flip,
-    Flip2,
-    InstanceDependent,
-    LabelNoise,
-    NoNoise,
-    OpenSet,
-    PairFlip,
-    UniformExclusive,
-    UniformInclusive,
-    make_split,
-)
+from vri_pyro.data import LabelNoise, NoNoise, OpenSet, make_split
+from vri_pyro.data import noise as noise_recipes
 
 # Two rates of every noise.
 RATES = {
@@ -136,16 +125,13 @@ def draw(number: int, seed: int, names: list[str] | None = None) -> list[Cell]:
 
 def recipe(cell: Cell, folder: Path) -> LabelNoise:
     """Return the noise of a cell."""
-    classes = {
-        one.__name__: one for one in (AsymmetricCIFAR10, Flip, Flip2, InstanceDependent, PairFlip, UniformExclusive)
-    } | {"UniformInclusive": UniformInclusive}
     if cell.noise == "NoNoise":
         return NoNoise()
     if cell.noise == "OpenSet":
         dataset = DATASETS[cell.dataset]
         images = folder / f"{dataset.foreign}.npz"
         return OpenSet(images if dataset.side is None else pooled(images, dataset.side, folder), cell.rate)
-    return classes[cell.noise](cell.rate)
+    return getattr(noise_recipes, cell.noise)(cell.rate)
 
 
 def given(cell: Cell, folder: Path) -> Given:

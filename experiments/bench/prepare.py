@@ -14,7 +14,7 @@ import sys
 from pathlib import Path
 
 import numpy as np
-from study.benches import _LIKE_CIFAR10
+from study.benches import CIFAR10
 
 from vri_pyro.cli.main import main as vri_pyro
 from vri_pyro.data import FeatureFolder
@@ -45,7 +45,7 @@ def foreign(folder: Path) -> None:
     mnist = read_npz(folder / "mnist_ood.npz", ("x",))
     write_npz(folder / "foreign_mnist.npz", mnist)
     tiny = read_npz(folder / "tinyimagenet32_ood.npz", ("x", "y", "names"))
-    like = [any(word.lower() in str(name).lower() for word in _LIKE_CIFAR10) for name in tiny["names"]]
+    like = [any(word.lower() in str(name).lower() for word in CIFAR10.exclude) for name in tiny["names"]]
     write_npz(folder / "foreign_tinyimagenet32.npz", {"x": tiny["x"][~np.array(like)[tiny["y"]]]})
 
 

@@ -47,6 +47,31 @@ def clean_posterior(logits: Tensor, transition: Tensor, y: Tensor) -> Tensor:
     return (logits.log_softmax(-1) + log_transition(transition).mT[y]).softmax(-1)
 
 
+def updated_concentration(
+    concentration: Tensor, prior: Tensor, logits: Tensor, y: Tensor, weight: float, rate: float
+) -> Tensor:
+    """Take a natural-gradient step of the Dirichlet posteriors of the rows of T on the ELBO.
+
+    Args:
+        concentration: concentrations of q(T), [K, K].
+        prior: concentrations of the prior, [K, K].
+        logits: logits of the true class, [batch, K].
+        y: the given labels, int64 [batch].
+        weight: number of labels that each label of the batch counts as, such as N / batch.
+        rate: ρ, step size in (0, 1].
+
+    Returns:
+        the new concentrations, [K, K]: a fraction ρ of the way from the old ones to those of the prior plus the
+        expected counts of (true, given) labels, which would be optimal if all data were like the batch.
+
+    Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34.
+    """
+    expected_log = concentration.digamma() - concentration.sum(-1, keepdim=True).digamma()
+    true = clean_posterior(logits, expected_log.exp(), y)
+    counts = torch.zeros_like(concentration).index_add_(1, y, true.mT)
+    return concentration.lerp(prior + weight * counts, rate)
+
+
 def log_transition(transition: Tensor) -> Tensor:
     """Return log T, finite also where T is 0."""
     return transition.log().clamp_min(_LEAST_LOG)

@@ -206,7 +206,7 @@ class BOME(Method):
         inner_steps: T, number of gradient steps on the noisy loss that the gap looks ahead; each costs as much as a
             step of cross entropy.
         inner_rate: learning rate of these steps; null for that of the classifier.
-        barrier: η, how fast the noisy loss has to fall; 0.5 in the paper.
+        barrier: η, how fast the noisy loss has to fall.
         num_particles: k, number of samples of the guide per example.
         kl_weight: weight of the KL in the noisy loss.
         detach_features: whether guide and prior receive the features detached from the classifier's graph.

@@ -18,7 +18,7 @@ from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.given_label import GivenLabel
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import clean_posterior, glc_estimate
+from vri_pyro.interfaces.transition_likelihood import glc_estimate, updated_concentration
 from vri_pyro.methods.base import Method, OptimizerFactory, Pool, Stage
 from vri_pyro.methods.cross_entropy import NoisyCrossEntropy
 from vri_pyro.methods.descent import Descent
@@ -95,14 +95,11 @@ class LearnedTransitionDescent(Descent):
         loss = -GivenLabel(logits, self.transition).log_prob(noisy.y).mean()
         metrics, moved = self.learn(forward, loss, clean)
         if moved:
-            self._update(logits.detach(), noisy.y)
+            weight = max(self.size, len(noisy.y)) / len(noisy.y)
+            self.concentration = updated_concentration(
+                self.concentration, self.prior, logits.detach(), noisy.y, weight, self.rate
+            )
         return metrics
-
-    def _update(self, logits: Tensor, y: Tensor) -> None:
-        expected_log = self.concentration.digamma() - self.concentration.sum(-1, keepdim=True).digamma()
-        true = clean_posterior(logits, expected_log.exp(), y)
-        counts = torch.zeros_like(self.concentration).index_add_(1, y, true.mT)
-        self.concentration.lerp_(self.prior + max(self.size, len(y)) / len(y) * counts, self.rate)
 
     def state_dict(self) -> dict[str, Any]:
         """See :class:`~vri_pyro.infer.algorithm.Algorithm`."""
