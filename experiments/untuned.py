@@ -155,7 +155,7 @@ def report(records: Records, cells: Sequence[Cell], command: str) -> str:
             losses.append([setting, f"{here[DEFAULT]:.1f}", winner, f"{best[setting]:.1f}"])
     parts = [
         "# Nothing tuned",
-        f"`{command}`",
+        f"Made with `{command}`.",
         *(__doc__ or "").strip().split("\n\n")[2:],
         f"{len(records.settings)} of {len(cells)} cells are finished. The gap is that to the best method of a cell, in "
         "points of test accuracy; the lead is the mean paired difference to the method, with its standard error.",
@@ -166,20 +166,23 @@ def report(records: Records, cells: Sequence[Cell], command: str) -> str:
     return "\n\n".join(parts) + "\n"
 
 
-def main() -> int:
+def main(arguments: Sequence[str] | None = None) -> int:
     """Execute what is missing, and write the page; returns the exit status."""
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--data", type=Path, required=True, help="folder of the .npz files")
+    parser.add_argument("--data", type=Path, help="folder of the .npz files")
     parser.add_argument("--draw", type=int, default=1, help="seed of the draw of cells")
     parser.add_argument("--cells", type=int, default=60)
     parser.add_argument("--jobs", type=int, default=1)
     parser.add_argument("--only", nargs="+", choices=COMPETITORS, default=list(COMPETITORS), metavar="METHOD")
     parser.add_argument("--datasets", nargs="+", choices=DATASETS, default=list(DATASETS), metavar="DATA")
-    parser.add_argument("--report_only", action="store_true", help="write the page from the finished runs")
+    parser.add_argument("--report-only", action="store_true", help="write the page from the finished runs")
     parser.add_argument("--results", type=Path, default=RESULTS)
-    options = parser.parse_args()
+    options = parser.parse_args(arguments)
+    if options.data is None and not options.report_only:
+        parser.error("--data is needed: the folder of the .npz files")
     cells = draw(options.cells, options.draw, options.datasets)
-    store = Store(options.results / "records" / "untuned.jsonl.gz")
+    study = f"untuned_{options.draw}"
+    store = Store(options.results / "records" / f"{study}.jsonl.gz")
     todo = {cell: missing for cell in cells if (missing := store.missing(runs([cell], options.only)))}
     failed = 0 if options.report_only else execute(todo, options.data, store, options.jobs)
     records = store.collect(runs(cells, list(COMPETITORS)))
@@ -188,7 +191,7 @@ def main() -> int:
         command = f"python experiments/untuned.py --draw {options.draw} --cells {options.cells}"
         command += f" --datasets{chosen}" if chosen else ""
         page = report(records, cells, command)
-        write_atomically(options.results / f"untuned_{options.draw}.md", page.encode())
+        write_atomically(options.results / f"{study}.md", page.encode())
         print(page)
     return 1 if failed else 0
 

@@ -15,6 +15,7 @@ from typing import Any
 
 import compare
 import pytest
+import untuned
 from study import Bench, main
 
 RESULTS = Path(__file__).parents[2] / "experiments" / "results"
@@ -52,7 +53,8 @@ def test_table_is_as_a_store_writes_it(study: str) -> None:
 def test_page_is_what_its_table_makes(study: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     page = (RESULTS / f"{study}.md").read_text()
     ((script, arguments),) = re.findall(r"Made with `python experiments/(\w+)\.py ([^`]*)`", page)
-    called = compare.run if script == "compare" else partial(main, importlib.import_module(script).STUDY)
+    own = {"compare": compare.run, "untuned": untuned.main}
+    called = own.get(script) or partial(main, importlib.import_module(script).STUDY)
     monkeypatch.setattr(Bench, "prepared", prepared_with(files_used_by(study)))
     (tmp_path / "records").mkdir()
     shutil.copy(TABLES[study], tmp_path / "records")
