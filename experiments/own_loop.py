@@ -48,7 +48,7 @@ def main() -> None:
     print(f"cross entropy: {100 * (classifier(test_x).logits.argmax(-1) == test_y).double().mean():.1f}%")
 
     # 2. Bi-level steps, from the initial parameters again.
-    svi.begin_training(TrainingContext.from_tensors(classifier, y, clean_x, clean_y))
+    svi.begin_training(TrainingContext.from_tensors(classifier, y, clean_x, clean_y, noisy_x=x))
     for _ in range(EPOCHS):
         for noisy, clean in zip(loader, cycle(clean_loader), strict=False):
             svi.step(Batch(*noisy), Batch(*clean))

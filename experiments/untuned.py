@@ -30,6 +30,7 @@ from study.runs import StudyRun
 from study.statistics import mean_of, paired_difference
 from study.tables import markdown_table
 
+from vri_pyro.runs.network_choice import Candidate
 from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.provenance import provenance
 
@@ -51,11 +52,13 @@ def runs(cells: Sequence[Cell], methods: Sequence[str]) -> list[StudyRun]:
 def perform(cell: Cell, missing: Sequence[StudyRun], folder: Path, store: Store) -> str:
     """Execute runs in a cell and store their records; returns a line to print."""
     torch.set_num_threads(1)
-    data, told = given(cell, folder), []
+    data, told, chosen = given(cell, folder), [], None
     for run in missing:
         began = time.process_time()
-        probabilities, facts = COMPETITORS[run.method].predict(data)
+        probabilities, facts = COMPETITORS[run.method].predict(data, chosen)
         seconds = time.process_time() - began
+        if (network := facts.get("network")) is not None:
+            chosen = Candidate(tuple(network["hidden"]), network["weight_decay"])
         accuracy = 100 * float((probabilities.argmax(1) == data.y_test).mean())
         right = probabilities[np.arange(len(data.y_test)), data.y_test]
         store.write(

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from typing import Any
+from typing import Any, Literal
 
 import pyro
 import pyro.distributions as dist
@@ -18,7 +18,8 @@ from vri_pyro.guides.scalar_weight import GateNetwork
 from vri_pyro.interfaces.classifier import ClassifierOutput
 from vri_pyro.interfaces.data_plate import DataPlate
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import updated_concentration
+from vri_pyro.interfaces.transition_likelihood import predicted_counts, updated_concentration
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
 
 
@@ -34,6 +35,11 @@ class Hierarchical(Gated):
     count equally in this update, regardless of their gates. A gate measures how useful an example is for the
     classifier, not how its label arose.
 
+    The updates are those of an EM algorithm, and it depends on their start which noise they find. With T near the
+    identity they stay there, because the classifier can imitate the noise: every label is then explained by itself.
+    Therefore q(T) starts at the prior plus the counts of (predicted class, given label) over the noisy examples, with
+    the predictions of the classifier that an earlier stage trained.
+
     Args:
         feature_dim: D.
         num_classes: K.
@@ -41,11 +47,12 @@ class Hierarchical(Gated):
         gate_hidden: widths of the tanh layers in each gate's network.
         gate_inputs: constructors of the inputs of the gates' networks; loss and one-hot label if None.
         rate: ρ, step size of the updates of q(T), in (0, 1].
+        start: where q(T) starts: "predictions" for the prior plus the counts, as above; "prior" for the prior alone.
 
     Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34, with a constant step size.
 
     Raises:
-        UserError: ``rate`` is out of range.
+        UserError: ``rate`` is out of range, or ``start`` unknown.
     """
 
     concentration: Tensor
@@ -58,11 +65,14 @@ class Hierarchical(Gated):
         gate_hidden: Sequence[int] = (32,),
         gate_inputs: Sequence[InputFactory] | None = None,
         rate: float = 0.02,
+        start: Literal["predictions", "prior"] = "predictions",
     ) -> None:
         super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
         check_number("rate", rate, above=0, at_most=1, remedy=", such as 0.02")
         self.transition_gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
-        self.rate = rate
+        if start not in ("predictions", "prior"):
+            raise UserError(f"start is {start!r}; expected 'predictions' or 'prior'")
+        self.rate, self.start = rate, start
         self.data = DataPlate()
         self.register_buffer("concentration", torch.eye(num_classes) + 1 / num_classes)
 
@@ -72,9 +82,12 @@ class Hierarchical(Gated):
         return self.concentration / self.concentration.sum(-1, keepdim=True)
 
     def begin_training(self, model: Any, context: TrainingContext) -> None:
-        """See :class:`~vri_pyro.interfaces.base.Guide`; initialises q(T) with the prior."""
-        self.concentration.copy_(model.concentration)
+        """See :class:`~vri_pyro.interfaces.base.Guide`; sets the start of q(T)."""
         self.data.size = model.data.size
+        self.concentration.copy_(model.concentration)
+        if self.start == "predictions":
+            counts = predicted_counts(context.predict(context.noisy), context.labels_at(context.noisy))
+            self.concentration.add_(counts, alpha=model.transition_weight)
 
     def end_step(self, model: Any, output: ClassifierOutput, y: Tensor) -> None:
         """See :class:`~vri_pyro.interfaces.base.Guide`; updates q(T)."""

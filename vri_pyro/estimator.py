@@ -28,12 +28,14 @@ from vri_pyro.data.content_keys import content_keys
 from vri_pyro.data.duplicates import find_duplicates
 from vri_pyro.data.split import OBSERVED
 from vri_pyro.data.validation import check_array, check_trusted
+from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.label_issues import Evidence, LabelIssues, evidence_of, rank
 from vri_pyro.label_issues.frame import issues_frame
 from vri_pyro.methods.base import Method
 from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.method_choice import LEAST, MethodChoice, choose_method
 from vri_pyro.runs.named import named_configuration
 from vri_pyro.runs.network_choice import NetworkChoice, choose_network, chooses
 from vri_pyro.runs.run import Run
@@ -49,8 +51,10 @@ _STEPS = 600  # least number of steps with epochs="auto"
 _EPOCHS = 10, 200  # least and greatest number of epochs with epochs="auto"
 _BATCHES = 8  # least number of batches per epoch, unless they would be smaller than _SMALL_BATCH
 _SMALL_BATCH = 16
-_MOMENTUM = 0.9  # for vectors
+_MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
+_METHODS = "vri", "learned_transition", "elr"  # that "auto" chooses from
+_WITHOUT_TRUSTED = "learned_transition", "elr"
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
 
@@ -65,8 +69,10 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         method: training method: "auto", a name such as "vri", "elr" or "glc", or a
-            :class:`~vri_pyro.methods.Method`. "auto" is "vri" with trusted labels. Without them it is "elr", the best
-            of our methods that need none.
+            :class:`~vri_pyro.methods.Method`. "auto" chooses between "vri", "learned_transition" and "elr"
+            with trusted labels, and between the last two without, by the likelihood of labels that are held out; see
+            :func:`~vri_pyro.runs.method_choice.choose_method`. With fewer than 500 labels that are not trusted, it is
+            the first of these.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
@@ -78,7 +84,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             least 600 steps.
         batch_size: number of examples per step; less for small data sets.
         learning_rate: learning rate of stochastic gradient descent. "auto" is that of the method's configuration, 0.05
-            for most. The momentum is 0.9 for vectors and 0 for images, unless the configuration sets it.
+            for most. The momentum is 0.9, unless the configuration sets it.
         trunk: learning rate of all layers of the network but the last one, or whether to freeze them, such as
             ``Trunk(lr_factor=0.1)``; None to train them like the last one.
         validation_fraction: share of the trusted examples of each class, rounded down, that are not trained on. They
@@ -95,6 +101,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         method_: name of the training method, or the method itself.
         n_trusted_: number of trusted examples.
         network_choice_: the chosen network and the scores of all candidates; None if nothing was to choose.
+        method_choice_: the chosen method and the scores of all candidates; None if nothing was to choose.
         run_: the training run, with model and guide, for the diagnostics of the posterior; None after unpickling.
 
     Example:
@@ -167,7 +174,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
         _warn_of_duplicates(arrays, split)
         scale = mean_and_std(arrays.x_train)
-        run = self._trained(self._configuration(arrays, split, seed), arrays, split, scale)
+        run = self._trained(self._configurations(arrays, split, seed), arrays, split, scale)
         self._keep(run, arrays, (run.examples.mean, run.examples.std))
         return self
 
@@ -293,18 +300,27 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
         )
 
-    def _configuration(self, arrays: Arrays, split: Split, seed: int) -> Configuration:
-        """Build the configuration of the training, and set ``method_``."""
-        trusted, count = len(split.clean_indices), len(split.noisy_indices)
-        self.method_ = (
-            ("vri" if trusted else "elr") if isinstance(self.method, str) and self.method == "auto" else self.method
-        )
-        if self.method_ != self.method and not trusted:
+    def _configurations(self, arrays: Arrays, split: Split, seed: int) -> dict[str, Configuration]:
+        """Build the configurations of the methods to choose from, by name."""
+        trusted = bool(len(split.clean_indices))
+        if not (isinstance(self.method, str) and self.method == "auto"):
+            return {str(self.method): self._configuration(self.method, {}, arrays, split, seed)}
+        if not trusted:
             warnings.warn(
-                "no labels are trusted, so the method is ELR, the best of ours that needs none; check some labels and "
-                "pass them as trusted to use VRI (in cross-validation, every training part needs some)",
+                "no labels are trusted, so the noise is estimated from the labels alone; check some labels and pass "
+                "them as trusted (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
+        names = _METHODS if trusted else _WITHOUT_TRUSTED
+        names = names if len(split.noisy_indices) >= LEAST else names[:1]
+        clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
+        return {name: self._configuration(name, clean, arrays, split, seed) for name in names}
+
+    def _configuration(
+        self, method: str | Method, options: dict[str, Any], arrays: Arrays, split: Split, seed: int
+    ) -> Configuration:
+        """Build the configuration of the training with a method."""
+        count = len(split.noisy_indices)
         batch_size = min(self.batch_size, max(_SMALL_BATCH, count // _BATCHES), count)
         epochs = self._epochs(count // batch_size)
         fields: dict[str, Any] = {
@@ -319,15 +335,15 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             "device": self.device,
             "quiet": not self.verbose,
         }
-        if not isinstance(self.method_, str):
-            fields["method"] = self.method_
-        momentum = _MOMENTUM if arrays.x_train.ndim == 2 else 0.0
-        defaults = {"optimizer": {"init_args": {"momentum": momentum}}, "loggers": []}
-        chosen = {} if self.learning_rate == "auto" else {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}}
-        name = self.method_ if isinstance(self.method_, str) else "vri"
-        configuration = named_configuration(name, defaults, chosen, **fields)
-        if configuration.method.needs_clean and configuration.selection is None and not trusted:
-            raise ValueError(f"method {self.method_!r} needs trusted labels; pass trusted, or use method='auto'")
+        if not isinstance(method, str):
+            fields["method"] = method
+        defaults = {"optimizer": {"init_args": {"momentum": _MOMENTUM}}, "loggers": []}
+        rate = {} if self.learning_rate == "auto" else {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}}
+        configuration = named_configuration(
+            method if isinstance(method, str) else "vri", defaults, options | rate, **fields
+        )
+        if configuration.method.needs_clean and configuration.selection is None and not len(split.clean_indices):
+            raise ValueError(f"method {method!r} needs trusted labels; pass trusted, or use method='auto'")
         return configuration
 
     def _epochs(self, steps: int) -> int:
@@ -352,11 +368,17 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         return found
 
     def _trained(
-        self, configuration: Configuration, arrays: Arrays, split: Split, scale: tuple[np.ndarray, np.ndarray]
+        self,
+        candidates: dict[str, Configuration],
+        arrays: Arrays,
+        split: Split,
+        scale: tuple[np.ndarray, np.ndarray],
     ) -> Run:
-        """Train in memory; the random state of PyTorch does not change."""
+        """Choose network and method, and train in memory; the random state of PyTorch does not change."""
         console, device = Console(quiet=not self.verbose), choose_device(self.device)
         self.network_choice_: NetworkChoice | None = None
+        self.method_choice_: MethodChoice | None = None
+        name, configuration = next(iter(candidates.items()))
         with (
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
             pyro.validation_enabled(False),  # validation is slow
@@ -366,7 +388,13 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             try:
                 if chooses(configuration, arrays, split):
                     self.network_choice_ = choose_network(configuration, arrays, split, scale)
-                    configuration = self.network_choice_.chosen.set_in(configuration)
+                    chosen = self.network_choice_.chosen
+                    candidates = {name: chosen.set_in(candidate) for name, candidate in candidates.items()}
+                if len(candidates) > 1:
+                    self.method_choice_ = choose_method(candidates, arrays, split, scale)
+                    name = self.method_choice_.chosen
+                self.method_ = self.method if isinstance(self.method, Method) else name
+                configuration = candidates[name]
                 torch.manual_seed(configuration.seed)
                 trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
                 trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))

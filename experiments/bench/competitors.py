@@ -15,7 +15,9 @@ from baselines import Given as Vectors
 from bench.cells import Given
 from vri_pyro import VRIClassifier
 from vri_pyro.backbones import MLP
-from vri_pyro.methods import ELR, GLC, Method
+from vri_pyro.methods import ELR, GLC, LearnedTransition, Method
+from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.network_choice import Candidate
 
 VALIDATION = 0.2  # share of the trusted labels of each class, as in VRIClassifier
 Answer = tuple[np.ndarray, Mapping[str, Any]]
@@ -26,12 +28,13 @@ class Competitor:
     """A method with its requirements.
 
     Attributes:
-        predict: returns class probabilities of the test set, [n, K], and further facts for the record.
+        predict: returns class probabilities of the test set, [n, K], and further facts for the record, from the data
+            and, if another method has chosen it for the same data, the network.
         images: whether it takes images.
         least_trusted: least number of trusted labels per class.
     """
 
-    predict: Callable[[Given], Answer]
+    predict: Callable[[Given, Candidate | None], Answer]
     images: bool = True
     least_trusted: int = 0
 
@@ -40,19 +43,34 @@ class Competitor:
         return (self.images or kind != "images") and trusted >= self.least_trusted
 
 
-def estimator(given: Given, **options: Any) -> Answer:
+class WithNetwork(VRIClassifier):
+    """A VRIClassifier whose network has been chosen already; it depends on the data and the seed, not on the method."""
+
+    chosen: Candidate | None = None
+
+    def _configuration(self, *arguments: Any) -> Configuration:
+        found = super()._configuration(*arguments)
+        return found if self.chosen is None else self.chosen.set_in(found)
+
+
+def estimator(given: Given, chosen: Candidate | None, **options: Any) -> Answer:
     """Train a VRIClassifier and predict the test set."""
-    classifier = VRIClassifier(device="cpu", random_state=given.seed, **options)
+    classifier = WithNetwork(device="cpu", random_state=given.seed, **options)
+    classifier.chosen = None if "backbone" in options else chosen
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")  # no trusted labels; duplicates
         classifier.fit(given.x, given.y, trusted=given.trusted if given.trusted.any() else None)
     probabilities = np.zeros((len(given.x_test), given.num_classes))
     probabilities[:, classifier.classes_.astype(int)] = classifier.predict_proba(given.x_test)
-    choice = classifier.network_choice_
-    return probabilities, {} if choice is None else {"network": choice.table()[0]}
+    facts: dict[str, Any] = {}
+    if (network := classifier.network_choice_) is not None:
+        facts["network"] = network.table()[0]
+    if (method := classifier.method_choice_) is not None:
+        facts["methods"] = dict(method.scores)
+    return probabilities, facts
 
 
-def own(method: Method | str, **options: Any) -> Callable[[Given], Answer]:
+def own(method: Method | str, **options: Any) -> Callable[[Given, Candidate | None], Answer]:
     """Return a function that trains VRIClassifier with a method."""
     return partial(estimator, method=method, **options)
 
@@ -62,15 +80,10 @@ def linear(input_shape: tuple[int, ...], num_classes: int) -> MLP:
     return MLP(input_shape, num_classes, hidden=())
 
 
-def perceptron(input_shape: tuple[int, ...], num_classes: int) -> MLP:
-    """Build a network with two hidden layers."""
-    return MLP(input_shape, num_classes, hidden=(128, 64))
-
-
-def baseline(name: str) -> Callable[[Given], Answer]:
+def baseline(name: str) -> Callable[[Given, Candidate | None], Answer]:
     """Return a function that predicts with a baseline on vectors."""
 
-    def predict(given: Given) -> Answer:
+    def predict(given: Given, _: Candidate | None) -> Answer:
         generator = np.random.default_rng(given.seed)
         x, x_test = (part.reshape(len(part), -1).astype(float) for part in (given.x, given.x_test))
         trusted = np.flatnonzero(given.trusted)
@@ -90,17 +103,15 @@ def baseline(name: str) -> Callable[[Given], Answer]:
     return predict
 
 
-# The default without the choice of the network is the default of version 0.2 with its linear classifier for vectors.
+# "Network chosen" methods take the network that the default has chosen, without its cost.
 COMPETITORS = {
     "default": Competitor(own("auto")),
-    "default, linear": Competitor(own("auto", backbone=linear), images=False),
-    "default, MLP": Competitor(own("auto", backbone=perceptron), images=False),
+    "VRI, network chosen": Competitor(own("vri"), least_trusted=1),
+    "learned T, network chosen": Competitor(own("learned_transition")),
+    "learned T + clean batch, network chosen": Competitor(own(LearnedTransition(clean_weight=0.2)), least_trusted=1),
     "GLC + clean batch": Competitor(own(GLC(clean_weight=0.2), backbone=linear), images=False, least_trusted=1),
-    "GLC + clean batch, MLP": Competitor(
-        own(GLC(clean_weight=0.2), backbone=perceptron), images=False, least_trusted=1
-    ),
     "GLC + clean batch, network chosen": Competitor(own(GLC(clean_weight=0.2)), least_trusted=1),
-    "ELR + clean batch": Competitor(own(ELR(clean_weight=0.2), backbone=linear), images=False, least_trusted=1),
+    "ELR, network chosen": Competitor(own("elr")),
     "ELR + clean batch, network chosen": Competitor(own(ELR(clean_weight=0.2)), least_trusted=1),
     "cross entropy, network chosen": Competitor(own("cross_entropy")),
     **{name: Competitor(baseline(name), images=False) for name in BASELINES if name != "majority class"},

@@ -14,7 +14,7 @@ from torch.optim import SGD
 
 from vri_pyro.data import DeviceData
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import glc_estimate
+from vri_pyro.interfaces.transition_likelihood import glc_estimate, predicted_counts, updated_concentration
 from vri_pyro.methods import LearnedTransition
 from vri_pyro.methods.base import Stage
 from vri_pyro.methods.learned_transition import LearnedTransitionDescent
@@ -72,36 +72,90 @@ def test_prior_is_glcs_estimate_and_the_classifier_restarts() -> None:
     algorithm.begin_training(context)
     counts = torch.tensor([[1.0], [1.0], [2.0]], dtype=estimate.dtype)
     torch.testing.assert_close(algorithm.prior, counts * estimate + 1 / CLASSES)
-    torch.testing.assert_close(algorithm.concentration, algorithm.prior)
+    pairs = torch.stack([context.predict(context.noisy).argmax(-1), context.labels_at(context.noisy)])
+    for_each_pair = torch.zeros_like(algorithm.prior).index_put_(
+        tuple(pairs), torch.ones(6, dtype=estimate.dtype), accumulate=True
+    )
+    torch.testing.assert_close(algorithm.concentration, algorithm.prior + for_each_pair)
     for name, value in classifier.state_dict().items():
         assert torch.equal(value, initial[name])
 
 
 @pytest.mark.parametrize(("clean", "trained"), [([], True), ([6, 7, 8], False)])
-def test_prior_says_that_labels_are_right_if_there_is_nothing_to_estimate_from(clean: list[int], trained: bool) -> None:
+def test_prior_is_one_right_label_a_class_if_there_is_nothing_to_estimate_from(clean: list[int], trained: bool) -> None:
     classifier, algorithm = _built(prior_strength=5.0)
     algorithm.begin_training(_context(classifier, clean, trained))
-    torch.testing.assert_close(algorithm.prior, 5.0 * torch.eye(CLASSES, dtype=torch.float64) + 1 / CLASSES)
+    torch.testing.assert_close(algorithm.prior, torch.eye(CLASSES, dtype=torch.float64) + 1 / CLASSES)
+
+
+def test_noise_is_found_from_predicted_classes_but_not_from_the_identity() -> None:
+    """A classifier that imitates the noise gives each label the probability that it has in its class."""
+    noise, count = torch.tensor([[0.6, 0.4, 0.0], [0.0, 0.6, 0.4], [0.4, 0.0, 0.6]], dtype=torch.float64), 3000
+    true = torch.arange(count) % CLASSES
+    y = torch.multinomial(noise[true], 1, generator=torch.Generator().manual_seed(0)).squeeze(-1)
+    imitating = noise[true].clamp_min(1e-9).log()
+    prior = torch.eye(CLASSES, dtype=torch.float64) + 1 / CLASSES
+
+    def found(start: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:
+        concentration = start
+        for _ in range(300):
+            concentration = updated_concentration(concentration, prior, logits, y, 1.0, 0.1)
+        return concentration / concentration.sum(-1, keepdim=True)
+
+    start = prior + predicted_counts(imitating, y)
+    torch.testing.assert_close(start / start.sum(-1, keepdim=True), noise, atol=0.04, rtol=0)
+    assert found(prior, imitating).diag().min() > 0.98
+    assert found(start, 50 * imitating).diag().max() < 0.64  # a sure classifier keeps it
+
+
+def test_regulariser_pulls_towards_the_running_mean_of_the_predictions() -> None:
+    classifier, algorithm = _built(elr_weight=2.0, momentum=0.5)
+    noisy = batch(12)._replace(index=torch.arange(12))
+    before = classifier(noisy.x).logits.detach().softmax(-1)
+    algorithm.step(noisy, noisy)
+    torch.testing.assert_close(algorithm.memory.table, 0.5 * before)
+
+    twin, transition = copy.deepcopy(classifier), algorithm.transition
+    logits = twin(noisy.x).logits
+    targets = (0.25 * before + 0.5 * logits.softmax(-1)).detach()
+    correction = -(logits.softmax(-1) @ transition).log()[torch.arange(12), noisy.y].mean()
+    (correction + 2.0 * (1 - (logits.softmax(-1) * targets).sum(-1)).log().mean()).backward()
+    sgd(twin.parameters()).step()
+    algorithm.step(noisy, noisy)
+    for ours, theirs in zip(classifier.parameters(), twin.parameters(), strict=True):
+        torch.testing.assert_close(ours, theirs)
 
 
 def test_state_restores_the_transition_matrix() -> None:
     classifier, algorithm = _built()
     algorithm.begin_training(_context(classifier, [6, 7, 8]))
-    algorithm.step(batch(8), batch(8))
+    algorithm.step(batch(8)._replace(index=torch.arange(8)), batch(8))
     _, other = _built()
     other.load_state_dict(algorithm.state_dict())
     torch.testing.assert_close(other.transition, algorithm.transition)
     torch.testing.assert_close(other.prior, algorithm.prior)
+    torch.testing.assert_close(other.memory.table, algorithm.memory.table)
     assert other.size == algorithm.size == 6
 
 
-def test_estimation_stage_needs_clean_examples() -> None:
+def test_estimation_stage_takes_a_third_of_the_epochs() -> None:
     stage = Stage(LearnedTransition(), sgd, epochs=9)
-    assert [one.epochs for one in LearnedTransition().stages("training", stage).values()] == [3, 9]
-    assert list(LearnedTransition(clean_weight=0.0).stages("training", stage)) == ["training"]
+    for clean_weight in (0.2, 0.0):
+        stages = LearnedTransition(clean_weight=clean_weight).stages("training", stage)
+        assert [one.epochs for one in stages.values()] == [3, 9]
 
 
-@pytest.mark.parametrize("options", [{"prior_strength": 0.0}, {"rate": 0.0}, {"rate": 1.5}, {"clean_weight": -1.0}])
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"prior_strength": 0.0},
+        {"rate": 0.0},
+        {"rate": 1.5},
+        {"elr_weight": -1.0},
+        {"momentum": 1.0},
+        {"clean_weight": -1.0},
+    ],
+)
 def test_options_out_of_range_are_errors(options: dict[str, float]) -> None:
     with pytest.raises(UserError, match=next(iter(options))):
         _built(**options) if "clean_weight" not in options else LearnedTransition(**options).build(Dense(), sgd)

@@ -287,8 +287,31 @@ def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() ->
     expected = _prior_of_the_transition(classifier, 7.0)
     algorithm.begin_training(_context(algorithm.classifier))
     torch.testing.assert_close(algorithm.model.concentration, expected)
-    assert torch.equal(algorithm.guide.concentration, algorithm.model.concentration)
     assert algorithm.model.data.size == algorithm.guide.data.size == COUNT
+
+
+def test_transition_starts_at_the_prior_and_the_counts_of_predicted_and_given_labels() -> None:
+    algorithm = _algorithm(Dense(), transition_weight=0.3)
+    context = _context(algorithm.classifier)
+    predicted, given = context.predict(context.noisy).argmax(-1), context.labels_at(context.noisy)
+    counts = torch.zeros(CLASSES, CLASSES)
+    for pair in zip(predicted.tolist(), given.tolist(), strict=True):
+        counts[pair] += 1
+    algorithm.begin_training(context)
+    torch.testing.assert_close(algorithm.guide.concentration, algorithm.model.concentration + 0.3 * counts)
+
+
+def test_transition_starts_at_the_prior_on_request() -> None:
+    model, _ = _pair()
+    guide, context = Hierarchical(4, CLASSES, start="prior"), _context(Dense())
+    model.begin_training(context)
+    guide.begin_training(model, context)
+    assert torch.equal(guide.concentration, model.concentration)
+
+
+def test_unknown_start_of_the_transition_is_refused() -> None:
+    with pytest.raises(UserError, match="start is 'identity'; expected 'predictions' or 'prior'"):
+        Hierarchical(4, CLASSES, start="identity")  # type: ignore[arg-type]
 
 
 def test_restart_resets_the_classifier_after_the_hook_of_the_model() -> None:

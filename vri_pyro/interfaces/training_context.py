@@ -50,6 +50,7 @@ class TrainingContext:
         clean_x: Tensor,
         clean_y: Tensor,
         *,
+        noisy_x: Tensor | None = None,
         batch_size: int = 1000,
         trained: bool = True,
     ) -> TrainingContext:
@@ -62,7 +63,9 @@ class TrainingContext:
             noisy_y: labels of all noisy examples, int64 [N].
             clean_x: clean inputs, [M, ...].
             clean_y: clean labels, int64 [M].
-            batch_size: clean examples per forward pass.
+            noisy_x: noisy inputs, [N, ...]; only needed by models, guides and algorithms that predict noisy examples,
+                such as :class:`vri_pyro.guides.Hierarchical`.
+            batch_size: examples per forward pass.
             trained: whether the classifier has been trained already.
 
         Raises:
@@ -73,11 +76,17 @@ class TrainingContext:
                 f"clean_x has {len(clean_x)} examples but clean_y has {len(clean_y)} labels; expected one per example"
             )
 
+        if noisy_x is not None and len(noisy_x) != len(noisy_y):
+            raise UserError(
+                f"noisy_x has {len(noisy_x)} examples but noisy_y has {len(noisy_y)} labels; expected one per example"
+            )
+        every = clean_x if noisy_x is None else torch.cat([noisy_x, clean_x])
+
         def inputs(positions: Tensor) -> Iterable[Tensor]:
-            rows = positions - len(noisy_y)
+            rows = positions if noisy_x is not None else positions - len(noisy_y)
             if (rows < 0).any():
-                raise UserError("the context was built without noisy inputs; only clean examples can be predicted")
-            return (clean_x[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
+                raise UserError("the context has no noisy inputs to predict; pass noisy_x to from_tensors")
+            return (every[rows[start : start + batch_size]] for start in range(0, len(rows), batch_size))
 
         return cls(
             classifier,

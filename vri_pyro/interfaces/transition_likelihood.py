@@ -72,6 +72,27 @@ def updated_concentration(
     return concentration.lerp(prior + weight * counts, rate)
 
 
+def predicted_counts(logits: Tensor, y: Tensor) -> Tensor:
+    """Count the pairs of predicted class and given label.
+
+    Where the classifier predicts the true class more often than the label does, the counts show how labels are
+    corrupted, without a label that is known to be right.
+
+    Args:
+        logits: logits of a classifier, [n, K].
+        y: the given labels, int64 [n].
+
+    Returns:
+        counts of (predicted class, given label), [K, K].
+
+    Reference: confusions of predicted and given labels: Northcutt et al., Confident learning, JAIR 2021, without their
+        thresholds.
+    """
+    classes = logits.shape[-1]
+    pairs = logits.argmax(-1) * classes + y
+    return pairs.bincount(minlength=classes**2).reshape(classes, classes).to(logits)
+
+
 def log_transition(transition: Tensor) -> Tensor:
     """Return log T, finite also where T is 0."""
     return transition.log().clamp_min(_LEAST_LOG)

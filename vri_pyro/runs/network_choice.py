@@ -2,31 +2,23 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
-import torch
-from rich.console import Console
 
 from vri_pyro.backbones.mlp import MLP
 from vri_pyro.data import Arrays, Split
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
-from vri_pyro.interfaces.given_label import GivenLabel
 from vri_pyro.methods.learned_transition import LearnedTransition
-from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.training.evaluation import predict
-from vri_pyro.utils.progress import ProgressDisplay
+from vri_pyro.runs.held_out import held_out_likelihood, held_out_parts
 
 #: options of a configuration that the choice sets
 CHOSEN = ("backbone", "weight_decay", "choose_network")
-_HELD_OUT = 0.15  # share of the noisy labels
-_LEAST = 100  # noisy labels, with fewer the choice would depend on chance
+_LEAST = 100  # noisy labels; with fewer, the choice would depend on chance
 _MOST_STEPS = 3000
-_ENOUGH = 2000  # with fewer noisy labels, several parts are held out in turn
-_PARTS = 3
 _FINALISTS = 3  # candidates that are compared on all parts
 _LINEAR = (5e-4, 5e-3, 0.02, 0.1, 0.5, 2.0)
 _HIDDEN = (5e-4, 5e-3, 0.02, 0.1)
@@ -146,11 +138,10 @@ def choose_network(
         selection=None,
         clean_mixup=None,
     )
-    untested = replace(arrays, x_test=None, y_test=None)
-    first, *others = _parts(split)
+    first, *others = held_out_parts(split)
 
     def on(part: Split, candidate: Candidate) -> np.ndarray:
-        return _log_likelihood(candidate.set_in(preliminary), untested, part, standardisation)
+        return held_out_likelihood(candidate.set_in(preliminary), arrays, part, standardisation)
 
     found = {candidate: on(first, candidate) for candidate in CANDIDATES}
     if others:
@@ -166,35 +157,3 @@ def _best(found: Mapping[Candidate, np.ndarray]) -> Candidate:
     linear = max((one for one in means if not one.hidden), key=means.__getitem__, default=best)
     lead = found[best] - found[linear]
     return best if lead.mean() > lead.std() / np.sqrt(len(lead)) else linear
-
-
-def _parts(split: Split) -> Iterator[Split]:
-    """Yield splits whose validation set is held out of the noisy set."""
-    count = len(split.noisy_indices)
-    order = np.random.default_rng(split.seed).permutation(count)
-    size = max(1, int(_HELD_OUT * count))
-    for part in range(1 if count >= _ENOUGH else min(_PARTS, count - 1)):
-        held_out = np.sort(order[part * size : (part + 1) * size])
-        rest = np.setdiff1d(np.arange(count), held_out)
-        yield replace(
-            split,
-            noisy_indices=split.noisy_indices[rest],
-            given_labels=split.given_labels[rest],
-            true_labels=None,
-            transition=None,
-            validation_indices=split.noisy_indices[held_out],
-            validation_labels=split.given_labels[held_out],
-            validation_from="noisy",
-        )
-
-
-def _log_likelihood(
-    configuration: Configuration, arrays: Arrays, split: Split, standardisation: tuple[np.ndarray, np.ndarray]
-) -> np.ndarray:
-    """Train, and return the log-likelihood of each validation label, [n]."""
-    torch.manual_seed(configuration.seed)
-    trainer = build_trainer(configuration, None, arrays, split, standardisation, identity="")
-    trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, Console(quiet=True)))
-    logits, given = predict(trainer.ema.network, trainer.data.train, split.validation_indices)
-    transition = trainer.stages[-1].algorithm.transition  # type: ignore[attr-defined]
-    return GivenLabel(logits, transition).log_prob(given).double().cpu().numpy()
