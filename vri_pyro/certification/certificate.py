@@ -367,7 +367,7 @@ def _rate(draws: Draws, terms: Terms, interval: Interval) -> Rate:
 def _of_whole_labels(interval: Interval, size: int) -> Interval:
     """Shrink an interval to the rates that are a whole number of labels."""
     low, high = np.ceil(interval.low * size - _CLOSE), np.floor(interval.high * size + _CLOSE)
-    return Interval(float(min(low, high)) / size, float(high) / size)
+    return Interval(max(0, int(min(low, high))) / size, int(high) / size)
 
 
 def _left(interval: Interval, outcome: np.ndarray, accepted: int = 0, threshold: float | None = None) -> Left:

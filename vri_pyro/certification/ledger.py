@@ -230,7 +230,7 @@ def read_ledger(folder: RunFolder, classes: Sequence[str], split: Split) -> Ledg
     """
     if not folder.checks.is_file():
         return None
-    labels = _read_scores(folder, split)
+    labels = read_scores(folder, split)
     restore = _RESTORE.format(other=folder.checks_scores.name)
     entries = []
     for line, row in _rows(folder.checks):
@@ -272,7 +272,12 @@ def _entry(row: dict[str, str], labels: Scored, classes: Sequence[str]) -> Entry
     return Entry(int(row["round"]), row["purpose"], position, verified, probability, uniform)
 
 
-def _read_scores(folder: RunFolder, split: Split) -> Scored:
+def read_scores(folder: RunFolder, split: Split) -> Scored:
+    """Read the frozen scores of a run.
+
+    Raises:
+        UserError: the file is missing, damaged or of another run, or a label has changed since.
+    """
     path = folder.checks_scores
     arrays = read_npz(path, _SCORES)
     if not np.array_equal(arrays["index"], split.noisy_indices):

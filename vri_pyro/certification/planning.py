@@ -5,14 +5,14 @@ from __future__ import annotations
 import math
 
 import numpy as np
-from scipy import special
+from scipy import special, stats
 
 from vri_pyro.certification.betting import capital_at_any_time, capital_for_fixed_number
 from vri_pyro.certification.terms import Terms
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_integer, check_number
 
-_REPEATS = 400
+_REPEATS = 200
 
 
 def equivalent_checks(low: float, high: float, population: int, confidence: float = 0.95) -> int:
@@ -100,11 +100,38 @@ def checks_needed(
     def enough(number: int) -> bool:
         return _power(at_most, wrong, population, number, 1 - confidence, anytime, seed) >= power
 
-    number = min(population, max(1, math.ceil(0.5 / at_most)))
-    while not enough(number):
-        number = min(population, 2 * number)
-    low, high = number // 2, number
-    while high - low > max(1, high // 200):
+    least, high = (
+        0,
+        min(
+            population,
+            math.ceil((1.6 if anytime else 1) * _plain_checks(at_most, wrong, population, 1 - confidence, power)),
+        ),
+    )
+    while not enough(high):
+        least, high = high, min(population, math.ceil(1.2 * high))
+    low = max(least, int(high / 1.2))
+    while low > least and enough(low):
+        low, high = max(least, int(low / 1.2)), low
+    while high - low > max(1, high // 100 if wrong else 1):
+        middle = (low + high) // 2
+        low, high = (low, middle) if enough(middle) else (middle, high)
+    return high
+
+
+def _plain_checks(at_most: float, wrong: int, population: int, alpha: float, power: float) -> int:
+    """Return the number of checks that the exact hypergeometric test needs, to begin the search."""
+    null = min(population, math.floor(at_most * population) + 1)
+
+    def enough(number: int) -> bool:
+        critical = stats.hypergeom.ppf(alpha, population, null, number)
+        critical -= stats.hypergeom.cdf(critical, population, null, number) > alpha
+        return bool(stats.hypergeom.cdf(critical, population, wrong, number) >= power)
+
+    high = 1
+    while high < population and not enough(high):
+        high = min(population, 2 * high)
+    low = high // 2
+    while high - low > 1:
         middle = (low + high) // 2
         low, high = (low, middle) if enough(middle) else (middle, high)
     return high

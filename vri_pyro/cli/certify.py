@@ -27,8 +27,8 @@ def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
     parser = ArgumentParser(
         description="Certify how many noisy labels of a run are wrong, in all, by class, and after mending, from "
-        "labels that a person has checked (vri-pyro check --purpose measure). The intervals are valid whatever the model "
-        "is. certificate.json has everything from which they can be recomputed; vri-pyro report shows them.",
+        "labels that a person has checked (vri-pyro check --purpose measure). The intervals are valid whatever the "
+        "model is. certificate.json has everything from which they can be recomputed; vri-pyro report shows them.",
         exit_on_error=False,
         allow_abbrev=False,
     )
