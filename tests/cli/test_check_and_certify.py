@@ -179,7 +179,8 @@ def test_bad_input_is_one_sentence_and_changes_nothing(
     with good.open(newline="") as file:
         first, second = list(csv.DictReader(file))[:2]
     split = Split.load(run / "split.npz")
-    drawn = {row["index"] for row in csv.DictReader((run / "checks.csv").open(newline=""))}
+    with (run / "checks.csv").open(newline="") as file:
+        drawn = {row["index"] for row in csv.DictReader(file)}
     never = next(index for index in split.noisy_indices.tolist() if str(index) not in drawn)
     another = (int(first["verified"]) + 1) % 10
     files = {

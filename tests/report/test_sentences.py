@@ -316,7 +316,9 @@ def test_noise_rate_with_a_useful_interval_is_told(seen: SeenRun) -> None:
     draws_of_rate(seen, 0.35, 0.45)
     value, note = tiles(seen)["wrong labels"]
     assert value == "40.0%"
-    assert note == f"95% interval 35.2% to 44.8%; true rate {seen.wrong.mean():.1%}"
+    worth = equivalent_checks(0.3525, 0.4475, len(seen.run.split.noisy_indices))
+    told = f"95% interval 35.2% to 44.8%, as narrow as checking {worth} labels by hand"
+    assert note == f"{told}; true rate {seen.wrong.mean():.1%}"
     level, words = labels(seen).verdicts[0]
     assert level == "note"
     assert words.startswith("An estimated 40.0% of the noisy labels are wrong (95% interval 35.2% to 44.8%; true rate ")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shlex
 from typing import Any
 
 from vri_pyro.certification import equivalent_checks
@@ -18,7 +19,7 @@ def certified(seen: SeenRun) -> Part:
     found = _certificate(seen)
     low, high = seen.issues.transition.noise_rate_interval()
     worth = equivalent_checks(low, high, len(seen.run.split.noisy_indices))
-    command = f"vri-pyro check {seen.shown(str(seen.run.name))} --budget 100 --purpose measure"
+    command = f"vri-pyro check {shlex.quote(seen.shown(str(seen.run.folder.path)))} --budget 100 --purpose measure"
     facts = [
         Fact("the estimate's interval is as narrow as that of", f"{worth} labels checked by hand"),
         Fact("labels to check next", command),
@@ -75,7 +76,8 @@ def _certificate(seen: SeenRun) -> dict[str, Any] | None:
     Raises:
         UserError: the file is damaged.
     """
-    if seen.run._folder is None or not (path := seen.run.folder.certificate).is_file():
+    path = seen.run.folder.certificate
+    if not path.is_file():
         return None
     try:
         found = json.loads(path.read_bytes())
