@@ -146,13 +146,15 @@ def _variances_ahead(scale: np.ndarray, number: int | None) -> np.ndarray:
 
 def _stake(target: np.ndarray, m: np.ndarray, variance: np.ndarray) -> np.ndarray:
     """Return the stake if the remaining draws end in rejection with probability ``target`` under the hypothesis."""
-    jump = np.maximum(np.abs(1 - 2 * m), _NEAR_HALF)
-    z = special.ndtri(target)
-    normal = np.exp(-(z**2) / 2) / (np.sqrt(2 * np.pi) * target * np.sqrt(variance))
+    z, skew = special.ndtri(target), 1 - 2 * m
+    jump = np.maximum(np.abs(skew), _NEAR_HALF)
     mean = variance / jump**2
-    rare = _hazard_of_few(z, mean) / jump
-    frequent = _hazard_of_many(-z, mean) / jump
-    return np.where(np.abs(1 - 2 * m) < _NEAR_HALF, normal, np.where(m < 0.5, rare, frequent))
+    stake = np.exp(-(z**2) / 2) / (np.sqrt(2 * np.pi) * target * np.sqrt(variance))  # of the normal approximation
+    for few, chosen in ((True, skew >= _NEAR_HALF), (False, skew <= -_NEAR_HALF)):
+        if chosen.any():
+            hazard = _hazard_of_few(z[chosen], mean[chosen]) if few else _hazard_of_many(-z[chosen], mean[chosen])
+            stake[chosen] = hazard / jump[chosen]
+    return stake
 
 
 def _hazard_of_few(z: np.ndarray, mean: np.ndarray) -> np.ndarray:

@@ -6,7 +6,6 @@ import json
 import shlex
 from typing import Any
 
-from vri_pyro.certification import equivalent_checks
 from vri_pyro.report.part import Fact, Part, Tile, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 from vri_pyro.utils.errors import UserError
@@ -17,23 +16,15 @@ _NAME = "certified by checks"
 def certified(seen: SeenRun) -> Part:
     """Report how many checks the estimate is worth, which labels to check next, and the certificate if there is one."""
     found = _certificate(seen)
-    low, high = seen.issues.transition.noise_rate_interval()
-    worth = equivalent_checks(low, high, len(seen.run.split.noisy_indices))
     command = f"vri-pyro check {shlex.quote(seen.shown(str(seen.run.folder.path)))} --budget 100 --purpose measure"
-    facts = [
-        Fact("the estimate's interval is as narrow as that of", f"{worth} labels checked by hand"),
-        Fact("labels to check next", command),
-    ]
+    facts = [Fact("labels to check next", command)]
     about = (
         "A person who checks labels drawn at random gives an interval of the share of wrong labels that is valid "
         "whatever the model is. The run's scores only make it narrower."
     )
     if found is None:
-        verdict = Verdict(
-            "note",
-            f"The interval of the share of wrong labels is as narrow as that of {worth} labels checked by hand, but it "
-            f"relies on the model. To certify the share without it, check labels: {command}",
-        )
+        words = "The share of wrong labels is an estimate that relies on the model. To certify it, check labels"
+        verdict = Verdict("note", f"{words}: {command}")
         return Part("Checks by hand", about, [Tile(_NAME, "nothing yet", command)], [verdict], facts=facts)
     rate, options = found["rate"], found["options"]
     interval = f"{percent(rate['low'])} to {percent(rate['high'])}"

@@ -41,8 +41,10 @@ def noise_rate_tile(seen: SeenRun) -> Tile:
     """Return the tile with the estimated noise rate; its value is "cannot tell" if there is a :func:`doubt`."""
     why = doubt(seen.issues)
     low, high = seen.issues.transition.noise_rate_interval()
-    worth = equivalent_checks(low, high, len(seen.run.split.noisy_indices))
-    interval = f"95% interval {percent(low)} to {percent(high)}, as narrow as checking {worth} labels by hand"
+    interval = f"95% interval {percent(low)} to {percent(high)}"
+    if not why:
+        worth = equivalent_checks(low, high, len(seen.run.split.noisy_indices))
+        interval += f", as narrow as checking {worth} labels by hand"
     parts = [why, interval, _truth(seen)]
     return Tile(
         "wrong labels",
