@@ -133,6 +133,8 @@ def cell(kind: str, rate: float, options: argparse.Namespace, uniform: float = 1
             "plain exact": _outside(plain, truth),
             "prediction-powered": _outside(asymptotic, truth),
         }
+        if uniform < 1:
+            del missed["plain exact"]  # it is for plain samples only
         for name, one in missed.items():
             peeked[name] = peeked.get(name, False) | one
         some = first(terms, number, options.widths)
@@ -143,7 +145,7 @@ def cell(kind: str, rate: float, options: argparse.Namespace, uniform: float = 1
             "prediction-powered": np.diff(asymptotic[: options.widths]).mean(),
         }
         if uniform < 1:
-            del missed["plain exact"], width["plain exact"]
+            del width["plain exact"]
         rows.append(_row(kind, rate, uniform, number, missed, width))
     at_any_time = {f"{name}, looking at every number": one for name, one in peeked.items() if name != "betting"}
     at_any_time["betting, anytime"] = misses(terms, truth, capital_at_any_time)
