@@ -20,6 +20,7 @@ SHARED_DATA = TESTS.resolve().parents[1] / "shared" / "data"
 SLOW = (
     "backbones/test_training_on_images.py",
     "cli",
+    "certification",
     "data/test_loading.py",
     "data/test_noise_on_real_images.py",
     "diagnostics/test_collapse.py",

@@ -16,6 +16,7 @@ ORDER = (
     ("cli",),
     ("estimator",),
     ("report",),
+    ("certification",),
     ("label_issues",),
     ("diagnostics",),
     ("runs",),

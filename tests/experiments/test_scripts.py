@@ -63,6 +63,10 @@ SMALLEST = {
         *("--device", "cpu", "--steps", "1", "--only", "processes", "--methods", "vector", "--batch", "4"),
         *("--output", "scaling.json"),
     ],
+    "certify_validity.py": [
+        *("--repeats", "60", "--widths", "3", "--population", "200", "--checks", "20", "40", "--rates", "0", "0.4"),
+        *("--output", "validity.json"),
+    ],
     "gpu_check.py": ["--device", "cpu", "--quick", "--only", "tests", "synchronisations", "--output", "check.json"],
     "step_cost.py": [
         *("--device", "cpu", "--networks", "MLP", "--memory", "MLP", "--batch", "2", "--rounds", "1"),
@@ -237,6 +241,10 @@ def test_smallest_form_runs(
         found = json.loads((here / "d.json").read_text())["found"]
         assert found["fit"]["whole_seconds"] > found["fit"]["start_seconds"] > 0
         assert [path.name for path in here.iterdir()] == ["d.json"]  # the temporary files are gone
+    if script == "certify_validity.py":
+        rows = json.loads((here / "validity.json").read_text())
+        assert len(rows) == (3 + 2) * 2 * 3
+        assert "betting, anytime: misses significantly too often in 0 of 10 cells" in shown
     if script == "gpu_check.py":
         sections = json.loads((here / "check.json").read_text())["sections"]
         assert all(found["rows"] and not found["error"] for found in sections.values()), sections

@@ -79,17 +79,18 @@ def test_page_is_well_formed_and_names_every_part(page: str) -> None:
     assert outline.open == []
     titles = re.findall("<h2>(.*?)</h2>", page)
     assert titles == [
-        *("Label errors", "Training", "Confusions", "Transition of the labels", "Calibration", "Posterior"),
-        "Configuration",
+        *("Label errors", "Checks by hand", "Training", "Confusions", "Transition of the labels", "Calibration"),
+        *("Posterior", "Configuration"),
     ]
     assert "first & <second>" in outline.text  # escaped
-    assert len(PARTS) == 7
+    assert len(PARTS) == 8
 
 
 def test_page_starts_with_accuracy_wrong_labels_and_suspects(page: str) -> None:
     names = re.findall("<dt>(.*?)</dt>", page[: page.index("<section")])
     assert names == [
-        *("test accuracy", "wrong labels", "suspect labels", "detection of wrong labels", "calibration error"),
+        *("test accuracy", "wrong labels", "suspect labels", "detection of wrong labels", "certified by checks"),
+        "calibration error",
     ]
     top = page[: page.index("<section")]
     assert "The posterior of" not in top
@@ -379,7 +380,7 @@ def test_names_of_classes_and_images_of_any_kind_are_shown_as_they_are(
 def test_report_of_an_unfinished_run_states_the_epoch_of_the_accuracy(page: str, seen: SeenRun) -> None:
     assert "The test accuracy after the last epoch is " in Outline(page).text
     seen.rows = [*seen.rows, {name: value for name, value in seen.rows[-1].items() if "accuracy" not in name}]
-    part = PARTS[1](seen)
+    part = PARTS[2](seen)
     assert part is not None
     assert part.headline[0].note.startswith(f"epoch {len(seen.rows) - 1}")
     assert f"The test accuracy after epoch {len(seen.rows) - 1} is " in part.verdicts[0].words
@@ -421,7 +422,7 @@ def test_pictures_are_the_images(channels: int) -> None:
 
 
 def test_confusions_of_labels_have_their_estimates_intervals_and_truth(seen: SeenRun) -> None:
-    part = PARTS[3](seen)
+    part = PARTS[4](seen)
     assert part is not None
     told = [fact for fact in part.facts if " labelled " in fact.name]
     assert len(told) == 8
@@ -433,6 +434,6 @@ def test_confusions_of_labels_have_their_estimates_intervals_and_truth(seen: See
     share = np.mean(given[true == row] == column)
     assert told[0].value == f"{estimated:.2f} ({low:.2f} to {high:.2f}), true {share:.2f}"
     seen.run.split = replace(seen.run.split, true_labels=None)
-    part = PARTS[3](seen)
+    part = PARTS[4](seen)
     assert part is not None
     assert "true" not in part.facts[0].value

@@ -14,6 +14,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from torch.nn.functional import one_hot
 
+from vri_pyro.certification import equivalent_checks
 from vri_pyro.diagnostics.calibration import calibration
 from vri_pyro.diagnostics.collapse import Collapse
 from vri_pyro.report import Drawing, Part, SeenRun, render
@@ -316,7 +317,9 @@ def test_noise_rate_with_a_useful_interval_is_told(seen: SeenRun) -> None:
     draws_of_rate(seen, 0.35, 0.45)
     value, note = tiles(seen)["wrong labels"]
     assert value == "40.0%"
-    assert note == f"95% interval 35.2% to 44.8%; true rate {seen.wrong.mean():.1%}"
+    worth = equivalent_checks(*seen.issues.transition.noise_rate_interval(), len(seen.run.split.noisy_indices))
+    told = f"95% interval 35.2% to 44.8%, as narrow as checking {worth} labels by hand"
+    assert note == f"{told}; true rate {seen.wrong.mean():.1%}"
     level, words = labels(seen).verdicts[0]
     assert level == "note"
     assert words.startswith("An estimated 40.0% of the noisy labels are wrong (95% interval 35.2% to 44.8%; true rate ")
@@ -338,6 +341,7 @@ def test_noise_rate_in_doubt_is_told_in_small_print_only(
     value, note = tiles(seen)["wrong labels"]
     assert value == "cannot tell"
     assert note.startswith(f"{why}; 95% interval ")
+    assert "by hand" not in note
     level, words = labels(seen).verdicts[0]
     assert level == "poor"
     assert words.startswith(f"How many labels are wrong cannot be told. {reason}")

@@ -40,6 +40,8 @@ COMMANDS = {
     "export": "export the classifier of a run to ONNX, PyTorch or safetensors, with a model card",
     "report": "write an HTML report on one run or a comparison of several runs",
     "issues": "rank the labels of a run by their probability of being wrong",
+    "check": "choose the labels that a person checks next, and take the answers back",
+    "certify": "certify how many labels are wrong, from checked ones",
     "relabel": "add corrected labels to the trusted examples of a run",
     "diagnose": "diagnose the posterior of a run and export it for ArviZ",
     "data": "preview the data of a run: sizes, classes, noise and a picture",

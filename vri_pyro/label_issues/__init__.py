@@ -7,7 +7,7 @@ from vri_pyro.label_issues.fiftyone import write_fiftyone
 from vri_pyro.label_issues.formats import FORMATS, Format
 from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.label_issues.inference import rectification_effect, surprise
-from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio
+from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio, write_tasks
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, nearest_positions, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
@@ -49,5 +49,6 @@ __all__ = [
     "write_fiftyone",
     "write_label_studio",
     "write_table",
+    "write_tasks",
     "write_transition_table",
 ]

@@ -17,7 +17,7 @@ from vri_pyro.label_issues.table import NONE, printable
 from vri_pyro.utils.cells import from_cell
 from vri_pyro.utils.errors import UserError
 
-_COLUMNS = ("corrected", "label")  # the first one that a table has is read
+_COLUMNS = ("corrected", "verified", "label")  # the first one that a table has is read
 
 
 def read_corrections(
@@ -25,9 +25,9 @@ def read_corrections(
 ) -> tuple[np.ndarray, np.ndarray]:
     """Read the corrected and confirmed labels of training examples.
 
-    The file is a .csv table or a JSON export of Label Studio (suffix .json). A table has a column ``corrected`` or
-    ``label`` with class names, and ``index`` or ``path`` or both, as in ``label_issues.csv``. Rows with an empty label
-    have not been reviewed and are ignored. The label "(none)" marks an example of no class. The
+    The file is a .csv table or a JSON export of Label Studio (suffix .json). A table has a column ``corrected``,
+    ``verified`` or ``label`` with class names, and ``index`` or ``path`` or both, as in ``label_issues.csv``. Rows
+    with an empty label have not been reviewed and are ignored. The label "(none)" marks an example of no class. The
     apostrophe that ``label_issues.csv`` has before a name that looks like a formula may stay or go.
 
     Args:
@@ -72,7 +72,7 @@ def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
             if column is None or not {"index", "path"} & set(there):
                 raise UserError(
                     f"{path} has the columns {', '.join(there) or 'none'}; expected a column index or path, and a "
-                    "column corrected or label"
+                    "column corrected, verified or label"
                 )
             for cells in reader:
                 row = {name: from_cell(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}

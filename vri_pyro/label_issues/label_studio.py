@@ -55,13 +55,35 @@ def write_label_studio(
     """
     rows = list(table_rows(issues, indices, classes, examples, true, limit))
     confidences = issues.posterior.amax(-1)[issues.order()].tolist()
+    write_tasks(path, rows, confidences[: len(rows)], classes, examples, url_prefix)
+
+
+def write_tasks(
+    path: Path,
+    rows: Sequence[dict[str, Any]],
+    confidences: Sequence[float | None],
+    classes: Sequence[str],
+    examples: Examples,
+    url_prefix: str = LOCAL_FILES,
+) -> None:
+    """Write rows of a table as Label Studio's tasks, and the labelling configuration beside them.
+
+    Args:
+        path: the JSON file to write.
+        rows: at least one row by column, with the column ``index``.
+        confidences: confidence of the column ``suggested`` of each row; None to leave out the prediction.
+        classes, examples, url_prefix: see :func:`write_label_studio`.
+
+    Raises:
+        UserError: a file cannot be written.
+    """
     shown = [row["index"] for row in rows]
     (first,) = examples.in_order(np.array(shown[:1]), 1)
     images = first.x.dim() == 4
     contents = _urls(path, examples, shown, url_prefix) if images else _texts(examples, shown)
     tasks = [
         _task(row, {"image" if images else "text": content}, confidence)
-        for row, content, confidence in zip(rows, contents, confidences, strict=False)
+        for row, content, confidence in zip(rows, contents, confidences, strict=True)
     ]
     write_atomically(path, json.dumps(tasks, indent=1).encode())
     write_atomically(path.with_name(f"{path.stem}_config.xml"), labelling_configuration(classes, images).encode())
@@ -115,7 +137,11 @@ def _labels(annotation: dict[str, Any]) -> list[str]:
     return [result["value"]["choices"][0] for result in annotation["result"] if result["type"] == "choices"]
 
 
-def _task(row: dict[str, Any], content: dict[str, str], confidence: float) -> dict[str, Any]:
+def _task(row: dict[str, Any], content: dict[str, str], confidence: float | None) -> dict[str, Any]:
+    data: dict[str, Any] = {name: printable(row[name]) for name in TEXTS if name in row}
+    data |= {name: float(value) if isinstance(value, str) else value for name, value in row.items() if name not in data}
+    if confidence is None:
+        return {"data": data | content}
     result = {
         "id": f"suggestion-{row['index']}",
         "type": "choices",
@@ -123,8 +149,6 @@ def _task(row: dict[str, Any], content: dict[str, str], confidence: float) -> di
         "to_name": _EXAMPLE,
         "value": {"choices": [printable(row["suggested"])]},
     }
-    data: dict[str, Any] = {name: printable(row[name]) for name in TEXTS if name in row}
-    data |= {name: float(value) if isinstance(value, str) else value for name, value in row.items() if name not in data}
     prediction = {
         "model_version": f"vri_pyro {vri_pyro.__version__}",
         "score": round(confidence, 6),

@@ -16,7 +16,7 @@ from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.files import write_atomically
 
 NONE = "(none)"
-TEXTS = ("path", "given", "suggested", "true")  # columns of names; all others have numbers
+TEXTS = ("path", "given", "suggested", "verified", "true")  # columns of names; all others have numbers
 PROBABLE = 0.5  # a label with a score above it is more probably wrong than correct
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from vri_pyro.certification import equivalent_checks
 from vri_pyro.label_issues import PROBABLE, LabelIssues
 from vri_pyro.report.part import CANNOT_TELL, Tile, Verdict, percent
 from vri_pyro.report.seen import SeenRun
@@ -40,7 +41,11 @@ def noise_rate_tile(seen: SeenRun) -> Tile:
     """Return the tile with the estimated noise rate; its value is "cannot tell" if there is a :func:`doubt`."""
     why = doubt(seen.issues)
     low, high = seen.issues.transition.noise_rate_interval()
-    parts = [why, f"95% interval {percent(low)} to {percent(high)}", _truth(seen)]
+    interval = f"95% interval {percent(low)} to {percent(high)}"
+    if not why:
+        worth = equivalent_checks(low, high, len(seen.run.split.noisy_indices))
+        interval += f", as narrow as checking {worth} labels by hand"
+    parts = [why, interval, _truth(seen)]
     return Tile(
         "wrong labels",
         CANNOT_TELL if why else percent(_rate(seen)),

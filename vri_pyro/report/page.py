@@ -11,6 +11,7 @@ from jinja2 import Environment, PackageLoader, StrictUndefined
 
 from vri_pyro.diagnostics.importance import UNRELIABLE
 from vri_pyro.report.calibrated import as_numbers, calibrated
+from vri_pyro.report.certified import certified
 from vri_pyro.report.confusions import confusions
 from vri_pyro.report.figures import curves
 from vri_pyro.report.labels import labels
@@ -24,8 +25,22 @@ from vri_pyro.utils.console import visible
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 
-PARTS = (labels, training, confusions, transitions, calibrated, posterior, setting)  # in the order of the sections
-_TOP = (training, labels, calibrated)  # the parts whose tiles and verdicts are at the top of the page, in their order
+PARTS = (
+    labels,
+    certified,
+    training,
+    confusions,
+    transitions,
+    calibrated,
+    posterior,
+    setting,
+)  # in the order of the sections
+_TOP = (
+    training,
+    labels,
+    certified,
+    calibrated,
+)  # the parts whose tiles and verdicts are at the top of the page, in their order
 
 
 @dataclass(frozen=True)
