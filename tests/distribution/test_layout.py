@@ -16,6 +16,7 @@ ORDER = (
     ("cli",),
     ("estimator",),
     ("report",),
+    ("calibration",),
     ("label_issues",),
     ("diagnostics",),
     ("runs",),
