@@ -123,8 +123,8 @@ class PredictionSets:
         elif not self.by_class:
             holds += ", with classes as frequent"
         return (
-            f"The sets {sure} the true class of at least {100 * self.coverage:g}% of new inputs{each}, in the mean over "
-            f"calibrations. This one used {self.held_out}{worth if not self.trusted else ''}; in 95% of calibrations "
+            f"The sets {sure} the true class of at least {100 * self.coverage:g}% of new inputs{each}, in the mean "
+            f"over calibrations. This one used {self.held_out}{worth if not self.trusted else ''}; in 95% of calibrations "
             f"with as many, the coverage is between {low:.1%} and {high:.1%}{above}. It holds if {holds}."
         )
 
@@ -169,8 +169,8 @@ def prediction_sets(
         held_out: the labels, with the classifier's predictions.
         coverage: probability with which a set should contain the true class, between 0 and 1.
         score: "lac" for the smallest sets on average, "aps" for sets that adapt to the difficulty of an input.
-        by_class: compute a threshold for each class, so that the coverage holds for each class, whatever the frequencies
-            of the classes. Classes with too few labels share a threshold.
+        by_class: compute a threshold for each class, so that the coverage holds for each class, whatever the
+            frequencies of the classes. Classes with too few labels share a threshold.
         randomise: use random numbers that make the coverage of ``aps`` exact; without them it is larger.
         allow_empty: allow empty sets, which make the coverage of a very accurate classifier exact.
         over_draws: share of the posterior draws of the transition matrix for which the threshold is wide enough.
@@ -252,6 +252,6 @@ def _too_few(held_out: HeldOut, coverage: float, by_class: bool) -> str:
             f"training, but there are {most}; hold out more, or ask for a coverage of at most {most / (most + 1):.3g}"
         )
     return (
-        f"{count} noisy labels and this transition matrix tell less about the coverage{per_class} than {needed} trusted "
-        f"labels, which coverage {coverage:g} needs; hold out trusted labels, more noisy ones, or ask for less coverage"
+        f"{count} noisy labels and this transition matrix tell less about the coverage{per_class} than {needed} "
+        f"trusted labels, which coverage {coverage:g} needs; hold out trusted labels, more noisy ones, or ask for less coverage"
     )

@@ -75,8 +75,8 @@ class CalibratedPredictor(Predictor):
         """Predict the set of classes that contains the true class of an input with probability ``coverage``.
 
         The probability is at least ``coverage`` if the labels are trusted and new inputs are like the held-out ones;
-        for noisy labels it is so asymptotically, if they depend on the input only through the class and the posterior of
-        the transition matrix is right.
+        for noisy labels it is so asymptotically, if they depend on the input only through the class and the posterior
+        of the transition matrix is right.
 
         Args:
             x, batch_size: as in :meth:`~vri_pyro.Predictor.predict`.

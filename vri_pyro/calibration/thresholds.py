@@ -77,7 +77,7 @@ class OrderedScores:
 
 
 def _reaches(covered: Floats, level: float) -> int:
-    """Return the position from which on the coverage is at least ``level``; the number of positions if there is none."""
+    """Return the position from which on the coverage is at least ``level``, or the number of positions."""
     below = np.flatnonzero(covered < level - _ROUNDING)
     return int(below[-1]) + 1 if len(below) else 0
 

@@ -17,12 +17,11 @@ from vri_pyro.utils.progress import counting
 def build_parser() -> ArgumentParser:
     """Build the parser of the command."""
     parser = ArgumentParser(
-        description="Predict the classes of new inputs with the classifier of a run. The training data are needed "
-        "for --coverage and --calibrated only. "
-        "The table has one row per input: its path, or its position in the array or table, counted from 0 (input); the "
-        "predicted class (prediction); and the probability of each class (p_NAME). With --coverage, the column set has the "
-        "names of the classes that could be the true one, separated by |. The prediction of an unreadable image is "
-        "empty, with a warning.",
+        description="Predict the classes of new inputs with the classifier of a run. The training data are needed for "
+        "--coverage and --calibrated only. The table has one row per input: its path, or its position in the array or "
+        "table, counted from 0 (input); the predicted class (prediction); and the probability of each class (p_NAME). "
+        "With --coverage, the column set has the names of the classes that could be the true one, separated by |. The "
+        "prediction of an unreadable image is empty, with a warning.",
         exit_on_error=False,
         allow_abbrev=False,
     )

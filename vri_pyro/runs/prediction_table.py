@@ -12,7 +12,6 @@ from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import replacing
 
-
 SEPARATOR = "|"
 
 
