@@ -11,7 +11,7 @@ predictions of other examples are calibrated for a coverage of 90%, on
 * noisy labels corrected by the posterior of the transition matrix, which is estimated from further noisy labels and
   10 trusted labels a class.
 
-Noise and classifier are drawn 25 times per cell, and the other examples are divided 8 times into labels for calibration
+Noise and classifier are drawn 8 times per cell, and the other examples are divided 25 times into labels for calibration
 and new inputs. The coverage of the new inputs is compared with the distribution that the theory gives.
 """
 
@@ -23,6 +23,7 @@ import math
 import sys
 import warnings
 from collections.abc import Callable, Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -164,13 +165,19 @@ def measured(sets: PredictionSets, probabilities: np.ndarray, true: np.ndarray) 
     found = sets(probabilities)
     covered, count = int(found[np.arange(len(true)), true].sum()), float(sets.labels[0])
     place = math.ceil((count + 1) * COVERAGE - 1e-7) if sets.trusted else (count + 1) * COVERAGE
-    low, high = betabinom(len(true), place, count + 1 - place).ppf([0.025, 0.975])
+    low, high = _covered(len(true), place, count + 1 - place)
     return {
         "coverage": covered / len(true),
         "size": float(found.sum(1).mean()),
         "in range": float(low <= covered <= high),
         "worth": count,
     }
+
+
+@lru_cache
+def _covered(count: int, a: float, b: float) -> tuple[float, float]:
+    low, high = betabinom(count, a, b).ppf([0.025, 0.975])
+    return float(low), float(high)
 
 
 def cell_results(cell: tuple[str, str], draws: int, repeats: int) -> dict[str, Any]:
@@ -223,8 +230,8 @@ def page(cells: list[dict[str, Any]], command: str) -> str:
     lines = [
         "# Prediction sets",
         "",
-        f"Made by `{command}`, which says how. The coverage asked for is {COVERAGE:.0%}. Empty sets are allowed, so that "
-        "the coverage of accurate classifiers is not larger than asked for. ± is the standard deviation over "
+        f"Made by `{command}`, which says how. The coverage asked for is {COVERAGE:.0%}. Empty sets are allowed, so "
+        "that the coverage of accurate classifiers is not larger than asked for. ± is the standard deviation over "
         "calibrations; *in range* is the share of calibrations whose coverage is in the 95% range of the theory "
         "(beta-binomial; asymptotic for corrected labels, with T known); *worth* is the number of trusted labels that "
         "would tell as much about the coverage.",
@@ -245,7 +252,7 @@ def page(cells: list[dict[str, Any]], command: str) -> str:
             )
     lines += [
         "",
-        "Expected calibration error (%) of the probabilities, as predicted and with a temperature fitted on these labels:",
+        "Expected calibration error (%) of the probabilities, as predicted and with a temperature fitted on labels:",
         "",
         f"| data | noise | as predicted | {' | '.join(CALIBRATED)} |",
         "|---|---|---:|---:|---:|---:|",
@@ -261,8 +268,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--data", nargs="+", choices=DATA, default=list(DATA))
     parser.add_argument("--noises", nargs="+", choices=NOISES, default=list(NOISES))
-    parser.add_argument("--draws", type=int, default=25, help="draws of noise and classifier")
-    parser.add_argument("--splits", type=int, default=8, help="calibrations per draw")
+    parser.add_argument("--draws", type=int, default=8, help="draws of noise and classifier")
+    parser.add_argument("--splits", type=int, default=25, help="calibrations per draw")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)

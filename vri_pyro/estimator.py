@@ -213,7 +213,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             UserWarning: some classes have too few held-out labels for a guarantee of their own.
         """
         sets = self.prediction_sets(coverage, **options)
-        if (warning := sets.warning(self.classes_)) is not None:
+        if (warning := sets.warning(self.classes_.tolist())) is not None:
             warnings.warn(warning, stacklevel=2)
         return sets(self._probabilities(X))
 

@@ -124,7 +124,7 @@ class PredictionSets:
             holds += ", with classes as frequent"
         return (
             f"The sets {sure} the true class of at least {100 * self.coverage:g}% of new inputs{each}, in the mean "
-            f"over calibrations. This one used {self.held_out}{worth if not self.trusted else ''}; in 95% of calibrations "
+            f"over calibrations. This one used {self.held_out}{'' if self.trusted else worth}; in 95% of calibrations "
             f"with as many, the coverage is between {low:.1%} and {high:.1%}{above}. It holds if {holds}."
         )
 
@@ -253,5 +253,6 @@ def _too_few(held_out: HeldOut, coverage: float, by_class: bool) -> str:
         )
     return (
         f"{count} noisy labels and this transition matrix tell less about the coverage{per_class} than {needed} "
-        f"trusted labels, which coverage {coverage:g} needs; hold out trusted labels, more noisy ones, or ask for less coverage"
+        f"trusted labels, which coverage {coverage:g} needs; hold out trusted labels, more noisy ones, or ask for less "
+        "coverage"
     )

@@ -6,6 +6,7 @@ import math
 from typing import NamedTuple
 
 import numpy as np
+from scipy.optimize import isotonic_regression
 
 from vri_pyro.calibration.scores import Floats
 
@@ -39,7 +40,7 @@ class OrderedScores:
         self._values = ascending[self._last]
 
     def threshold(self, weights: Floats, coverage: float) -> Threshold:
-        """Return the smallest threshold from which on the estimated coverage is high enough.
+        """Return the smallest threshold at which the estimated coverage is high enough.
 
         The estimated coverage at a threshold is the weight of the scores up to it, divided by the weight of all. It has
         to be at least c (1 + 1/n), where c is the coverage asked for and n = (Σw)² / Σw² is the effective number of
@@ -47,9 +48,9 @@ class OrderedScores:
 
         * For n trusted labels, with weight 1 each, the threshold is the ⌈(n + 1) c⌉-th smallest score. This is split
           conformal prediction, whose coverage is at least c for every n.
-        * With weights of either sign, the estimated coverage can fall where the threshold rises. It is high enough from
-          this threshold on, and the coverage is at least c asymptotically. The labels are too few if their estimate is
-          less certain than that of the fewest trusted labels, :func:`labels_needed`.
+        * With weights of either sign, the estimate can fall where the threshold rises, which the coverage cannot; it is
+          replaced by the nearest function that does not fall. The coverage is at least c asymptotically. The labels are
+          too few if the estimate is less certain than that of the fewest trusted labels, :func:`labels_needed`.
 
         Args:
             weights: weights of the scores, [n, m].
@@ -59,6 +60,8 @@ class OrderedScores:
         if not total > 0:
             return Threshold(math.inf, 0.0)
         covered = weights.ravel()[self._order].cumsum()[self._last] / total
+        if (np.diff(covered) < 0).any():
+            covered = isotonic_regression(covered).x
         effective = total**2 / (weights**2).sum()
         labels = self._worth(weights, covered, _reaches(covered, coverage), effective)
         position = _reaches(covered, coverage * (1 + 1 / effective))
@@ -77,9 +80,8 @@ class OrderedScores:
 
 
 def _reaches(covered: Floats, level: float) -> int:
-    """Return the position from which on the coverage is at least ``level``, or the number of positions."""
-    below = np.flatnonzero(covered < level - _ROUNDING)
-    return int(below[-1]) + 1 if len(below) else 0
+    """Return the first position with a coverage of at least ``level``, or the number of positions."""
+    return int(np.searchsorted(covered, level - _ROUNDING))
 
 
 def labels_needed(coverage: float) -> int:

@@ -19,7 +19,7 @@ from vri_pyro.utils.errors import UserError
 
 BINS = 15
 _TEMPERATURES = (1 / 20, 20.0)
-_GRID = 600  # temperatures at which the density of the posterior is evaluated
+_GRID = 300  # temperatures at which the density of the posterior is evaluated
 _LEAST = 1e-12  # probabilities are clamped to it before the logarithm
 
 
@@ -170,7 +170,7 @@ def temperature_interval(
         level: probability of the interval.
     """
     loss = _temperature_loss(logits, labels, transition)
-    grid = np.linspace(*(math.log(t) for t in _TEMPERATURES), _GRID)
+    grid = np.linspace(math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]), _GRID)
     log_density = -np.array([loss(point) for point in grid])
     cumulative = np.exp(log_density - log_density.max()).cumsum()
     tail = (1 - level) / 2
