@@ -12,12 +12,14 @@ predictions of other examples are calibrated for a coverage of 90%, on
   10 trusted labels a class.
 
 Noise and classifier are drawn 8 times per cell, and the other examples are divided 25 times into labels for calibration
-and new inputs. The coverage of the new inputs is compared with the distribution that the theory gives.
+and new inputs. The coverage of the new inputs is compared with the distribution that the theory gives. An interrupted
+run continues where it was.
 """
 
 from __future__ import annotations
 
 import argparse
+import itertools
 import json
 import math
 import sys
@@ -46,7 +48,7 @@ from vri_pyro.utils.provenance import provenance
 
 RESULTS = Path(__file__).parent / "results" / "prediction_sets.json"
 COVERAGE, CLASSES, TRUSTED = 0.9, 10, 100
-DRAWS = 50  # of the transition matrix
+DRAWS = 20  # of the transition matrix
 
 Labelled = tuple[np.ndarray, np.ndarray]
 
@@ -225,12 +227,13 @@ def _summary(some: list[dict[str, float]], refused: int) -> dict[str, float]:
     return {"calibrations": len(some), "refused": refused, **mean, "spread": spread}
 
 
-def page(cells: list[dict[str, Any]], command: str) -> str:
+def page(cells: list[dict[str, Any]]) -> str:
     """Return the tables as Markdown."""
     lines = [
         "# Prediction sets",
         "",
-        f"Made by `{command}`, which says how. The coverage asked for is {COVERAGE:.0%}. Empty sets are allowed, so "
+        "Made by `python experiments/prediction_sets.py`, which says how. "
+        f"The coverage asked for is {COVERAGE:.0%}. Empty sets are allowed, so "
         "that the coverage of accurate classifiers is not larger than asked for. ± is the standard deviation over "
         "calibrations; *in range* is the share of calibrations whose coverage is in the 95% range of the theory "
         "(beta-binomial; asymptotic for corrected labels, with T known); *worth* is the number of trusted labels that "
@@ -273,21 +276,28 @@ def main() -> int:
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     torch.set_num_threads(1)
-    console, cells = Console(), []
-    for data in options.data:
-        for noise in options.noises:
-            cells.append(cell_results((data, noise), options.draws, options.splits))
-            for name, one in cells[-1]["methods"].items():
-                shown = {key: round(value, 3) for key, value in one.items()}
-                console.print(f"{data}, {noise}, {name}: {shown}", highlight=False, soft_wrap=True)
-    made_by = provenance(torch.device("cpu"))
-    options.output.parent.mkdir(parents=True, exist_ok=True)
     sizes = {"draws": options.draws, "splits": options.splits, "coverage": COVERAGE}
-    content = json.dumps({"sizes": sizes, "cells": cells, "made_by": made_by}, indent=1) + "\n"
-    write_atomically(options.output, content.encode())
-    text = page(cells, "python experiments/prediction_sets.py")
-    write_atomically(options.output.with_suffix(".md"), text.encode())
+    cells = finished(options.output, sizes)
+    for cell in ((data, noise) for data in options.data for noise in options.noises):
+        if cell not in cells:
+            cells[cell] = cell_results(cell, options.draws, options.splits)
+            Console().print(page([cells[cell]]), highlight=False, soft_wrap=True)
+            write(options.output, sizes, [cells[place] for place in itertools.product(DATA, NOISES) if place in cells])
     return 0
+
+
+def finished(output: Path, sizes: dict[str, Any]) -> dict[tuple[str, str], dict[str, Any]]:
+    """Return the cells of an earlier, interrupted call with the same sizes."""
+    found = json.loads(output.read_text()) if output.exists() else {}
+    return {(one["data"], one["noise"]): one for one in found.get("cells", []) if found["sizes"] == sizes}
+
+
+def write(output: Path, sizes: dict[str, Any], cells: list[dict[str, Any]]) -> None:
+    """Write the results and their page."""
+    output.parent.mkdir(parents=True, exist_ok=True)
+    content = {"sizes": sizes, "cells": cells, "made_by": provenance(torch.device("cpu"))}
+    write_atomically(output, (json.dumps(content, indent=1) + "\n").encode())
+    write_atomically(output.with_suffix(".md"), page(cells).encode())
 
 
 if __name__ == "__main__":

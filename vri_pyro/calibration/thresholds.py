@@ -62,7 +62,7 @@ class OrderedScores:
         covered = weights.ravel()[self._order].cumsum()[self._last] / total
         if (np.diff(covered) < 0).any():
             covered = isotonic_regression(covered).x
-        effective = total**2 / (weights**2).sum()
+        effective = float(total**2 / (weights**2).sum())
         labels = self._worth(weights, covered, _reaches(covered, coverage), effective)
         position = _reaches(covered, coverage * (1 + 1 / effective))
         if position == len(covered) or math.ceil(labels + _ROUNDING) < labels_needed(coverage):
