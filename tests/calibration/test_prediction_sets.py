@@ -118,7 +118,7 @@ def test_classes_with_too_few_labels_share_a_threshold() -> None:
     assert sets.pooled == (2, 3)
     assert sets.thresholds[2] == sets.thresholds[3] < math.inf
     assert sets.warning("abcd") == (
-        "2 classes have too few held-out labels for a threshold of its own (c, d): they share a threshold, so the "
+        "2 classes have too few held-out labels for a threshold of their own (c, d): they share one, so the "
         "coverage holds for them together only."
     )
     few = few[true[few] != 3]

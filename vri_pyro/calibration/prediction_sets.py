@@ -30,7 +30,8 @@ class PredictionSets:
         score: "lac" or "aps"; see :func:`~vri_pyro.calibration.scores.conformity_scores`.
         thresholds: greatest score with which a class belongs to a set, [K]; equal for all classes unless there is one
             threshold per class.
-        labels: number of trusted labels that would determine each threshold as well, [K].
+        labels: number of trusted labels that would tell as much about the coverage, for each threshold of a class's own
+            or, with one threshold, for all classes.
         by_class: whether the coverage holds for each class.
         pooled: classes with too few labels for a threshold of their own; they share one.
         randomise: whether random numbers make the coverage of ``aps`` exact.
@@ -137,11 +138,12 @@ class PredictionSets:
         if not self.pooled:
             return None
         names = ", ".join(str(classes[number]) for number in self.pooled[:5]) + (", …" if len(self.pooled) > 5 else "")
-        which = f"{len(self.pooled)} classes have" if len(self.pooled) > 1 else "1 class has"
-        share = "share a threshold, so the coverage holds for them together only"
+        one = len(self.pooled) == 1
+        which, own = ("1 class has", "its") if one else (f"{len(self.pooled)} classes have", "their")
+        share = "they share one, so the coverage holds for them together only"
         if np.isinf(self.thresholds[self.pooled[0]]):
-            share = "belong to every set"
-        return f"{which} too few held-out labels for a threshold of its own ({names}): they {share}."
+            share = "it belongs to every set" if one else "they belong to every set"
+        return f"{which} too few held-out labels for a threshold of {own} own ({names}): {share}."
 
 
 def prediction_sets(
