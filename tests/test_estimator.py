@@ -367,3 +367,75 @@ def test_inputs_of_another_shape_are_refused_in_prediction() -> None:
     classifier = _fast(epochs=1).fit(load_digits().images[:200], load_digits().target[:200], trusted=range(50))
     with pytest.raises(ValueError, match=r"X has inputs of shape \(8, 4, 1\) but fit had \(8, 8, 1\)"):
         classifier.predict(np.zeros((2, 8, 4)))
+
+
+@pytest.fixture(scope="module")
+def trusting() -> Fitted:
+    """A classifier that holds out 60 of 120 trusted examples."""
+    x, given, true = _blobs(count=600, dimensions=3)
+    given[:120] = true[:120]
+    return _fast(validation_fraction=0.5).fit(x[:500], given[:500], trusted=range(120)), x, given, true
+
+
+def test_sets_contain_the_true_class_of_new_inputs(trusting: Fitted) -> None:
+    classifier, x, _, true = trusting
+    sets = classifier.predict_set(x[500:], coverage=0.9)
+    assert sets.shape == (100, 3)
+    assert sets.dtype == bool
+    assert sets[np.arange(100), true[500:]].mean() > 0.8
+    assert np.array_equal(sets, classifier.prediction_sets(0.9)(classifier.predict_proba(x[500:])))
+    assert "60 trusted labels held out of training" in classifier.prediction_sets(0.9).told
+    assert classifier.predict_set(x[500:], 0.97, score="aps").sum() >= sets.sum()
+
+
+def test_calibrated_probabilities_keep_the_predicted_classes(trusting: Fitted) -> None:
+    classifier, x, _, _ = trusting
+    plain, calibrated = classifier.predict_proba(x), classifier.predict_proba(x, calibrated=True)
+    assert not np.array_equal(plain, calibrated)
+    assert np.array_equal(plain.argmax(1), calibrated.argmax(1))
+    assert "60 trusted labels" in classifier.temperature_.told
+    assert classifier.temperature_.value == pytest.approx(classifier._ranked().temperature, rel=1e-4)
+
+
+def test_sets_can_be_calibrated_on_labels_that_come_later_trusted_or_not(trusting: Fitted) -> None:
+    classifier, x, given, true = trusting
+    later = (x[500:], true[500:])
+    assert "100 trusted labels" in classifier.prediction_sets(0.9, held_out=later).told
+    noisy = classifier.prediction_sets(0.8, held_out=(x[500:], given[500:]), trusted=False)
+    assert "asymptotically" in noisy.told
+    assert not noisy.trusted
+    naive = classifier.prediction_sets(0.8, held_out=(x[500:], given[500:]))
+    assert noisy(classifier.predict_proba(x)).sum() < naive(classifier.predict_proba(x)).sum()
+
+
+def test_a_pickled_classifier_has_the_same_sets(trusting: Fitted) -> None:
+    classifier, x, _, _ = trusting
+    copied = pickle.loads(pickle.dumps(classifier))
+    assert np.array_equal(copied.predict_set(x), classifier.predict_set(x))
+
+
+def test_classes_without_a_guarantee_of_their_own_are_a_warning() -> None:
+    x, given, true = _blobs()
+    positions = np.concatenate([np.flatnonzero(true == k)[:size] for k, size in enumerate((40, 40, 10))])
+    given[positions] = true[positions]
+    classifier = _fast(validation_fraction=0.5).fit(x, given, trusted=positions)
+    with pytest.warns(UserWarning, match=r"1 class has too few held-out labels for a threshold of its own \(2\)"):
+        classifier.predict_set(x, by_class=True)
+
+
+def test_sets_without_held_out_labels_are_refused(trusting: Fitted) -> None:
+    classifier, x, given, _ = trusting
+    few = _fast(validation_fraction=0.0).fit(x[:100], given[:100], trusted=range(30))
+    for ask in (few.predict_set, lambda x: few.predict_proba(x, calibrated=True)):
+        with pytest.raises(
+            ValueError, match="no trusted labels were held out of training; pass more examples as trust"
+        ):
+            ask(x)
+    with pytest.raises(ValueError, match="trusted is False but held_out is not given"):
+        classifier.predict_set(x, trusted=False)
+    with pytest.raises(ValueError, match="held_out has the label 7, which is none of the classes of fit"):
+        classifier.predict_set(x, held_out=(x[:2], [7, 1]))
+    with pytest.raises(TypeError, match=r"expected inputs and labels \(X, y\)"):
+        classifier.predict_set(x, held_out=x)
+    with pytest.raises(ValueError, match=r"coverage is 1.0; expected a value in \(0, 1\), such as 0.9"):
+        classifier.predict_set(x, 1.0)

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from vri_pyro.utils.deprecations import keep_old_modules_importable
 
 if TYPE_CHECKING:
+    from vri_pyro.calibration.predictor import CalibratedPredictor
     from vri_pyro.data.batch import Batch
     from vri_pyro.diagnostics import from_pyro_svi
     from vri_pyro.estimator import VRIClassifier
@@ -23,6 +24,7 @@ __version__ = "0.2.0"
 __all__ = [
     "Batch",
     "BilevelSVI",
+    "CalibratedPredictor",
     "Classifier",
     "ClassifierOutput",
     "Predictor",
@@ -38,6 +40,7 @@ __all__ = [
 _HOMES = {
     "Batch": "data.batch",
     "BilevelSVI": "infer",
+    "CalibratedPredictor": "calibration",
     "Classifier": "interfaces.classifier",
     "ClassifierOutput": "interfaces.classifier",
     "Predictor": "runs.predictor",

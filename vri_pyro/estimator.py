@@ -21,6 +21,8 @@ from torch import nn
 
 from vri_pyro.backbones import MLP, FromModule
 from vri_pyro.backbones.wrapped import NoLastLayer
+from vri_pyro.calibration import HeldOut, PredictionSets, Temperature, fit_temperature, prediction_sets
+from vri_pyro.calibration.of_run import some_draws
 from vri_pyro.data import Arrays, Augmentation, NoAugmentation, Source, Split, mean_and_std
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels
@@ -183,9 +185,101 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         probabilities = self.predict_proba(X)
         return self.classes_[probabilities.argmax(axis=1)]
 
+    def predict_proba(self, X: Any, calibrated: bool = False) -> np.ndarray:
+        """Predict the probability of each class, [N, K], in the order of :attr:`classes_`.
+
+        Args:
+            X: inputs as in :meth:`fit`.
+            calibrated: whether to calibrate the probabilities by :attr:`temperature_`. The predicted classes stay the
+                same. Calibration by one temperature is approximate, and asymptotic in the number of held-out labels.
+
+        Raises:
+            UserError: ``calibrated`` is set but no trusted labels were held out.
+        """
+        probabilities = self._probabilities(X)
+        return self.temperature_(probabilities) if calibrated else probabilities
+
+    def predict_set(self, X: Any, coverage: float = 0.9, **options: Any) -> np.ndarray:
+        """Predict the set of classes that contains the true class with the probability ``coverage``.
+
+        The probability is at least ``coverage`` for any number of held-out labels, if these are trusted and new inputs
+        are like their examples; with noisy labels it is so asymptotically, see :meth:`prediction_sets`.
+
+        Args:
+            X: inputs as in :meth:`fit`.
+            coverage: probability between 0 and 1.
+            options: options of :meth:`prediction_sets`, such as ``by_class=True``.
+
+        Returns:
+            whether each class belongs to the set of each input, bool [N, K], in the order of :attr:`classes_`.
+
+        Raises:
+            UserError: an option is out of range, or there are too few held-out labels for this coverage.
+
+        Warns:
+            UserWarning: some classes have too few held-out labels for a guarantee of their own.
+        """
+        sets = self.prediction_sets(coverage, **options)
+        if (warning := sets.warning(self.classes_.tolist())) is not None:
+            warnings.warn(warning, stacklevel=2)
+        return sets(self._probabilities(X))
+
+    def prediction_sets(
+        self, coverage: float = 0.9, *, held_out: tuple[Any, Any] | None = None, trusted: bool = True, **options: Any
+    ) -> PredictionSets:
+        """Calibrate prediction sets, which turn probabilities into sets of classes.
+
+        The attribute ``told`` of the result says what is guaranteed and under which assumptions.
+
+        Args:
+            coverage: probability with which a set should contain the true class, between 0 and 1.
+            held_out: inputs and labels (X, y) that were not passed to :meth:`fit`; None for the trusted examples that
+                :meth:`fit` held out, see ``validation_fraction``.
+            trusted: whether the labels in ``held_out`` are trusted. Noisy labels are corrected by the posterior of the
+                transition matrix; the coverage then is asymptotic, and holds if the labels depend on the input only
+                through the class and the posterior is right.
+            options: ``score``, ``by_class``, ``randomise``, ``allow_empty``, ``over_draws`` and ``seed`` of
+                :func:`~vri_pyro.calibration.prediction_sets`.
+
+        Raises:
+            UserError: an option is out of range, or there are too few held-out labels for this coverage.
+        """
+        return prediction_sets(self._held_out(held_out, trusted), coverage, **options)
+
+    @property
+    def temperature_(self) -> Temperature:
+        """The temperature that calibrates the probabilities, from the trusted examples that were held out.
+
+        Its attribute ``told`` says how sure it is.
+        """
+        return fit_temperature(self._held_out(None, trusted=True))
+
+    def _held_out(self, held_out: tuple[Any, Any] | None, trusted: bool) -> HeldOut:
+        check_is_fitted(self)
+        if held_out is None and not trusted:
+            raise UserError("trusted is False but held_out is not given; pass noisy labels as held_out=(X, y)")
+        if held_out is None:
+            found = self._evidence.trusted and self._evidence.trusted.only_held_out()
+            if not found:
+                raise UserError(
+                    "no trusted labels were held out of training; pass more examples as trusted to fit, increase "
+                    "validation_fraction, or pass other labelled examples as held_out=(X, y)"
+                )
+            return HeldOut(found.logits.double().softmax(-1).numpy(), found.labels.numpy())
+        if not isinstance(held_out, tuple | list) or len(held_out) != 2:
+            raise UserTypeError(f"held_out is {described(held_out)}; expected inputs and labels (X, y)")
+        x, y = held_out
+        check_same_rows(X=x, y=y, trusted=None)
+        known = {label: number for number, label in enumerate(self.classes_.tolist())}
+        given = np.asarray(y).tolist()
+        if unknown := [label for label in given if label not in known]:
+            raise UserError(f"held_out has the label {unknown[0]!r}, which is none of the classes of fit; leave it out")
+        labels = np.array([known[label] for label in given], dtype=np.int64)
+        draws = None if trusted else some_draws(self._ranked().transition)
+        return HeldOut(self._probabilities(x), labels, draws)
+
     @torch.no_grad()
-    def predict_proba(self, X: Any) -> np.ndarray:
-        """Predict the probability of each class, [N, K], in the order of :attr:`classes_`."""
+    def _probabilities(self, X: Any) -> np.ndarray:
         check_is_fitted(self)
         x = self._inputs(X, fitting=False)
         network = self._network.to(choose_device(self.device)).eval()

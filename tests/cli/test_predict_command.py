@@ -3,14 +3,18 @@
 from __future__ import annotations
 
 import csv
+import warnings
 from pathlib import Path
 
 import numpy as np
 import pytest
 from PIL import Image
 
+from vri_pyro.calibration import CalibratedPredictor
 from vri_pyro.data import Digits
+from vri_pyro.runs.prediction_table import write_predictions
 from vri_pyro.runs.predictor import Predictor
+from vri_pyro.utils.errors import UserError
 
 from .conftest import Command
 
@@ -80,6 +84,117 @@ def test_terminals_show_a_progress_bar(
     assert "predicting" not in vri_pyro("predict", run, "photos").stdout
     monkeypatch.setenv("TTY_COMPATIBLE", "1")
     assert "predicting" in vri_pyro("predict", run, "photos").stdout
+
+
+@pytest.fixture
+def validated(vri_pyro: Command) -> str:
+    """A run with 10 validation labels a class."""
+    assert vri_pyro("fit", "--config", "tiny.yaml", "--split.validation_per_class", "10", "--quiet", "true").status == 0
+    return "run"
+
+
+def test_sets_are_listed_by_name_beside_unchanged_predictions(
+    validated: str, photos: np.ndarray, vri_pyro: Command, here: Path
+) -> None:
+    assert vri_pyro("predict", validated, "photos", "--device", "cpu", "--output", "plain.csv").status == 0
+    shown = vri_pyro("predict", validated, "photos", "--coverage", "0.9", "--device", "cpu")
+    assert shown.status == 0
+    assert "at least 90% of new inputs, in the mean over calibrations. This one used 100 trusted" in shown.stdout
+    assert "validation labels of the run; in 95% of calibrations with as many, the coverage is between" in shown.stdout
+    plain, rows = _rows(here / "plain.csv"), _rows(here / "predictions.csv")
+    assert list(rows[0])[:3] == ["input", "prediction", "set"]
+    assert [{name: cell for name, cell in row.items() if name != "set"} for row in rows] == plain
+    calibrated = CalibratedPredictor(validated)
+    expected, probabilities = calibrated.predict_set(photos, 0.9), calibrated.predict(photos)
+    for row, inside, p in zip(rows, expected, probabilities, strict=True):
+        names = row["set"].split("|")
+        assert names[0] == row["prediction"]
+        assert names == sorted(
+            (calibrated.classes[k] for k in np.flatnonzero(inside)), key=lambda n: -float(row[f"p_{n}"])
+        )
+        assert len(names) == inside.sum()
+        assert p.argmax() == calibrated.classes.index(names[0])
+
+
+def test_options_of_sets_reach_them(validated: str, photos: np.ndarray, vri_pyro: Command, here: Path) -> None:
+    options = ("--coverage", "0.8", "--score", "aps", "--randomise", "true", "--by_class", "true", "--device", "cpu")
+    shown = vri_pyro("predict", validated, "photos", *options)
+    assert "of at least 80% of new inputs, of each class" in shown.stdout
+    expected = CalibratedPredictor(validated).predict_set(photos, 0.8, score="aps", randomise=True, by_class=True)
+    assert [len(row["set"].split("|")) for row in _rows(here / "predictions.csv")] == expected.sum(1).tolist()
+
+
+def test_calibrated_probabilities_are_written_with_the_temperature_on_the_console(
+    validated: str, photos: np.ndarray, vri_pyro: Command, here: Path
+) -> None:
+    shown = vri_pyro("predict", validated, "photos", "--calibrated", "true", "--device", "cpu")
+    calibrated = CalibratedPredictor(validated)
+    assert calibrated.temperature.told in shown.stdout
+    assert "100 trusted validation labels of the run" in shown.stdout
+    rows, expected = _rows(here / "predictions.csv"), calibrated.predict_calibrated(photos)
+    found = np.array([[row[f"p_{name}"] for name in calibrated.classes] for row in rows]).astype(np.float32)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
+    assert not np.allclose(found, calibrated.predict(photos), atol=1e-3)
+
+
+def test_noisy_validation_labels_are_corrected(vri_pyro: Command, here: Path, photos: np.ndarray) -> None:
+    options = ("--split.validation_from", "noisy", "--split.validation_per_class", "30", "--epochs", "30")
+    assert vri_pyro("fit", "--config", "tiny.yaml", *options, "--quiet", "true").status == 0
+    shown = vri_pyro("predict", "run", "photos", "--coverage", "0.8", "--calibrated", "true", "--device", "cpu")
+    assert shown.status == 0
+    assert "The sets asymptotically contain the true class of at least 80% of new inputs" in shown.stdout
+    assert "300 noisy validation labels of the run, which say as much about the coverage as" in shown.stdout
+    assert "300 noisy validation labels of the run and the estimated transition matrix." in shown.stdout
+    held_out = CalibratedPredictor("run").held_out
+    assert held_out.transition is not None
+    assert held_out.transition.shape == (50, 10, 10)
+    assert held_out.frequencies is not None
+
+
+def test_an_unreadable_image_has_no_set(validated: str, photos: np.ndarray, vri_pyro: Command, here: Path) -> None:
+    (here / "photos" / "b.png").write_bytes(b"no image")
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        assert vri_pyro("predict", validated, "photos", "--coverage", "0.9", "--calibrated", "true").status == 0
+    assert [row["set"] == "" for row in _rows(here / "predictions.csv")] == [False, True, False]
+
+
+@pytest.mark.parametrize(
+    ("arguments", "complaint"),
+    [
+        ("--coverage 1.5", "coverage is 1.5; expected a value in (0, 1), such as 0.9"),
+        ("--coverage 0", "coverage is 0.0; expected a value in (0, 1), such as 0.9"),
+        ("--coverage high", "--coverage: expected a number, not 'high'"),
+        ("--coverage 0.9 --score raps", "--score: expected one of 'lac', 'aps', not 'raps'"),
+        ("--coverage 0.9 --randomise true", "randomise is set but the score is 'lac'"),
+        ("--by_class true", "score, by_class and randomise are options of prediction sets; set --coverage"),
+        ("--coverage 0.9 --which best", "the best epoch was chosen on the validation labels, so that they cannot"),
+        ("--coverage 0.999", "prediction sets with coverage 0.999 need at least 999 trusted labels held out of"),
+        ("--coverage 0.95 --by_class true", "prediction sets with coverage 0.95 need at least 19 trusted labels of a"),
+    ],
+)
+def test_bad_options_of_sets_are_one_sentence_and_write_nothing(
+    validated: str, photos: np.ndarray, vri_pyro: Command, here: Path, arguments: str, complaint: str
+) -> None:
+    shown = vri_pyro("predict", validated, "photos", *arguments.split())
+    assert shown.status == 2
+    assert shown.stderr.startswith(f"error: {complaint}")
+    assert len(shown.stderr.splitlines()) == 1
+    assert not (here / "predictions.csv").exists()
+
+
+def test_a_run_without_held_out_labels_has_no_sets(vri_pyro: Command, here: Path, photos: np.ndarray) -> None:
+    options = ("--config", "tiny.yaml", "--split.validation_per_class", "0", "--quiet", "true")
+    assert vri_pyro("fit", *options).status == 0
+    shown = vri_pyro("predict", "run", "photos", "--coverage", "0.9")
+    assert shown.status == 2
+    assert shown.stderr.startswith("error: run has no validation labels held out of training; train with --split.valid")
+    assert vri_pyro("predict", "run", "photos").status == 0
+
+
+def test_class_names_with_the_separator_of_sets_are_refused(here: Path) -> None:
+    with pytest.raises(UserError, match=r"the class name 'a\|b' contains '\|', which separates the names in a set"):
+        write_predictions(here / "p.csv", [], ["a|b", "c"], str, sets=lambda p: p > 0)
 
 
 @pytest.mark.parametrize(

@@ -10,6 +10,7 @@ from pathlib import Path
 import pytest
 
 import vri_pyro
+from vri_pyro.calibration import CalibratedPredictor
 from vri_pyro.data.batch import Batch
 from vri_pyro.diagnostics import from_pyro_svi
 from vri_pyro.estimator import VRIClassifier
@@ -25,6 +26,7 @@ from vri_pyro.runs.run import Run
 EXPORTED = {
     "Batch": Batch,
     "BilevelSVI": BilevelSVI,
+    "CalibratedPredictor": CalibratedPredictor,
     "Classifier": Classifier,
     "ClassifierOutput": ClassifierOutput,
     "Predictor": Predictor,

@@ -45,6 +45,10 @@ SMALLEST = {
         *("--device", "cpu", "--rounds", "1", "--batches", "1", "--images", "100", "--steps", "0"),
         *("--workers", "0", "--output", "loader.json"),
     ],
+    "prediction_sets.py": [
+        *("--data", "Gaussian, medium", "--noises", "pairs 40%", "--draws", "1", "--splits", "2"),
+        *("--output", "sets.json"),
+    ],
     "reweight_regression.py": ["--quick"],
     "select_instructions.py": ["--quick"],
     "reliability.py": [
@@ -249,6 +253,12 @@ def test_smallest_form_runs(
         sections = json.loads((here / "check.json").read_text())["sections"]
         assert all(found["rows"] and not found["error"] for found in sections.values()), sections
         assert "| float32, fused | " in (here / "check.md").read_text()
+    if script == "prediction_sets.py":
+        (cell,) = json.loads((here / "sets.json").read_text())["cells"]
+        trusted, naive = (cell["methods"][name] for name in ("trusted labels", "noisy labels taken as true"))
+        assert trusted["calibrations"] == naive["calibrations"] == 2
+        assert trusted["size"] < naive["size"]
+        assert "| Gaussian, medium | pairs 40% | " in (here / "sets.md").read_text()
     if script == "step_cost.py":
         rows = json.loads((here / "cost.json").read_text())["networks"]["MLP"]["rows"]
         steps = ["plain SGD", "late, every 4th step", "split by hand, no Pyro"]

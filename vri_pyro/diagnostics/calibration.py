@@ -14,10 +14,12 @@ from torch import Tensor
 from torch.nn import functional as F
 
 from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.transition_likelihood import noisy_log_probabilities
 from vri_pyro.utils.errors import UserError
 
 BINS = 15
 _TEMPERATURES = (1 / 20, 20.0)
+_GRID = 300  # temperatures at which the density of the posterior is evaluated
 _LEAST = 1e-12  # probabilities are clamped to it before the logarithm
 
 
@@ -137,7 +139,7 @@ def ece_by_chance(curve: Reliability, level: float = 0.95, draws: int = 1000, se
     return float(np.quantile(errors, level))
 
 
-def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
+def fitted_temperature(logits: Tensor, labels: Tensor, transition: Tensor | None = None) -> float:
     """Fit the temperature τ of softmax(logits / τ) by MAP estimation, between 1/20 and 20.
 
     The prior is log τ ~ Normal(0, 1). It has little effect unless the labels carry little information: without it,
@@ -145,21 +147,49 @@ def fitted_temperature(logits: Tensor, labels: Tensor) -> float:
 
     Args:
         logits: logits of examples that were not used in training, [N, K], N >= 1.
-        labels: true labels of the examples, int64 [N].
+        labels: labels of the examples, int64 [N].
+        transition: transition matrix of the labels if they are noisy, [K, K]; None for true labels.
 
     Returns:
         the temperature τ.
 
     Reference: Guo et al., On calibration of modern neural networks, ICML 2017, where no prior is used.
     """
+    loss = _temperature_loss(logits, labels, transition)
+    found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")
+    return math.exp(found.x)
+
+
+def temperature_interval(
+    logits: Tensor, labels: Tensor, transition: Tensor | None = None, level: float = 0.95
+) -> tuple[float, float]:
+    """Return the credible interval of the temperature that :func:`fitted_temperature` estimates.
+
+    Args:
+        logits, labels, transition: as for :func:`fitted_temperature`.
+        level: probability of the interval.
+    """
+    loss = _temperature_loss(logits, labels, transition)
+    grid = np.linspace(math.log(_TEMPERATURES[0]), math.log(_TEMPERATURES[1]), _GRID)
+    log_density = -np.array([loss(point) for point in grid])
+    cumulative = np.exp(log_density - log_density.max()).cumsum()
+    tail = (1 - level) / 2
+    low, high = np.interp([tail, 1 - tail], cumulative / cumulative[-1], grid)
+    return math.exp(low), math.exp(high)
+
+
+def _temperature_loss(logits: Tensor, labels: Tensor, transition: Tensor | None) -> Callable[[float], float]:
+    """Return the negative log-posterior of log τ, up to a constant."""
     logits = logits.double()
 
     def loss(log_temperature: float) -> float:
-        nll = F.cross_entropy(logits / math.exp(log_temperature), labels, reduction="sum")
+        scaled = logits / math.exp(log_temperature)
+        if transition is not None:
+            scaled = noisy_log_probabilities(scaled, transition)
+        nll = F.cross_entropy(scaled, labels, reduction="sum")
         return float(nll) + log_temperature**2 / 2
 
-    found = minimize_scalar(loss, bounds=[math.log(t) for t in _TEMPERATURES], method="bounded")
-    return math.exp(found.x)
+    return loss
 
 
 @torch.no_grad()
