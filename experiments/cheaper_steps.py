@@ -31,6 +31,7 @@ from study import (
     main,
     markdown_table,
     paired_difference,
+    recorded,
 )
 from study.benches import Digits, clean_labels, noise
 from study.figures import accuracy_figure
@@ -51,7 +52,7 @@ STEPS: dict[str, Options] = {
     "late, every 4th step": ("--method.late", "true", "--method.outer_every", "4"),
     "clean batch of 25": ("--clean_batch_size", "25"),
 }
-TRAININGS = {"default": config("vri"), "vector": config("vri_vector")}
+TRAININGS = {"default": recorded("vri"), "vector": config("vri_vector")}
 FLIP = {"flip 40%": noise("Flip", 0.4)}
 NOISES = {"digits": FLIP | {"instance 40%": noise("InstanceDependent", 0.4)}}
 SHORT: Options = ("--backbone", "vri_pyro.backbones.MLP", "--evaluate_every", "20", "--split.validation_per_class", "3")

@@ -61,7 +61,7 @@ PEERS = {
 }
 DEFAULT = "VRI"
 METHODS: dict[str, Options] = {
-    DEFAULT: config("vri"),
+    DEFAULT: recorded("vri"),
     "VRI, vector": config("vri_vector", *CLEAN),
     "VRI, gated": config("vri_gated", *CLEAN),
     "VRI, Dirac": config("vri_dirac", *CLEAN),

@@ -46,7 +46,7 @@ import torch
 from cleanlab.filter import find_label_issues
 from cleanlab.rank import get_label_quality_scores
 from matplotlib.figure import Figure
-from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, spread
+from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, recorded, spread
 from study.benches import clean_labels, noise, open_set
 from torch import Tensor
 
@@ -59,7 +59,7 @@ from vri_pyro.training.run_folder import RunFolder
 CLEAN = ("--method.clean_weight", "1")
 CROSS_VALIDATED = "cross-validated cross entropy"
 METHODS = {
-    "VRI": config("vri"),
+    "VRI": recorded("vri"),
     "VRI, gated": config("vri_gated"),
     "GLC + clean batch": config("glc", *CLEAN),
     CROSS_VALIDATED: config("confident_learning"),

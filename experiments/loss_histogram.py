@@ -18,7 +18,7 @@ import torch
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from sklearn.metrics import roc_auc_score
-from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, spread
+from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, recorded, spread
 from study.benches import clean_labels, noise
 
 from vri_pyro.diagnostics import rectified
@@ -27,7 +27,7 @@ from vri_pyro.training.run_folder import RunFolder
 
 SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusive", 0.6)}
 METHODS = {
-    "VRI": config("vri"),
+    "VRI": recorded("vri"),
     "VRI, vector": config("vri_vector"),
     "VRI, gated": config("vri_gated"),
     "MW-Net": config("mw_net", "--method.clean_weight", "1"),

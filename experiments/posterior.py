@@ -32,7 +32,7 @@ import numpy as np
 import torch
 from matplotlib.figure import Figure
 from pyro import poutine
-from study import Bench, Cell, Page, Records, Study, config, main, markdown_table, spread
+from study import Bench, Cell, Page, Records, Study, config, main, markdown_table, recorded, spread
 from study.benches import clean_labels, noise
 
 from vri_pyro.diagnostics import (
@@ -54,7 +54,7 @@ from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
 METHODS = {
-    "VRI": config("vri"),
+    "VRI": recorded("vri"),
     "VRI, vector": config("vri_vector"),
     "VRI, vector, no KL": config("vri_vector", "--method.outer_kl_weight", "0"),
     "WarPI": config("warpi"),

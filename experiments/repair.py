@@ -37,10 +37,10 @@ from study import (
     Study,
     StudyRun,
     Workshop,
-    config,
     grid,
     main,
     markdown_table,
+    recorded,
     spread,
 )
 from study.benches import Digits, clean_labels, noise
@@ -79,7 +79,7 @@ BENCHES = {
 def cells(bench: Bench) -> list[Cell]:
     """Return the default VRI with three clean labels per class."""
     setting = bench.setting(*noise("Flip", 0.4), *clean_labels(3))
-    return grid({bench.title: setting}, {"VRI": (*config("vri"), *bench.optimizer)})  # short runs need the momentum
+    return grid({bench.title: setting}, {"VRI": (*recorded("vri"), *bench.optimizer)})  # short runs need the momentum
 
 
 def by_combined_score(run: Run, seed: int) -> np.ndarray:

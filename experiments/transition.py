@@ -19,7 +19,7 @@ from typing import Any
 
 import torch
 from matplotlib.figure import Figure
-from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, spread
+from study import Bench, Cell, Page, Records, Study, config, grid, main, markdown_table, recorded, spread
 from study.benches import clean_labels, noise
 
 from vri_pyro.data.noise.transition_counts import realised_transition
@@ -31,7 +31,7 @@ SETTINGS = {"flip 40%": noise("Flip", 0.4), "uniform 60%": noise("UniformExclusi
 METHODS = {
     "cross entropy": config("cross_entropy"),
     "clean-only": config("clean_only"),
-    "VRI": config("vri"),
+    "VRI": recorded("vri"),
     "VRI, vector": config("vri_vector"),
     "VRI, gated": config("vri_gated"),
     "GLC": config("glc"),

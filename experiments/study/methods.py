@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from study.runs import Options, config
+from study.runs import Options, config, recorded
 
 METHODS: dict[str, Options] = {
     "cross entropy": config("cross_entropy"),
     "clean-only": config("clean_only"),
     "fine-tuned": config("fine_tuned", "--fine_tuning.epochs", "10"),
     "MW-Net": config("mw_net"),
-    "VRI": config("vri"),
+    "VRI": recorded("vri"),
     "VRI, vector": config("vri_vector"),
     "VRI, gated": config("vri_gated"),
 }

@@ -25,7 +25,8 @@ def config(name: str, *options: str) -> Options:
 def recorded(name: str, *options: str) -> Options:
     """Return the options of a configuration as it was when the records of the studies were made.
 
-    In the configurations of the paper, the prior then had the default's widths, and not those of the paper.
+    In the configurations of the paper, the prior then had the default's widths, and not those of the paper. In that of
+    the default, q(T) started at the prior.
     """
     return ("--config", str(Path(__file__).parent / "recorded" / f"{name}.yaml"), *options)
 
