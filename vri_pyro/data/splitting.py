@@ -54,6 +54,9 @@ def make_split(
     * with ``clean_indices``: the validation and clean sets are drawn from these examples, and the noisy set from all
       others. The true labels of the noisy set are unknown, unless noise is injected; then its ``y_train`` labels are
       treated as true labels. If ``validation_indices`` are given, they are the whole validation set.
+    * with ``verified_labels``: as with ``clean_indices``, with the checked classes as labels of the clean and
+      validation sets. The labels as given stay in :attr:`Split.pairs`. ``noise`` must be
+      :class:`~vri_pyro.data.noise.no_noise.NoNoise`.
 
     Examples of no class (true label -1) are never drawn for the clean set, nor for a validation set of trusted labels.
     In the noisy set they get labels drawn uniformly from all classes, and ``noise`` is applied to the other examples.
@@ -84,7 +87,7 @@ def make_split(
             clean set has no examples of some class; or noise is injected into unverified labels.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from, seed)
-    truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
+    truth = arrays.truth
     everything = np.arange(len(truth))
     trusted = np.flatnonzero(truth != NO_CLASS) if arrays.clean_indices is None else np.sort(arrays.clean_indices)
 
@@ -128,6 +131,7 @@ def make_split(
         verified=arrays.truth_known,
         listing=arrays.listing,
         data_labels=arrays.y_train,
+        verified_labels=arrays.verified_labels,
     )
 
 
@@ -193,6 +197,11 @@ def _check_request(
         raise UserError(
             f"y_train is already noisy, since the data have y_train_clean, but {noise!r} would inject more noise; "
             "use NoNoise or remove y_train_clean."
+        )
+    if arrays.verified_labels is not None and not isinstance(noise, NoNoise):
+        raise UserError(
+            f"The data have verified labels beside the labels as given, but {noise!r} would replace the labels as "
+            "given; use NoNoise or remove the verified labels."
         )
     if clean_size is not None:
         check_integer("clean_size", clean_size, 1, remedy="; set clean_per_class to 0 for no clean set.")

@@ -33,6 +33,7 @@ class LearnedTransitionDescent(Descent):
     labels. The prior is GLC's estimate on the clean examples, with the classifier that an earlier stage trained on the
     noisy labels; then the classifier restarts. The estimate of a class counts as many labels as the class has clean
     examples, but at most s. Without clean examples, the prior counts as s labels of each class that are right.
+    Verified pairs are observed labels of a known class: they are added to the prior as counts.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
@@ -81,8 +82,9 @@ class LearnedTransitionDescent(Descent):
             y = context.labels_at(sample)
             counts = y.bincount(minlength=len(self.prior)).clamp(1, self.prior_strength).unsqueeze(-1)
             self.prior = counts * glc_estimate(context.predict(sample), y) + 1 / len(self.prior)
-            self.concentration = self.prior.clone()
             self.initial.restore(self.optimizer)
+        self.prior = context.with_pairs(self.prior)
+        self.concentration = self.prior.clone()
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is only used if ``clean_weight`` is not 0.
