@@ -43,7 +43,7 @@ class Arrays:
         verified: whether ``y_train`` is known to be correct when neither ``y_train_clean`` nor ``clean_indices`` is
             given. True for a benchmark into which noise is injected later; False for labels that were never checked.
         verified_labels: the classes that a person has found for some examples, int64 [N], -1 for all others. These
-            examples are trusted: they join ``clean_indices``. ``y_train`` keeps their labels as given, so that both
+            examples are trusted, see :attr:`trusted_indices`. ``y_train`` keeps their labels as given, so that both
             labels of the example are known; see :class:`~vri_pyro.data.verified.VerifiedPairs`.
 
     Raises:
@@ -97,17 +97,11 @@ class Arrays:
                 check_disjoint("validation_indices", indices, "clean_indices", self.clean_indices)
             self._keep("validation_indices", indices)
         if self.verified_labels is not None:
-            self._trust(check_verified("verified", self.verified_labels, count, self.num_classes))
-
-    def _trust(self, verified: np.ndarray) -> None:
-        """Add the examples with a checked class to the trusted ones."""
-        clean = np.empty(0, dtype=np.int64) if self.clean_indices is None else self.clean_indices
-        held_out = np.empty(0, dtype=np.int64) if self.validation_indices is None else self.validation_indices
-        for name, indices in (("clean_indices", clean), ("validation_indices", held_out)):
-            check_agreement("verified", verified, name, indices, self.y_train, self.classes)
-        new = np.setdiff1d(np.flatnonzero(verified != UNCHECKED), np.concatenate([clean, held_out]))
-        self._keep("verified_labels", verified)
-        self._keep("clean_indices", np.concatenate([clean, new]))
+            verified = check_verified("verified", self.verified_labels, count, self.num_classes)
+            for name in ("clean_indices", "validation_indices"):
+                if (indices := getattr(self, name)) is not None:
+                    check_agreement("verified", verified, name, indices, self.y_train, self.classes)
+            self._keep("verified_labels", verified)
 
     def _keep_test_set(self) -> None:
         if self.x_test is None or self.y_test is None:
@@ -122,12 +116,30 @@ class Arrays:
     @property
     def observed(self) -> bool:
         """Whether ``y_train`` holds observed labels, some of which may be wrong."""
-        return not self.verified or self.y_train_clean is not None or self.clean_indices is not None
+        return not self.verified or self.y_train_clean is not None or self.marks_trusted
 
     @property
     def truth_known(self) -> bool:
         """Whether some labels are known to be correct, so that a clean set can be drawn from them."""
-        return self.verified or self.y_train_clean is not None or self.clean_indices is not None
+        return self.verified or self.y_train_clean is not None or self.marks_trusted
+
+    @property
+    def marks_trusted(self) -> bool:
+        """Whether the data say which labels are trusted, by ``clean_indices`` or ``verified_labels``."""
+        return self.clean_indices is not None or self.verified_labels is not None
+
+    @property
+    def trusted_indices(self) -> np.ndarray | None:
+        """The examples from which clean sets are drawn: ``clean_indices``, then those with a checked class, int64 [M].
+
+        None if no label is trusted. ``validation_indices`` are not among them.
+        """
+        if self.verified_labels is None:
+            return self.clean_indices
+        known = [indices for indices in (self.clean_indices, self.validation_indices) if indices is not None]
+        checked = np.flatnonzero(self.verified_labels != UNCHECKED)
+        new = np.setdiff1d(checked, np.concatenate(known)) if known else checked
+        return new if self.clean_indices is None else np.concatenate([self.clean_indices, new])
 
     @property
     def truth(self) -> np.ndarray:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
+from vri_pyro.label_issues.chosen_pairs import chosen_by_score
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_removal import Scores, confident_transition, decisions, scores
@@ -21,6 +24,7 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, post
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
+_CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 
@@ -66,9 +70,10 @@ def find_label_issues(
             out of sample like all others.
         verified: the class that a person has found for each example, [N], beside the label as given in ``labels``;
             None, NaN, -1 or an empty string where nobody has looked. These examples are trusted. In addition, both
-            their labels are known, which shows directly how the noise changes labels. Which examples were checked may
-            depend on their given label and on the predicted class; if it depends on more, such as the rank among
-            examples with the same two, the noise rate may be off. Must agree with ``trusted`` where both are given.
+            their labels are known, which shows directly how the noise changes labels, if the examples were chosen at
+            random or by nothing else than given label and predicted class. If they are the most suspicious among those
+            with equal label and prediction, a warning says so, and they are only trusted. Must agree with ``trusted``
+            where both are given.
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
@@ -94,6 +99,9 @@ def find_label_issues(
     Raises:
         UserError: an array has an invalid value, shape or length (a ValueError).
         UserTypeError: an array has an invalid type (also a TypeError).
+
+    Warns:
+        UserWarning: the verified examples were chosen by how suspicious they look.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
@@ -150,10 +158,13 @@ def _transition(
     progress: Callable[[float], None] | None,
 ) -> TransitionPosterior:
     """Estimate the transition matrix of the unverified labels."""
-    given, unverified, pairs = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted), arrays.pairs
+    given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     some = TopClasses(predicted.classes[unverified], predicted.probabilities[unverified], predicted.num_classes)
     first = confident_transition(some, given[unverified])
     found = decisions(predicted, first, unverified)
+    pairs = arrays.pairs
+    if pairs is not None and _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
+        pairs = None
     held_out = None if unverified.all() else (found.decided[~unverified], torch.from_numpy(arrays.known)[~unverified])
     return posterior_of_decisions(
         found.decided[unverified],
@@ -165,6 +176,28 @@ def _transition(
         progress=progress,
         pairs=None if pairs is None else (torch.from_numpy(pairs.classes), torch.from_numpy(pairs.given)),
     )
+
+
+def _chosen(decided: Tensor, score: Tensor, arrays: CheckedArrays) -> bool:
+    """Return whether the verified examples were chosen by their scores, and warn if so.
+
+    The posterior models how decisions and labels arise, so that a choice by these does no harm. It does not model
+    scores: if the most suspicious examples of those with equal decision and label were checked, the others would be
+    thought wrong as often as these.
+    """
+    checked = arrays.verified != UNCHECKED
+    some = checked | ~arrays.trusted
+    cells = decided.numpy() * len(arrays.classes) + arrays.codes
+    p_value = chosen_by_score(cells[some], score.numpy()[some], checked[some])
+    if p_value < _CHOSEN:
+        warnings.warn(
+            f"the verified examples were chosen by how suspicious their labels look (p = {p_value:.1g}), so they are "
+            "trusted but do not count as a sample of the noise; verify randomly chosen examples as well, and pass only "
+            "these as verified and the others as trusted, with their verified class in labels",
+            stacklevel=4,
+        )
+        return True
+    return False
 
 
 def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior) -> pd.DataFrame:
