@@ -163,7 +163,7 @@ def _transition(
     first = confident_transition(some, given[unverified])
     found = decisions(predicted, first, unverified)
     pairs = arrays.pairs
-    if pairs is not None and _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
+    if _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
         pairs = None
     held_out = None if unverified.all() else (found.decided[~unverified], torch.from_numpy(arrays.known)[~unverified])
     return posterior_of_decisions(
@@ -185,6 +185,8 @@ def _chosen(decided: Tensor, score: Tensor, arrays: CheckedArrays) -> bool:
     scores: if the most suspicious examples of those with equal decision and label were checked, the others would be
     thought wrong as often as these.
     """
+    if arrays.verified is None:
+        return False
     checked = arrays.verified != UNCHECKED
     some = checked | ~arrays.trusted
     cells = decided.numpy() * len(arrays.classes) + arrays.codes
