@@ -163,7 +163,7 @@ def _transition(
     first = confident_transition(some, given[unverified])
     found = decisions(predicted, first, unverified)
     pairs = arrays.pairs
-    if _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
+    if pairs is not None and _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
         pairs = None
     held_out = None if unverified.all() else (found.decided[~unverified], torch.from_numpy(arrays.known)[~unverified])
     return posterior_of_decisions(
