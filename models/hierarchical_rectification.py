@@ -53,6 +53,9 @@ class HierarchicalRectification(GatedRectification):
     with the transition matrix has the share α. The weight w is detached from T and t, so only this likelihood informs
     T.
 
+    A verified pair, an example whose verified class c and label as given ỹ are both known, is a draw from T_c. Its
+    likelihood T[c, ỹ] is conjugate, so that the pairs are added to the concentrations of T as counts.
+
     T̂_c is estimated when training begins, on the n_c clean examples of class c, with the classifier that an earlier
     stage trained on the noisy labels (see :class:`~vri_pyro.methods.EstimatedBilevel`). In the prior, it counts as
     min(s, n_c) labels. The limit s accounts for a bias that does not decrease with n_c: the estimate includes the
@@ -117,7 +120,7 @@ class HierarchicalRectification(GatedRectification):
         sample = context.clean_sample
         y = context.labels_at(sample)
         counts = y.bincount(minlength=len(self.concentration)).clamp_min(1)
-        self.concentration.copy_(self._around(glc_estimate(context.predict(sample), y), counts))
+        self.concentration.copy_(context.with_pairs(self._around(glc_estimate(context.predict(sample), y), counts)))
         self.data.size = len(context.noisy)
         self.memory.reserve(len(context.labels))
 

@@ -29,7 +29,8 @@ from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.content_keys import content_keys
 from vri_pyro.data.duplicates import find_duplicates
 from vri_pyro.data.split import OBSERVED
-from vri_pyro.data.validation import check_array, check_trusted
+from vri_pyro.data.validation import UNCHECKED, check_agreement, check_array, check_trusted
+from vri_pyro.data.verified import number_verified
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.label_issues import Evidence, LabelIssues, evidence_of, rank
@@ -147,7 +148,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.verbose = verbose
 
     @one_at_a_time
-    def fit(self, X: Any, y: Any, trusted: Any = None) -> Self:
+    def fit(self, X: Any, y: Any, trusted: Any = None, verified: Any = None) -> Self:
         """Train the classifier.
 
         Calls from several threads run one after the other, because PyTorch's random state belongs to the process; use
@@ -158,6 +159,11 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             y: labels, [N], some of which may be wrong.
             trusted: examples whose label is known to be correct: positions, int [M], or a mask, bool [N]. Use a mask
                 with ``cross_val_score`` and the like, which have to divide it.
+            verified: the class that a person has found for each example, [N], beside the label as given in ``y``;
+                None, NaN, -1 or an empty string where nobody has looked. These examples are trusted, with the verified
+                class as their label. Both their labels show how the noise changes labels, so keep the label as given
+                in ``y``, and check examples that were chosen at random, or by anything else than their label. Must
+                agree with ``trusted`` where both are given.
 
         Raises:
             ValueError: the data are unusable; the message says what is wrong.
@@ -168,12 +174,17 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 other examples.
         """
         self._check_options()
-        check_same_rows(X=X, y=y, trusted=trusted)
+        check_same_rows(X=X, y=y, trusted=trusted, verified=verified)
         x = self._inputs(X, fitting=True)
         numbers, self.classes_ = _numbered(y, len(x))
         seed = self._drawn_seed()
-        split = self._split(numbers, check_trusted("trusted", trusted, len(x)), seed)
-        arrays = Arrays(x, numbers, None, None, label_names(self.classes_))
+        positions, checked = check_trusted("trusted", trusted, len(x)), None
+        if verified is not None:
+            checked = number_verified("verified", verified, self.classes_.tolist(), len(x))
+            check_agreement("verified", checked, "trusted", positions, numbers, self.classes_.tolist())
+            positions = np.union1d(positions, np.flatnonzero(checked != UNCHECKED))
+        arrays = Arrays(x, numbers, None, None, label_names(self.classes_), verified_labels=checked)
+        split = self._split(arrays, positions, seed)
         _warn_of_duplicates(arrays, split)
         scale = mean_and_std(arrays.x_train)
         run = self._trained(self._configurations(arrays, split, seed), arrays, split, scale)
@@ -369,8 +380,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             raise ValueError(f"X has inputs of shape {x.shape[1:]} but fit had {self._shape}; use inputs of this shape")
         return x
 
-    def _split(self, numbers: np.ndarray, trusted: np.ndarray, seed: int) -> Split:
+    def _split(self, arrays: Arrays, trusted: np.ndarray, seed: int) -> Split:
         """Divide the examples into noisy, clean and validation examples."""
+        numbers, checked = arrays.truth, arrays.verified_labels
         noisy = np.setdiff1d(np.arange(len(numbers)), trusted)
         if len(noisy) == 0:
             raise ValueError("all examples are trusted; leave the examples whose label may be wrong out of trusted")
@@ -382,7 +394,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             noisy_indices=noisy,
             clean_indices=clean,
             validation_indices=np.sort(validation),
-            given_labels=numbers[noisy],
+            given_labels=arrays.y_train[noisy],
             true_labels=None,
             clean_labels=numbers[clean],
             validation_labels=numbers[np.sort(validation)],
@@ -392,6 +404,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             num_train=len(numbers),
             num_classes=len(self.classes_),
             seed=seed,
+            data_labels=None if checked is None else arrays.y_train,
+            verified_labels=checked,
         )
 
     def _configurations(self, arrays: Arrays, split: Split, seed: int) -> dict[str, Configuration]:

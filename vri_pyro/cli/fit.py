@@ -160,4 +160,6 @@ def _show(summary: dict[str, Any], folder: Path) -> None:
     rate = split["realised_rate"]
     noise = "an unknown share" if math.isnan(rate) else f"{rate:.1%}"
     console.print(f"{split['noisy']} noisy labels, {noise} of them wrong; {split['clean']} clean labels")
+    if "checked" in split:
+        console.print(f"{split['checked']} labels were checked, {split['checked_wrong']} of them were wrong")
     console.print(f"run folder: {folder.absolute()}", soft_wrap=True)

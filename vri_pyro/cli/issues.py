@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from pathlib import Path
+from typing import Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.progress import Progress
@@ -79,7 +80,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check_place(path)  # before the expensive computation
     check_place(matrix := path.with_name(f"{path.stem}_transition.csv"))
     _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
-    extra = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
+    extra: dict[str, Any] = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
+    if options.format == "csv" and options.limit is None:
+        extra["verified"] = split.pairs
     console = SafeConsole()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("ranking labels", total=1.0)
@@ -103,6 +106,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             "verified them",
             soft_wrap=True,
         )
+    if split.pairs is not None:
+        console.print(split.pairs.described, soft_wrap=True)
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(

@@ -56,7 +56,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if chosen.output.suffix != ".npz":
         raise UserError(f"output is {chosen.output}; expected the name of an .npz file")
     arrays = chosen.data.load()
-    if arrays.y_train_clean is not None or arrays.clean_indices is not None:
+    if arrays.y_train_clean is not None or arrays.marks_trusted:
         raise UserError(
             "the data set has noisy labels of its own; use a data set whose training labels are true labels"
         )

@@ -48,6 +48,8 @@ def _sizes(arrays: Arrays, split: Split) -> Table:
     for name in ("noisy", "clean", "validation"):
         table.add_row(f"{name} examples", str(found[name]))
     table.add_row("test examples", str(0 if arrays.y_test is None else len(arrays.y_test)))
+    if split.pairs is not None:
+        table.add_row("checked labels", f"{len(split.pairs.indices)}, of which {split.pairs.wrong} were wrong")
     table.add_row("classes", str(arrays.num_classes))
     table.add_row("noise", split.noise)
     table.add_row("noise rate, expected", _percent(found["nominal_rate"]))

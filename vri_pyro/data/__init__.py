@@ -18,6 +18,7 @@ from vri_pyro.data.statistics import mean_and_std, standardise
 from vri_pyro.data.stored import StoredVectors
 from vri_pyro.data.stored_data import StoredData
 from vri_pyro.data.streamed import Inputs, Streamed, part_of
+from vri_pyro.data.verified import VerifiedPairs, verified_of_answers
 
 # New augmentations, noises and sources are registered in the `__init__` of their own folders.
 __all__ = [
@@ -38,6 +39,7 @@ __all__ = [
     "StoredVectors",
     "Streamed",
     "StreamedData",
+    "VerifiedPairs",
     "batch_indices",
     "beta",
     "categorical",
@@ -51,4 +53,5 @@ __all__ = [
     "permutation",
     "read_batches",
     "standardise",
+    "verified_of_answers",
 ]

@@ -38,7 +38,7 @@ def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
         UserError: there are no labels, a label is missing or not in ``classes``, or a class occurs twice.
         UserTypeError: the labels are not a sequence, are unhashable, have several types, or have no order.
     """
-    series = _series(name, labels)
+    series = label_series(name, labels)
     if len(series) == 0:
         raise UserError(f"{name} is empty; expected at least one label.")
     if (missing := series.isna().to_numpy()).any():
@@ -81,7 +81,13 @@ def shown_classes(classes: Sequence[Hashable]) -> str:
     return ", ".join(map(repr, classes[:_SHOWN])) + (", …" if len(classes) > _SHOWN else "")
 
 
-def _series(name: str, values: Any) -> pd.Series:
+def label_series(name: str, values: Any) -> pd.Series:
+    """Return labels as a Series whose values have their own types, [N].
+
+    Raises:
+        UserError: the values have more than one dimension.
+        UserTypeError: the values are not a sequence.
+    """
     if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__"):
         raise UserTypeError(f"{name} is a {type(values).__name__}; expected an array, a list or a Series of labels.")
     shape = getattr(values, "shape", (len(values),))

@@ -81,6 +81,8 @@ class FeatureFiles:
         for old in self.path.glob("features-*-*.npy"):
             old.unlink()
         labels = {name: value for name in ("y_train", *_LABELS) if (value := getattr(arrays, name)) is not None}
+        if arrays.verified_labels is not None:
+            labels["verified"] = arrays.verified_labels
         write_npz(self.labels, labels | {"classes": np.array(arrays.classes)})
         fingerprint.save(self.fingerprint)
         text = json.dumps(asdict(description), indent=2, ensure_ascii=False, default=str)
@@ -120,7 +122,8 @@ class FeatureFiles:
 
     def read_labels(self) -> dict[str, np.ndarray]:
         """Read ``labels.npz``, with the keys of :class:`~vri_pyro.data.arrays.Arrays`."""
-        return read_npz(self.labels, ("y_train", "classes"), _LABELS)
+        labels = read_npz(self.labels, ("y_train", "classes"), (*_LABELS, "verified"))
+        return labels | ({"verified_labels": labels.pop("verified")} if "verified" in labels else {})
 
     def read(self, part: Part, description: Description) -> StoredVectors:
         """Open the features of a part; none is read.

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Self
 
@@ -20,6 +20,7 @@ from vri_pyro.data.streamed import Inputs, Streamed
 _TEST_SAMPLE = 256  # streamed test images whose pixels are read
 NAMED = 3  # examples or classes named in a message
 _NOTHING = np.empty(0, dtype=np.uint64)
+_NO_LABELS = np.empty(0, dtype=np.int64)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +108,7 @@ class Fingerprint:
         mean: mean of the training inputs, or of the sample of streamed images.
         train: fingerprint of the training set.
         true_labels: the true training labels, int64 [N]; empty if they are unknown.
+        verified_labels: the checked classes beside the training labels, int64 [N]; empty if the data have none.
         test: fingerprint of the test set; None without a test set.
     """
 
@@ -117,6 +119,7 @@ class Fingerprint:
     train: PartFingerprint
     true_labels: np.ndarray
     test: PartFingerprint | None
+    verified_labels: np.ndarray = field(default_factory=lambda: _NO_LABELS)
 
     @classmethod
     def of(cls, arrays: Arrays, sample: np.ndarray | StoredVectors) -> Self:
@@ -136,8 +139,9 @@ class Fingerprint:
             dtype=str(arrays.x_train.dtype),
             mean=overall_mean(sample),
             train=PartFingerprint.of(arrays.x_train, arrays.y_train, sample),
-            true_labels=np.empty(0, dtype=np.int64) if arrays.y_train_clean is None else arrays.y_train_clean,
+            true_labels=_NO_LABELS if arrays.y_train_clean is None else arrays.y_train_clean,
             test=test,
+            verified_labels=_NO_LABELS if arrays.verified_labels is None else arrays.verified_labels,
         )
 
     def differences(self, now: Fingerprint, arrays: Arrays) -> list[str]:
@@ -159,6 +163,7 @@ class Fingerprint:
         told += of_training
         if not of_training:
             told += _truth(self.true_labels, now.true_labels, namer(arrays.x_train))
+            told += _verified(self.verified_labels, now.verified_labels, namer(arrays.x_train))
         if (self.test is None) != (now.test is None):
             told.append(f"there is {'no' if now.test is None else 'a'} test set now")
         if self.test is not None and now.test is not None and arrays.x_test is not None:
@@ -176,6 +181,7 @@ class Fingerprint:
                 "dtype": np.array(self.dtype),
                 "mean": np.array(self.mean),
                 "true_labels": self.true_labels,
+                **({"verified_labels": self.verified_labels} if len(self.verified_labels) else {}),
                 **{f"{name}_{key}": value for name, part in parts.items() for key, value in vars(part).items()},
             },
         )
@@ -189,7 +195,7 @@ class Fingerprint:
         """
         keys = list(PartFingerprint.__dataclass_fields__)
         required = ["classes", "shape", "dtype", "mean", "true_labels", *(f"train_{key}" for key in keys)]
-        arrays = read_npz(path, required, [f"test_{key}" for key in keys])
+        arrays = read_npz(path, required, ["verified_labels", *(f"test_{key}" for key in keys)])
 
         def part(name: str) -> PartFingerprint:
             return PartFingerprint(**{key: arrays[f"{name}_{key}"] for key in keys})
@@ -202,6 +208,7 @@ class Fingerprint:
             train=part("train"),
             true_labels=arrays["true_labels"],
             test=part("test") if "test_inputs" in arrays else None,
+            verified_labels=arrays.get("verified_labels", _NO_LABELS),
         )
 
 
@@ -246,6 +253,15 @@ def _truth(was: np.ndarray, now: np.ndarray, example: Callable[[int], str]) -> l
     if len(was) != len(now):
         return [f"the data have {'true labels' if len(now) else 'no true labels'} (y_train_clean) now"]
     return _counted(np.flatnonzero(was != now), now, "true labels (y_train_clean) differ", example)
+
+
+def _verified(was: np.ndarray, now: np.ndarray, example: Callable[[int], str]) -> list[str]:
+    """Describe checked classes that have changed; those that were added later are not part of the run."""
+    if len(was) == 0:
+        return []
+    if len(now) == 0:
+        return ["the data have no verified labels now"]
+    return _counted(np.flatnonzero(was != now), now, "verified labels differ", example)
 
 
 def size_of(file: str | None) -> int:

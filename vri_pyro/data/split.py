@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import warnings
 from dataclasses import dataclass, field, fields, replace
 from pathlib import Path
 from typing import Any, Literal
@@ -17,13 +18,16 @@ from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import (
     NO_CLASS,
+    UNCHECKED,
     check_array,
     check_disjoint,
     check_indices,
     check_labels,
     check_same_shape,
     check_transition,
+    check_verified,
 )
+from vri_pyro.data.verified import VerifiedPairs
 from vri_pyro.utils.archives import DAMAGE, check_archive
 from vri_pyro.utils.errors import UserError
 
@@ -38,6 +42,7 @@ _OPTIONAL = (
     "corrected_indices",
     "labels_before",
     "data_labels",
+    "verified_labels",
 )
 OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
@@ -83,10 +88,12 @@ class Split:
         labels_before: the noisy labels that these examples had before the review, [C]; -1 for those that had none.
         data_labels: ``y_train`` of the data from which the split was drawn, [num_train]; None in older files. With
             other labels, the split no longer fits the data.
+        verified_labels: the checked classes beside ``data_labels``, [num_train], -1 for unchecked examples; None if the
+            data have none. None of the checked examples is noisy. See :attr:`pairs`.
 
     Raises:
-        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, or a
-            replaced example has a true class.
+        UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, a
+            replaced example has a true class, or ``verified_labels`` is given without ``data_labels``.
     """
 
     noisy_indices: np.ndarray
@@ -110,6 +117,7 @@ class Split:
     corrected_indices: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     labels_before: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     data_labels: np.ndarray | None = None
+    verified_labels: np.ndarray | None = None
 
     def __post_init__(self) -> None:
         """Validate the split and convert its indices and labels to int64."""
@@ -134,11 +142,23 @@ class Split:
         if self.data_labels is not None:
             labels = check_labels("data_labels", self.data_labels, self.num_train, self.num_classes, may_be_none=True)
             object.__setattr__(self, "data_labels", labels)
+        self._check_verified()
         if self.validation_from not in ("clean", "noisy"):
             raise UserError(f"validation_from is {self.validation_from!r}; expected 'clean' or 'noisy'.")
         self._check_replaced()
         if self.transition is not None:
             check_transition("transition", self.transition, self.num_classes)
+
+    def _check_verified(self) -> None:
+        if self.verified_labels is None:
+            return
+        if self.data_labels is None:
+            raise UserError("verified_labels is given without data_labels, the labels as given; add data_labels.")
+        verified = check_verified("verified_labels", self.verified_labels, self.num_train, self.num_classes)
+        checked = np.flatnonzero(verified != UNCHECKED)
+        check_disjoint("verified_labels", checked, "noisy_indices", self.noisy_indices)
+        check_disjoint("verified_labels", checked, "corrected_indices", self.corrected_indices)
+        object.__setattr__(self, "verified_labels", verified)
 
     def _check_replaced(self) -> None:
         if self.replaced_indices is None or self.replaced_images is None:
@@ -201,6 +221,16 @@ class Split:
         return np.sort(np.concatenate([np.resize(those, most) for those in members]))
 
     @property
+    def pairs(self) -> VerifiedPairs | None:
+        """The examples whose checked class and label as given are both known, in any part; None if there are none.
+
+        Examples that were corrected after the split was drawn (:meth:`corrected`) are not among them.
+        """
+        if self.verified_labels is None or self.data_labels is None:
+            return None
+        return VerifiedPairs.of(self.verified_labels, self.data_labels)
+
+    @property
     def held_out(self) -> np.ndarray:
         """Validation examples with trusted labels, int64; empty if validation was held out of the noisy set."""
         return self.validation_indices if self.validation_from == "clean" else self.validation_indices[:0]
@@ -220,16 +250,16 @@ class Split:
         """A warning for reports if the clean or true labels are unverified; None if they are verified."""
         if self.verified:
             return None
-        warnings = []
+        told = []
         trusted = np.concatenate([self.clean_indices, self.held_out])
         if not np.isin(trusted, self.corrected_indices).all():
-            warnings.append(
+            told.append(
                 "The clean labels were drawn from unverified labels, so some of them may be wrong: verify the labels "
                 "of some examples and provide them as a clean set."
             )
         if self.true_labels is not None:
-            warnings.append("The true labels are the labels before noise injection, which are unverified.")
-        return " ".join(warnings) or None
+            told.append("The true labels are the labels before noise injection, which are unverified.")
+        return " ".join(told) or None
 
     def labels(self, y_train: np.ndarray) -> np.ndarray:
         """Return the training labels of a run, int64 [num_train]; examples outside the parts keep ``y_train``."""
@@ -276,6 +306,11 @@ class Split:
         before = np.full(self.num_train, NO_CLASS)
         before[self.corrected_indices] = self.labels_before
         before[self.noisy_indices] = self.given_labels
+        verified = self.verified_labels
+        if verified is not None and self.data_labels is not None:
+            before = np.where(verified == UNCHECKED, before, self.data_labels)
+            verified = np.where(np.isin(np.arange(self.num_train), indices), UNCHECKED, verified)
+            verified = verified if (verified != UNCHECKED).any() else None
         return replace(
             self,
             noisy_indices=self.noisy_indices[noisy],
@@ -289,6 +324,7 @@ class Split:
             transition=None,
             corrected_indices=reviewed,
             labels_before=before[reviewed],
+            verified_labels=verified,
         )
 
     def without(self, indices: np.ndarray) -> Split:
@@ -330,6 +366,7 @@ class Split:
             "realised_rate": self.realised_rate,
             "open_set_rate": self.open_set_rate,
             "seed": self.seed,
+            **({} if (pairs := self.pairs) is None else {"checked": len(pairs.indices), "checked_wrong": pairs.wrong}),
         }
 
     def of(self, arrays: Arrays) -> Split:
@@ -369,6 +406,7 @@ class Split:
                 "or the order changed; restore the list or make a split from these data."
             )
         self._check_data_labels(arrays)
+        self._check_data_verified(arrays)
         self._check_truth(arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean)
         if self.replaced_images is not None:
             check_same_shape("The split's replaced_images", self.replaced_images, "x_train", arrays.x_train)
@@ -383,7 +421,28 @@ class Split:
             "(without --split.file), or restore the labels and correct them in the split with vri-pyro relabel."
         )
 
+    def _check_data_verified(self, arrays: Arrays) -> None:
+        """Compare the checked classes with those of the data; a split without any ignores them, with a warning."""
+        now = np.full(self.num_train, UNCHECKED) if arrays.verified_labels is None else arrays.verified_labels
+        if self.verified_labels is None:
+            if (later := np.setdiff1d(np.flatnonzero(now != UNCHECKED), self.corrected_indices)).size:
+                warnings.warn(
+                    f"{len(later)} labels of the data were checked after the split was drawn, which does not use them; "
+                    "draw a new split (without --split.file) to train with them",
+                    stacklevel=4,
+                )
+            return
+        changed = np.setdiff1d(np.flatnonzero(self.verified_labels != now), self.corrected_indices)
+        if len(changed):
+            names = [namer(arrays.x_train)(index) for index in changed[:NAMED].tolist()]
+            raise UserError(
+                f"{len(changed)} verified labels of the data have changed since the split was drawn "
+                f"({listed(names, len(changed))}); draw a new split (without --split.file), or restore them."
+            )
+
     def _check_truth(self, truth: np.ndarray) -> None:
+        if self.verified_labels is not None:
+            truth = np.where(self.verified_labels == UNCHECKED, truth, self.verified_labels)
         if self.replaced_indices is not None:
             truth = truth.copy()
             truth[self.replaced_indices] = NO_CLASS

@@ -54,6 +54,9 @@ def make_split(
     * with ``clean_indices``: the validation and clean sets are drawn from these examples, and the noisy set from all
       others. The true labels of the noisy set are unknown, unless noise is injected; then its ``y_train`` labels are
       treated as true labels. If ``validation_indices`` are given, they are the whole validation set.
+    * with ``verified_labels``: as with ``clean_indices``, with the checked classes as labels of the clean and
+      validation sets. The labels as given stay in :attr:`Split.pairs`. ``noise`` must be
+      :class:`~vri_pyro.data.noise.no_noise.NoNoise`.
 
     Examples of no class (true label -1) are never drawn for the clean set, nor for a validation set of trusted labels.
     In the noisy set they get labels drawn uniformly from all classes, and ``noise`` is applied to the other examples.
@@ -84,11 +87,11 @@ def make_split(
             clean set has no examples of some class; or noise is injected into unverified labels.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from, seed)
-    truth = arrays.y_train if arrays.y_train_clean is None else arrays.y_train_clean
+    truth = arrays.truth
     everything = np.arange(len(truth))
-    trusted = np.flatnonzero(truth != NO_CLASS) if arrays.clean_indices is None else np.sort(arrays.clean_indices)
+    trusted = np.flatnonzero(truth != NO_CLASS) if (marked := arrays.trusted_indices) is None else np.sort(marked)
 
-    if clean_per_class is None and arrays.clean_indices is None:
+    if clean_per_class is None and not arrays.marks_trusted:
         clean_per_class = DRAWN_PER_CLASS
     from_clean = validation_per_class if validation_from == "clean" and arrays.validation_indices is None else 0
     validation, clean = _draw_trusted(arrays, truth, trusted, clean_per_class, from_clean, clean_size, seed)
@@ -96,7 +99,7 @@ def make_split(
         validation = np.sort(arrays.validation_indices)
     if len(clean):
         _warn_of_missing_classes(arrays.classes, truth[clean])
-    reserved = [trusted if arrays.clean_indices is not None else clean, validation]
+    reserved = [trusted if arrays.marks_trusted else clean, validation]
     noisy = _draw_noisy(np.setdiff1d(everything, np.concatenate(reserved)), noisy_size, seed)
 
     injected = _inject(arrays, noise, noisy, seed)
@@ -128,6 +131,7 @@ def make_split(
         verified=arrays.truth_known,
         listing=arrays.listing,
         data_labels=arrays.y_train,
+        verified_labels=arrays.verified_labels,
     )
 
 
@@ -194,6 +198,11 @@ def _check_request(
             f"y_train is already noisy, since the data have y_train_clean, but {noise!r} would inject more noise; "
             "use NoNoise or remove y_train_clean."
         )
+    if arrays.verified_labels is not None and not isinstance(noise, NoNoise):
+        raise UserError(
+            f"The data have verified labels beside the labels as given, but {noise!r} would replace the labels as "
+            "given; use NoNoise or remove the verified labels."
+        )
     if clean_size is not None:
         check_integer("clean_size", clean_size, 1, remedy="; set clean_per_class to 0 for no clean set.")
     if clean_per_class is not None:
@@ -202,9 +211,9 @@ def _check_request(
         check_integer("validation_per_class", validation_per_class, 0, remedy=".")
     if noisy_size is not None:
         check_integer("noisy_size", noisy_size, 1, remedy=", or None to use all examples.")
-    if arrays.clean_indices is not None and len(arrays.clean_indices) == 0:
+    if arrays.clean_indices is not None and len(arrays.clean_indices) == 0 and arrays.verified_labels is None:
         raise UserError("clean_indices is empty; expected at least one example with a trusted label.")
-    if arrays.clean_indices is not None and isinstance(noise, NoNoise) and (arrays.y_train == NO_CLASS).any():
+    if arrays.marks_trusted and isinstance(noise, NoNoise) and (arrays.y_train == NO_CLASS).any():
         raise UserError(
             "y_train contains -1 (examples of no class), which cannot be a training label; inject noise, or "
             "use the observed labels as y_train and the true labels as y_train_clean."
@@ -247,7 +256,7 @@ def _validation_count(found: int, per_class: int | None, arrays: Arrays) -> int:
     """Return the number of validation examples of a class with ``found`` trusted examples."""
     if per_class is not None:
         return per_class
-    return min(DRAWN_PER_CLASS, int(_VALIDATION_SHARE * found)) if arrays.clean_indices is not None else DRAWN_PER_CLASS
+    return min(DRAWN_PER_CLASS, int(_VALIDATION_SHARE * found)) if arrays.marks_trusted else DRAWN_PER_CLASS
 
 
 def _clean_counts(
@@ -276,7 +285,7 @@ def _possible(found: int, clean: int, validation: int, arrays: Arrays) -> tuple[
     """
     if found >= clean + validation:
         return clean, validation
-    available = found if arrays.clean_indices is not None else found // 2
+    available = found if arrays.marks_trusted else found // 2
     clean = min(clean, available)
     return clean, min(validation, available - clean)
 
@@ -293,10 +302,10 @@ def _warn_of_small_classes(
         f"{name!r} has {len(those)} and gets {got} + {held}"
         for name, those, want, keep, (got, held) in zip(arrays.classes, members, clean, validation, counts, strict=True)
         # A class without any trusted example has a warning of its own.
-        if (want, keep) != (got, held) and (len(those) or arrays.clean_indices is None)
+        if (want, keep) != (got, held) and (len(those) or not arrays.marks_trusted)
     ]
     if short:
-        what = "trusted examples" if arrays.clean_indices is not None else "examples"
+        what = "trusted examples" if arrays.marks_trusted else "examples"
         warnings.warn(
             f"{len(short)} of {arrays.num_classes} classes have fewer {what} than split.clean_per_class + "
             f"split.validation_per_class = {max(clean)} + {max(validation)}: {_listed(short)}; add examples or reduce "

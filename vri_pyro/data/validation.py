@@ -5,7 +5,7 @@ Every error message names the array. Functions that return the array convert it 
 
 from __future__ import annotations
 
-from collections.abc import Collection
+from collections.abc import Collection, Hashable, Sequence
 from typing import Any
 
 import numpy as np
@@ -16,6 +16,8 @@ from vri_pyro.utils.errors import UserError, UserTypeError
 
 # The label of an example that belongs to none of the classes (out of distribution, open-set noise).
 NO_CLASS = -1
+# The entry of an example that nobody has checked, among checked classes.
+UNCHECKED = -1
 _CHUNK = 4096
 _COLOUR_CHANNELS = (1, 3, 4)
 
@@ -110,6 +112,61 @@ def check_labels(name: str, labels: np.ndarray, count: int, num_classes: int, ma
     first = NO_CLASS if may_be_none else 0
     _check_range(name, labels, first, num_classes, f"{remedy}, or -1 for no class" if may_be_none else remedy)
     return labels.astype(np.int64)
+
+
+def check_verified(name: str, verified: np.ndarray, count: int, num_classes: int) -> np.ndarray:
+    """Check the classes that a person has found for some examples.
+
+    Args:
+        name: the array's name in messages.
+        verified: integers [count] in 0..num_classes-1, or :data:`UNCHECKED` where nobody has looked.
+        count: the number of examples.
+        num_classes: number of classes K.
+
+    Returns:
+        the checked classes, int64 [count].
+
+    Raises:
+        UserError: the values are not integers, their number is wrong, one is out of range, or no example is checked.
+    """
+    _check_integers(name, verified, "enter the number of the checked class, or -1 where the label is unchecked")
+    if len(verified) != count:
+        raise UserError(
+            f"{name} has {len(verified)} entries for {count} examples; expected the checked class of each example, or "
+            "-1 where the label is unchecked."
+        )
+    _check_range(name, verified, UNCHECKED, num_classes, f"classes are 0 to {num_classes - 1}, and -1 is unchecked")
+    if (verified == UNCHECKED).all():
+        raise UserError(f"{name} has no checked class; enter those of the examples that were checked, or leave it out.")
+    return verified.astype(np.int64)
+
+
+def check_agreement(
+    name: str,
+    verified: np.ndarray,
+    trusted_name: str,
+    trusted: np.ndarray,
+    labels: np.ndarray,
+    classes: Sequence[Hashable] | None = None,
+) -> None:
+    """Raise if an example is trusted to have its label although its checked class is another one.
+
+    Args:
+        name, trusted_name: names of the two arrays in messages.
+        verified: checked classes, int64 [N], -1 for unchecked examples.
+        trusted: positions of the examples whose labels are trusted, int64 [M].
+        labels: the labels, int64 [N].
+        classes: names of the classes for the message; None for their numbers.
+    """
+    checked = verified[trusted]
+    wrong = trusted[(checked != UNCHECKED) & (checked != labels[trusted])]
+    if len(wrong):
+        first = int(wrong[0])
+        found, label = (int(of[first]) if classes is None else classes[of[first]] for of in (verified, labels))
+        raise UserError(
+            f"Example {first} is in {trusted_name}, which says that its label {label!r} is right, but its class in "
+            f"{name} is {found!r}; take it out of {trusted_name} ({len(wrong)} such examples)."
+        )
 
 
 def check_indices(name: str, indices: np.ndarray, count: int) -> np.ndarray:

@@ -31,6 +31,9 @@ class TrainingContext:
             labels looked wrong, int64 [r], on the CPU.
         seed: the seed of the run.
         trained: whether the classifier has been trained by an earlier stage.
+        pair_counts: number of examples by verified class (row) and label as given (column), [K, K], of those whose
+            both labels are known; None if there are none. They are draws from the transition matrix, whose rows
+            condition on the class: which examples were checked may depend on the class, but not on the label as given.
     """
 
     classifier: Classifier
@@ -41,6 +44,7 @@ class TrainingContext:
     reviewed: Tensor = field(default_factory=lambda: torch.zeros(0, dtype=torch.int64))
     seed: int = 0
     trained: bool = True
+    pair_counts: Tensor | None = None
 
     @classmethod
     def from_tensors(
@@ -53,6 +57,7 @@ class TrainingContext:
         noisy_x: Tensor | None = None,
         batch_size: int = 1000,
         trained: bool = True,
+        pair_counts: Tensor | None = None,
     ) -> TrainingContext:
         """Build the context from tensors, for a training loop outside this package.
 
@@ -67,6 +72,7 @@ class TrainingContext:
                 such as :class:`vri_pyro.guides.Hierarchical`.
             batch_size: examples per forward pass.
             trained: whether the classifier has been trained already.
+            pair_counts: counts of verified pairs, [K, K]; None if there are none.
 
         Raises:
             UserError: inputs and labels differ in length.
@@ -95,6 +101,7 @@ class TrainingContext:
             noisy=torch.arange(len(noisy_y)),
             clean=torch.arange(len(noisy_y), len(noisy_y) + len(clean_y)),
             trained=trained,
+            pair_counts=pair_counts,
         )
 
     @property
@@ -105,6 +112,13 @@ class TrainingContext:
         """
         sample = self.clean[~torch.isin(self.clean, self.reviewed)]
         return sample if len(sample) else self.clean
+
+    def with_pairs(self, concentration: Tensor) -> Tensor:
+        """Add the verified pairs to the concentrations [K, K] of a Dirichlet prior of the transition matrix's rows.
+
+        The prior is conjugate, so this is the exact posterior given the pairs.
+        """
+        return concentration if self.pair_counts is None else concentration + self.pair_counts.to(concentration)
 
     def labels_at(self, positions: Tensor) -> Tensor:
         """Labels at ``positions``, int64 [n], on the device of the data."""

@@ -11,6 +11,8 @@ from vri_pyro.utils.errors import UserError
 # log T of a zero entry: below any logit, but finite, because a label may have probability 0 under every class.
 _LEAST_LOG = -1e4
 _FEW = 32  # classes up to which log space is not slower
+_STRENGTHS = torch.logspace(0, 4, 25, dtype=torch.float64)  # of an estimate of T, in labels per class
+_SPREAD = 0.01  # labels per class that are spread over all entries, so that none is impossible
 
 
 def noisy_log_probabilities(logits: Tensor, transition: Tensor) -> Tensor:
@@ -125,3 +127,27 @@ def glc_estimate(logits: Tensor, y: Tensor) -> Tensor:
     counts = members.sum(0).unsqueeze(-1)
     means = members.mT @ logits.softmax(-1) / counts.clamp_min(1)
     return torch.where(counts > 0, means, torch.eye(len(counts), dtype=means.dtype, device=means.device))
+
+
+def estimate_with_pairs(estimate: Tensor, pair_counts: Tensor) -> Tensor:
+    """Correct an estimate of the transition matrix by verified pairs: the posterior mean of T given the pairs.
+
+    The prior of a row is Dirichlet(s · T̂_c + 0.01 / K). The pairs decide how many labels the estimate counts as: s has
+    a log-uniform prior from 1 to 10,000 and is summed out. Where T̂ predicts the pairs well, it changes little. Where it
+    does not, for instance because it includes the confusions of the classifier, the frequencies of the pairs take over.
+
+    Args:
+        estimate: T̂, such as :func:`glc_estimate`, [K, K].
+        pair_counts: number of pairs by verified class (row) and label as given (column), [K, K].
+
+    Returns:
+        T, [K, K], of the dtype of ``estimate``; its rows sum to one.
+    """
+    counts = pair_counts.to(estimate.device, torch.float64)
+    prior = _STRENGTHS.to(counts.device).reshape(-1, 1, 1) * estimate.double() + _SPREAD / len(counts)
+    posterior = prior + counts
+    entries = posterior.lgamma() - prior.lgamma()
+    rows = prior.sum(-1).lgamma() - posterior.sum(-1).lgamma()
+    weights = (entries.sum((-2, -1)) + rows.sum(-1)).softmax(0)
+    means = posterior / posterior.sum(-1, keepdim=True)
+    return torch.einsum("s,sck->ck", weights, means).to(estimate.dtype)

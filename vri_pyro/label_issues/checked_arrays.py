@@ -9,7 +9,8 @@ import numpy as np
 
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
-from vri_pyro.data.validation import check_trusted
+from vri_pyro.data.validation import UNCHECKED, check_agreement, check_trusted
+from vri_pyro.data.verified import VerifiedPairs, number_verified
 from vri_pyro.utils.errors import UserError, UserTypeError
 
 CHUNK_VALUES = 4_000_000  # number of values of an array that are converted to float64 at a time
@@ -24,7 +25,9 @@ class CheckedArrays(NamedTuple):
         classes: the classes, K Python or NumPy values.
         pred_probs: class probabilities, [N, K], unconverted; None if there are none.
         features: features, [N, D], unconverted; None if there are none.
-        trusted: whether each label was verified, bool [N].
+        trusted: whether the class of each example is known, bool [N]: its label is trusted, or its class was verified.
+        verified: positions of the verified classes in ``classes``, int64 [N], -1 for examples that have none; None if
+            they were not passed.
     """
 
     codes: np.ndarray
@@ -32,9 +35,22 @@ class CheckedArrays(NamedTuple):
     pred_probs: np.ndarray | None
     features: np.ndarray | None
     trusted: np.ndarray
+    verified: np.ndarray | None = None
+
+    @property
+    def known(self) -> np.ndarray:
+        """Position of the class of each trusted example, and of the given label of each other one, int64 [N]."""
+        return self.codes if self.verified is None else np.where(self.verified == UNCHECKED, self.codes, self.verified)
+
+    @property
+    def pairs(self) -> VerifiedPairs | None:
+        """The examples whose verified class and given label are both known; None if ``verified`` was not passed."""
+        return None if self.verified is None else VerifiedPairs.of(self.verified, self.codes)
 
 
-def checked_arrays(labels: Any, pred_probs: Any, features: Any, trusted: Any, classes: Any) -> CheckedArrays:
+def checked_arrays(
+    labels: Any, pred_probs: Any, features: Any, trusted: Any, classes: Any, verified: Any = None
+) -> CheckedArrays:
     """Check the arguments of :func:`~vri_pyro.label_issues.find_label_issues`, which describes them.
 
     Probabilities and features are read chunk by chunk and are not copied.
@@ -45,13 +61,18 @@ def checked_arrays(labels: Any, pred_probs: Any, features: Any, trusted: Any, cl
     """
     if pred_probs is None and features is None:
         raise UserError("pred_probs and features are both None; pass out-of-sample probabilities, features, or both.")
-    check_same_rows(labels=labels, pred_probs=pred_probs, features=features, trusted=trusted)
+    check_same_rows(labels=labels, pred_probs=pred_probs, features=features, trusted=trusted, verified=verified)
     codes, known = _checked_labels(labels, classes)
     if pred_probs is not None:
         pred_probs = _checked_probabilities(pred_probs, len(codes), known, classes is not None)
     if features is not None:
         features = _checked_features(features, len(codes))
-    return CheckedArrays(codes, known, pred_probs, features, _checked_trusted(trusted, len(codes)))
+    positions, numbers = check_trusted("trusted", trusted, len(codes)), None
+    if verified is not None:
+        numbers = number_verified("verified", verified, known, len(codes))
+        check_agreement("verified", numbers, "trusted", positions, codes, known)
+        positions = np.union1d(positions, np.flatnonzero(numbers != UNCHECKED))
+    return CheckedArrays(codes, known, pred_probs, features, _mask(positions, len(codes)), numbers)
 
 
 def row_chunks(array: np.ndarray) -> Iterator[slice]:
@@ -124,9 +145,9 @@ def _raise_first(wrong: np.ndarray, name: str, array: np.ndarray, rows: slice, r
         raise UserError(f"{name}[{rows.start + row}, {column}] is {value}; {remedy}.")
 
 
-def _checked_trusted(trusted: Any, count: int) -> np.ndarray:
+def _mask(trusted: np.ndarray, count: int) -> np.ndarray:
     mask = np.zeros(count, dtype=bool)
-    mask[check_trusted("trusted", trusted, count)] = True
+    mask[trusted] = True
     if mask.all():
         raise UserError("trusted contains every label, so there is nothing to check; leave out the unverified labels.")
     return mask

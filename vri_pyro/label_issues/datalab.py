@@ -11,6 +11,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pandas as pd
 
+from vri_pyro.data.verified import number_verified
 from vri_pyro.label_issues.from_arrays import find_label_issues
 
 try:
@@ -44,6 +45,7 @@ class VriLabelIssueManager(IssueManager):
         neighbours: int = 20,
         draws: int = 100,
         seed: int = 0,
+        verified: Sequence[Any] | np.ndarray | None = None,
         **_: Any,
     ) -> None:
         """Find label errors and set ``issues``, ``summary`` and ``info``.
@@ -51,6 +53,7 @@ class VriLabelIssueManager(IssueManager):
         Args:
             pred_probs, features, trusted, neighbours, draws, seed: as for :func:`~vri_pyro.find_label_issues`. The
                 columns of ``pred_probs`` belong to the sorted classes.
+            verified: the classes that a person has found, as for :func:`~vri_pyro.find_label_issues`.
         """
         names = np.array(self.datalab.class_names)
         codes = np.asarray(self.datalab.labels)
@@ -63,6 +66,9 @@ class VriLabelIssueManager(IssueManager):
             neighbours=neighbours,
             draws=draws,
             seed=seed,
+            verified=None
+            if verified is None
+            else number_verified("verified", verified, self.datalab.class_names, len(codes)),
         ).sort_values("index", ignore_index=True)
         self.issues = pd.DataFrame(
             {f"is_{self.issue_name}_issue": table["is_label_issue"], self.issue_score_key: 1 - table["score"]}

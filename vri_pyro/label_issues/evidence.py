@@ -50,6 +50,8 @@ class Evidence:
         rectification, surprise: scores from model and guide in nats, [N]; None if the method has no model and guide
             with latents. See :mod:`~vri_pyro.label_issues.inference`.
         trained_on: whether the classifier was trained on any of these labels, and may have memorised some.
+        pairs: classes and labels as given of the verified pairs, int64 [P] each, which are not among the N examples;
+            None if there are none.
     """
 
     given: Tensor
@@ -60,6 +62,7 @@ class Evidence:
     rectification: Tensor | None = None
     surprise: Tensor | None = None
     trained_on: bool = True
+    pairs: tuple[Tensor, Tensor] | None = None
 
 
 @one_at_a_time
@@ -84,7 +87,9 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
     trained_on = bool(np.isin(indices, run.trained_on).any())
-    return Evidence(given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on)
+    found = run.split.pairs
+    pairs = None if found is None else (torch.from_numpy(found.classes), torch.from_numpy(found.given))
+    return Evidence(given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on, pairs=pairs)
 
 
 @torch.no_grad()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
@@ -10,7 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
+from vri_pyro.label_issues.chosen_pairs import chosen_by_score
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_removal import Scores, confident_transition, decisions, scores
@@ -21,6 +24,7 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior, post
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
+_CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 
@@ -30,6 +34,7 @@ def find_label_issues(
     features: Any = None,
     trusted: Any = None,
     *,
+    verified: Any = None,
     classes: Sequence[Hashable] | None = None,
     neighbours: int = 20,
     draws: int = 100,
@@ -63,6 +68,12 @@ def find_label_issues(
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
             as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
             out of sample like all others.
+        verified: the class that a person has found for each example, [N], beside the label as given in ``labels``;
+            None, NaN, -1 or an empty string where nobody has looked. These examples are trusted. In addition, both
+            their labels are known, which shows directly how the noise changes labels, if the examples were chosen at
+            random or by nothing else than given label and predicted class. If they are the most suspicious among those
+            with equal label and prediction, a warning says so, and they are only trusted. Must agree with ``trusted``
+            where both are given.
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
@@ -71,11 +82,12 @@ def find_label_issues(
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
     Returns:
-        one row per example, most suspicious first, with trusted examples last. The columns are
+        one row per example, most suspicious first, with trusted and verified examples last. The columns are
 
         * ``index``: position in ``labels``;
         * ``given``, ``suggested``: the given and the most probable class;
-        * ``score``: probability that the label is wrong; 0 for trusted examples;
+        * ``verified``: the verified class, None for unchecked examples; only if ``verified`` is passed;
+        * ``score``: probability that the label is wrong; 0 for trusted examples, and 0 or 1 for verified ones;
         * ``uncertainty``: normalised entropy of the class, from 0 (certain) to 1;
         * ``is_label_issue``: whether the score is above 0.5.
 
@@ -88,10 +100,13 @@ def find_label_issues(
         UserError: an array has an invalid value, shape or length (a ValueError).
         UserTypeError: an array has an invalid type (also a TypeError).
 
+    Warns:
+        UserWarning: the verified examples were chosen by how suspicious they look.
+
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
     """
-    arrays = checked_arrays(labels, pred_probs, features, trusted, classes)
+    arrays = checked_arrays(labels, pred_probs, features, trusted, classes, verified)
     check_integer("neighbours", neighbours, 1, remedy=" (pass no features to use none).")
     check_integer("draws", draws, 1)
     check_integer("seed", seed, 0)
@@ -99,7 +114,7 @@ def find_label_issues(
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
     given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     predicted = _predicted(arrays, given, unverified, neighbours, seed)
-    posterior = _transition(predicted, given, unverified, draws, seed, progress)
+    posterior = _transition(predicted, arrays, draws, seed, progress)
     return _table(arrays, scores(predicted, given, posterior.transition.mean(0)), posterior)
 
 
@@ -137,17 +152,20 @@ def _standardised(features: np.ndarray) -> np.ndarray:
 
 def _transition(
     predicted: TopClasses,
-    given: Tensor,
-    unverified: Tensor,
+    arrays: CheckedArrays,
     draws: int,
     seed: int,
     progress: Callable[[float], None] | None,
 ) -> TransitionPosterior:
     """Estimate the transition matrix of the unverified labels."""
+    given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     some = TopClasses(predicted.classes[unverified], predicted.probabilities[unverified], predicted.num_classes)
     first = confident_transition(some, given[unverified])
     found = decisions(predicted, first, unverified)
-    held_out = None if unverified.all() else (found.decided[~unverified], given[~unverified])
+    pairs = arrays.pairs
+    if pairs is not None and _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
+        pairs = None
+    held_out = None if unverified.all() else (found.decided[~unverified], torch.from_numpy(arrays.known)[~unverified])
     return posterior_of_decisions(
         found.decided[unverified],
         lambda inside: found.implied,
@@ -156,19 +174,46 @@ def _transition(
         draws=draws,
         seed=seed,
         progress=progress,
+        pairs=None if pairs is None else (torch.from_numpy(pairs.classes), torch.from_numpy(pairs.given)),
     )
+
+
+def _chosen(decided: Tensor, score: Tensor, arrays: CheckedArrays) -> bool:
+    """Return whether the verified examples were chosen by their scores, and warn if so.
+
+    The posterior models how decisions and labels arise, so that a choice by these does no harm. It does not model
+    scores: if the most suspicious examples of those with equal decision and label were checked, the others would be
+    thought wrong as often as these.
+    """
+    if arrays.verified is None:
+        return False
+    checked = arrays.verified != UNCHECKED
+    some = checked | ~arrays.trusted
+    cells = decided.numpy() * len(arrays.classes) + arrays.codes
+    p_value = chosen_by_score(cells[some], score.numpy()[some], checked[some])
+    if p_value < _CHOSEN:
+        warnings.warn(
+            f"the verified examples were chosen by how suspicious their labels look (p = {p_value:.1g}), so they are "
+            "trusted but do not count as a sample of the noise; verify randomly chosen examples as well, and pass only "
+            "these as verified and the others as trusted, with their verified class in labels",
+            stacklevel=4,
+        )
+        return True
+    return False
 
 
 def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior) -> pd.DataFrame:
     names = pd.Series(arrays.classes)
-    wrong = np.where(arrays.trusted, 0.0, found.wrong.numpy())
-    suggested = np.where(arrays.trusted, arrays.codes, found.suggested.numpy())
-    order = np.lexsort((np.arange(len(wrong)), arrays.trusted, -wrong))
+    known = arrays.known
+    wrong = np.where(arrays.trusted, known != arrays.codes, found.wrong.numpy())
+    suggested = np.where(arrays.trusted, known, found.suggested.numpy())
+    order = np.lexsort((np.arange(len(wrong)), -wrong, arrays.trusted))
     table = pd.DataFrame(
         {
             "index": order,
             "given": names.to_numpy()[arrays.codes[order]],
             "suggested": names.to_numpy()[suggested[order]],
+            **({} if arrays.verified is None else {"verified": _names_or_none(names, arrays.verified[order])}),
             "score": wrong[order],
             "uncertainty": np.where(arrays.trusted, 0.0, found.uncertainty.numpy())[order],
             "is_label_issue": wrong[order] > PROBABLE,
@@ -182,3 +227,10 @@ def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior)
         "transition_matrix": matrix,
     }
     return table
+
+
+def _names_or_none(names: pd.Series, numbers: np.ndarray) -> np.ndarray:
+    """Return the classes of class numbers [N] as objects; None for -1."""
+    found = names.to_numpy().astype(object)[numbers]
+    found[numbers < 0] = None
+    return found

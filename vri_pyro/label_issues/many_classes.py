@@ -40,8 +40,9 @@ class ManyClasses(TwoObservers):
         own_word: np.ndarray,
         trusted: np.ndarray,
         generator: np.random.Generator,
+        pairs: np.ndarray | None = None,
     ) -> None:
-        super().__init__(decided, given, own_word, trusted, generator)
+        super().__init__(decided, given, own_word, trusted, generator, pairs)
         self._off_cells = np.flatnonzero(self._rows != self._columns)
         self._table = np.zeros((self._classes, self._classes))
         self._table[self._rows, self._columns] = self._counts
@@ -82,7 +83,7 @@ class ManyClasses(TwoObservers):
         likely[np.diag_indices(self._classes)] += wrong * labelled.sum(0) + (right - wrong) * np.diag(labelled)
         ratio = np.divide(self._table, likely, out=np.zeros_like(likely), where=self._table > 0)
         follows = np.where(self._off, wrong, right)
-        expected = labelled * ((1 - follows) * (confusion @ ratio) + follows * np.diag(ratio))
+        expected = labelled * ((1 - follows) * (confusion @ ratio) + follows * np.diag(ratio)) + self._pairs
         entries = _normalised(_SPREADS[0] / (self._classes - 1) + expected)[None]
         matrix = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + expected.sum(1))[None], transition=matrix)
@@ -103,7 +104,7 @@ class ManyClasses(TwoObservers):
             share=self._dirichlet(1 + labelled.sum(2)),
             confusion=self._matrix(decided, self._errors, self._own_shapes, _TRUST),
             transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
-            right=np.trace(labelled, axis1=1, axis2=2),
+            right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 
     def _assigned(self, state: _Chains, right: float, wrong: float) -> np.ndarray:
@@ -133,7 +134,10 @@ class ManyClasses(TwoObservers):
         return self._generator.multinomial(self._counts, _normalised(weights))
 
     def _counted(self, state: _Chains, assigned: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-        """Count examples by class and label, and trusted and independent ones by class and decision, [1, K, K] each."""
+        """Count examples and pairs by class and label, and trusted and independent ones by class and decision.
+
+        Both counts are [1, K, K].
+        """
         k, y, size, off = self._rows, self._columns, self._classes, self._off_cells
         labelled, decided = np.zeros((size, size)), self._trusted.copy()
         labelled[k, y] = assigned[:, 0]
@@ -148,7 +152,7 @@ class ManyClasses(TwoObservers):
                 labelled += np.bincount(classes * size + y[of], minlength=size * size).reshape(size, size)
                 if independent:
                     decided += np.bincount(classes * size + k[of], minlength=size * size).reshape(size, size)
-        return labelled[None], decided[None]
+        return (labelled + self._pairs)[None], decided[None]
 
     def _classes_of_rest(self, state: _Chains, cells: np.ndarray, numbers: np.ndarray, independent: bool) -> np.ndarray:
         """Draw the classes, neither k nor y, of a number of examples of each cell; cell by cell, [sum of numbers]."""

@@ -115,7 +115,7 @@ def rank(
        memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise a
        memorised label would look correct.
     2. The transition matrix of the given labels. It is the posterior mean under the assumption that labels and class
-       probabilities are independent given the class.
+       probabilities are independent given the class. Verified pairs count as observations of it.
     3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
 
     Without held-out trusted examples the temperature is 1. The probability of "none of the classes" is 0 if there are
@@ -145,16 +145,18 @@ def rank(
         UserError: there are no examples, or an argument is out of range.
     """
     _check(evidence, neighbours, own)
-    given, logits = evidence.given, evidence.logits
+    given, logits, pairs = evidence.given, evidence.logits, evidence.pairs
     believed = beliefs(evidence, neighbours, own, seed)
     p, decisions = believed.consulted, believed.held_out
     distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
-    found = independent = transition_posterior(p, given, 1 - none, decisions, evidence.trained_on, draws, seed, first)
+    found = independent = transition_posterior(
+        p, given, 1 - none, decisions, evidence.trained_on, draws, seed, first, pairs
+    )
     if evidence.trained_on:
         # The class posterior below assumes that probabilities and labels are independent given the class, so it needs
         # the matrix estimated under that assumption. Only the mean is used, so fewer draws suffice.
-        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed, second)
+        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed, second, pairs)
     estimated = independent.transition.mean(0)
     matrix = estimated if evidence.transition is None else evidence.transition.double()
     within = clean_posterior(p.log(), estimated, given)

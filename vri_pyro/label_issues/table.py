@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 
-from vri_pyro.data import Examples
+from vri_pyro.data import Examples, VerifiedPairs
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
 from vri_pyro.utils.cells import RowWriter, as_cell
@@ -28,6 +28,7 @@ def write_table(
     examples: Examples,
     true: np.ndarray | None = None,
     limit: int | None = None,
+    verified: VerifiedPairs | None = None,
 ) -> None:
     """Write one line per example: its position, path, given and suggested label, and scores.
 
@@ -44,11 +45,32 @@ def write_table(
         true: true labels, int64 [N], if they are known; -1 for an example of none of the classes, which is written as
             "(none)".
         limit: number of examples to write, the most suspicious first; None for all.
+        verified: the verified pairs of the training set. They follow at the end of the table, with their label as given
+            and, in a column ``verified``, the class that a person has found. None if there are none.
 
     Raises:
         UserError: the file cannot be written.
     """
-    write_rows(path, list(table_rows(issues, indices, classes, examples, true, limit)))
+    rows = list(table_rows(issues, indices, classes, examples, true, limit))
+    if verified is not None:
+        rows = [row | {"verified": ""} for row in rows]
+        rows += [dict.fromkeys(rows[0], "") | row for row in _verified_rows(verified, classes, examples)]
+    write_rows(path, rows)
+
+
+def _verified_rows(pairs: VerifiedPairs, classes: Sequence[str], examples: Examples) -> Iterator[dict[str, Any]]:
+    """Yield the columns of verified pairs that are known: their scores are 0 or 1, because their class is certain."""
+    for index, label, given in zip(*(part.tolist() for part in pairs), strict=True):
+        yield {
+            "index": index,
+            "path": examples.listed(index) or "",
+            "given": classes[given],
+            "suggested": classes[label],
+            "score": f"{float(label != given):.6f}",
+            "uncertainty": f"{0:.6f}",
+            "is_label_issue": label != given,
+            "verified": classes[label],
+        }
 
 
 def table_rows(

@@ -52,6 +52,7 @@ def transition_posterior(
     draws: int = 200,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    pairs: tuple[Tensor, Tensor] | None = None,
 ) -> TransitionPosterior:
     """Sample the transition matrix and the noise rate given decisions and labels, by Gibbs sampling.
 
@@ -67,6 +68,11 @@ def transition_posterior(
     share u b, b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions,
     without inferring them from the labels. If the classifier has memorised most labels, this is not enough and the
     intervals are far too low.
+
+    Verified pairs are examples whose class and given label are both known. They are draws from T and from π, and are
+    added to their counts. Given the class, whether an example was checked must not depend on anything but its decision
+    and its label; if it depends on them, as when the most suspicious labels are checked, the decisions of all pairs
+    have to be in ``held_out``.
 
     If the number of distinct pairs (k, y) times the number of classes is above 20,000, which 28 classes can reach,
     :class:`~vri_pyro.label_issues.many_classes.ManyClasses` samples from the same posterior, with a single, shorter
@@ -86,6 +92,8 @@ def transition_posterior(
         draws: number of draws.
         seed: random seed.
         progress: function that is called with the share of the work that is done, from 0 to 1.
+        pairs: classes and given labels of verified pairs, int64 [P] each, which are not among the N examples; None if
+            there are none. The noise rate is that of the N examples.
 
     Raises:
         UserError: there are no examples, fewer than two classes, or no draws.
@@ -106,7 +114,7 @@ def transition_posterior(
             found.index_add_(0, decided[rows], p[rows].double())
         return found.numpy().T
 
-    return posterior_of_decisions(decided, implied, given, weights, held_out, trained_on, draws, seed, progress)
+    return posterior_of_decisions(decided, implied, given, weights, held_out, trained_on, draws, seed, progress, pairs)
 
 
 def posterior_of_decisions(
@@ -119,6 +127,7 @@ def posterior_of_decisions(
     draws: int = 200,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
+    pairs: tuple[Tensor, Tensor] | None = None,
 ) -> TransitionPosterior:
     """Sample the posterior as :func:`transition_posterior`, from decisions instead of probabilities.
 
@@ -126,7 +135,7 @@ def posterior_of_decisions(
         decided: the classifier's decisions, int64 [N].
         implied: function that returns the sums of the class probabilities over some examples, given as a mask,
             bool [N], by class and decision, [K, K].
-        given, weights, held_out, trained_on, draws, seed, progress: as for :func:`transition_posterior`.
+        given, weights, held_out, trained_on, draws, seed, progress, pairs: as for :func:`transition_posterior`.
     """
     if draws < 1:
         raise UserError(f"draws is {draws}; expected an integer >= 1")
@@ -135,14 +144,16 @@ def posterior_of_decisions(
     inside = generator.random(size) < of_any_class
     own_word = implied(inside)
     own_word = own_word + _LEAST * np.eye(len(own_word)) + _LEAST / len(own_word)
-    trusted = np.zeros(own_word.shape)
+    trusted, known = np.zeros(own_word.shape), np.zeros(own_word.shape)
     if held_out is not None:
         decisions, truth = (part.cpu().numpy() for part in held_out)
         np.add.at(trusted, (truth, decisions), 1)
+    if pairs is not None:
+        np.add.at(known, tuple(part.cpu().numpy() for part in pairs), 1)
     decided_inside, labels = decided.cpu().numpy()[inside], labels[inside]
-    pairs = len(np.unique(decided_inside * len(own_word) + labels))
-    kind = TwoObservers if pairs * len(own_word) <= _MANY else ManyClasses
-    observers = kind(decided_inside, labels, own_word, trusted, generator)
+    cells = len(np.unique(decided_inside * len(own_word) + labels))
+    kind = TwoObservers if cells * len(own_word) <= _MANY else ManyClasses
+    observers = kind(decided_inside, labels, own_word, trusted, generator, known)
     chains = max(1, min(_CHAINS, draws, _AT_ONCE // max(1, observers.entries)))
     matrices, right = observers.sample(draws, chains, trained_on, progress)
     counts = np.array([(generator.random(size) < of_any_class).sum() for _ in range(draws)])

@@ -137,12 +137,17 @@ class TwoObservers:
     A classifier that was trained on the labels may also reproduce memorised labels ("follow" them): independently of M,
     it decides k = y for a share u of the correct labels and a share u b of the wrong ones.
 
+    A verified pair is an example whose class c and given label y are both known: it counts for π and T as an example of
+    that class. It is part of the likelihood of all labels, so the posterior is right also if a pair was chosen because
+    of its label and decision, as long as its decision is among ``trusted``.
+
     Args:
         decided, given: decision k and given label y of each example, int64 [N].
         own_word: number of examples of class c with decision k that the classifier's probabilities imply, positive
             [K, K].
         trusted: number of trusted examples of class c with decision k, [K, K].
         generator: source of randomness.
+        pairs: number of verified pairs of class c with given label y, [K, K]; None if there are none.
     """
 
     steps: ClassVar[int] = _STEPS
@@ -156,6 +161,7 @@ class TwoObservers:
         own_word: np.ndarray,
         trusted: np.ndarray,
         generator: np.random.Generator,
+        pairs: np.ndarray | None = None,
     ) -> None:
         self._classes = classes = len(own_word)
         table = np.zeros((classes, classes), dtype=np.int64)
@@ -169,6 +175,7 @@ class TwoObservers:
         self._share = _normalised(own_word.sum(1))
         self._own = _normalised(own_word)
         self._trusted = trusted
+        self._pairs = np.zeros((classes, classes)) if pairs is None else pairs.astype(float)
         self._generator = generator
         self._decisions, self._labels = _grouped(self._rows), _grouped(self._columns)
         self._agreed_on = _grouped(self._rows[self._agreed])
@@ -259,7 +266,7 @@ class TwoObservers:
         """Do an EM step for π and T, with smoothed counts."""
         likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
-        labelled = self._summed(of_class, self._labels)
+        labelled = self._summed(of_class, self._labels) + self._pairs
         entries = _normalised(_SPREADS[0] / (self._classes - 1) + labelled)
         transition = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + labelled.sum(2)), transition=transition)
@@ -268,7 +275,7 @@ class TwoObservers:
         """Do a Gibbs sweep: sample each unknown given all others."""
         likelihood = self._likelihood(state.confusion.entries, followed)
         of_class = self._generator.multinomial(self._counts, self._responsibilities(state, likelihood))
-        labelled = self._summed(of_class, self._labels)
+        labelled = self._summed(of_class, self._labels) + self._pairs
         decided = self._summed(of_class, self._decisions)
         if followed is not None:  # followed decisions carry no information about M
             of_agreed = followed[:, self._agreed] / likelihood[:, self._agreed]
@@ -280,7 +287,7 @@ class TwoObservers:
             share=self._dirichlet(1 + labelled.sum(2)),
             confusion=self._matrix(decided, self._errors, self._own_shapes, _TRUST),
             transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
-            right=np.trace(labelled, axis1=1, axis2=2),
+            right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 
     def _read_anew(

@@ -18,7 +18,7 @@ from vri_pyro.infer.metrics import Metrics
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.given_label import GivenLabel
 from vri_pyro.interfaces.training_context import TrainingContext
-from vri_pyro.interfaces.transition_likelihood import glc_estimate
+from vri_pyro.interfaces.transition_likelihood import estimate_with_pairs, glc_estimate
 from vri_pyro.methods.base import (
     Method,
     OptimizerFactory,
@@ -34,8 +34,9 @@ class GLCDescent(Descent):
     """Minimises −log(softmax(F(x))ᵀ T̂)_y for noisy examples and −log softmax(F(x))_y for clean ones.
 
     When training begins, it estimates T̂ with the classifier that an earlier stage trained on the noisy labels (see
-    :func:`~vri_pyro.interfaces.transition_likelihood.glc_estimate`). It then restores the classifier's initial
-    parameters.
+    :func:`~vri_pyro.interfaces.transition_likelihood.glc_estimate`). Verified pairs, which are observed labels and not
+    predictions, correct T̂ (:func:`~vri_pyro.interfaces.transition_likelihood.estimate_with_pairs`). It then restores
+    the classifier's initial parameters.
 
     Args:
         classifier, optimizer, clean_weight, max_skipped: see :class:`Descent`.
@@ -63,6 +64,8 @@ class GLCDescent(Descent):
         """Estimate T̂ and restart the classifier."""
         sample = context.clean_sample
         self.transition = glc_estimate(context.predict(sample), context.labels_at(sample))
+        if context.pair_counts is not None:
+            self.transition = estimate_with_pairs(self.transition, context.pair_counts)
         self.trusted = context.clean.to(self.trusted.device)
         self.initial.restore(self.optimizer)
 

@@ -37,6 +37,7 @@ class LearnedTransitionDescent(Descent):
     labels. The prior is GLC's estimate on the clean examples, with the classifier that an earlier stage trained on the
     noisy labels. The estimate of a class counts as many labels as the class has clean examples, at least one and at
     most s; a class without clean examples counts as one label that is right.
+    Verified pairs are observed labels of a known class: they are added to the prior as counts.
 
     The posterior starts at the prior plus the counts of (predicted class, given label), with the predictions of the
     same classifier, which then restarts. Near the identity it would stay there; see
@@ -100,7 +101,7 @@ class LearnedTransitionDescent(Descent):
             y = context.labels_at(sample)
             counts = y.bincount(minlength=len(self.prior)).clamp(1, self.prior_strength).unsqueeze(-1)
             self.prior = counts * glc_estimate(context.predict(sample), y) + 1 / len(self.prior)
-        noisy = context.noisy
+        self.prior, noisy = context.with_pairs(self.prior), context.noisy
         self.concentration = self.prior + predicted_counts(context.predict(noisy), context.labels_at(noisy))
         self.initial.restore(self.optimizer)
 

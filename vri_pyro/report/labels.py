@@ -63,6 +63,9 @@ def _facts(seen: SeenRun, none: float, best: Detection | None) -> list[Fact]:
     facts = [Fact("noisy examples", str(noisy))]
     if len(seen.judged) < noisy:
         facts.append(Fact("scored noisy examples (random sample)", str(len(seen.judged))))
+    if (pairs := seen.run.split.pairs) is not None:
+        facts.append(Fact("labels that were checked, with the label as given on record", str(len(pairs.indices))))
+        facts.append(Fact("checked labels that were wrong", str(pairs.wrong)))
     facts.append(Fact("estimated open-set rate", percent(none)))
     if seen.true_labels is not None:
         facts.append(Fact("true noise rate", percent(seen.wrong.mean())))

@@ -106,6 +106,7 @@ def build_trainer(
         clean=split.clean_indices,
         reviewed=split.corrected_indices,
         clean_draws=split.clean_draws,
+        pair_counts=None if (pairs := split.pairs) is None else pairs.counts(split.num_classes),
         validation=split.validation_indices,
         augmentation=configuration.augmentation,
         clean_augmentation=configuration.clean_augmentation,

@@ -209,7 +209,7 @@ def _check_same(files: FeatureFiles, new: Description, arrays: Arrays, fingerpri
     told += Fingerprint.load(files.fingerprint).differences(fingerprint, arrays)
     if not told:
         kept = files.read_labels()
-        for name in ("clean_indices", "validation_indices"):
+        for name in ("clean_indices", "validation_indices", "verified_labels"):
             if not np.array_equal(kept.get(name, []), [] if (now := getattr(arrays, name)) is None else now):
                 told.append(f"{name} of the data differ")
     if told:

@@ -25,6 +25,7 @@ class RunData:
             which estimate the noise; None if there are none.
         clean_draws: positions from which clean batches of the clean set are drawn, in which some may be repeated; None
             for ``clean``.
+        pair_counts: number of verified pairs by class and label as given, [K, K]; None if there are none.
     """
 
     train: Examples
@@ -36,3 +37,4 @@ class RunData:
     reviewed: np.ndarray = field(default_factory=lambda: np.zeros(0, dtype=np.int64))
     as_given: Examples | None = None
     clean_draws: np.ndarray | None = None
+    pair_counts: np.ndarray | None = None

@@ -238,6 +238,7 @@ class Trainer:
             reviewed=torch.from_numpy(self.data.reviewed),
             seed=self.seed,
             trained=self.state.epoch > 0,
+            pair_counts=None if self.data.pair_counts is None else torch.from_numpy(self.data.pair_counts),
         )
 
     def _batches_of(self, stage: BuiltStage) -> StageBatches:

@@ -17,6 +17,7 @@ from vri_pyro.data.pixels import check_bits
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.item_labels import class_names, is_exactly, item_labels
 from vri_pyro.data.sources.listing import arrays_of_parts, check_there, class_name, warn_of_no_trusted_labels
+from vri_pyro.data.sources.verified_cells import VERIFIED, checked_class
 from vri_pyro.data.streamed import Streamed
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
@@ -41,6 +42,9 @@ class TorchDatasets(Source):
         clean: examples with trusted labels. If None, the clean set is drawn from ``train``, with a warning.
         validation: further examples with trusted labels, for validation; requires ``clean``.
         size: side of the square to which images are scaled and cropped, in pixels.
+        verified_labels: the checked class of each item of ``train``, as a number or name like its labels; -1, None or
+            an empty string where nobody has looked. These items are trusted, and keep their labels as given. None if
+            nothing was checked.
         classes: the class names. If None, they come from ``train.classes``; if that does not exist, they are the sorted
             labels if these are strings, and otherwise numbers.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
@@ -57,6 +61,7 @@ class TorchDatasets(Source):
     classes: tuple[str, ...] | None = None
     verified: bool = False
     bits: int | None = None
+    verified_labels: Sequence[Any] | None = None
 
     def load(self) -> Arrays:
         """Collect the labels of the items.
@@ -73,7 +78,8 @@ class TorchDatasets(Source):
         labels = {name: _in_order(name, part, class_names(parts[name]), order) for name, part in labels.items()}
         names, numbers = _class_numbers(labels, self.classes or order)
         images = {name: _images(part, self.size, self.bits) for name, part in parts.items()}
-        return _arrays("the training data set", names, images, numbers, self.verified)
+        checked = None if self.verified_labels is None else np.asarray(self.verified_labels, dtype=object).tolist()
+        return _arrays("the training data set", names, images, numbers, self.verified, checked)
 
 
 @accepts_old_arguments
@@ -90,6 +96,9 @@ class HuggingFace(Source):
         validation: name of the optional validation split with trusted labels; requires ``clean``.
         image_column: name of the image column.
         label_column: name of the label column, of type ``ClassLabel``, string or integer.
+        verified_column: name of the column of ``train`` with checked classes, of the same type as the labels, with -1,
+            None or an empty string in rows that nobody has checked; None for the column ``verified``, if there is one.
+            The checked rows are trusted, and keep their labels as given.
         size: side of the square to which images are scaled and cropped, in pixels.
         verified: whether the labels of ``train`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
@@ -107,6 +116,7 @@ class HuggingFace(Source):
     size: int = 64
     verified: bool = False
     bits: int | None = None
+    verified_column: str | None = None
 
     def load(self) -> Arrays:
         """Read the labels, without reading any image.
@@ -134,7 +144,21 @@ class HuggingFace(Source):
             name: DatasetImages(_undecoded(part, self.image_column), self.size, self.image_column, self.bits)
             for name, part in parts.items()
         }
-        return _arrays(str(self.path), names, images, numbers, self.verified)
+        return _arrays(str(self.path), names, images, numbers, self.verified, self._checked(parts["train"]))
+
+    def _checked(self, train: Any) -> list[Any] | None:
+        """Return the checked classes of the training rows, as names if the column is a ``ClassLabel``."""
+        column = self.verified_column or VERIFIED
+        if column not in train.column_names:
+            if self.verified_column is not None:
+                raise UserError(
+                    f"{self.path} has no column {column!r}; expected one of {', '.join(train.column_names)}."
+                )
+            return None
+        names = getattr(train.features[column], "names", None)
+        if names is None:
+            return list(train[column])
+        return [None if label is None or label < 0 else names[label] for label in train[column]]
 
 
 def _named(name: str, part: Any, column: str) -> np.ndarray:
@@ -180,10 +204,26 @@ def _arrays(
     images: Mapping[str, Streamed],
     labels: dict[str, np.ndarray],
     verified: bool,
+    checked: Sequence[Any] | None,
 ) -> Arrays:
-    if "clean" not in images and not verified:
+    if "clean" not in images and not verified and checked is None:
         warn_of_no_trusted_labels(name, "provide trusted examples as its clean part")
-    return arrays_of_parts(classes, images, labels, verified)
+    if checked is None:
+        return arrays_of_parts(classes, images, labels, verified)
+    count, places = len(images["train"]), {label: number for number, label in enumerate(classes)}
+    if len(checked) != count:
+        raise UserError(
+            f"verified_labels has {len(checked)} entries for {count} training items; expected one per item."
+        )
+    numbers = [
+        label if _is_number(label) else checked_class(label, places, f"Entry {item} of verified")
+        for item, label in enumerate(checked)
+    ]
+    return arrays_of_parts(classes, images, labels, verified, {"train": np.array(numbers)})
+
+
+def _is_number(label: Any) -> bool:
+    return isinstance(label, int | np.integer) and not isinstance(label, bool)
 
 
 def _labels(name: str, dataset: Any) -> np.ndarray:

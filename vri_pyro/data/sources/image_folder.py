@@ -16,6 +16,7 @@ from vri_pyro.data.sources.listing import (
     streamed_arrays,
     warn_of_no_trusted_labels,
 )
+from vri_pyro.data.sources.verified_table import read_verified
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
@@ -44,6 +45,9 @@ class ImageFolder(Source):
     Attributes:
         path: folder of the data set.
         size: side of the square to which images are scaled and cropped, in pixels.
+        verified_table: a .csv or .parquet file with the checked classes of images with untrusted labels, in the columns
+            ``path``, relative to the folder of the data set as in ``label_issues.csv``, and ``verified``. These images
+            are trusted; their folders remain their labels as given. None if there is no such file.
         verified: whether the labels of ``noisy/`` are known to be correct. If true, noise can be injected into them and
             a clean set drawn from them without a warning.
         bits: number of bits per channel of images with more than 8, such as 16 or 12. If None, it is 16, and images
@@ -54,6 +58,7 @@ class ImageFolder(Source):
     size: int = 64
     verified: bool = False
     bits: int | None = None
+    verified_table: str | Path | None = None
 
     def load(self) -> Arrays:
         """List the image files, without reading any image.
@@ -79,7 +84,10 @@ class ImageFolder(Source):
         warn_of_nested(root, [name for _, _, nested in found.values() for name in nested])
         if not listed["noisy"].paths:
             raise UserError(f"{root / places['noisy']} has no images in folders; expected {_LAYOUT}.")
-        if "clean" not in places and not self.verified:
+        if self.verified_table is not None:
+            numbers, file = {name: label for label, name in enumerate(classes)}, Path(self.verified_table)
+            listed["noisy"].verified = read_verified(file, listed["noisy"].paths, numbers).tolist()
+        if "clean" not in places and not self.verified and self.verified_table is None:
             warn_of_no_trusted_labels(f"{root}", "put trusted images into clean/")
         return streamed_arrays(root, classes, self.size, **listed, verified=self.verified, bits=self.bits)
 

@@ -7,14 +7,17 @@ import warnings
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.image_files import ImageFiles, Joined
 from vri_pyro.data.streamed import Streamed
+from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.utils.errors import UserError
 
+_NONE = np.empty(0, dtype=np.int64)
 #: what to do about a path that leads out of the folder of the data, for messages
 OUTSIDE_REMEDY = "move the image there, or allow it with outside_root: true"
 
@@ -26,15 +29,19 @@ class Listed:
     Attributes:
         paths: paths relative to the source's folder.
         labels: class numbers, one per path.
+        verified: checked class numbers, one per path, -1 where nobody has looked; empty without such a column.
     """
 
     paths: list[str] = field(default_factory=list)
     labels: list[int] = field(default_factory=list)
+    verified: list[int] = field(default_factory=list)
 
-    def add(self, path: str, label: int) -> None:
-        """Add one file."""
+    def add(self, path: str, label: int, verified: int | None = None) -> None:
+        """Add one file; all files of a part have a checked class, or none has."""
         self.paths.append(path)
         self.labels.append(label)
+        if verified is not None:
+            self.verified.append(verified)
 
 
 def streamed_arrays(
@@ -73,11 +80,16 @@ def streamed_arrays(
     there = {name: part for name, part in parts.items() if part is not None and part.paths}
     images = {name: ImageFiles(root, part.paths, size, bits=bits) for name, part in there.items()}
     labels = {name: np.array(part.labels) for name, part in there.items()}
-    return arrays_of_parts(classes, images, labels, verified)
+    checked = {name: np.array(part.verified) for name, part in there.items() if part.verified and name != "test"}
+    return arrays_of_parts(classes, images, labels, verified, checked)
 
 
 def arrays_of_parts(
-    classes: Sequence[str], images: Mapping[str, Streamed], labels: Mapping[str, np.ndarray], verified: bool = False
+    classes: Sequence[str],
+    images: Mapping[str, Streamed],
+    labels: Mapping[str, np.ndarray],
+    verified: bool = False,
+    checked: Mapping[str, np.ndarray] = MappingProxyType({}),
 ) -> Arrays:
     """Build a data set from streamed parts.
 
@@ -86,19 +98,21 @@ def arrays_of_parts(
         images: images of the parts "train" (the noisy examples), and optionally "clean", "validation" and "test".
         labels: labels of the same parts.
         verified: see :class:`~vri_pyro.data.arrays.Arrays`.
+        checked: checked classes of parts, int64, -1 where nobody has looked; without a part, none of it is checked.
 
     Warns:
         UserWarning: the validation part is ignored because there is no clean part.
     """
     warn_of_similar_classes(classes)
     order = ["train", *(name for name in ("clean", "validation") if name in images)]
-    if "validation" in images and "clean" not in images:
+    if "validation" in images and "clean" not in images and not (checked.get("train", _NONE) != UNCHECKED).any():
         warnings.warn(
             "The validation part is ignored because there is no clean part; add one, such as some validation examples",
             stacklevel=4,
         )
         order.remove("validation")
     ends = np.cumsum([0, *(len(images[name]) for name in order)])
+    found = [checked.get(name, np.full(len(images[name]), UNCHECKED)) for name in order]
     indices = {name: np.arange(start, end) for name, start, end in zip(order, ends, ends[1:], strict=False)}
     return Arrays(
         x_train=Joined([images[name] for name in order]),
@@ -109,6 +123,7 @@ def arrays_of_parts(
         clean_indices=indices.get("clean"),
         validation_indices=indices.get("validation"),
         verified=verified,
+        verified_labels=np.concatenate(found) if checked else None,
     )
 
 

@@ -14,12 +14,13 @@ from vri_pyro.data.class_labels import number_labels
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import warn_of_no_trusted_labels, warn_of_similar_classes
+from vri_pyro.data.verified import number_verified
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
 
 _REQUIRED = ("x_train", "y_train")
 _LABELS = ("y_train", "y_test", "y_train_clean")
-_OPTIONAL = ("x_test", "y_test", "y_train_clean", "clean_indices", "validation_indices", "classes")
+_OPTIONAL = ("x_test", "y_test", "y_train_clean", "clean_indices", "validation_indices", "verified", "classes")
 
 
 @dataclass(frozen=True)
@@ -30,6 +31,9 @@ class NpzFile(Source):
     ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
     as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the
     sorted strings, or the numbers, which must then have no gaps.
+
+    The key ``verified`` holds the checked class of each training example beside its label as given, [N], and -1 or an
+    empty string where nobody has looked. An example with a checked class is trusted, and both labels are used.
 
     Attributes:
         path: the .npz file. Nothing in it is unpickled.
@@ -67,12 +71,15 @@ class NpzFile(Source):
         try:
             classes = _classes(arrays, None if names is None else _stored_names(names))
             warn_of_similar_classes(classes)
+            of_names = arrays["y_train"].dtype.kind == "U"
             for key in _LABELS:
                 if key in arrays and arrays[key].dtype.kind == "U":
                     arrays[key] = number_labels(key, arrays[key], classes).numbers
-            if "clean_indices" not in arrays and "y_train_clean" not in arrays and not self.verified:
+            if not self.verified and not {"clean_indices", "y_train_clean", "verified"} & arrays.keys():
                 warn_of_no_trusted_labels(f"{self.path}", "add clean_indices, the positions of checked labels")
             parts = {"x_test": None, "y_test": None} | arrays
+            if (checked := parts.pop("verified", None)) is not None:
+                parts["verified_labels"] = _checked(checked, arrays["y_train"], of_names, classes)
             return Arrays(classes=classes, open_set=self.open_set, verified=self.verified, **parts)
         except UserError as error:
             raise UserError(f"In {self.path}: {error}") from error
@@ -89,6 +96,18 @@ def _classes(arrays: dict[str, np.ndarray], stored: tuple[str, ...] | None) -> t
     if True not in kinds:
         return _numbered_names(arrays)
     return tuple(sorted({str(label) for key in _LABELS if key in arrays for label in np.unique(arrays[key])}))
+
+
+def _checked(verified: np.ndarray, labels: np.ndarray, of_names: bool, classes: tuple[str, ...]) -> np.ndarray:
+    """Return the checked classes as numbers; :class:`~vri_pyro.data.arrays.Arrays` reports invalid numbers."""
+    if verified.dtype.kind == "U":
+        return number_verified("verified", verified, classes, len(labels))
+    if of_names:
+        raise UserError(
+            f"verified has dtype {verified.dtype} but the labels are strings; store the names of the checked classes, "
+            "and empty strings where nobody has looked."
+        )
+    return verified
 
 
 def _stored_names(names: np.ndarray) -> tuple[str, ...]:

@@ -19,6 +19,8 @@ from vri_pyro.data.declared_size import check_parquet
 from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, class_name, streamed_arrays, warn_of_no_trusted_labels
+from vri_pyro.data.sources.verified_cells import VERIFIED, checked_class
+from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
@@ -36,7 +38,9 @@ class Table(Source):
     labels or splits differ. The values of the split column are ``train`` (or ``noisy``), ``clean``,
     ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean
     set is drawn from the ``train`` rows, with a warning.
-    The classes are the sorted labels of the file, sorted numerically if all of them are numbers.
+    The classes are the sorted labels of the file, sorted numerically if all of them are numbers. A row whose label
+    somebody has checked may keep its label as given and have the checked class in the column ``verified``: it is then
+    trusted, and both labels are used.
 
     Attributes:
         path: the table. A .csv file must have a header.
@@ -47,6 +51,8 @@ class Table(Source):
         split_column: name of the column with splits; it may be missing if the name is ``split``.
         true_label_column: name of the column with the true labels of the ``train`` rows, if they are known. The column
             must be filled in all rows, and the file must not have ``clean`` or ``validation`` rows.
+        verified_column: name of the column with checked classes, empty or -1 in rows that nobody has checked; None for
+            the column ``verified``, if there is one.
         verified: whether the labels of the ``train`` rows are known to be correct. If true, noise can be injected into
             them and a clean set drawn from them without a warning.
         outside_root: whether image paths may lead out of ``image_root``: as absolute paths, by ``..``, or through
@@ -65,6 +71,7 @@ class Table(Source):
     verified: bool = False
     outside_root: bool = False
     bits: int | None = None
+    verified_column: str | None = None
 
     def load(self) -> Arrays:
         """Read the table, without reading any image.
@@ -86,7 +93,8 @@ class Table(Source):
             columns.append(self.split_column)
         root = Path(self.image_root) if self.image_root is not None else file.parent
         check_there(root, "the folder of the images")
-        rows = list(_checked(file, _rows(file, columns), columns))
+        checked = self.verified_column or (VERIFIED if VERIFIED in _header(file) else None)
+        rows = list(_checked(file, _rows(file, columns + ([checked] if checked else [])), columns, checked))
         if not self.outside_root:
             paths = ((number, row[self.path_column]) for number, row in enumerate(rows, start=1))
             check_inside(file, root, paths, "row", self._remedy())
@@ -99,12 +107,19 @@ class Table(Source):
             if part is None:
                 known = ", ".join(_PARTS)
                 raise UserError(f"{file}, row {number}: {self.split_column} is {split!r}; expected one of {known}.")
-            parts[part].add(row[self.path_column], numbers[row[self.label_column]])
+            label = numbers[row[self.label_column]]
+            own = checked_class(row[checked], numbers, f"{file}, row {number}: {checked}") if checked else None
+            if part != "noisy" and own not in (None, UNCHECKED, label):
+                raise UserError(
+                    f"{file}, row {number}: {self.split_column} is {split!r}, so the label {row[self.label_column]!r} "
+                    f"is trusted, but {checked} is {classes[own]!r}; correct the label, or set the split to train."
+                )
+            parts[part].add(row[self.path_column], label, own)
             if self.true_label_column and part == "noisy":
                 truth.append(numbers[row[self.true_label_column]])
         if self.true_label_column:
             return self._with_truth(root, classes, parts, truth)
-        if not parts["clean"].paths and not self.verified:
+        if not parts["clean"].paths and not self.verified and not checked:
             warn_of_no_trusted_labels(f"{file}", f"mark trusted rows with {self.split_column} = clean")
         there = {part: listed for part, listed in parts.items() if listed.paths or part == "noisy"}
         return streamed_arrays(root, classes, self.size, **there, verified=self.verified, bits=self.bits)
@@ -218,14 +233,20 @@ def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
         raise UserError(f"{file} has more than one column {twice[0]!r}; rename one of them.")
 
 
-def _checked(file: Path, rows: Iterator[dict[str, object]], columns: list[str]) -> Iterator[dict[str, str]]:
+def _checked(
+    file: Path, rows: Iterator[dict[str, object]], columns: list[str], may_be_empty: str | None
+) -> Iterator[dict[str, str]]:
     """Yield the values as text; the first column is the path, which stays as it is spelled."""
     for number, row in enumerate(rows, start=1):
         for name in columns:
             if row[name] is None or str(row[name]).strip() == "":
                 raise UserError(f"{file}, row {number}: {name} is empty; fill it in or remove the row.")
         path, *others = (str(row[name]).strip() for name in columns)
-        yield dict(zip(columns, [path, *map(class_name, others)], strict=True))
+        found = dict(zip(columns, [path, *map(class_name, others)], strict=True))
+        if may_be_empty is not None:
+            value = row[may_be_empty]
+            found[may_be_empty] = "" if value is None or value != value else class_name(str(value).strip())
+        yield found
 
 
 def _sorted_names(labels: set[str]) -> list[str]:
