@@ -5,8 +5,8 @@
 
 Every method gets inputs, labels and the positions of the trusted ones, as a user would pass them to VRIClassifier, and
 predicts the test set. Nothing is set to fit a data set; what a method chooses, it chooses from what it is given. The
-choice of the network was designed on some cells of draws 100, 200 and 300, by test accuracy. Finished runs are kept;
-repeat the command to go on after an interruption.
+choices of network and method were designed on cells of draws 1, 100, 200 and 300, by test accuracy. Finished runs are
+kept; repeat the command to go on after an interruption.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from __future__ import annotations
 import argparse
 import sys
 import time
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from functools import partial
 from multiprocessing import get_context
@@ -25,6 +25,7 @@ import torch
 from bench.cells import Cell, draw, given
 from bench.competitors import COMPETITORS
 from bench.datasets import DATASETS
+from bench.ranking import diagram, ranks
 from study.records import Records, Store
 from study.runs import StudyRun
 from study.statistics import mean_of, paired_difference
@@ -98,75 +99,79 @@ def execute(todo: Mapping[Cell, Sequence[StudyRun]], folder: Path, store: Store,
     return failed
 
 
-def ranks(records: Records) -> dict[str, dict[str, float]]:
-    """Return each method's rank among the methods in a cell, by method and cell; equal accuracies share their rank."""
-    found: dict[str, dict[str, float]] = {}
-    for setting in records.settings:
-        here = {m: next(iter(of.values())) for m in records.methods if (of := records.accuracies(m, setting))}
-        for method, accuracy in here.items():
-            better = sum(other > accuracy for other in here.values())
-            equal = sum(other == accuracy for other in here.values())
-            found.setdefault(method, {})[setting] = better + (equal + 1) / 2
-    return found
-
-
-def report(records: Records, cells: Sequence[Cell], command: str) -> str:
-    """Return the page of results in Markdown."""
-    kind_of = {cell.name: DATASETS[cell.dataset].kind for cell in cells}
-    best = {
-        s: max(max(records.accuracies(m, s).values(), default=0.0) for m in records.methods) for s in records.settings
+def accuracies(records: Records, cells: Collection[str]) -> dict[str, dict[str, float]]:
+    """Return the test accuracies by method and cell."""
+    found = {
+        method: {cell: next(iter(of.values())) for cell in cells if (of := records.accuracies(method, cell))}
+        for method in records.methods
     }
-    rank, rows = ranks(records), []
-    for method in sorted(rank, key=lambda name: np.mean(list(rank[name].values()))):
-        own = {s: next(iter(records.accuracies(method, s).values())) for s in rank[method]}
-        gaps = [best[s] - own[s] for s in own]
-        against = {s: next(iter(of.values())) for s in own if (of := records.accuracies(DEFAULT, s))}
-        leads = []
-        for kind in KINDS:
-            lead = paired_difference(
-                {s: a for s, a in against.items() if kind_of[s] == kind},
-                {s: a for s, a in own.items() if kind_of[s] == kind},
-            )
-            leads.append("" if lead is None or method == DEFAULT else f"{lead.value:+.1f} ± {lead.error:.1f}")
-        cpu = np.mean([r["cpu_seconds"] for r in records if r["method"] == method])
-        places = np.mean(list(rank[method].values()))
+    return {method: of for method, of in found.items() if of}
+
+
+def losses(found: Mapping[str, Mapping[str, float]], best: Mapping[str, float]) -> str:
+    """Return a table of the cells in which the default is more than a point behind the best method."""
+    rows = []
+    for cell, accuracy in found[DEFAULT].items():
+        if best[cell] - accuracy > 1:
+            winner = max(found, key=lambda method: found[method].get(cell, 0.0))
+            rows.append([cell, f"{accuracy:.1f}", winner, f"{best[cell]:.1f}"])
+    return markdown_table(["cell", "default", "best method", "its accuracy"], rows) if rows else "None."
+
+
+def report(records: Records, cells: Sequence[Cell], command: str, picture: str) -> str:
+    """Return the page of results in Markdown."""
+    kinds = {cell.name: DATASETS[cell.dataset].kind for cell in cells}
+    finished = [cell.name for cell in cells if records.accuracies(DEFAULT, cell.name)]
+    found = accuracies(records, finished)
+    best = {cell: max(of.get(cell, 0.0) for of in found.values()) for cell in finished}
+    places, rows = ranks(found), []
+    for method in sorted(places, key=lambda name: np.mean(list(places[name].values()))):
+        own = found[method]
+        gaps = [best[cell] - accuracy for cell, accuracy in own.items()]
+        leads = [lead(found[DEFAULT], own, {c for c, k in kinds.items() if k == kind}) for kind in KINDS]
+        seconds = np.mean([record["cpu_seconds"] for record in records if record["method"] == method])
         rows.append(
             [
                 method,
                 str(len(own)),
-                f"{places:.2f}",
+                f"{np.mean(list(places[method].values())):.2f}",
                 f"{mean_of(gaps).value:.1f}",
                 f"{max(gaps):.1f}",
-                *leads,
-                f"{cpu:.0f}",
+                *([""] * len(KINDS) if method == DEFAULT else leads),
+                f"{seconds:.0f}",
             ]
         )
-    head = [
-        "method",
-        "cells",
-        "mean rank",
-        "mean gap",
-        "worst gap",
-        *(f"default's lead, {kind}" for kind in KINDS),
-        "CPU s",
-    ]
-    losses = []
-    for setting in records.settings:
-        here = {m: next(iter(of.values())) for m in records.methods if (of := records.accuracies(m, setting))}
-        if DEFAULT in here and best[setting] - here[DEFAULT] > 1:
-            winner = max(here, key=here.__getitem__)
-            losses.append([setting, f"{here[DEFAULT]:.1f}", winner, f"{best[setting]:.1f}"])
+    head = ["method", "cells", "mean rank", "mean gap", "worst gap"]
     parts = [
         "# Nothing tuned",
         f"Made with `{command}`.",
         *(__doc__ or "").strip().split("\n\n")[2:],
-        f"{len(records.settings)} of {len(cells)} cells are finished. The gap is that to the best method of a cell, in "
-        "points of test accuracy; the lead is the mean paired difference to the method, with its standard error.",
-        markdown_table(head, rows),
+        f"{len(finished)} of {len(cells)} cells are finished. The gap is that to the best method of a cell, in points "
+        "of test accuracy; the lead is the mean paired difference to the method, with its standard error. The rank of "
+        "a method is among the methods that ran in a cell.",
+        markdown_table([*head, *(f"default's lead, {kind}" for kind in KINDS), "CPU s"], rows),
+        f"![Critical-difference diagram]({picture})",
+        "The diagram has the methods that take every kind of data, in the cells with trusted labels.",
         "## Cells in which the default is more than a point behind the best",
-        markdown_table(["cell", "default", "best method", "its accuracy"], losses) if losses else "None.",
+        losses(found, best),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def lead(default: Mapping[str, float], own: Mapping[str, float], cells: Collection[str]) -> str:
+    """Describe the default's mean lead over a method in some cells."""
+    of_default, of_own = ({cell: value for cell, value in of.items() if cell in cells} for of in (default, own))
+    found = paired_difference(of_default, of_own)
+    if found is None:
+        return ""
+    return f"{found.value:+.1f} ± {found.error:.1f}" if np.isfinite(found.error) else f"{found.value:+.1f}"
+
+
+def everywhere(records: Records, cells: Sequence[Cell]) -> dict[str, dict[str, float]]:
+    """Return the accuracies of the methods that take every kind of data, in the finished cells with trusted labels."""
+    finished = [c.name for c in cells if c.trusted and records.accuracies(DEFAULT, c.name)]
+    found = accuracies(records, finished)
+    return {method: of for method, of in found.items() if COMPETITORS[method].images and len(of) == len(finished)}
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -193,7 +198,10 @@ def main(arguments: Sequence[str] | None = None) -> int:
         chosen = "".join(f" {name!r}" for name in options.datasets) if options.datasets != list(DATASETS) else ""
         command = f"python experiments/untuned.py --draw {options.draw} --cells {options.cells}"
         command += f" --datasets{chosen}" if chosen else ""
-        page = report(records, cells, command)
+        shared = everywhere(records, cells)
+        if len(shared) > 1:
+            diagram(shared).savefig(options.results / f"{study}.png")
+        page = report(records, cells, command, f"{study}.png")
         write_atomically(options.results / f"{study}.md", page.encode())
         print(page)
     return 1 if failed else 0
