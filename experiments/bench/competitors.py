@@ -64,7 +64,7 @@ def estimator(given: Given, chosen: Candidate | None, **options: Any) -> Answer:
     probabilities[:, classifier.classes_.astype(int)] = classifier.predict_proba(given.x_test)
     facts: dict[str, Any] = {}
     if (network := classifier.network_choice_) is not None:
-        facts["network"] = network.table()[0]
+        facts["network"] = {"hidden": list(network.chosen.hidden), "weight_decay": network.chosen.weight_decay}
     if (method := classifier.method_choice_) is not None:
         facts["methods"] = dict(method.scores)
     return probabilities, facts
