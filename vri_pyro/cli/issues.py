@@ -106,7 +106,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(
-        f"estimated noise rate: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
+        f"estimated noise rate: {issues.joint.noise_rate:.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         soft_wrap=True,
     )
     for warning in (split.caveat, issues.warning):

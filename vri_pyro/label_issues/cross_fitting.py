@@ -6,10 +6,14 @@ from typing import NamedTuple
 
 import numpy as np
 
+from vri_pyro.data import generator_for, permutation
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head
 from vri_pyro.methods.confident_learning import fold_of
 
+MOST_CLASSES = 50  # for which heads are fitted
+FEWEST = 50  # examples for which heads are fitted
 _FOLDS = 5
+_WORK, _ENOUGH = 40_000_000, 2000  # examples times features times classes that a head is fitted to; and examples
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
 _AWAY = 3.0  # precision of the recalibration's coefficients around a temperature
 _SLOPES = np.geomspace(0.5, 4, 7)
@@ -52,18 +56,17 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     start, precision = Head(np.zeros((size + 1, num_classes)), np.eye(num_classes)), None
     heads = []
     for out in folds:
-        inside = ~out & noisy
+        inside = _some(~out & noisy, features.shape[1] * num_classes, seed)
         if precision is None:
-            precision, start = _chosen(
-                _PRECISIONS, features, plain, inside, out & noisy, start, 0.0, learn=False
-            )
+            precision, start = _chosen(_PRECISIONS, features, plain, inside, out & noisy, start, 0.0, learn=False)
         start = fitted_head(features[inside], plain.at(inside), precision, start, learn=False)
         heads.append(start)
         log_given[out] = start.log_probabilities(features[out])
     first = first_transition(np.exp(log_given), labels)
     log_true = np.empty_like(log_given)
     for out, head in zip(folds, heads, strict=True):
-        found = fitted_head(features[~out], labels.at(~out), precision or 1.0, Head(head.weights, first))
+        inside = _some(~out, features.shape[1] * num_classes, seed) | (~out & labels.trusted)
+        found = fitted_head(features[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
         log_true[out] = found.log_probabilities(features[out])
     return recalibrated(log_true, log_given, labels, seed + 1)
 
@@ -90,7 +93,8 @@ def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed:
     start = Head(np.vstack([centre, np.zeros(classes)]), transition)
     log_true, transitions = np.empty_like(log_p), []
     for out in _folds(labels, seed):
-        start = fitted_head(x[~out], labels.at(~out), _AWAY, start, centre=centre)
+        inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
+        start = fitted_head(x[inside], labels.at(inside), _AWAY, start, centre=centre)
         log_true[out] = start.log_probabilities(x[out])
         transitions.append(start.transition)
     return Predictions(log_true, log_given, np.mean(transitions, axis=0))
@@ -125,6 +129,16 @@ def _folds(labels: Labels, seed: int) -> list[np.ndarray]:
     return [fold == number for number in range(int(fold.max()) + 1)]
 
 
+def _some(mask: np.ndarray, work: int, seed: int) -> np.ndarray:
+    """Return a random part of a mask whose size bounds the work of a fit, bool [n]."""
+    rows, most = np.flatnonzero(mask), max(_ENOUGH, _WORK // work)
+    if len(rows) <= most:
+        return mask
+    found = np.zeros_like(mask)
+    found[rows[permutation(generator_for(seed, "heads"), len(rows))[:most]]] = True
+    return found
+
+
 def _chosen(
     precisions: tuple[float, ...],
     x: np.ndarray,
@@ -139,7 +153,9 @@ def _chosen(
     best = (-np.inf, precisions[0], start)
     for precision in precisions:
         start = fitted_head(x[inside], labels.at(inside), precision, start, learn=learn, centre=centre)
-        score = float(np.log(_likelihood(np.exp(start.log_probabilities(x[out])), labels.at(out), start.transition)).sum())
+        score = float(
+            np.log(_likelihood(np.exp(start.log_probabilities(x[out])), labels.at(out), start.transition)).sum()
+        )
         if score > best[0]:
             best = (score, precision, start)
     return best[1], best[2]

@@ -10,17 +10,22 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vri_pyro.label_issues import out_of_sample
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
+from vri_pyro.label_issues.cross_fitting import FEWEST, MOST_CLASSES, cross_fitted, recalibrated
+from vri_pyro.label_issues.evidence_of_predictions import evidence_of_predictions
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
+from vri_pyro.label_issues.head_evidence import head_evidence
+from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
+from vri_pyro.label_issues.label_sampler import Evidence
 from vri_pyro.label_issues.neighbours import nearest_positions
-from vri_pyro.label_issues.noise_removal import Scores, confident_transition, decisions, scores
-from vri_pyro.label_issues.out_of_sample import cross_validated
-from vri_pyro.label_issues.table import PROBABLE
-from vri_pyro.label_issues.top_classes import TopClasses
-from vri_pyro.label_issues.transition_posterior import TransitionPosterior, posterior_of_decisions
+from vri_pyro.label_issues.noise_aware_head import Labels
+from vri_pyro.label_issues.noise_removal import confident_transition, without_noise
+from vri_pyro.label_issues.top_classes import TopClasses, chunks
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
+_LEAST = 1e-12
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 
@@ -32,7 +37,9 @@ def find_label_issues(
     *,
     classes: Sequence[Hashable] | None = None,
     neighbours: int = 20,
-    draws: int = 100,
+    draws: int = 200,
+    missed: float = 1.0,
+    in_vain: float = 1.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
@@ -42,12 +49,12 @@ def find_label_issues(
     probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a classifier
     that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
 
-    1. The predictions are calibrated by a temperature and a floor. With features, they are mixed with the predictions
-       and the given labels of the nearest neighbours. All of this maximises the likelihood of the given labels.
-    2. The transition matrix T is estimated, with its uncertainty, by
-       :func:`~vri_pyro.label_issues.transition_posterior`.
-    3. The effect of T on the predictions is inverted. The score is the posterior probability that the class is not the
-       given label.
+    1. Predictions of the true class are made out of sample. From features, by logistic regression behind a transition
+       matrix, in 5-fold cross-validation; from ``pred_probs``, mixed with the neighbours' labels if there are features,
+       by recalibrating them in the same way.
+    2. How good these predictions are, the transition matrix and the true classes are sampled from one joint posterior,
+       see :func:`~vri_pyro.label_issues.joint_posterior`. All columns and the noise rate are functions of it: the
+       scores of the unverified labels add up to the noise rate.
 
     Every example is assumed to belong to one of the classes; for images of no class, use
     :func:`~vri_pyro.label_issues.rank`, which needs the trusted examples of a run.
@@ -58,7 +65,7 @@ def find_label_issues(
         pred_probs: out-of-sample class probabilities, [N, K], rows sum to one. The columns belong to the sorted
             distinct labels, or to ``classes``. When None, they are computed from the features: by logistic regression
             in 5-fold cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours
-            otherwise.
+            otherwise. Above 50 classes, the 20 most probable ones of each example are kept.
         features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
             as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
@@ -66,7 +73,9 @@ def find_label_issues(
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
-        draws: number of draws of the transition matrix.
+        draws: number of draws of the posterior.
+        missed: loss of a wrong label that is not flagged, above 0.
+        in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
@@ -77,7 +86,8 @@ def find_label_issues(
         * ``given``, ``suggested``: the given and the most probable class;
         * ``score``: probability that the label is wrong; 0 for trusted examples;
         * ``uncertainty``: normalised entropy of the class, from 0 (certain) to 1;
-        * ``is_label_issue``: whether the score is above 0.5.
+        * ``is_label_issue``: whether the expected loss is smaller if the label is flagged; with equal losses, whether
+          the score is above 0.5.
 
         ``attrs`` of the table has ``noise_rate``, the estimated share of wrong labels among the unverified ones,
         ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list
@@ -97,20 +107,52 @@ def find_label_issues(
     check_integer("seed", seed, 0)
     if progress is not None and not callable(progress):
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
-    given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
-    predicted = _predicted(arrays, given, unverified, neighbours, seed)
-    posterior = _transition(predicted, given, unverified, draws, seed, progress)
-    return _table(arrays, scores(predicted, given, posterior.transition.mean(0)), posterior)
+    evidence = _evidence(arrays, neighbours, seed)
+    noisy, trusted = evidence.at(~arrays.trusted), evidence.at(arrays.trusted)
+    posterior = joint_posterior(noisy, len(arrays.classes), trusted, draws=draws, seed=seed, progress=progress)
+    return _table(arrays, posterior, posterior.flags(missed, in_vain))
 
 
-def _predicted(arrays: CheckedArrays, given: Tensor, unverified: Tensor, neighbours: int, seed: int) -> TopClasses:
+def _evidence(arrays: CheckedArrays, neighbours: int, seed: int) -> Evidence:
+    """Predict true and given labels out of sample, from probabilities, features, or both."""
+    size, labels = len(arrays.classes), Labels(arrays.codes, arrays.trusted)
+    features = None if arrays.features is None else _standardised(arrays.features)
+    few = size <= MOST_CLASSES and len(arrays.codes) >= FEWEST
+    if few and arrays.pred_probs is None and features is not None and features.size * size <= out_of_sample.LARGEST:
+        return head_evidence(cross_fitted(features, labels, size, seed), labels)
+    predicted = _predicted(arrays, features, neighbours, seed)
+    transition, p = _without_noise(arrays, predicted)
+    if size > MOST_CLASSES or len(labels.given) < FEWEST:
+        classes, right = predicted.classes.numpy().astype(np.int64), transition.diagonal().numpy()
+        return evidence_of_predictions(classes, p, predicted.probabilities.numpy(), right, size)
+    of_given = predicted.dense(torch.arange(len(labels.given))).numpy()
+    of_true = predicted._replace(probabilities=torch.from_numpy(p)).dense(torch.arange(len(labels.given))).numpy()
+    return head_evidence(recalibrated(_logs(of_true), _logs(of_given), labels, seed), labels)
+
+
+def _logs(p: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(p.clip(_LEAST) / p.clip(_LEAST).sum(1, keepdims=True)))
+
+
+def _without_noise(arrays: CheckedArrays, predicted: TopClasses) -> tuple[Tensor, np.ndarray]:
+    """Return a first estimate of T, and the predictions with its effect inverted, [N, m]."""
+    given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
+    some = TopClasses(predicted.classes[noisy], predicted.probabilities[noisy], predicted.num_classes)
+    transition = confident_transition(some, given[noisy])
+    p = np.empty(predicted.probabilities.shape, dtype=np.float32)
+    for rows in chunks(len(given), predicted.classes.shape[1] ** 2):
+        p[rows.numpy()] = without_noise(predicted, rows, transition).float().numpy()
+    return transition, p
+
+
+def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: int, seed: int) -> TopClasses:
     """Predict the given labels from probabilities, features, or both."""
     size, probabilities, nearest = len(arrays.classes), arrays.pred_probs, None
-    if arrays.features is not None:
-        features = _standardised(arrays.features)
+    given = torch.from_numpy(arrays.codes)
+    if features is not None:
         nearest = nearest_positions(torch.from_numpy(features), neighbours, seed=seed)
         if probabilities is None:
-            probabilities = cross_validated(features, arrays.codes, size, seed)
+            probabilities = out_of_sample.cross_validated(features, arrays.codes, size, seed)
 
     def dense(rows: Tensor) -> Tensor:
         if probabilities is None:
@@ -119,7 +161,7 @@ def _predicted(arrays: CheckedArrays, given: Tensor, unverified: Tensor, neighbo
         part = torch.from_numpy(probabilities[rows.numpy()].astype(np.float64))
         return part / part.sum(1, keepdim=True)
 
-    some = unverified.nonzero().squeeze(1)
+    some = torch.from_numpy(np.flatnonzero(~arrays.trusted))
     return given_label_predictions(dense, given, size, nearest, some, seed)
 
 
@@ -135,34 +177,12 @@ def _standardised(features: np.ndarray) -> np.ndarray:
     return found
 
 
-def _transition(
-    predicted: TopClasses,
-    given: Tensor,
-    unverified: Tensor,
-    draws: int,
-    seed: int,
-    progress: Callable[[float], None] | None,
-) -> TransitionPosterior:
-    """Estimate the transition matrix of the unverified labels."""
-    some = TopClasses(predicted.classes[unverified], predicted.probabilities[unverified], predicted.num_classes)
-    first = confident_transition(some, given[unverified])
-    found = decisions(predicted, first, unverified)
-    held_out = None if unverified.all() else (found.decided[~unverified], given[~unverified])
-    return posterior_of_decisions(
-        found.decided[unverified],
-        lambda inside: found.implied,
-        given[unverified],
-        held_out=held_out,
-        draws=draws,
-        seed=seed,
-        progress=progress,
-    )
-
-
-def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior) -> pd.DataFrame:
-    names = pd.Series(arrays.classes)
-    wrong = np.where(arrays.trusted, 0.0, found.wrong.numpy())
-    suggested = np.where(arrays.trusted, arrays.codes, found.suggested.numpy())
+def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray) -> pd.DataFrame:
+    names, noisy = pd.Series(arrays.classes), ~arrays.trusted
+    wrong, uncertainty, flagged = np.zeros(len(noisy)), np.zeros(len(noisy)), np.zeros(len(noisy), dtype=bool)
+    wrong[noisy], uncertainty[noisy], flagged[noisy] = posterior.wrong, posterior.uncertainty, flags
+    suggested = arrays.codes.copy()
+    suggested[noisy] = posterior.suggested
     order = np.lexsort((np.arange(len(wrong)), arrays.trusted, -wrong))
     table = pd.DataFrame(
         {
@@ -170,14 +190,14 @@ def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior)
             "given": names.to_numpy()[arrays.codes[order]],
             "suggested": names.to_numpy()[suggested[order]],
             "score": wrong[order],
-            "uncertainty": np.where(arrays.trusted, 0.0, found.uncertainty.numpy())[order],
-            "is_label_issue": wrong[order] > PROBABLE,
+            "uncertainty": uncertainty[order],
+            "is_label_issue": flagged[order],
         }
     )
-    matrix = posterior.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
+    matrix = posterior.transition.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
     table.attrs = {
-        "noise_rate": float(posterior.noise_rate.mean()),
-        "noise_rate_interval": list(posterior.noise_rate_interval()),
+        "noise_rate": posterior.noise_rate,
+        "noise_rate_interval": list(posterior.transition.noise_rate_interval()),
         "classes": names.tolist(),
         "transition_matrix": matrix,
     }

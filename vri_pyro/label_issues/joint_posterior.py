@@ -62,6 +62,11 @@ class JointPosterior:
         return np.where(self.none > (1 - self.none) * self.probabilities[rows, best], NO_CLASS, found)
 
     @property
+    def confidence(self) -> np.ndarray:
+        """Probability of :attr:`suggested`, [N]."""
+        return np.asarray(np.maximum(self.none, (1 - self.none) * self.probabilities.max(1)))
+
+    @property
     def uncertainty(self) -> np.ndarray:
         """Entropy of the class, divided by its maximum, from 0 (certain) to 1, [N]."""
         p = np.concatenate([(1 - self.none)[:, None] * self.probabilities, self.none[:, None]], axis=1).clip(1e-300)

@@ -127,11 +127,10 @@ class LabelSampler:
         weight: float,
         generator: np.random.Generator,
     ) -> None:
-        self._noise_weight = 1.0
         self._noisy, self._trusted, self._size, self._generator = noisy, trusted, num_classes, generator
         self._weight = weight
         self._classes = np.concatenate([noisy.classes, trusted.evidence.classes])
-        self._log_p = np.log(np.concatenate([noisy.p, trusted.evidence.p]).astype(np.float32))
+        self._log_p = _log(np.concatenate([noisy.p, trusted.evidence.p]))
         decided = np.concatenate([noisy.decided, trusted.evidence.decided])
         self._cells = decided[:, None] * num_classes + self._classes
         self._others = self._classes != decided[:, None]
@@ -184,7 +183,9 @@ class LabelSampler:
         state = self.state
         flips = evidence.classes * self._size + evidence.classes[:, :1]
         cells = evidence.decided[:, None] * self._size + evidence.classes
-        powers = self._recalibrated(state, np.log(evidence.p.astype(np.float32)), evidence.classes != evidence.decided[:, None])
+        powers = self._recalibrated(
+            state, np.log(evidence.p.astype(np.float32)), evidence.classes != evidence.decided[:, None]
+        )
         joint = state.weights.astype(np.float32).ravel()[cells] * powers
         joint = joint * self._likelihood_of(evidence, flips, state)
         return np.asarray(joint / joint.sum(1, keepdims=True))
@@ -230,7 +231,9 @@ class LabelSampler:
         found[:, 0] = 1 - wrong[evidence.classes[:, 0]]
         return np.asarray(found)
 
-    def _log_likelihood(self, joint: np.ndarray, norms: np.ndarray, of_truth: np.ndarray, likelihood: np.ndarray) -> float:
+    def _log_likelihood(
+        self, joint: np.ndarray, norms: np.ndarray, of_truth: np.ndarray, likelihood: np.ndarray
+    ) -> float:
         count = len(joint)
         noisy = np.log((joint * likelihood).sum(1) + _TINY).sum(dtype=float) - np.log(norms[:count]).sum(dtype=float)
         trusted = np.log(of_truth + _TINY).sum(dtype=float) - np.log(norms[count:] + _TINY).sum(dtype=float)
@@ -287,7 +290,7 @@ class LabelSampler:
 
     def _draw_noise(self, truth: np.ndarray, wrong: np.ndarray, chosen: np.ndarray) -> None:
         """Draw q, the hyperparameters, e and ω given the true classes of the noisy examples."""
-        rng, size, state, weight = self._generator, self._size, self.state, self._noise_weight
+        rng, size, state, weight = self._generator, self._size, self.state, 1.0
         rows = np.flatnonzero(wrong)
         flips, columns = self._flips[rows, chosen[rows]], chosen[rows]
         alike = state.alike * self._noisy.likeness[rows, columns]
@@ -316,9 +319,7 @@ class LabelSampler:
         """Draw s and w given the true classes of all examples."""
         rng, size = self._generator, self._size
         times = rng.standard_gamma(self._counted) / self._norms
-        exposure = np.bincount(
-            self._cells.ravel(), (self._powers * times.astype(np.float32)[:, None]).ravel(), size**2
-        )
+        exposure = np.bincount(self._cells.ravel(), (self._powers * times.astype(np.float32)[:, None]).ravel(), size**2)
         counts = np.bincount(self._cells[:, 0] - self._classes[:, 0] + truth, self._counted, size**2)
         trust = float(_TRUST[self._chosen(_weight_evidence(counts, exposure, _TRUST))])
         weights = np.exp(_log_gamma(rng, trust + counts)) / (trust + exposure)
@@ -330,6 +331,11 @@ class LabelSampler:
     def _chosen(self, log_evidence: np.ndarray) -> int:
         weights = np.exp(log_evidence - log_evidence.max()).cumsum()
         return int(np.searchsorted(weights, self._generator.random() * weights[-1]))
+
+
+def _log(p: np.ndarray) -> np.ndarray:
+    """Return log p, relative to the largest of a row so that powers do not underflow, float32 [n, m]."""
+    return np.asarray(np.log(p / p.max(1, keepdims=True, initial=0)), dtype=np.float32)
 
 
 def _shape_evidence(counts: np.ndarray, spreads: np.ndarray) -> np.ndarray:

@@ -54,7 +54,7 @@ def write_label_studio(
         UserError: a file cannot be written.
     """
     rows = list(table_rows(issues, indices, classes, examples, true, limit))
-    confidences = issues.posterior.amax(-1)[issues.order()].tolist()
+    confidences = issues.joint.confidence[issues.order().numpy()].tolist()
     shown = [row["index"] for row in rows]
     (first,) = examples.in_order(np.array(shown[:1]), 1)
     images = first.x.dim() == 4
