@@ -35,7 +35,7 @@ from vri_pyro.label_issues.joint_posterior import joint_posterior
 from vri_pyro.label_issues.noise_aware_head import Labels
 
 RESULTS = Path(__file__).parent / "results" / "label_numbers.json"
-FEATURES = Path("/tmp/data")
+FEATURES = Path("data")  # has cifar10_features.npz and fashion_mnist_features.npz
 NOISES: dict[str, Callable[[float], LabelNoise]] = {
     "flip": Flip,
     "pair": PairFlip,
@@ -73,33 +73,35 @@ def gaussian(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.
     return means[z] + generator.standard_normal((count, 32)), z
 
 
-def examples(name: str, generator: np.random.Generator, cache: dict[str, Any]) -> tuple[np.ndarray, np.ndarray]:
+def examples(
+    name: str, generator: np.random.Generator, folder: Path, cache: dict[str, Any]
+) -> tuple[np.ndarray, np.ndarray]:
     """Return standardised features and true classes."""
     if name in GAUSSIANS:
         x, z = gaussian(name, generator)
     else:
         if name not in cache:
-            cache[name] = load_digits(return_X_y=True) if name == "digits" else stored(name)
+            cache[name] = load_digits(return_X_y=True) if name == "digits" else stored(name, folder)
         x, z = cache[name]
         some = generator.permutation(len(z))[:_STORED]
         x, z = x[some], z[some]
     return (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1), z
 
 
-def stored(name: str) -> tuple[np.ndarray, np.ndarray]:
+def stored(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
     """Return the first principal components of frozen features, and the classes."""
-    with np.load(FEATURES / f"{name}_features.npz") as file:
+    with np.load(folder / f"{name}_features.npz") as file:
         x, z = file["x_train"].astype(np.float64), file["y_train"]
     x -= x.mean(0)
     _, vectors = np.linalg.eigh(x.T @ x)
     return x @ vectors[:, -_DIMENSIONS:], z
 
 
-def measure(cell: tuple[str, str, float, int], seed: int, cache: dict[str, Any]) -> dict[str, Any]:
+def measure(cell: tuple[str, str, float, int], seed: int, folder: Path, cache: dict[str, Any]) -> dict[str, Any]:
     """Measure all methods on one cell."""
     name, kind, rate, per = cell
     generator = np.random.default_rng([seed, zlib.crc32(repr(cell).encode())])
-    x, z = examples(name, generator, cache)
+    x, z = examples(name, generator, folder, cache)
     noise = NoNoise() if kind == "none" else NOISES[kind](rate)
     y = noise.apply(z, x, int(z.max()) + 1, generator).labels
     trusted = np.zeros(len(z), dtype=bool)
@@ -189,9 +191,11 @@ def by_matrix(predicted: Predictions, labels: Labels, generator: np.random.Gener
 
 def summary(records: list[dict[str, Any]]) -> str:
     """Return a table of all methods, and of ours by the number of trusted labels."""
-    lines = ["| method | runs | coverage | mean width | interval score | bias ± s.e. | ECE, worst | Brier | AUROC | AP |"]
+    lines = [
+        "| method | runs | coverage | mean width | interval score | bias ± s.e. | ECE, worst | Brier | AUROC | AP |"
+    ]
     lines.append("|---|" + "---:|" * 9)
-    groups = {method: records for method in ("ours", "100 checks", "200 checks", "cleanlab", "GLC")}
+    groups = dict.fromkeys(("ours", "100 checks", "200 checks", "cleanlab", "GLC"), records)
     rows = [(method, method, some) for method, some in groups.items()]
     for per in TRUSTED:
         rows.append((f"ours, {per} trusted a class", "ours", [one for one in records if one["cell"][3] == per]))
@@ -225,6 +229,7 @@ def main() -> int:
     parser.add_argument("--seed", type=int, default=0)
     parser.add_argument("--cells", type=int, default=None, help="number of cells, for a part of the bench")
     parser.add_argument("--only", nargs="*", default=None, help="data sets")
+    parser.add_argument("--features", type=Path, default=FEATURES, help="folder of the frozen features")
     parser.add_argument("--output", type=Path, default=RESULTS)
     options = parser.parse_args()
     records = json.loads(options.output.read_text()) if options.output.exists() else []
@@ -232,7 +237,7 @@ def main() -> int:
     wanted = [cell for cell in cells() if options.only is None or cell[0] in options.only]
     for cell in wanted[: options.cells]:
         if (*cell, options.seed) not in done:
-            records.append(measure(cell, options.seed, cache))
+            records.append(measure(cell, options.seed, options.features, cache))
             options.output.parent.mkdir(parents=True, exist_ok=True)
             options.output.write_text(json.dumps(records) + "\n")
     Console().print(summary(records), highlight=False, soft_wrap=True, markup=False)

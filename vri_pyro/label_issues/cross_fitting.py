@@ -15,7 +15,7 @@ FEWEST = 50  # examples for which heads are fitted
 _FOLDS = 5
 _WORK, _ENOUGH = 40_000_000, 2000  # examples times features times classes that a head is fitted to; and examples
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
-_AWAY = 3.0  # precision of the recalibration's coefficients around a temperature
+_AWAY = 0.03  # precision of the recalibration's coefficients around a temperature, for each of them
 _SLOPES = np.geomspace(0.5, 4, 7)
 _EM_STEPS = 5
 _CONFIDENT = 3.0  # examples that the confident counts are worth beside a class's trusted ones
@@ -94,7 +94,7 @@ def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed:
     log_true, transitions = np.empty_like(log_p), []
     for out in _folds(labels, seed):
         inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
-        start = fitted_head(x[inside], labels.at(inside), _AWAY, start, centre=centre)
+        start = fitted_head(x[inside], labels.at(inside), _AWAY * classes**2, start, centre=centre)
         log_true[out] = start.log_probabilities(x[out])
         transitions.append(start.transition)
     return Predictions(log_true, log_given, np.mean(transitions, axis=0))

@@ -18,8 +18,6 @@ from vri_pyro.utils.errors import UserError
 LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
 _DOUBT = 0.4  # standard deviation of δ
-_BURN_IN, _FEWER = 150, 60  # sweeps before the first draw; with many classes
-_MANY = 100
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 
 
@@ -155,7 +153,7 @@ def joint_posterior(
         1.0 if taught is None else taught / (taught + len(inside)),
         generator,
     )
-    burn_in = _BURN_IN if num_classes <= _MANY else _FEWER
+    burn_in = sampler.burn_in
     kept_every = max(1, -(-draws * num_classes**2 // _KEPT))
     total, rates, matrices = np.zeros(noisy.p.shape, dtype=np.float32), [], []
     for sweep in range(-burn_in, draws):

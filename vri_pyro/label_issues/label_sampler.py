@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import NamedTuple
+from typing import ClassVar, NamedTuple
 
 import numpy as np
 from scipy.special import betaln, expit, gammaln, logit
@@ -117,7 +117,12 @@ class LabelSampler:
         num_classes: number of classes K.
         weight: weight of a noisy label in the posterior; 1 for the posterior of the model as it stands.
         generator: source of randomness.
+
+    Attributes:
+        burn_in: sweeps before the first draw. They tune the joint proposal.
     """
+
+    burn_in: ClassVar[int] = 150
 
     def __init__(
         self,
