@@ -43,6 +43,7 @@ class LabelIssues:
         learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
             clearly more often than it is correct on held-out examples.
         temperature: temperature by which the classifier's logits were divided.
+        losses: losses of a wrong label that is not flagged, and of a correct one that is, by which labels are flagged.
     """
 
     given: Tensor
@@ -54,11 +55,17 @@ class LabelIssues:
     held_out: tuple[float, int] | None
     learned_by_heart: bool
     temperature: float
+    losses: tuple[float, float] = (1.0, 1.0)
 
     @property
     def score(self) -> Tensor:
         """The probability that the label is wrong, [N]."""
         return self.scores[BEST]
+
+    @property
+    def flagged(self) -> Tensor:
+        """Whether flagging the label makes the expected loss smallest, bool [N]."""
+        return torch.from_numpy(self.joint.flags(*self.losses))
 
     @property
     def transition(self) -> TransitionPosterior:

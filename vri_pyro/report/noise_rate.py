@@ -84,7 +84,7 @@ def _rate(seen: SeenRun) -> float:
 
 
 def _suspects(seen: SeenRun) -> int:
-    return int(seen.issues.joint.flags().sum())
+    return int(seen.issues.flagged.sum())
 
 
 def _truth(seen: SeenRun) -> str:
