@@ -99,7 +99,7 @@ def test_labels_may_have_any_form(arrays: Arrays, form: Any) -> None:
 def test_columns_belong_to_the_classes_given(arrays: Arrays) -> None:
     expected = found(arrays, pred_probs=arrays.pred_probs)
     turned = found(arrays, NAMES[arrays.labels], pred_probs=arrays.pred_probs[:, ::-1], classes=["dog", "cat", "bird"])
-    np.testing.assert_allclose(scores(turned), scores(expected), atol=0.15)
+    assert np.abs(scores(turned) - scores(expected)).mean() < 0.05
     with_another = np.concatenate([arrays.pred_probs, np.zeros((300, 1))], axis=1)
     four = found(arrays, pred_probs=with_another, classes=[0, 1, 2, 3])
     assert roc_auc_score(arrays.wrong, scores(four)) > 0.9
@@ -137,7 +137,7 @@ def test_memory_maps_give_the_same_scores_and_half_precision_similar_ones(arrays
     mapped = np.load(tmp_path / "p.npy", mmap_mode="r")
     np.testing.assert_array_equal(scores(found(arrays, pred_probs=mapped)), expected)
     half = scores(found(arrays, pred_probs=arrays.pred_probs.astype(np.float16)))
-    np.testing.assert_allclose(half, expected, atol=0.15)
+    assert np.abs(half - expected).mean() < 0.05
 
 
 def test_many_features_are_classified_by_neighbours(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:

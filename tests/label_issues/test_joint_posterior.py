@@ -128,7 +128,7 @@ def test_a_poor_classifier_gives_a_wide_interval() -> None:
 
 def test_ranks_of_the_true_rate_are_uniform_under_the_models_own_prior() -> None:
     """Simulation-based calibration of the exact posterior (Talts et al., 2018), with hyperparameters of the grids."""
-    ranks = [_rank(np.random.default_rng([5, number])) for number in range(60)]
+    ranks = [_rank(np.random.default_rng([5, number])) for number in range(50)]
     counts = np.histogram(ranks, bins=5, range=(0, 1))[0]
     assert chisquare(counts).pvalue > 0.005
     assert 0.38 < np.mean(ranks) < 0.62

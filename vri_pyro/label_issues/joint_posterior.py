@@ -7,6 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from scipy.special import ndtri
 from torch import Tensor
 
 from vri_pyro.data import generator_for
@@ -18,6 +19,8 @@ from vri_pyro.utils.errors import UserError
 LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
 _DOUBT = 0.4  # standard deviation of δ
+_MANY, _DRAWS_OF_MANY = 100, 60  # classes above which burn-in is a third and draws are at most this many
+_SWEEPS = 400  # least number of sweeps from which draws are taken
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 
 
@@ -124,7 +127,7 @@ def joint_posterior(
             sample, or one for each class. None if there are none.
         trusted_given: their earlier, noisy labels, int64 [M], -1 where unknown.
         none: probability that an example is of no class, [N]; None for 0.
-        draws: number of draws.
+        draws: number of draws; at most 60 above 100 classes.
         seed: random seed.
         taught: sum of the weights of the noisy labels that the recalibration is learned from, at most; None for all.
         doubt: standard deviation of the shift of the log odds that a label is right.
@@ -154,19 +157,24 @@ def joint_posterior(
         generator,
     )
     burn_in = sampler.burn_in
+    if num_classes > _MANY:
+        burn_in, draws = burn_in // 3, min(draws, _DRAWS_OF_MANY)
     kept_every = max(1, -(-draws * num_classes**2 // _KEPT))
     total, rates, matrices = np.zeros(noisy.p.shape, dtype=np.float32), [], []
-    for sweep in range(-burn_in, draws):
+    between = 1 if num_classes > _MANY else max(1, -(-_SWEEPS // draws))
+    shifts = doubt * ndtri((generator.permutation(draws) + 0.5) / draws)
+    for sweep in range(-burn_in, draws * between):
         sampler.sweep(adapt=sweep < 0)
-        if sweep >= 0:
-            p = _shifted(sampler.posterior(noisy), doubt * generator.standard_normal())
+        if sweep >= 0 and sweep % between == between - 1:
+            draw = sweep // between
+            p = _shifted(sampler.posterior(noisy), shifts[draw])
             total += p
             right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= none)
             rates.append(1 - right.mean())
-            if sweep % kept_every == 0:
+            if draw % kept_every == 0:
                 matrices.append(sampler.transition())
         if progress is not None:
-            progress((sweep + burn_in + 1) / (burn_in + draws))
+            progress((sweep + burn_in + 1) / (burn_in + draws * between))
     found = TransitionPosterior(torch.from_numpy(np.array(matrices)), torch.from_numpy(np.array(rates)))
     return JointPosterior(found, noisy.classes, total / draws, none, num_classes)
 

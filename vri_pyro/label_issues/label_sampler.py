@@ -96,26 +96,26 @@ class LabelSampler:
 
     ::
 
-        p(z = c | x) ∝ w[d, c] p_c(x)^b        the true class, d = argmax p(x)
-        p(y = z | z) = 1 − e[z]                 the given label
-        p(y | z, x) = e[z] ((1 − q) ω[z, y] + q (v h_y(x) + (1 − v) g_y(x)))    for y ≠ z
+        p(z = c | x) ∝ w[d, c] r^[c ≠ d] ((1 − ε) p_c(x)^b / Σ p(x)^b + ε / K)      the true class, d = argmax p(x)
+        p(y = z | z) = 1 − e[z]                                                      the given label
+        p(y | z, x) = e[z] ((1 − q) ω[z, y] + q (v h_y(x) + (1 − v) g_y(x)))         for y ≠ z
 
-    p are predictions by classifiers that saw neither y nor z. A decision's weights and the slope recalibrate them:
-    w ~ Gamma(s, s), log b ~ Normal(0, 1/2). h and g let the wrong label of an example depend on the example, as the
-    likeness and the excess of :class:`Evidence`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)),
-    ω[c] ~ Dirichlet(α / (K − 1), …), q and v uniform. The hyperparameters are on grids: log s, log α, log κ uniform, ρ
-    uniform above 0.1 and log-uniform below.
+    p are predictions by classifiers that saw neither y nor z. The slope b, the floor ε, the factor r of all errors and
+    the weights w recalibrate them: log b and log r ~ Normal(0, 1/2), logit ε ~ Normal(log 0.01, 3/2), w ~ Gamma(s, s).
+    h and g let the wrong label of an example depend on the example, as the likeness and the excess of
+    :class:`Evidence`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)), ω[c] ~ Dirichlet(α / (K − 1), …), q and v
+    uniform. The hyperparameters are on grids: log s, log α, log κ uniform, ρ uniform above 0.1 and log-uniform below.
 
     Trusted examples have a known class z and enter through the first line; those with a known given label through all
-    three. Given the true classes, auxiliary exponential variables make the weights conjugate (Caron & Doucet 2012). In
-    addition, each sweep proposes a joint move of b, of the level of e, of the level of w for other classes than the
-    decision, and of v, with the true classes summed out, because these are strongly dependent.
+    three. Given the true classes, auxiliary gamma variables make the weights conjugate (Caron & Doucet 2012). In
+    addition, each sweep proposes a joint move of b, ε, r, v and the level of e, with the true classes summed out,
+    because these are strongly dependent.
 
     Args:
         noisy: evidence of the N noisy examples.
         trusted: trusted examples.
         num_classes: number of classes K.
-        weight: weight of a noisy label in the posterior; 1 for the posterior of the model as it stands.
+        weight: weight of a noisy label where it teaches the recalibration; with 1, the exact posterior is sampled.
         generator: source of randomness.
 
     Attributes:
@@ -254,7 +254,7 @@ class LabelSampler:
         return float(found)
 
     def _move(self) -> None:
-        """Propose a joint move of slope, levels of e and w, and v, with the true classes summed out."""
+        """Propose a joint move of b, ε, r, v and the level of e, with the true classes summed out."""
         old, step = self.state, self._scale * self._generator.multivariate_normal(np.zeros(5), self._covariance)
         new = old._replace(
             log_slope=old.log_slope + step[0],
@@ -295,18 +295,18 @@ class LabelSampler:
 
     def _draw_noise(self, truth: np.ndarray, wrong: np.ndarray, chosen: np.ndarray) -> None:
         """Draw q, the hyperparameters, e and ω given the true classes of the noisy examples."""
-        rng, size, state, weight = self._generator, self._size, self.state, 1.0
+        rng, size, state = self._generator, self._size, self.state
         rows = np.flatnonzero(wrong)
         flips, columns = self._flips[rows, chosen[rows]], chosen[rows]
         alike = state.alike * self._noisy.likeness[rows, columns]
         directed = state.follows * (alike + (1 - state.alike) * self._noisy.excess[rows, columns])
         any_way = (1 - state.follows) * state.shape.ravel()[flips]
         follows = rng.random(len(rows)) * (directed + any_way) < directed
-        q = rng.beta(1 + weight * follows.sum(), 1 + weight * (~follows).sum())
+        q = rng.beta(1 + follows.sum(), 1 + (~follows).sum())
         pairs = np.where(self._off, self._pairs, 0)
-        counts = pairs + weight * np.bincount(flips[~follows], minlength=size**2).reshape(size, size)
-        self._flipped = pairs + weight * np.bincount(flips, minlength=size**2).reshape(size, size)
-        right = self._pairs.diagonal() + weight * np.bincount(truth[~wrong], minlength=size)
+        counts = pairs + np.bincount(flips[~follows], minlength=size**2).reshape(size, size)
+        self._flipped = pairs + np.bincount(flips, minlength=size**2).reshape(size, size)
+        right = self._pairs.diagonal() + np.bincount(truth[~wrong], minlength=size)
         bad = self._flipped.sum(1)
         evidence = self._log_prior + betaln(self._ahead + bad, self._behind + right).sum(1)
         chosen_prior = self._chosen(evidence)
@@ -352,6 +352,7 @@ def _shape_evidence(counts: np.ndarray, spreads: np.ndarray) -> np.ndarray:
 
 def _weight_evidence(counts: np.ndarray, exposure: np.ndarray, trust: np.ndarray) -> np.ndarray:
     """Log p of counts given exposures, [cells], under gamma priors of each strength, [grid]."""
+    counts, exposure = counts[exposure > 0], exposure[exposure > 0]
     found, some = [], counts[counts > 0]
     for s in trust:
         logs = np.log(s + exposure)
