@@ -73,7 +73,7 @@ def find_label_issues(
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
-        draws: number of draws of the posterior.
+        draws: number of draws of the posterior; at most 60 above 100 classes.
         missed: loss of a wrong label that is not flagged, above 0.
         in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
         seed: random seed.
