@@ -226,6 +226,8 @@ def _chosen(decided: np.ndarray, doubt: np.ndarray, arrays: CheckedArrays) -> bo
     checked = arrays.verified != UNCHECKED
     some = checked | ~arrays.trusted
     cells = decided * len(arrays.classes) + arrays.codes
+    if arrays.pred_probs is not None:  # whoever chose by the predicted class saw these, not the recalibrated ones
+        cells = cells * len(arrays.classes) + arrays.pred_probs.argmax(1)
     p_value = chosen_by_score(cells[some], doubt[some], checked[some])
     if p_value < _CHOSEN:
         warnings.warn(
