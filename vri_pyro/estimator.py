@@ -419,7 +419,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 "them as trusted (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
-        names = _METHODS if trusted else _WITHOUT_TRUSTED
+        names: tuple[str, ...] = _METHODS if trusted else _WITHOUT_TRUSTED
         names = names if len(split.noisy_indices) >= LEAST else names[:1]
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
         return {name: self._configuration(name, clean, arrays, split, seed) for name in names}

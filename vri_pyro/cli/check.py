@@ -135,13 +135,14 @@ def _write(ledger: Ledger, trained: Run, options: Namespace) -> Path:
             "path": trained.examples.listed(index) or "",
             "given": class_name(trained.classes, int(population.given[position])),
         }
-        hidden = entry.purpose == "measure" or population.suggested is None or population.doubt is None
+        confidence = None
         if entry.purpose == "measure":
             row["probability"] = f"{entry.probability:.12g}"
-        if not hidden:
+        elif population.suggested is not None and population.doubt is not None:
             row["suggested"] = class_name(trained.classes, int(population.suggested[position]))
             row["score"] = f"{population.score[position]:.6f}"
-        confidences.append(None if hidden else 1 - float(population.doubt[position]))
+            confidence = 1 - float(population.doubt[position])
+        confidences.append(confidence)
         rows.append(row)
     suffix = {"csv": "csv", "label-studio": "json"}[options.format]
     path = options.output or trained.folder.checks.with_name(f"check_{number}.{suffix}")
