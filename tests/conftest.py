@@ -96,8 +96,7 @@ def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shorten the sampler of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
     with pytest.MonkeyPatch.context() as patch:
         if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report"):
-            patch.setattr("vri_pyro.label_issues.two_observers.TwoObservers.sweeps", 10)
-            patch.setattr("vri_pyro.label_issues.two_observers.TwoObservers.between", 2)
+            patch.setattr("vri_pyro.label_issues.label_sampler.LabelSampler.burn_in", 10)
         yield
 
 

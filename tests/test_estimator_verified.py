@@ -48,8 +48,8 @@ def test_verified_examples_are_trained_with_their_class_and_keep_their_label_in_
 
 
 @pytest.mark.slow
-def test_noise_is_known_better_than_with_the_same_labels_trusted() -> None:
-    errors, widths = [], []
+def test_transition_is_known_better_than_with_the_same_labels_trusted() -> None:
+    errors = []
     for seed in range(4):
         x, given, true = overlapping(seed)
         some = np.random.default_rng(seed).choice(COUNT, 60, replace=False)
@@ -61,9 +61,7 @@ def test_noise_is_known_better_than_with_the_same_labels_trusted() -> None:
         )
         truth = 0.7 * np.eye(CLASSES) + 0.3 * np.roll(np.eye(CLASSES), 1, axis=1)
         errors.append([np.abs(one.transition_ - truth).mean() for one in fitted])
-        widths.append([np.diff(one.noise_rate_interval_)[0] for one in fitted])
     assert np.mean(errors, axis=0)[1] < np.mean(errors, axis=0)[0]
-    assert np.mean(widths, axis=0)[1] < np.mean(widths, axis=0)[0]
 
 
 def test_verified_and_trusted_examples_are_joined() -> None:

@@ -56,7 +56,7 @@ _BATCHES = 8  # least number of batches per epoch, unless they would be smaller 
 _SMALL_BATCH = 16
 _MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
-_METHODS = "vri", "learned_transition", "elr"  # that "auto" chooses from
+_METHODS = "learned_transition", "vri", "elr"  # that "auto" chooses from, the first unless another is clearly better
 _WITHOUT_TRUSTED = "learned_transition", "elr"
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
@@ -75,7 +75,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             :class:`~vri_pyro.methods.Method`. "auto" chooses between "vri", "learned_transition" and "elr"
             with trusted labels, and between the last two without, by the likelihood of labels that are held out; see
             :func:`~vri_pyro.runs.method_choice.choose_method`. With fewer than 500 labels that are not trusted, it is
-            the first of these.
+            the first of these that the labels allow.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
@@ -421,7 +421,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             )
         names: tuple[str, ...] = _METHODS if trusted else _WITHOUT_TRUSTED
         if len(split.noisy_indices) < LEAST:
-            names = names[:1]
+            names = ("vri",) if trusted else names[:1]
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
         return {name: self._configuration(name, clean, arrays, split, seed) for name in names}
 

@@ -80,8 +80,8 @@ def preload() -> None:
     for name in _PRELOADED:
         importlib.import_module(name)
     # The accuracy of the noise rate does not matter here.
-    sampler: Any = importlib.import_module("vri_pyro.label_issues.two_observers")
-    sampler.TwoObservers.sweeps, sampler.TwoObservers.between = 10, 2
+    sampler: Any = importlib.import_module("vri_pyro.label_issues.label_sampler")
+    sampler.LabelSampler.burn_in = 10
     # Parsing the options and building the run for the first time takes seconds. A backward pass is not possible here,
     # since PyTorch's autograd does not survive a fork.
     parser = configuration_parser()

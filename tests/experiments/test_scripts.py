@@ -39,6 +39,7 @@ SMALLEST = {
     "gallery.py": ["--epochs", "1", "--output", "gallery", "--examples", "10"],
     "own_loop.py": ["3"],
     "prepare.py": ["cifar10"],
+    "label_numbers.py": ["--cells", "1", "--only", "two", "--output", "numbers.json"],
     "noise_rate_intervals.py": ["run", "--output", "intervals.json"],
     "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [

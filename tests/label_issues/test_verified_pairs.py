@@ -158,8 +158,9 @@ def checked(true: np.ndarray, positions: np.ndarray) -> np.ndarray:
     return verified
 
 
-def test_verified_classes_tell_more_than_the_same_labels_trusted() -> None:
-    errors, widths = [], []
+def test_verified_classes_tell_more_about_t_than_the_same_labels_trusted() -> None:
+    """The interval of the noise rate is no narrower by much: most of its width is an error of the model, see doubt."""
+    errors = []
     for seed in range(4):
         true, given, p, transition = arrays(seed, 800, sharpness=1.5)
         some = np.random.default_rng(seed).choice(800, 200, replace=False)
@@ -171,10 +172,8 @@ def test_verified_classes_tell_more_than_the_same_labels_trusted() -> None:
         )
         found = [torch.tensor(table.attrs["transition_matrix"], dtype=torch.float64) for table in tables]
         errors.append([float((matrix - transition).abs().mean()) for matrix in found])
-        widths.append([np.diff(table.attrs["noise_rate_interval"])[0] for table in tables])
     without, known = np.mean(errors, axis=0)
-    assert known < 0.9 * without
-    assert np.mean(widths, axis=0)[1] < 0.9 * np.mean(widths, axis=0)[0]
+    assert known < 0.8 * without
 
 
 def test_table_has_both_labels_of_verified_examples_at_its_end() -> None:

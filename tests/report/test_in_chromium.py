@@ -132,7 +132,7 @@ def test_drawings_use_the_whole_width(browser: Tab, long_page: Path) -> None:
         "Math.max(...[...e.children].map(c => c.getBoundingClientRect().right)))"
     )
     width = browser.evaluate("document.querySelector('main').getBoundingClientRect().right")
-    assert len(ends) == 7
+    assert len(ends) == 8
     assert all(abs(end - width) < 2 for end in ends)
 
 

@@ -302,11 +302,22 @@ def test_bins_with_few_predictions_are_omitted_from_the_curve() -> None:
     assert "fewer than 10 predictions (below the dotted line) are omitted from the curve" in drawn.caption
 
 
-def draws_of_rate(seen: SeenRun, low: float, high: float, **changed: Any) -> None:
-    """Replace the noise rate by draws spread evenly from ``low`` to ``high``, on classifiers that raise no warning."""
-    posterior = seen.issues.transition._replace(noise_rate=torch.linspace(low, high, 200, dtype=torch.float64))
+def draws_of_rate(seen: SeenRun, low: float, high: float, alike: bool = False, **changed: Any) -> None:
+    """Replace the joint posterior by one with draws of the noise rate spread evenly from ``low`` to ``high``.
+
+    The labels are wrong with probabilities from 0 to ``low + high``, or all with their mean if ``alike``. The
+    classifiers raise no warning.
+    """
+    joint = seen.issues.joint
+    rates = torch.linspace(low, high, 200, dtype=torch.float64)
+    wrong = np.full(len(joint.none), (low + high) / 2) if alike else np.linspace(0, low + high, len(joint.none))
+    p = np.tile(wrong[:, None] / (joint.probabilities.shape[1] - 1), joint.probabilities.shape[1])
+    p[:, 0] = 1 - wrong
+    transition = joint.transition._replace(noise_rate=rates)
+    joint = replace(joint, transition=transition, probabilities=p, none=np.zeros(len(wrong)))
+    scores = seen.issues.scores | {"combined": torch.from_numpy(joint.wrong)}
     trusted = {"held_out": (0.9, 30), "learned_by_heart": False}
-    seen.__dict__["issues"] = replace(seen.issues, transition=posterior, **(trusted | changed))
+    seen.__dict__["issues"] = replace(seen.issues, joint=joint, scores=scores, **(trusted | changed))
 
 
 def tiles(seen: SeenRun) -> dict[str, tuple[str, str]]:
@@ -356,7 +367,7 @@ def test_few_suspects_among_many_wrong_labels_are_explained(seen: SeenRun) -> No
     draws_of_rate(seen, 0.35, 0.45)
     explanation = ": most of the wrong labels cannot be identified one by one."
     assert explanation not in labels(seen).verdicts[0].words
-    seen.__dict__["issues"] = replace(seen.issues, scores=seen.issues.scores | {"combined": seen.issues.score * 0.5})
+    draws_of_rate(seen, 0.35, 0.45, alike=True)
     words = labels(seen).verdicts[0].words
     assert words.endswith(f" 0 of {len(seen.judged)} are more probably wrong than right{explanation}")
 

@@ -45,6 +45,18 @@ def test_a_method_that_models_the_noise_is_chosen_if_there_is_noise() -> None:
     assert choice.scores["learned_transition"] > choice.scores["cross_entropy"] + 0.02
 
 
+def test_the_first_candidate_is_chosen_unless_another_is_better_by_a_standard_error(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    arrays, rises = _gaussian(2900), np.tile([0.0, 1.0], 50)
+    configuration = _configuration("elr")
+    for shift, chosen in ((-0.46, "first"), (-0.44, "second")):  # the mean is 0.5 + shift, its standard error 0.05
+        likelihoods = iter([np.zeros(100), rises + shift])
+        monkeypatch.setattr("vri_pyro.runs.method_choice.held_out_likelihood", lambda *a, **k: next(likelihoods))  # noqa: B023
+        candidates = {"first": configuration, "second": configuration}
+        assert choose_method(candidates, arrays, _split(arrays), mean_and_std(arrays.x_train)).chosen == chosen
+
+
 def test_score_is_the_mean_over_the_held_out_parts_and_the_test_set_plays_no_part() -> None:
     arrays, scale = _gaussian(1000), mean_and_std(_gaussian(1000).x_train)
     split, configuration = _split(arrays), replace(_configuration("elr"), epochs=2)
@@ -83,7 +95,7 @@ def test_the_estimator_chooses_between_methods_that_its_labels_allow() -> None:
     without = VRIClassifier(**options).fit(arrays.x_train, arrays.y_train)
     assert with_trusted.method_choice_ is not None
     assert without.method_choice_ is not None
-    assert list(with_trusted.method_choice_.scores) == ["vri", "learned_transition", "elr"]
+    assert list(with_trusted.method_choice_.scores) == ["learned_transition", "vri", "elr"]
     assert list(without.method_choice_.scores) == ["learned_transition", "elr"]
     for classifier in (with_trusted, without):
         assert classifier.method_ == classifier.method_choice_.chosen

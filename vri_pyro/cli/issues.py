@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -39,6 +41,10 @@ def build_parser() -> ArgumentParser:
     parser.add_argument(
         "--limit", type=int | None, default=None, help="write only the most suspicious labels, this many"
     )
+    parser.add_argument(
+        "--missed", type=float, default=1.0, help="loss of a wrong label that is not flagged in is_label_issue"
+    )
+    parser.add_argument("--in_vain", type=float, default=1.0, help="loss of a correct label that is flagged")
     parser.add_argument(
         "--url_prefix",
         type=str | None,
@@ -88,6 +94,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         task = bar.add_task("ranking labels", total=1.0)
         evidence = evidence_of(trained, split.noisy_indices)
         issues = rank(evidence, seed=split.seed, progress=lambda done: bar.update(task, completed=done))
+        issues = replace(issues, losses=(options.missed, options.in_vain))
     ranked = (issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
     form.write(path, *ranked, limit=options.limit, **extra)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
@@ -111,7 +118,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     low, high = issues.transition.noise_rate_interval()
     truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(
-        f"estimated noise rate: {issues.transition.noise_rate.mean():.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
+        f"estimated noise rate: {issues.joint.noise_rate:.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         soft_wrap=True,
     )
     for warning in (split.caveat, issues.warning):
@@ -133,6 +140,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 def _check(options: Namespace, not_images: bool) -> None:
     if options.limit is not None:
         check_integer("limit", options.limit, 1)
+    for name in ("missed", "in_vain"):
+        if not 0 < options[name] < math.inf:
+            raise UserError(f"{name} is {options[name]}; expected a loss above 0")
     if options.url_prefix is not None and options.format != "label-studio":
         raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
     if not_images:

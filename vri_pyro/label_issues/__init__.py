@@ -7,6 +7,7 @@ from vri_pyro.label_issues.fiftyone import write_fiftyone
 from vri_pyro.label_issues.formats import FORMATS, Format
 from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.label_issues.inference import rectification_effect, surprise
+from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio, write_tasks
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, nearest_positions, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
@@ -24,6 +25,7 @@ __all__ = [
     "Detection",
     "Evidence",
     "Format",
+    "JointPosterior",
     "LabelIssues",
     "TransitionPosterior",
     "Trusted",
@@ -33,6 +35,7 @@ __all__ = [
     "distance_to_nearest",
     "evidence_of",
     "find_label_issues",
+    "joint_posterior",
     "labelling_configuration",
     "loss",
     "margin",

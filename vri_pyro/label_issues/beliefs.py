@@ -21,8 +21,8 @@ class Beliefs(NamedTuple):
     Attributes:
         own: calibrated predictions, [N, K].
         consulted: mixture of each example's own prediction and its neighbours', [N, K].
-        held_out: classes predicted in the same way for the trusted examples held out of training, and their true
-            labels, int64 [M] each; None if there are no such examples.
+        held_out: the same mixture for the trusted examples held out of training, [M, K], and their true labels,
+            int64 [M]; None if there are no such examples.
         temperature: temperature by which the logits were divided.
         agreement: share of the given labels that equal the classifier's prediction.
         accuracy: the classifier's accuracy on the trusted examples held out of training, and their number; None if
@@ -62,7 +62,7 @@ def beliefs(evidence: Evidence, neighbours: int, own: float | None, seed: int) -
         if consults:
             nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
             theirs = own * theirs + (1 - own) * nearest
-        decisions = theirs.argmax(-1), held_out.labels
+        decisions = theirs, held_out.labels
     return Beliefs(alone, consulted, decisions, temperature, agreement, accuracy, learned)
 
 

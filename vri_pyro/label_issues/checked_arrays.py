@@ -10,7 +10,7 @@ import numpy as np
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
 from vri_pyro.data.validation import UNCHECKED, check_agreement, check_trusted
-from vri_pyro.data.verified import VerifiedPairs, number_verified
+from vri_pyro.data.verified import number_verified
 from vri_pyro.utils.errors import UserError, UserTypeError
 
 CHUNK_VALUES = 4_000_000  # number of values of an array that are converted to float64 at a time
@@ -43,9 +43,10 @@ class CheckedArrays(NamedTuple):
         return self.codes if self.verified is None else np.where(self.verified == UNCHECKED, self.codes, self.verified)
 
     @property
-    def pairs(self) -> VerifiedPairs | None:
-        """The examples whose verified class and given label are both known; None if ``verified`` was not passed."""
-        return None if self.verified is None else VerifiedPairs.of(self.verified, self.codes)
+    def earlier(self) -> np.ndarray:
+        """Position of the noisy label of each verified example, -1 for all other examples, int64 [N]."""
+        verified = np.full_like(self.codes, UNCHECKED) if self.verified is None else self.verified
+        return np.where(verified == UNCHECKED, -1, self.codes)
 
 
 def checked_arrays(

@@ -23,19 +23,22 @@ class Trusted:
     Attributes:
         logits, features, labels: [M, K], [M, D] and int64 [M]. The examples held out of training come first.
         held_out: number of examples held out of training.
+        inputs: the inputs, if they are vectors, [M, any]; else None.
     """
 
     logits: Tensor
     features: Tensor
     labels: Tensor
     held_out: int
+    inputs: Tensor | None = None
 
     def only_held_out(self) -> Trusted | None:
         """Return only the examples held out of training; None if there are none."""
         if not self.held_out:
             return None
         some = slice(self.held_out)
-        return Trusted(self.logits[some], self.features[some], self.labels[some], self.held_out)
+        inputs = None if self.inputs is None else self.inputs[some]
+        return Trusted(self.logits[some], self.features[some], self.labels[some], self.held_out, inputs)
 
 
 @dataclass(frozen=True)
@@ -52,6 +55,7 @@ class Evidence:
         trained_on: whether the classifier was trained on any of these labels, and may have memorised some.
         pairs: classes and labels as given of the verified pairs, int64 [P] each, which are not among the N examples;
             None if there are none.
+        inputs: the inputs, if they are vectors, [N, any]; else None.
     """
 
     given: Tensor
@@ -63,6 +67,7 @@ class Evidence:
     surprise: Tensor | None = None
     trained_on: bool = True
     pairs: tuple[Tensor, Tensor] | None = None
+    inputs: Tensor | None = None
 
 
 @one_at_a_time
@@ -82,25 +87,28 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     """
     with torch.random.fork_rng(devices=[run.examples.device] if run.examples.device.type == "cuda" else []):
         torch.manual_seed(run.split.seed)
-        logits, features, given = _predicted(run, indices)
+        logits, features, given, inputs = _predicted(run, indices)
         by_inference = _by_inference(run, indices, draws) if run.has_pair and draws else {}
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
     trained_on = bool(np.isin(indices, run.trained_on).any())
     found = run.split.pairs
     pairs = None if found is None else (torch.from_numpy(found.classes), torch.from_numpy(found.given))
-    return Evidence(given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on, pairs=pairs)
+    return Evidence(
+        given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on, pairs=pairs, inputs=inputs
+    )
 
 
 @torch.no_grad()
-def _predicted(run: Run, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor]:
-    """Logits and features of the run's predictor, and labels."""
+def _predicted(run: Run, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Logits and features of the run's predictor, labels, and the inputs if they are vectors."""
     found = []
     for batch in run.examples.in_order(indices, 1000):
         output = run.predictor(batch.x)
-        found.append((output.logits.cpu(), output.features.cpu(), batch.y.cpu()))
-    logits, features, labels = zip(*found, strict=True)
-    return torch.cat(logits), torch.cat(features), torch.cat(labels)
+        inputs = batch.x if batch.x.dim() == 2 else batch.x[:, :0].flatten(1)
+        found.append((output.logits.cpu(), output.features.cpu(), batch.y.cpu(), inputs.cpu()))
+    logits, features, labels, inputs = (torch.cat(part) for part in zip(*found, strict=True))
+    return logits, features, labels, inputs if inputs.shape[1] else None
 
 
 def _by_inference(run: Run, indices: np.ndarray, draws: int) -> dict[str, Tensor]:
@@ -117,4 +125,7 @@ def _trusted(run: Run) -> Trusted | None:
     """Held-out and clean examples; a validation set with noisy labels is not trusted."""
     split = run.split
     indices = np.concatenate([split.held_out, split.clean_indices])
-    return Trusted(*_predicted(run, indices), held_out=len(split.held_out)) if len(indices) else None
+    if not len(indices):
+        return None
+    logits, features, labels, inputs = _predicted(run, indices)
+    return Trusted(logits, features, labels, len(split.held_out), inputs)

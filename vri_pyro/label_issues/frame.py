@@ -7,7 +7,6 @@ import pandas as pd
 
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.ranking import LabelIssues
-from vri_pyro.label_issues.table import PROBABLE
 
 
 def issues_frame(issues: LabelIssues, index: np.ndarray, classes: np.ndarray) -> pd.DataFrame:
@@ -36,6 +35,6 @@ def issues_frame(issues: LabelIssues, index: np.ndarray, classes: np.ndarray) ->
             "suggested": names,
             "score": score,
             "uncertainty": issues.uncertainty.numpy()[order],
-            "is_label_issue": score > PROBABLE,
+            "is_label_issue": issues.flagged.numpy()[order],
         }
     )

@@ -12,19 +12,24 @@ import torch
 from torch import Tensor
 
 from vri_pyro.data.validation import UNCHECKED
+from vri_pyro.label_issues import out_of_sample
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
 from vri_pyro.label_issues.chosen_pairs import chosen_by_score
+from vri_pyro.label_issues.cross_fitting import FEWEST, MOST_CLASSES, Predictions, cross_fitted, recalibrated
+from vri_pyro.label_issues.evidence_of_predictions import evidence_of_predictions
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
+from vri_pyro.label_issues.head_evidence import head_evidence
+from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
+from vri_pyro.label_issues.label_sampler import Evidence
 from vri_pyro.label_issues.neighbours import nearest_positions
-from vri_pyro.label_issues.noise_removal import Scores, confident_transition, decisions, scores
-from vri_pyro.label_issues.out_of_sample import cross_validated
-from vri_pyro.label_issues.table import PROBABLE
-from vri_pyro.label_issues.top_classes import TopClasses
-from vri_pyro.label_issues.transition_posterior import TransitionPosterior, posterior_of_decisions
+from vri_pyro.label_issues.noise_aware_head import Labels
+from vri_pyro.label_issues.noise_removal import confident_transition, without_noise
+from vri_pyro.label_issues.top_classes import TopClasses, chunks
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
 _CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
+_LEAST = 1e-12
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 
@@ -37,7 +42,9 @@ def find_label_issues(
     verified: Any = None,
     classes: Sequence[Hashable] | None = None,
     neighbours: int = 20,
-    draws: int = 100,
+    draws: int = 200,
+    missed: float = 1.0,
+    in_vain: float = 1.0,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
@@ -47,12 +54,12 @@ def find_label_issues(
     probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a classifier
     that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
 
-    1. The predictions are calibrated by a temperature and a floor. With features, they are mixed with the predictions
-       and the given labels of the nearest neighbours. All of this maximises the likelihood of the given labels.
-    2. The transition matrix T is estimated, with its uncertainty, by
-       :func:`~vri_pyro.label_issues.transition_posterior`.
-    3. The effect of T on the predictions is inverted. The score is the posterior probability that the class is not the
-       given label.
+    1. Predictions of the true class are made out of sample. From features, by logistic regression behind a transition
+       matrix, in 5-fold cross-validation; from ``pred_probs``, mixed with the neighbours' labels if there are features,
+       by recalibrating them in the same way.
+    2. How good these predictions are, the transition matrix and the true classes are sampled from one joint posterior,
+       see :func:`~vri_pyro.label_issues.joint_posterior`. All columns and the noise rate are functions of it: the
+       scores of the unverified labels add up to the noise rate.
 
     Every example is assumed to belong to one of the classes; for images of no class, use
     :func:`~vri_pyro.label_issues.rank`, which needs the trusted examples of a run.
@@ -63,7 +70,7 @@ def find_label_issues(
         pred_probs: out-of-sample class probabilities, [N, K], rows sum to one. The columns belong to the sorted
             distinct labels, or to ``classes``. When None, they are computed from the features: by logistic regression
             in 5-fold cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours
-            otherwise.
+            otherwise. Above 50 classes, the 20 most probable ones of each example are kept.
         features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
             as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
@@ -77,7 +84,9 @@ def find_label_issues(
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
-        draws: number of draws of the transition matrix.
+        draws: number of draws of the posterior; at most 60 above 100 classes.
+        missed: loss of a wrong label that is not flagged, above 0.
+        in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
@@ -89,7 +98,8 @@ def find_label_issues(
         * ``verified``: the verified class, None for unchecked examples; only if ``verified`` is passed;
         * ``score``: probability that the label is wrong; 0 for trusted examples, and 0 or 1 for verified ones;
         * ``uncertainty``: normalised entropy of the class, from 0 (certain) to 1;
-        * ``is_label_issue``: whether the score is above 0.5.
+        * ``is_label_issue``: whether the expected loss is smaller if the label is flagged; with equal losses, whether
+          the score is above 0.5.
 
         ``attrs`` of the table has ``noise_rate``, the estimated share of wrong labels among the unverified ones,
         ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list
@@ -112,20 +122,74 @@ def find_label_issues(
     check_integer("seed", seed, 0)
     if progress is not None and not callable(progress):
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
-    given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
-    predicted = _predicted(arrays, given, unverified, neighbours, seed)
-    posterior = _transition(predicted, arrays, draws, seed, progress)
-    return _table(arrays, scores(predicted, given, posterior.transition.mean(0)), posterior)
+    evidence, doubt = _evidence(arrays, neighbours, seed)
+    noisy, trusted = evidence.at(~arrays.trusted), evidence.at(arrays.trusted)
+    posterior = joint_posterior(
+        noisy,
+        len(arrays.classes),
+        trusted,
+        None if _chosen(evidence.decided, doubt, arrays) else arrays.earlier[arrays.trusted],
+        draws=draws,
+        seed=seed,
+        progress=progress,
+    )
+    return _table(arrays, posterior, posterior.flags(missed, in_vain))
 
 
-def _predicted(arrays: CheckedArrays, given: Tensor, unverified: Tensor, neighbours: int, seed: int) -> TopClasses:
+def _evidence(arrays: CheckedArrays, neighbours: int, seed: int) -> tuple[Evidence, np.ndarray]:
+    """Predict true and given labels out of sample, from probabilities, features, or both.
+
+    Returns:
+        the evidence, and the predicted probability of each given label that it is not the class, [N].
+    """
+    size, labels = len(arrays.classes), Labels(arrays.known, arrays.trusted)
+    features = None if arrays.features is None else _standardised(arrays.features)
+    few = size <= MOST_CLASSES and len(arrays.codes) >= FEWEST
+    if few and arrays.pred_probs is None and features is not None and features.size * size <= out_of_sample.LARGEST:
+        return _of_heads(arrays, cross_fitted(features, labels, size, seed))
+    predicted = _predicted(arrays, features, neighbours, seed)
+    transition, p = _without_noise(arrays, predicted)
+    if few:
+        everywhere = torch.arange(len(labels.given))
+        of_given = predicted.dense(everywhere).numpy()
+        of_true = predicted._replace(probabilities=torch.from_numpy(p)).dense(everywhere).numpy()
+        return _of_heads(arrays, recalibrated(_logs(of_true), _logs(of_given), labels, seed))
+    doubt, right = 1 - p[:, 0], transition.diagonal().numpy()
+    if arrays.verified is not None:  # the first candidate of a trusted example is its class
+        predicted = TopClasses.of(predicted.dense, torch.from_numpy(arrays.known), size)
+        transition, p = _without_noise(arrays, predicted)
+    classes = predicted.classes.numpy().astype(np.int64)
+    return evidence_of_predictions(classes, p, predicted.probabilities.numpy(), right, size), doubt
+
+
+def _of_heads(arrays: CheckedArrays, predicted: Predictions) -> tuple[Evidence, np.ndarray]:
+    of_given = predicted.log_true[np.arange(len(arrays.codes)), arrays.codes]
+    return head_evidence(predicted, Labels(arrays.known, arrays.trusted)), 1 - np.exp(of_given)
+
+
+def _logs(p: np.ndarray) -> np.ndarray:
+    return np.asarray(np.log(p.clip(_LEAST) / p.clip(_LEAST).sum(1, keepdims=True)))
+
+
+def _without_noise(arrays: CheckedArrays, predicted: TopClasses) -> tuple[Tensor, np.ndarray]:
+    """Return a first estimate of T, and the predictions with its effect inverted, [N, m]."""
+    given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
+    some = TopClasses(predicted.classes[noisy], predicted.probabilities[noisy], predicted.num_classes)
+    transition = confident_transition(some, given[noisy])
+    p = np.empty(predicted.probabilities.shape, dtype=np.float32)
+    for rows in chunks(len(given), predicted.classes.shape[1] ** 2):
+        p[rows.numpy()] = without_noise(predicted, rows, transition).float().numpy()
+    return transition, p
+
+
+def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: int, seed: int) -> TopClasses:
     """Predict the given labels from probabilities, features, or both."""
     size, probabilities, nearest = len(arrays.classes), arrays.pred_probs, None
-    if arrays.features is not None:
-        features = _standardised(arrays.features)
+    given = torch.from_numpy(arrays.codes)
+    if features is not None:
         nearest = nearest_positions(torch.from_numpy(features), neighbours, seed=seed)
         if probabilities is None:
-            probabilities = cross_validated(features, arrays.codes, size, seed)
+            probabilities = out_of_sample.cross_validated(features, arrays.codes, size, seed)
 
     def dense(rows: Tensor) -> Tensor:
         if probabilities is None:
@@ -134,7 +198,7 @@ def _predicted(arrays: CheckedArrays, given: Tensor, unverified: Tensor, neighbo
         part = torch.from_numpy(probabilities[rows.numpy()].astype(np.float64))
         return part / part.sum(1, keepdim=True)
 
-    some = unverified.nonzero().squeeze(1)
+    some = torch.from_numpy(np.flatnonzero(~arrays.trusted))
     return given_label_predictions(dense, given, size, nearest, some, seed)
 
 
@@ -150,36 +214,8 @@ def _standardised(features: np.ndarray) -> np.ndarray:
     return found
 
 
-def _transition(
-    predicted: TopClasses,
-    arrays: CheckedArrays,
-    draws: int,
-    seed: int,
-    progress: Callable[[float], None] | None,
-) -> TransitionPosterior:
-    """Estimate the transition matrix of the unverified labels."""
-    given, unverified = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
-    some = TopClasses(predicted.classes[unverified], predicted.probabilities[unverified], predicted.num_classes)
-    first = confident_transition(some, given[unverified])
-    found = decisions(predicted, first, unverified)
-    pairs = arrays.pairs
-    if pairs is not None and _chosen(found.decided, scores(predicted, given, first).wrong, arrays):
-        pairs = None
-    held_out = None if unverified.all() else (found.decided[~unverified], torch.from_numpy(arrays.known)[~unverified])
-    return posterior_of_decisions(
-        found.decided[unverified],
-        lambda inside: found.implied,
-        given[unverified],
-        held_out=held_out,
-        draws=draws,
-        seed=seed,
-        progress=progress,
-        pairs=None if pairs is None else (torch.from_numpy(pairs.classes), torch.from_numpy(pairs.given)),
-    )
-
-
-def _chosen(decided: Tensor, score: Tensor, arrays: CheckedArrays) -> bool:
-    """Return whether the verified examples were chosen by their scores, and warn if so.
+def _chosen(decided: np.ndarray, doubt: np.ndarray, arrays: CheckedArrays) -> bool:
+    """Return whether the verified examples were chosen by how suspicious they look, and warn if so.
 
     The posterior models how decisions and labels arise, so that a choice by these does no harm. It does not model
     scores: if the most suspicious examples of those with equal decision and label were checked, the others would be
@@ -189,24 +225,27 @@ def _chosen(decided: Tensor, score: Tensor, arrays: CheckedArrays) -> bool:
         return False
     checked = arrays.verified != UNCHECKED
     some = checked | ~arrays.trusted
-    cells = decided.numpy() * len(arrays.classes) + arrays.codes
-    p_value = chosen_by_score(cells[some], score.numpy()[some], checked[some])
+    cells = decided * len(arrays.classes) + arrays.codes
+    if arrays.pred_probs is not None:  # whoever chose by the predicted class saw these, not the recalibrated ones
+        cells = cells * len(arrays.classes) + arrays.pred_probs.argmax(1)
+    p_value = chosen_by_score(cells[some], doubt[some], checked[some])
     if p_value < _CHOSEN:
         warnings.warn(
             f"the verified examples were chosen by how suspicious their labels look (p = {p_value:.1g}), so they are "
             "trusted but do not count as a sample of the noise; verify randomly chosen examples as well, and pass only "
             "these as verified and the others as trusted, with their verified class in labels",
-            stacklevel=4,
+            stacklevel=3,
         )
         return True
     return False
 
 
-def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior) -> pd.DataFrame:
-    names = pd.Series(arrays.classes)
-    known = arrays.known
-    wrong = np.where(arrays.trusted, known != arrays.codes, found.wrong.numpy())
-    suggested = np.where(arrays.trusted, known, found.suggested.numpy())
+def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray) -> pd.DataFrame:
+    names, noisy, known = pd.Series(arrays.classes), ~arrays.trusted, arrays.known
+    flagged, uncertainty, suggested = known != arrays.codes, np.zeros(len(known)), known.copy()
+    wrong = flagged.astype(float)
+    wrong[noisy], uncertainty[noisy], flagged[noisy] = posterior.wrong, posterior.uncertainty, flags
+    suggested[noisy] = posterior.suggested
     order = np.lexsort((np.arange(len(wrong)), -wrong, arrays.trusted))
     table = pd.DataFrame(
         {
@@ -215,14 +254,14 @@ def _table(arrays: CheckedArrays, found: Scores, posterior: TransitionPosterior)
             "suggested": names.to_numpy()[suggested[order]],
             **({} if arrays.verified is None else {"verified": _names_or_none(names, arrays.verified[order])}),
             "score": wrong[order],
-            "uncertainty": np.where(arrays.trusted, 0.0, found.uncertainty.numpy())[order],
-            "is_label_issue": wrong[order] > PROBABLE,
+            "uncertainty": uncertainty[order],
+            "is_label_issue": flagged[order],
         }
     )
-    matrix = posterior.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
+    matrix = posterior.transition.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
     table.attrs = {
-        "noise_rate": float(posterior.noise_rate.mean()),
-        "noise_rate_interval": list(posterior.noise_rate_interval()),
+        "noise_rate": posterior.noise_rate,
+        "noise_rate_interval": list(posterior.transition.noise_rate_interval()),
         "classes": names.tolist(),
         "transition_matrix": matrix,
     }

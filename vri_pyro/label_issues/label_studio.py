@@ -54,7 +54,7 @@ def write_label_studio(
         UserError: a file cannot be written.
     """
     rows = list(table_rows(issues, indices, classes, examples, true, limit))
-    confidences = issues.posterior.amax(-1)[issues.order()].tolist()
+    confidences = issues.joint.confidence[issues.order().numpy()].tolist()
     write_tasks(path, rows, confidences[: len(rows)], classes, examples, url_prefix)
 
 

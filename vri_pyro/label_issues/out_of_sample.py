@@ -10,7 +10,7 @@ from vri_pyro.methods.confident_learning import fold_of
 
 _FOLDS = 5
 _ITERATIONS = 200
-_LARGEST = 200_000_000  # examples times features times classes; about half a minute on one core
+LARGEST = 200_000_000  # examples times features times classes; about half a minute on one core
 
 
 def cross_validated(features: np.ndarray, labels: np.ndarray, num_classes: int, seed: int) -> np.ndarray | None:
@@ -31,7 +31,7 @@ def cross_validated(features: np.ndarray, labels: np.ndarray, num_classes: int, 
     from sklearn.exceptions import ConvergenceWarning
     from sklearn.linear_model import LogisticRegression  # slow to import
 
-    if features.size * num_classes > _LARGEST:
+    if features.size * num_classes > LARGEST:
         return None
     fold = fold_of(labels, min(_FOLDS, len(labels)), seed)
     found = np.zeros((len(labels), num_classes), dtype=np.float32)

@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import math
 from collections.abc import Callable
 from dataclasses import dataclass
 
 import torch
 from torch import Tensor
 
-from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues.beliefs import beliefs
 from vri_pyro.label_issues.evidence import Evidence
+from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
-from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
+from vri_pyro.label_issues.run_evidence import run_evidence
+from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 
 BEST = "combined"
-_FIRST = 0.7  # share of the first of two samplers in the work
 _LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
 
 _Progress = Callable[[float], None]
@@ -36,31 +35,47 @@ class LabelIssues:
         scores: scores by name, [N] each; a greater score is more suspicious. ``combined`` is the probability that the
             label is wrong.
         uncertainty: normalised entropy of ``posterior``, from 0 (certain) to 1 (uniform), [N].
-        posterior: posterior over the K classes and, last, "none of the classes", [N, K + 1].
-        transition: posterior of the transition matrix and of the noise rate.
+        joint: the joint posterior, of which the suggestions, ``combined``, the uncertainty and ``transition`` are
+            functions.
         agreement: share of the given labels that equal the classifier's prediction.
         held_out: the classifier's accuracy on the trusted examples held out of training, and their number; None if
             there are no such examples.
         learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
             clearly more often than it is correct on held-out examples.
         temperature: temperature by which the classifier's logits were divided.
+        losses: losses of a wrong label that is not flagged, and of a correct one that is, by which labels are flagged.
     """
 
     given: Tensor
     suggested: Tensor
     scores: dict[str, Tensor]
     uncertainty: Tensor
-    posterior: Tensor
-    transition: TransitionPosterior
+    joint: JointPosterior
     agreement: float
     held_out: tuple[float, int] | None
     learned_by_heart: bool
     temperature: float
+    losses: tuple[float, float] = (1.0, 1.0)
 
     @property
     def score(self) -> Tensor:
         """The probability that the label is wrong, [N]."""
         return self.scores[BEST]
+
+    @property
+    def flagged(self) -> Tensor:
+        """Whether flagging the label makes the expected loss smallest, bool [N]."""
+        return torch.from_numpy(self.joint.flags(*self.losses))
+
+    @property
+    def transition(self) -> TransitionPosterior:
+        """Posterior of the transition matrix and of the noise rate."""
+        return self.joint.transition
+
+    @property
+    def posterior(self) -> Tensor:
+        """Posterior over the K classes and, last, "none of the classes", [N, K + 1]."""
+        return self.joint.dense()
 
     @property
     def warning(self) -> str | None:
@@ -83,7 +98,7 @@ class LabelIssues:
                 f"on {right:.0%} of the held-out examples: it has memorised labels, and the share of wrong labels may "
                 "lie well above the interval."
             )
-        chance = 1 / (self.posterior.shape[1] - 1)
+        chance = 1 / self.joint.num_classes
         if right - chance < _LITTLE * (1 - chance):
             return (
                 f"The classifier is correct on {right:.0%} of the held-out examples, hardly above chance level: it "
@@ -106,29 +121,31 @@ def rank(
 ) -> LabelIssues:
     """Score every label by several criteria and by their combination.
 
-    The score ``combined`` is 1 − r(y), where r is the posterior over the classes and "none of the classes". The
-    posterior combines three parts:
+    The score ``combined`` is the probability that the label is wrong under the joint posterior of noise and classes,
+    see :func:`~vri_pyro.label_issues.joint_posterior`. It has two parts:
 
-    1. Class probabilities. The classifier's probabilities are calibrated by a temperature that is fitted on trusted
-       examples held out of training. Each example's own probabilities and the mean of its nearest neighbours' have
-       weights of one half. The neighbours' are used alone if the classifier was trained on these labels and has either
-       memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise a
-       memorised label would look correct.
-    2. The transition matrix of the given labels. It is the posterior mean under the assumption that labels and class
-       probabilities are independent given the class. Verified pairs count as observations of it.
-    3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
+    1. Class probabilities by classifiers that never saw the label: cross-fitted logistic regressions on the inputs, if
+       these are vectors, or on the classifier's features; see :func:`~vri_pyro.label_issues.run_evidence`. Features
+       were trained on the labels and may have memorised some; :attr:`LabelIssues.learned_by_heart` says so if it is
+       evident.
+    2. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
 
-    Without held-out trusted examples the temperature is 1. The probability of "none of the classes" is 0 if there are
-    fewer than two trusted examples, or if the example's given or predicted class has no trusted example.
+    Verified pairs count as observations of the transition matrix.
+
+    With ``own``, the classifier's own probabilities are used instead, calibrated by a temperature that is fitted on the
+    trusted examples held out of training, and mixed with those of the nearest neighbours.
+
+    The probability of "none of the classes" is 0 if there are fewer than two trusted examples, or if the example's
+    given or predicted class has no trusted example.
     ``experiments/label_issues.py`` measures the contribution of each part.
 
     Args:
         evidence: evidence about the examples.
-        neighbours: number of neighbours. With 0, each example's own prediction is used alone.
-        draws: number of draws of the transition matrix.
+        neighbours: number of neighbours, with ``own``. With 0, each example's own prediction is used alone.
+        draws: number of draws of the posterior.
         seed: random seed.
-        own: weight of an example's own prediction relative to its neighbours', from 0 to 1. When None, it is chosen as
-            described above.
+        own: weight of the classifier's prediction of an example relative to its neighbours', from 0 to 1. When None,
+            cross-fitted predictions are used.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
     Returns:
@@ -145,23 +162,19 @@ def rank(
         UserError: there are no examples, or an argument is out of range.
     """
     _check(evidence, neighbours, own)
-    given, logits, pairs = evidence.given, evidence.logits, evidence.pairs
+    given, logits = evidence.given, evidence.logits
     believed = beliefs(evidence, neighbours, own, seed)
-    p, decisions = believed.consulted, believed.held_out
-    distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
-    first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
-    found = independent = transition_posterior(
-        p, given, 1 - none, decisions, evidence.trained_on, draws, seed, first, pairs
+    noisy, trusted = run_evidence(evidence, believed, seed, heads=own is None)
+    decided = torch.from_numpy(noisy.decided)
+    distance, none = _open_set(evidence, decided, neighbours=5)
+    classes = logits.shape[1]
+    pairs = evidence.pairs and (evidence.pairs[0].numpy(), evidence.pairs[1].numpy())
+    found = joint_posterior(
+        noisy, classes, trusted, none=none.numpy(), draws=draws, seed=seed, progress=progress, pairs=pairs
     )
-    if evidence.trained_on:
-        # The class posterior below assumes that probabilities and labels are independent given the class, so it needs
-        # the matrix estimated under that assumption. Only the mean is used, so fewer draws suffice.
-        independent = transition_posterior(p, given, 1 - none, decisions, False, -(-draws // 4), seed, second, pairs)
-    estimated = independent.transition.mean(0)
-    matrix = estimated if evidence.transition is None else evidence.transition.double()
-    within = clean_posterior(p.log(), estimated, given)
-    posterior = torch.cat([within * (1 - none).unsqueeze(1), none.unsqueeze(1)], dim=1)
-    best = posterior.argmax(-1)
+    matrix = evidence.transition
+    if matrix is None:
+        matrix = found.transition.transition.mean(0)
     plain = logits.softmax(-1)
     scores = {
         "self_confidence": self_confidence(plain, given),
@@ -169,29 +182,21 @@ def rank(
         "loss": loss(logits, given),
         "rectification": evidence.rectification,
         "surprise": evidence.surprise,
-        "clean_class": self_confidence(clean_posterior(believed.own.log(), matrix, given), given),
+        "clean_class": self_confidence(clean_posterior(believed.own.log(), matrix.double(), given), given),
         "open_set": distance,
-        BEST: self_confidence(posterior, given),
+        BEST: torch.from_numpy(found.wrong),
     }
     return LabelIssues(
         given=given,
-        suggested=torch.where(best == logits.shape[1], NO_CLASS, best),
+        suggested=torch.from_numpy(found.suggested),
         scores={name: score.double() for name, score in scores.items() if score is not None},
-        uncertainty=torch.special.entr(posterior).sum(-1) / math.log(posterior.shape[1]),
-        posterior=posterior,
-        transition=found,
+        uncertainty=torch.from_numpy(found.uncertainty),
+        joint=found,
         agreement=believed.agreement,
         held_out=believed.accuracy,
         learned_by_heart=believed.learned_by_heart,
         temperature=believed.temperature,
     )
-
-
-def _parts(progress: _Progress | None, share: float) -> tuple[_Progress | None, _Progress | None]:
-    """Split a progress function into one for the first part of the work, of the given share, and one for the rest."""
-    if progress is None:
-        return None, None
-    return lambda done: progress(share * done), lambda done: progress(share + (1 - share) * done)
 
 
 def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:

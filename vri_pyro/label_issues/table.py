@@ -33,7 +33,8 @@ def write_table(
     """Write one line per example: its position, path, given and suggested label, and scores.
 
     The column ``path`` holds the example's name in the list of the data source, so that the table can be joined to that
-    list. The column ``is_label_issue`` says whether the label is more probably wrong than correct. An apostrophe is put
+    list. The column ``is_label_issue`` says whether the label is flagged, see
+    :attr:`~vri_pyro.label_issues.LabelIssues.flagged`. An apostrophe is put
     before a name that a spreadsheet would compute as a formula, see :func:`~vri_pyro.utils.cells.as_cell`.
 
     Args:
@@ -84,6 +85,7 @@ def table_rows(
     """Yield the rows of the table, the most suspicious label first, as dicts by column; see :func:`write_table`."""
     others = [name for name in issues.scores if name != BEST]
     columns = {name: [f"{value:.6g}" for value in issues.scores[name].tolist()] for name in others}
+    flagged = issues.flagged
     for row in issues.order()[:limit].tolist():
         index = int(indices[row])
         yield {
@@ -93,7 +95,7 @@ def table_rows(
             "suggested": class_name(classes, int(issues.suggested[row])),
             "score": f"{issues.score[row]:.6f}",
             "uncertainty": f"{issues.uncertainty[row]:.6f}",
-            "is_label_issue": bool(issues.score[row] > PROBABLE),
+            "is_label_issue": bool(flagged[row]),
             **{name: column[row] for name, column in columns.items()},
             **({"true": class_name(classes, int(true[row]))} if true is not None else {}),
         }

@@ -27,7 +27,7 @@ _SCORES = {
 def labels(seen: SeenRun) -> Part:
     """Report the most suspicious examples, the noise rate, and the label error scores with their AUROC."""
     headline, verdicts = [noise_rate_tile(seen), suspects_tile(seen)], [noise_rate_verdict(seen)]
-    none = float(seen.issues.posterior[:, -1].mean())
+    none = float(seen.issues.joint.none.mean())
     if none > _OPEN:
         words = f"An estimated {percent(none, 0)} of the noisy examples belong to none of the classes (open-set noise)."
         verdicts.append(Verdict("note", words))

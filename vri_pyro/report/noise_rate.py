@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from vri_pyro.certification import equivalent_checks
-from vri_pyro.label_issues import PROBABLE, LabelIssues
+from vri_pyro.label_issues import LabelIssues
 from vri_pyro.report.part import CANNOT_TELL, Tile, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
@@ -85,11 +85,11 @@ def noise_rate_verdict(seen: SeenRun) -> Verdict:
 
 
 def _rate(seen: SeenRun) -> float:
-    return float(seen.issues.transition.noise_rate.mean())
+    return seen.issues.joint.noise_rate
 
 
 def _suspects(seen: SeenRun) -> int:
-    return int((seen.issues.score > PROBABLE).sum())
+    return int(seen.issues.flagged.sum())
 
 
 def _truth(seen: SeenRun) -> str:

@@ -137,9 +137,9 @@ def record(run: SeenRun) -> None:
         "calibration": {name: as_numbers(one) for name, one in run.calibrations.items()},
         "temperature": run.temperature,
         "label_noise": {
-            "rate": float(run.issues.transition.noise_rate.mean()),
+            "rate": run.issues.joint.noise_rate,
             "interval": [low, high],
-            "of_no_class": float(run.issues.posterior[:, -1].mean()),
+            "of_no_class": float(run.issues.joint.none.mean()),
             **{f"auroc_{name}": one.auroc for name, one in run.detections.items()},
         },
     }

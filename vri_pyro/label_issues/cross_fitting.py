@@ -1,0 +1,187 @@
+"""Out-of-sample predictions of true and of given labels, by cross-fitted heads."""
+
+from __future__ import annotations
+
+from typing import NamedTuple
+
+import numpy as np
+
+from vri_pyro.data import generator_for, permutation
+from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head
+from vri_pyro.methods.confident_learning import fold_of
+
+MOST_CLASSES = 50  # for which heads are fitted
+FEWEST = 50  # examples for which heads are fitted
+_FOLDS = 5
+_WORK, _ENOUGH = 40_000_000, 2000  # examples times features times classes that a head is fitted to; and examples
+_PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
+_AWAY = 0.03  # precision of the recalibration's coefficients around a temperature, for each of them
+_SLOPES = np.geomspace(0.5, 4, 7)
+_EM_STEPS = 5
+_CONFIDENT = 3.0  # examples that the confident counts are worth beside a class's trusted ones
+_PRIOR = 0.5
+_LEAST = 1e-3
+
+
+class Predictions(NamedTuple):
+    """Out-of-sample predictions of n examples.
+
+    Attributes:
+        log_true: log p(z | x) of the true class, [n, K].
+        log_given: log p(y | x) of the given label, [n, K].
+        transition: the estimate of T that the predictions of the true class used, [K, K].
+    """
+
+    log_true: np.ndarray
+    log_given: np.ndarray
+    transition: np.ndarray
+
+
+def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
+    """Predict true and given labels by heads on features, each example by heads that saw no label of its fold.
+
+    A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
+    transition matrix and to trusted labels directly. Its predictions are recalibrated, see :func:`recalibrated`.
+
+    Args:
+        features: standardised features, [n, D].
+        labels: noisy and trusted labels.
+        num_classes: number of classes K.
+        seed: seed of the folds.
+    """
+    folds, size = _folds(labels, seed), features.shape[1]
+    log_given = np.empty((len(features), num_classes))
+    plain = Labels(labels.given, np.ones_like(labels.trusted))
+    noisy = ~labels.trusted
+    start, precision = Head(np.zeros((size + 1, num_classes)), np.eye(num_classes)), None
+    heads = []
+    for out in folds:
+        inside = _some(~out & noisy, features.shape[1] * num_classes, seed)
+        if precision is None:
+            precision, start = _chosen(_PRECISIONS, features, plain, inside, out & noisy, start, 0.0, learn=False)
+        start = fitted_head(features[inside], plain.at(inside), precision, start, learn=False)
+        heads.append(start)
+        log_given[out] = start.log_probabilities(features[out])
+    first = first_transition(np.exp(log_given), labels)
+    log_true = np.empty_like(log_given)
+    for out, head in zip(folds, heads, strict=True):
+        inside = _some(~out, features.shape[1] * num_classes, seed) | (~out & labels.trusted)
+        found = fitted_head(features[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
+        log_true[out] = found.log_probabilities(features[out])
+    return recalibrated(log_true, log_given, labels, seed + 1)
+
+
+def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed: int) -> Predictions:
+    """Predict true classes from out-of-sample predictions of true or of given labels.
+
+    The head of :mod:`~vri_pyro.label_issues.noise_aware_head` on log p, cross-fitted in turn, with coefficients near
+    those of a temperature.
+
+    Args:
+        log_p: log probabilities, [n, K].
+        log_given: log probabilities of the given label, [n, K], which are passed on.
+        labels: noisy and trusted labels.
+        seed: seed of the folds.
+
+    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, for matrix scaling.
+    """
+    classes = log_p.shape[1]
+    x = np.log((1 - _LEAST) * np.exp(log_p) + _LEAST / classes)
+    x -= x.mean(1, keepdims=True)
+    slope, transition = _temperature(x, labels, first_transition(np.exp(log_given), labels))
+    centre = slope * np.eye(classes)
+    start = Head(np.vstack([centre, np.zeros(classes)]), transition)
+    log_true, transitions = np.empty_like(log_p), []
+    for out in _folds(labels, seed):
+        inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
+        start = fitted_head(x[inside], labels.at(inside), _AWAY * classes**2, start, centre=centre)
+        log_true[out] = start.log_probabilities(x[out])
+        transitions.append(start.transition)
+    return Predictions(log_true, log_given, np.mean(transitions, axis=0))
+
+
+def first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
+    """Estimate T from predictions of the given labels, [n, K]: trusted examples' means, and confident counts.
+
+    Reference: Hendrycks et al., Using trusted data, NeurIPS 2018; Northcutt et al., Confident learning, JAIR 2021.
+    """
+    classes, noisy = p.shape[1], ~labels.trusted
+    given, part = labels.given[noisy], p[noisy]
+    counts = np.bincount(given, minlength=classes)
+    own = np.bincount(given, part[np.arange(len(given)), given], classes)
+    thresholds = np.where(counts > 0, own / np.maximum(counts, 1), np.inf)
+    confident = np.where(part >= thresholds - 1e-9, part, -1.0)
+    sure = confident.max(1, initial=-1.0) > 0
+    joint = np.zeros((classes, classes))
+    np.add.at(joint, (confident[sure].argmax(1), given[sure]), 1)
+    joint = joint * counts / np.maximum(joint.sum(0), 1) + _PRIOR * np.eye(classes) + _PRIOR / classes
+    found = _CONFIDENT * joint / joint.sum(1, keepdims=True)
+    np.add.at(found, labels.given[labels.trusted], p[labels.trusted])
+    return np.asarray(found / found.sum(1, keepdims=True))
+
+
+def _folds(labels: Labels, seed: int) -> list[np.ndarray]:
+    """Divide noisy and trusted examples into folds, stratified by label: masks, bool [n] each."""
+    fold = np.empty(len(labels.given), dtype=np.int64)
+    for part in (labels.trusted, ~labels.trusted):
+        if part.any():
+            fold[part] = fold_of(labels.given[part], min(_FOLDS, int(part.sum())), seed)
+    return [fold == number for number in range(int(fold.max()) + 1)]
+
+
+def _some(mask: np.ndarray, work: int, seed: int) -> np.ndarray:
+    """Return a random part of a mask whose size bounds the work of a fit, bool [n]."""
+    rows, most = np.flatnonzero(mask), max(_ENOUGH, _WORK // work)
+    if len(rows) <= most:
+        return mask
+    found = np.zeros_like(mask)
+    found[rows[permutation(generator_for(seed, "heads"), len(rows))[:most]]] = True
+    return found
+
+
+def _chosen(
+    precisions: tuple[float, ...],
+    x: np.ndarray,
+    labels: Labels,
+    inside: np.ndarray,
+    out: np.ndarray,
+    start: Head,
+    centre: np.ndarray | float,
+    learn: bool = True,
+) -> tuple[float, Head]:
+    """Choose the precision under which the labels of a fold are most likely."""
+    best = (-np.inf, precisions[0], start)
+    for precision in precisions:
+        start = fitted_head(x[inside], labels.at(inside), precision, start, learn=learn, centre=centre)
+        score = float(
+            np.log(_likelihood(np.exp(start.log_probabilities(x[out])), labels.at(out), start.transition)).sum()
+        )
+        if score > best[0]:
+            best = (score, precision, start)
+    return best[1], best[2]
+
+
+def _likelihood(p: np.ndarray, labels: Labels, transition: np.ndarray) -> np.ndarray:
+    of_noisy = (p * transition.T[labels.given]).sum(1)
+    return np.asarray(np.where(labels.trusted, p[np.arange(len(p)), labels.given], of_noisy) + 1e-12)
+
+
+def _temperature(x: np.ndarray, labels: Labels, transition: np.ndarray) -> tuple[float, np.ndarray]:
+    """Fit a slope of log probabilities on a grid, and T by EM, by maximum likelihood."""
+    classes, noisy, best = x.shape[1], ~labels.trusted, (-np.inf, 1.0, transition)
+    given = labels.given[noisy]
+    labelled = np.zeros((len(given), classes))
+    labelled[np.arange(len(given)), given] = 1
+    prior = np.eye(classes) + 1 / classes
+    for slope in _SLOPES:
+        p = np.exp(slope * x)
+        p /= p.sum(1, keepdims=True)
+        found = transition
+        for _ in range(_EM_STEPS):
+            joint = p[noisy] * found.T[given]
+            counts = (joint / joint.sum(1, keepdims=True)).T @ labelled + prior
+            found = counts / counts.sum(1, keepdims=True)
+        score = float(np.log(_likelihood(p, labels, found)).sum())
+        if score > best[0]:
+            best = (score, float(slope), found)
+    return best[1], best[2]

@@ -1,0 +1,200 @@
+"""The joint posterior of noisy labels: how many are wrong, which, and how they came about."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from scipy.special import ndtri
+from torch import Tensor
+
+from vri_pyro.data import generator_for
+from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.label_issues.label_sampler import Evidence, LabelSampler, Trusted
+from vri_pyro.label_issues.transition_posterior import TransitionPosterior
+from vri_pyro.utils.errors import UserError
+
+LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
+_TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
+_DOUBT = 0.4  # standard deviation of δ
+_MANY, _DRAWS_OF_MANY = 100, 60  # classes above which burn-in is a third and draws are at most this many
+_SWEEPS = 400  # least number of sweeps from which draws are taken
+_KEPT = 20_000_000  # maximum number of entries of all draws of T
+
+
+@dataclass(frozen=True)
+class JointPosterior:
+    """Posterior of the true classes of N noisy labels and of the noise that made them.
+
+    All properties are functions of the same draws, so they agree: the mean of ``wrong`` is the mean noise rate.
+
+    Attributes:
+        transition: draws of the transition matrix and of the noise rate.
+        classes: candidate classes of each example, the given label first, int64 [N, m].
+        probabilities: posterior probabilities of the candidates, [N, m], for an example that is of some class.
+        none: probability that the example is of no class, [N].
+        num_classes: number of classes K.
+    """
+
+    transition: TransitionPosterior
+    classes: np.ndarray
+    probabilities: np.ndarray
+    none: np.ndarray
+    num_classes: int
+
+    @property
+    def wrong(self) -> np.ndarray:
+        """Probability that the given label is wrong, [N]."""
+        return np.asarray(1 - (1 - self.none) * self.probabilities[:, 0].clip(0, 1))
+
+    @property
+    def noise_rate(self) -> float:
+        """Posterior mean of the share of wrong labels: the mean of :attr:`wrong`."""
+        return float(self.wrong.mean())
+
+    @property
+    def suggested(self) -> np.ndarray:
+        """Most probable class, int64 [N]; -1 if no class is the most probable."""
+        best = self.probabilities.argmax(1)
+        rows = np.arange(len(best))
+        found = self.classes[rows, best]
+        return np.where(self.none > (1 - self.none) * self.probabilities[rows, best], NO_CLASS, found)
+
+    @property
+    def confidence(self) -> np.ndarray:
+        """Probability of :attr:`suggested`, [N]."""
+        return np.asarray(np.maximum(self.none, (1 - self.none) * self.probabilities.max(1)))
+
+    @property
+    def uncertainty(self) -> np.ndarray:
+        """Entropy of the class, divided by its maximum, from 0 (certain) to 1, [N]."""
+        p = np.concatenate([(1 - self.none)[:, None] * self.probabilities, self.none[:, None]], axis=1).clip(1e-300)
+        outcomes = self.num_classes + bool(self.none.any())
+        return np.asarray((-(p * np.log(p)).sum(1) / np.log(outcomes)).clip(0, 1))
+
+    def flags(self, missed: float = 1.0, in_vain: float = 1.0) -> np.ndarray:
+        """Flag labels so that the expected loss is smallest, bool [N].
+
+        A label is flagged if P(wrong) · missed > P(right) · in_vain.
+
+        Args:
+            missed: loss of a wrong label that is not flagged.
+            in_vain: loss of a correct label that is flagged, and checked in vain.
+
+        Raises:
+            UserError: a loss is not positive.
+        """
+        if not (0 < missed < np.inf and 0 < in_vain < np.inf):
+            raise UserError(f"missed is {missed} and in_vain is {in_vain}; expected two losses above 0")
+        return np.asarray(self.wrong * missed > (1 - self.wrong) * in_vain)
+
+    def dense(self) -> Tensor:
+        """Return the posterior over the K classes and, last, "none of the classes", float64 [N, K + 1]."""
+        found = np.zeros((len(self.classes), self.num_classes + 1))
+        np.put_along_axis(found, self.classes, (1 - self.none)[:, None] * self.probabilities, 1)
+        found[:, -1] = self.none
+        return torch.from_numpy(found)
+
+
+def joint_posterior(
+    noisy: Evidence,
+    num_classes: int,
+    trusted: Evidence | None = None,
+    trusted_given: np.ndarray | None = None,
+    none: np.ndarray | None = None,
+    draws: int = 200,
+    seed: int = 0,
+    taught: float | None = _TAUGHT,
+    doubt: float = _DOUBT,
+    progress: Callable[[float], None] | None = None,
+    pairs: tuple[np.ndarray, np.ndarray] | None = None,
+) -> JointPosterior:
+    """Sample noise rate, transition matrix and true classes from their joint posterior.
+
+    The model is that of :class:`~vri_pyro.label_issues.label_sampler.LabelSampler`. It is only approximately right, and
+    thousands of noisy labels would make it more certain of how good the classifier is than it has a right to be. The
+    recalibration is therefore learned from noisy labels whose weights add up to at most ``taught``, and from the
+    trusted examples at full weight; the noise is learned from all labels. In addition, each draw shifts the log odds of
+    all labels by the same δ ~ Normal(0, ``doubt``), an error of the model that no label can tell. Labels without doubt
+    are not affected. Both are approximations to what is not modelled: with ``taught=None`` and ``doubt=0`` the draws
+    are from the exact posterior of the model.
+
+    Args:
+        noisy: evidence of the N noisy examples, out of sample.
+        num_classes: number of classes K >= 2.
+        trusted: evidence of trusted examples, out of sample, with the true class as the first candidate; a random
+            sample, or one for each class. None if there are none.
+        trusted_given: their earlier, noisy labels, int64 [M], -1 where unknown.
+        none: probability that an example is of no class, [N]; None for 0.
+        draws: number of draws; at most 60 above 100 classes.
+        seed: random seed.
+        taught: sum of the weights of the noisy labels that the recalibration is learned from, at most; None for all.
+        doubt: standard deviation of the shift of the log odds that a label is right.
+        progress: function that is called with the share of the sampling that is done, from 0 to 1.
+        pairs: true classes and noisy labels of further examples, int64 [P] each, of which there is no out-of-sample
+            evidence or whose label is unknown in ``trusted_given``. They are observations of the noise alone.
+
+    Raises:
+        UserError: there are no examples, fewer than two classes, or no draws.
+
+    Reference: Dawid & Skene (1979) for the latent class; Miller & Dunson (2019) for weights below one;
+        Kennedy & O'Hagan (2001) for an error of the model.
+    """
+    size = len(noisy.p)
+    if size == 0 or num_classes < 2:
+        raise UserError(f"there are {size} examples of {num_classes} classes; expected at least one and two classes")
+    if draws < 1:
+        raise UserError(f"draws is {draws}; expected an integer >= 1")
+    generator = generator_for(seed, "joint posterior")
+    none = np.zeros(size) if none is None else none
+    inside = np.flatnonzero(generator.random(size) >= none)
+    if len(inside) > LEARNED_FROM:
+        inside = np.sort(generator.permutation(inside)[:LEARNED_FROM])
+    sampler = LabelSampler(
+        noisy.at(inside),
+        _trusted(noisy, trusted, trusted_given, num_classes),
+        num_classes,
+        1.0 if taught is None else taught / (taught + len(inside)),
+        generator,
+        pairs,
+    )
+    burn_in = sampler.burn_in
+    if num_classes > _MANY:
+        burn_in, draws = burn_in // 3, min(draws, _DRAWS_OF_MANY)
+    kept_every = max(1, -(-draws * num_classes**2 // _KEPT))
+    total, rates, matrices = np.zeros(noisy.p.shape, dtype=np.float32), [], []
+    between = 1 if num_classes > _MANY else max(1, -(-_SWEEPS // draws))
+    shifts = doubt * ndtri((generator.permutation(draws) + 0.5) / draws)
+    for sweep in range(-burn_in, draws * between):
+        sampler.sweep(adapt=sweep < 0)
+        if sweep >= 0 and sweep % between == between - 1:
+            draw = sweep // between
+            p = _shifted(sampler.posterior(noisy), shifts[draw])
+            total += p
+            right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= none)
+            rates.append(1 - right.mean())
+            if draw % kept_every == 0:
+                matrices.append(sampler.transition())
+        if progress is not None:
+            progress((sweep + burn_in + 1) / (burn_in + draws * between))
+    found = TransitionPosterior(torch.from_numpy(np.array(matrices)), torch.from_numpy(np.array(rates)))
+    return JointPosterior(found, noisy.classes, total / draws, none, num_classes)
+
+
+def _shifted(p: np.ndarray, shift: float) -> np.ndarray:
+    """Shift the log odds of the first candidate, [n, m]."""
+    odds = p.copy()
+    odds[:, 0] *= np.exp(shift)
+    return np.asarray(odds / odds.sum(1, keepdims=True))
+
+
+def _trusted(noisy: Evidence, trusted: Evidence | None, given: np.ndarray | None, num_classes: int) -> Trusted:
+    if trusted is None or not len(trusted.p):
+        return Trusted(noisy.at(slice(0)), np.zeros(0, dtype=np.int64), np.ones(num_classes))
+    count = len(trusted.p)
+    # Trusted examples are often drawn class by class: how much more often than in the noisy ones is corrected for.
+    expected = np.bincount(noisy.classes.ravel(), noisy.p.ravel(), num_classes) / len(noisy.p)
+    share = np.bincount(trusted.classes[:, 0], minlength=num_classes) / count
+    return Trusted(trusted, np.full(count, -1) if given is None else given, share / np.maximum(expected, 1e-9))
