@@ -34,7 +34,7 @@ def main() -> None:
     classifier = MLP((64,), CLASSES, hidden=(128,))
     prior, vector = partial(PriorNetwork, hidden=(128, 64)), partial(DiagonalNormal, hidden=(128, 64))
     model = HierarchicalRectification(classifier.feature_dim, CLASSES, prior)
-    guide = Hierarchical(classifier.feature_dim, CLASSES, vector)
+    guide = Hierarchical(classifier.feature_dim, CLASSES, vector, start="predictions")
     optimizer = torch.optim.SGD(classifier.parameters(), lr=0.1, weight_decay=5e-4)
     outer = torch.optim.Adam([*model.parameters(), *guide.parameters()], lr=1e-3)
     svi = BilevelSVI(classifier, model, guide, optimizer, outer, restart=True)

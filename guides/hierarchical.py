@@ -37,8 +37,8 @@ class Hierarchical(Gated):
 
     The updates are those of an EM algorithm, and it depends on their start which noise they find. With T near the
     identity they stay there, because the classifier can imitate the noise: every label is then explained by itself.
-    Therefore q(T) starts at the prior plus the counts of (predicted class, given label) over the noisy examples, with
-    the predictions of the classifier that an earlier stage trained.
+    With ``start="predictions"``, as in ``vri.yaml``, q(T) starts at the prior plus the counts of (predicted class,
+    given label) over the noisy examples, with the predictions of the classifier that an earlier stage trained.
 
     Args:
         feature_dim: D.
@@ -47,7 +47,8 @@ class Hierarchical(Gated):
         gate_hidden: widths of the tanh layers in each gate's network.
         gate_inputs: constructors of the inputs of the gates' networks; loss and one-hot label if None.
         rate: ρ, step size of the updates of q(T), in (0, 1].
-        start: where q(T) starts: "predictions" for the prior plus the counts, as above; "prior" for the prior alone.
+        start: where q(T) starts: "prior" for the prior alone, as in version 0.1; "predictions" for the prior plus the
+            counts, as above.
 
     Reference: Hoffman et al., Stochastic variational inference, JMLR 2013, eq. 33-34, with a constant step size.
 
@@ -65,13 +66,13 @@ class Hierarchical(Gated):
         gate_hidden: Sequence[int] = (32,),
         gate_inputs: Sequence[InputFactory] | None = None,
         rate: float = 0.02,
-        start: Literal["predictions", "prior"] = "predictions",
+        start: Literal["prior", "predictions"] = "prior",
     ) -> None:
         super().__init__(feature_dim, num_classes, vector, gate_hidden, gate_inputs)
         check_number("rate", rate, above=0, at_most=1, remedy=", such as 0.02")
         self.transition_gate = GateNetwork(feature_dim, num_classes, gate_hidden, gate_inputs)
-        if start not in ("predictions", "prior"):
-            raise UserError(f"start is {start!r}; expected 'predictions' or 'prior'")
+        if start not in ("prior", "predictions"):
+            raise UserError(f"start is {start!r}; expected 'prior' or 'predictions'")
         self.rate, self.start = rate, start
         self.data = DataPlate()
         self.register_buffer("concentration", torch.eye(num_classes) + 1 / num_classes)

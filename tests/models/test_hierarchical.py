@@ -292,6 +292,7 @@ def test_training_begins_with_the_estimate_of_the_classifier_as_it_is_found() ->
 
 def test_transition_starts_at_the_prior_and_the_counts_of_predicted_and_given_labels() -> None:
     algorithm = _algorithm(Dense(), transition_weight=0.3)
+    algorithm.guide.start = "predictions"
     context = _context(algorithm.classifier)
     predicted, given = context.predict(context.noisy).argmax(-1), context.labels_at(context.noisy)
     counts = torch.zeros(CLASSES, CLASSES)
@@ -301,16 +302,16 @@ def test_transition_starts_at_the_prior_and_the_counts_of_predicted_and_given_la
     torch.testing.assert_close(algorithm.guide.concentration, algorithm.model.concentration + 0.3 * counts)
 
 
-def test_transition_starts_at_the_prior_on_request() -> None:
-    model, _ = _pair()
-    guide, context = Hierarchical(4, CLASSES, start="prior"), _context(Dense())
+def test_transition_starts_at_the_prior_unless_predictions_are_asked_for() -> None:
+    model, guide = _pair()
+    context = _context(Dense())
     model.begin_training(context)
     guide.begin_training(model, context)
     assert torch.equal(guide.concentration, model.concentration)
 
 
 def test_unknown_start_of_the_transition_is_refused() -> None:
-    with pytest.raises(UserError, match="start is 'identity'; expected 'predictions' or 'prior'"):
+    with pytest.raises(UserError, match="start is 'identity'; expected 'prior' or 'predictions'"):
         Hierarchical(4, CLASSES, start="identity")  # type: ignore[arg-type]
 
 

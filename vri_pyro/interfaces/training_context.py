@@ -69,7 +69,7 @@ class TrainingContext:
             clean_x: clean inputs, [M, ...].
             clean_y: clean labels, int64 [M].
             noisy_x: noisy inputs, [N, ...]; only needed by models, guides and algorithms that predict noisy examples,
-                such as :class:`vri_pyro.guides.Hierarchical`.
+                such as :class:`vri_pyro.guides.Hierarchical` with ``start="predictions"``.
             batch_size: examples per forward pass.
             trained: whether the classifier has been trained already.
             pair_counts: counts of verified pairs, [K, K]; None if there are none.

@@ -145,6 +145,7 @@ _BEFORE_THE_OPTION = {
     "late": False,
     "outer_every": 1,
     "choose_network": True,  # resumed runs choose nothing
+    "start": "prior",
 }
 
 
