@@ -7,7 +7,6 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from vri_pyro.calibration.scores import Floats
 from vri_pyro.data.validation import check_labels
 from vri_pyro.utils.errors import UserError
 
@@ -32,10 +31,10 @@ class HeldOut:
         UserError: there are no labels, or shapes or values do not fit.
     """
 
-    probabilities: Floats
+    probabilities: np.ndarray
     labels: np.ndarray
-    transition: Floats | None = None
-    frequencies: Floats | None = None
+    transition: np.ndarray | None = None
+    frequencies: np.ndarray | None = None
     source: str = "labels held out of training"
 
     def __post_init__(self) -> None:
@@ -66,7 +65,7 @@ class HeldOut:
         """Number and kind of the labels, in words."""
         return f"{len(self.labels)} {'trusted' if self.trusted else 'noisy'} {self.source}"
 
-    def correction_weights(self) -> Iterator[Floats | None]:
+    def correction_weights(self) -> Iterator[np.ndarray | None]:
         """Yield, for each transition matrix, weights that make noisy labels estimate like the true ones.
 
         An example with the label y gets the weight of row y of the inverse of T: for every function f of an input and
@@ -91,7 +90,7 @@ class HeldOut:
                 yield None
 
 
-def _checked_transition(transition: Floats, classes: int) -> Floats:
+def _checked_transition(transition: np.ndarray, classes: int) -> np.ndarray:
     found = np.asarray(transition, dtype=np.float64)
     found = found[None] if found.ndim == 2 else found
     if found.ndim != 3 or len(found) == 0 or found.shape[1:] != (classes, classes):
@@ -104,7 +103,7 @@ def _checked_transition(transition: Floats, classes: int) -> Floats:
     return found
 
 
-def _checked_frequencies(frequencies: Floats, classes: int) -> Floats:
+def _checked_frequencies(frequencies: np.ndarray, classes: int) -> np.ndarray:
     found = np.asarray(frequencies, dtype=np.float64)
     if found.shape != (classes,) or not (found.min() >= 0 and np.isfinite(found).all() and found.sum() > 0):
         raise UserError(f"frequencies is {found.tolist()}; expected {classes} values >= 0, one per class")

@@ -10,7 +10,7 @@ import numpy as np
 from scipy.stats import beta
 
 from vri_pyro.calibration.held_out import HeldOut
-from vri_pyro.calibration.scores import Floats, check_score, conformity_scores
+from vri_pyro.calibration.scores import check_score, conformity_scores
 from vri_pyro.calibration.thresholds import OrderedScores, Threshold, labels_needed
 from vri_pyro.data import generator_for
 from vri_pyro.utils.errors import UserError
@@ -44,8 +44,8 @@ class PredictionSets:
 
     coverage: float
     score: str
-    thresholds: Floats
-    labels: Floats
+    thresholds: np.ndarray
+    labels: np.ndarray
     by_class: bool
     pooled: tuple[int, ...]
     randomise: bool
@@ -54,7 +54,7 @@ class PredictionSets:
     held_out: str
     trusted: bool
 
-    def __call__(self, probabilities: Floats) -> np.ndarray:
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the set of each input.
 
         A set contains the true class of a new input with at least the probability :attr:`coverage`, if new inputs and
@@ -69,11 +69,11 @@ class PredictionSets:
         """
         return self.for_batches()(probabilities)
 
-    def for_batches(self) -> Callable[[Floats], np.ndarray]:
+    def for_batches(self) -> Callable[[np.ndarray], np.ndarray]:
         """Return a function like this object for successive batches, which need not be of equal size."""
         generator = generator_for(self.seed, "prediction sets", "new inputs")
 
-        def sets(probabilities: Floats) -> np.ndarray:
+        def sets(probabilities: np.ndarray) -> np.ndarray:
             exact = np.asarray(probabilities, dtype=np.float64)
             if exact.ndim != 2 or exact.shape[1] != len(self.thresholds):
                 raise UserError(
@@ -227,9 +227,9 @@ def prediction_sets(
 
 
 def _threshold(
-    scores: Floats,
+    scores: np.ndarray,
     labels: np.ndarray,
-    weights: list[Floats | None] | None,
+    weights: list[np.ndarray | None] | None,
     group: list[int],
     coverage: float,
     over_draws: float,

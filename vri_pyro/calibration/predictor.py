@@ -60,7 +60,7 @@ class CalibratedPredictor(Predictor):
         """Predict calibrated class probabilities; asymptotic, see :class:`~vri_pyro.calibration.Temperature`.
 
         Args:
-            x, batch_size: as in :meth:`~vri_pyro.Predictor.predict`.
+            x, batch_size: as in :meth:`~vri_pyro.runs.predictor.Predictor.predict`.
 
         Returns:
             class probabilities, float32 [N, K].
@@ -79,7 +79,7 @@ class CalibratedPredictor(Predictor):
         of the transition matrix is right.
 
         Args:
-            x, batch_size: as in :meth:`~vri_pyro.Predictor.predict`.
+            x, batch_size: as in :meth:`~vri_pyro.runs.predictor.Predictor.predict`.
             coverage: probability between 0 and 1.
             options: options of :func:`~vri_pyro.calibration.prediction_sets`, such as ``by_class``.
 

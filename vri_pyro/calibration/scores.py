@@ -5,11 +5,9 @@ from __future__ import annotations
 from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
 
 from vri_pyro.utils.errors import UserError, described
 
-Floats = NDArray[np.floating]
 SCORES = ("lac", "aps")
 
 
@@ -19,7 +17,7 @@ def check_score(score: Any) -> None:
         raise UserError(f"score is {described(score)}; expected one of {', '.join(map(repr, SCORES))}")
 
 
-def conformity_scores(probabilities: Floats, score: str, last: Floats | None = None) -> Floats:
+def conformity_scores(probabilities: np.ndarray, score: str, last: np.ndarray | None = None) -> np.ndarray:
     """Compute the score of every class for every input; a prediction set holds the classes with low scores.
 
     * ``lac``: one minus the probability of the class. It gives the smallest sets on average.

@@ -8,7 +8,6 @@ import numpy as np
 import torch
 
 from vri_pyro.calibration.held_out import HeldOut
-from vri_pyro.calibration.scores import Floats
 from vri_pyro.diagnostics.calibration import fitted_temperature, temperature_interval
 
 _LEAST = 1e-38  # probabilities below it are raised to it before the logarithm
@@ -33,7 +32,7 @@ class Temperature:
     held_out: str
     trusted: bool
 
-    def __call__(self, probabilities: Floats) -> Floats:
+    def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Calibrate class probabilities.
 
         With τ estimated from finitely many labels of one classifier, calibration is approximate: τ is the best one of a

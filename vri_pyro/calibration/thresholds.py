@@ -8,8 +8,6 @@ from typing import NamedTuple
 import numpy as np
 from scipy.optimize import isotonic_regression
 
-from vri_pyro.calibration.scores import Floats
-
 _ROUNDING = 1e-9
 
 
@@ -32,14 +30,14 @@ class OrderedScores:
         scores: [n, m], m scores per example.
     """
 
-    def __init__(self, scores: Floats) -> None:
+    def __init__(self, scores: np.ndarray) -> None:
         self._scores = scores
         self._order = scores.ravel().argsort(kind="stable")
         ascending = scores.ravel()[self._order]
         self._last = np.flatnonzero(np.append(ascending[1:] > ascending[:-1], len(ascending) > 0))  # of equal scores
         self._values = ascending[self._last]
 
-    def threshold(self, weights: Floats, coverage: float) -> Threshold:
+    def threshold(self, weights: np.ndarray, coverage: float) -> Threshold:
         """Return the smallest threshold at which the estimated coverage is high enough.
 
         The estimated coverage at a threshold is the weight of the scores up to it, divided by the weight of all. It has
@@ -69,7 +67,7 @@ class OrderedScores:
             return Threshold(math.inf, labels)
         return Threshold(float(self._values[position]), labels)
 
-    def _worth(self, weights: Floats, covered: Floats, position: int, most: float) -> float:
+    def _worth(self, weights: np.ndarray, covered: np.ndarray, position: int, most: float) -> float:
         """Return for how many trusted labels the estimated coverage p would have its variance, p (1 − p) / n."""
         if position == 0:
             return float(most)
@@ -79,7 +77,7 @@ class OrderedScores:
         return float(min(most, max(0.0, p * (1 - p) / variance)))
 
 
-def _reaches(covered: Floats, level: float) -> int:
+def _reaches(covered: np.ndarray, level: float) -> int:
     """Return the first position with a coverage of at least ``level``, or the number of positions."""
     return int(np.searchsorted(covered, level - _ROUNDING))
 
