@@ -111,7 +111,7 @@ def accuracies(records: Records, cells: Collection[str]) -> dict[str, dict[str, 
 def losses(found: Mapping[str, Mapping[str, float]], best: Mapping[str, float]) -> str:
     """Return a table of the cells in which the default is more than a point behind the best method."""
     rows = []
-    for cell, accuracy in found[DEFAULT].items():
+    for cell, accuracy in found.get(DEFAULT, {}).items():
         if best[cell] - accuracy > 1:
             winner = max(found, key=lambda method: found[method].get(cell, 0.0))
             rows.append([cell, f"{accuracy:.1f}", winner, f"{best[cell]:.1f}"])
@@ -121,14 +121,16 @@ def losses(found: Mapping[str, Mapping[str, float]], best: Mapping[str, float]) 
 def report(records: Records, cells: Sequence[Cell], command: str, picture: str) -> str:
     """Return the page of results in Markdown."""
     kinds = {cell.name: DATASETS[cell.dataset].kind for cell in cells}
-    finished = [cell.name for cell in cells if records.accuracies(DEFAULT, cell.name)]
+    found = accuracies(records, [cell.name for cell in cells])
+    finished = list(found.get(DEFAULT) or dict.fromkeys(cell for of in found.values() for cell in of))
     found = accuracies(records, finished)
+    default = found.get(DEFAULT, {})
     best = {cell: max(of.get(cell, 0.0) for of in found.values()) for cell in finished}
     places, rows = ranks(found), []
     for method in sorted(places, key=lambda name: np.mean(list(places[name].values()))):
         own = found[method]
         gaps = [best[cell] - accuracy for cell, accuracy in own.items()]
-        leads = [lead(found[DEFAULT], own, {c for c, k in kinds.items() if k == kind}) for kind in KINDS]
+        leads = [lead(default, own, {c for c, k in kinds.items() if k == kind}) for kind in KINDS]
         seconds = np.mean([record["cpu_seconds"] for record in records if record["method"] == method])
         rows.append(
             [

@@ -65,7 +65,7 @@ def test_pairs_are_counts_in_the_prior_of_the_hierarchical_model_and_of_learned_
     for algorithm, pairs in zip(learned, (None, PAIRS), strict=True):
         algorithm.begin_training(context(classifier, pairs))
     torch.testing.assert_close(learned[1].prior, learned[0].prior + PAIRS)
-    torch.testing.assert_close(learned[1].concentration, learned[1].prior)
+    torch.testing.assert_close(learned[1].concentration, learned[0].concentration + PAIRS)
     untrained = LearnedTransitionDescent(classifier, sgd(classifier.parameters()), clean_weight=0.0)
     expected = untrained.prior + PAIRS
     untrained.begin_training(replace(context(classifier), trained=False))

@@ -95,15 +95,16 @@ class LearnedTransitionDescent(Descent):
         """Estimate prior and start of q(T), and restart the classifier."""
         self.memory.reserve(len(context.labels))
         self.size, sample = len(context.noisy), context.clean_sample
-        if not context.trained:
-            return
-        if len(sample):
+        if context.trained and len(sample):
             y = context.labels_at(sample)
             counts = y.bincount(minlength=len(self.prior)).clamp(1, self.prior_strength).unsqueeze(-1)
             self.prior = counts * glc_estimate(context.predict(sample), y) + 1 / len(self.prior)
-        self.prior, noisy = context.with_pairs(self.prior), context.noisy
-        self.concentration = self.prior + predicted_counts(context.predict(noisy), context.labels_at(noisy))
-        self.initial.restore(self.optimizer)
+        self.prior = context.with_pairs(self.prior)
+        self.concentration = self.prior.clone()
+        if context.trained:
+            noisy = context.noisy
+            self.concentration += predicted_counts(context.predict(noisy), context.labels_at(noisy))
+            self.initial.restore(self.optimizer)
 
     def step(self, noisy: Batch, clean: Batch) -> Metrics:
         """Take one step; ``clean`` is only used if ``clean_weight`` is not 0.
