@@ -6,7 +6,7 @@ import math
 import warnings
 from copy import deepcopy
 from dataclasses import dataclass
-from typing import Any, ClassVar, Literal, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import pandas as pd
@@ -15,7 +15,6 @@ import torch
 from rich.console import Console
 from sklearn.base import BaseEstimator, ClassifierMixin
 from sklearn.utils import check_random_state
-from sklearn.utils.metadata_routing import UNUSED
 from sklearn.utils.multiclass import check_classification_targets
 from sklearn.utils.validation import assert_all_finite, check_is_fitted, column_or_1d, validate_data
 from torch import nn
@@ -119,8 +118,6 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     Reference: Sun et al., Variational rectification inference for learning with noisy labels, IJCV 2025.
     """
 
-    # An option, not data to be divided among folds.
-    __metadata_request__predict_proba: ClassVar[dict[str, Any]] = {"calibrated": UNUSED}
     _issues: LabelIssues | None
 
     def __init__(

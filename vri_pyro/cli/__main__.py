@@ -10,6 +10,9 @@ from typing import NoReturn
 def main() -> int:
     """Run the command line; a stop during the imports, which take seconds, leaves no traceback."""
     previous = {number: signal.signal(number, _stop) for number in (signal.SIGINT, signal.SIGTERM)}
+    if "RANK" in os.environ:  # one of several processes
+        # PyTorch warns, with a stack of C++ calls, if another one ends first; read at its import.
+        os.environ.setdefault("TORCH_CPP_LOG_LEVEL", "ERROR")
     from vri_pyro.cli.main import main as run
 
     for number, handler in previous.items():
