@@ -46,11 +46,7 @@ myst_heading_anchors = 3
 
 # API reference
 add_module_names = False
-autodoc_default_options = {
-    "members": True,
-    "show-inheritance": True,
-    "exclude-members": "set_predict_proba_request",  # made by scikit-learn, with references to its own pages
-}
+autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_member_order = "bysource"
 autodoc_preserve_defaults = True
 napoleon_numpy_docstring = False

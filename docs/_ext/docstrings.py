@@ -126,6 +126,11 @@ def _public(base: Any) -> list[Any]:
     return [public for above in base.__bases__ for public in _public(above) if public is not object]
 
 
+def skip_requests(app: Sphinx, what: str, name: str, *_: Any) -> bool | None:
+    """Leave out the methods that scikit-learn makes, whose docstrings refer to its own pages."""
+    return True if name.startswith("set_") and name.endswith("_request") else None
+
+
 def setup(app: Sphinx) -> dict[str, Any]:
     """Register the handlers."""
     handlers = Docstrings()
@@ -133,4 +138,5 @@ def setup(app: Sphinx) -> dict[str, Any]:
     app.connect("autodoc-process-docstring", handlers.after, priority=600)
     app.connect("autodoc-process-signature", process_signature)
     app.connect("autodoc-process-bases", process_bases)
+    app.connect("autodoc-skip-member", skip_requests)
     return {"version": "1", "parallel_read_safe": True, "parallel_write_safe": True}
