@@ -9,7 +9,7 @@ predictions of other examples are calibrated for a coverage of 90%, on
 * noisy labels as if they were true,
 * noisy labels corrected by their true transition matrix,
 * noisy labels corrected by the posterior of the transition matrix, which is estimated from further noisy labels and
-  10 trusted labels a class, on which the predictions are calibrated by a temperature first.
+  10 trusted labels a class, as by ``vri-pyro issues``.
 
 Noise and classifier are drawn 8 times per cell, and the other examples are divided 25 times into labels for calibration
 and new inputs. The coverage of the new inputs is compared with the distribution that the theory gives. An interrupted
@@ -40,7 +40,10 @@ from vri_pyro.calibration import HeldOut, PredictionSets, fit_temperature, predi
 from vri_pyro.data import generator_for
 from vri_pyro.data.noise import Flip, InstanceDependent, LabelNoise, PairFlip, UniformExclusive
 from vri_pyro.diagnostics.calibration import calibration
-from vri_pyro.label_issues import transition_posterior
+from vri_pyro.label_issues import joint_posterior
+from vri_pyro.label_issues.cross_fitting import cross_fitted
+from vri_pyro.label_issues.head_evidence import head_evidence
+from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
 from vri_pyro.utils.provenance import provenance
@@ -124,17 +127,11 @@ def drawn(cell: tuple[str, str], seed: int) -> Drawn:
     p, rest = model.predict_proba(x), slice(sizes.train + sizes.reference, None)
     known = slice(sizes.train, sizes.train + sizes.reference)
     few = np.concatenate([np.flatnonzero(true[known] == k)[:10] for k in range(CLASSES)])
-    temperature = fit_temperature(HeldOut(p[known][few], true[known][few]))
-    decisions = torch.from_numpy(p[known].argmax(1))
-    others = torch.from_numpy(np.setdiff1d(np.arange(sizes.reference), few))
-    posterior = transition_posterior(
-        torch.from_numpy(temperature(p[known]))[others],
-        torch.from_numpy(made.labels[known])[others],
-        held_out=(decisions[few], torch.from_numpy(true[known][few])),
-        draws=DRAWS,
-        seed=seed,
-    )
-    return Drawn(p[rest], true[rest], made.labels[rest], made.transition, posterior.transition.numpy())
+    trusted = np.isin(np.arange(sizes.reference), few)
+    labels = Labels(np.where(trusted, true[known], made.labels[known]), trusted)
+    evidence = head_evidence(cross_fitted(x[known], labels, CLASSES, seed), labels)
+    found = joint_posterior(evidence.at(~trusted), CLASSES, evidence.at(trusted), draws=DRAWS, seed=seed)
+    return Drawn(p[rest], true[rest], made.labels[rest], made.transition, found.transition.transition.numpy())
 
 
 def splits(one: Drawn, sizes: Sizes, count: int, seed: int) -> Iterator[tuple[dict[str, HeldOut], np.ndarray]]:
