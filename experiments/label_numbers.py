@@ -30,7 +30,7 @@ from sklearn.metrics import average_precision_score, roc_auc_score
 
 from vri_pyro.data.noise import Flip, InstanceDependent, LabelNoise, NoNoise, PairFlip, UniformExclusive
 from vri_pyro.label_issues.cross_fitting import Predictions, cross_fitted
-from vri_pyro.label_issues.head_evidence import head_evidence
+from vri_pyro.label_issues.head_candidates import head_candidates
 from vri_pyro.label_issues.joint_posterior import joint_posterior
 from vri_pyro.label_issues.noise_aware_head import Labels
 
@@ -110,7 +110,7 @@ def measure(cell: tuple[str, str, float, int], seed: int, folder: Path, cache: d
     wrong, started = (y != z)[~trusted], time.process_time()
     labels = Labels(np.where(trusted, z, y), trusted)
     predicted = cross_fitted(x, labels, int(z.max()) + 1, 0)
-    evidence = head_evidence(predicted, labels)
+    evidence = head_candidates(predicted, labels)
     ours = joint_posterior(evidence.at(~trusted), int(z.max()) + 1, evidence.at(trusted))
     seconds = time.process_time() - started
     low, high = ours.transition.noise_rate_interval()

@@ -42,7 +42,7 @@ from vri_pyro.data.noise import Flip, InstanceDependent, LabelNoise, PairFlip, U
 from vri_pyro.diagnostics.calibration import calibration
 from vri_pyro.label_issues import joint_posterior
 from vri_pyro.label_issues.cross_fitting import cross_fitted
-from vri_pyro.label_issues.head_evidence import head_evidence
+from vri_pyro.label_issues.head_candidates import head_candidates
 from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import write_atomically
@@ -129,7 +129,7 @@ def drawn(cell: tuple[str, str], seed: int) -> Drawn:
     few = np.concatenate([np.flatnonzero(true[known] == k)[:10] for k in range(CLASSES)])
     trusted = np.isin(np.arange(sizes.reference), few)
     labels = Labels(np.where(trusted, true[known], made.labels[known]), trusted)
-    evidence = head_evidence(cross_fitted(x[known], labels, CLASSES, seed), labels)
+    evidence = head_candidates(cross_fitted(x[known], labels, CLASSES, seed), labels)
     found = joint_posterior(evidence.at(~trusted), CLASSES, evidence.at(trusted), draws=DRAWS, seed=seed)
     return Drawn(p[rest], true[rest], made.labels[rest], made.transition, found.transition.transition.numpy())
 

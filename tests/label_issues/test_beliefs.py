@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from vri_pyro.label_issues import Evidence, Trusted, rank, smoothed
-from vri_pyro.label_issues.beliefs import beliefs
+from vri_pyro.label_issues.beliefs import beliefs, consulted
 
 CLASSES = 4
 
@@ -30,19 +30,23 @@ def evidence(right: int = 100, count: int = 100) -> Evidence:
     return Evidence(given, 8.0 * torch.eye(CLASSES)[decided], features, Trusted(logits, others, held_out, count))
 
 
+def mixed(evidence: Evidence, neighbours: int = 20, own: float | None = None) -> Tensor:
+    return consulted(evidence, beliefs(evidence), neighbours, own, 0)[0]
+
+
 def by_heart(given: Tensor) -> Tensor:
     return torch.nonzero(given != torch.arange(400) % CLASSES).squeeze(-1)[:8]
 
 
 def test_own_and_neighbours_predictions_have_equal_weights_by_default() -> None:
     known = evidence()
-    found = beliefs(known, 20, None, 0)
+    found = beliefs(known)
     alone = (known.logits.double() / found.temperature).softmax(-1)
     torch.testing.assert_close(found.own, alone)
-    torch.testing.assert_close(found.consulted, alone / 2 + smoothed(alone, known.features, 20) / 2)
-    assert torch.equal(beliefs(known, 20, 1, 0).consulted, beliefs(known, 0, None, 0).consulted)
+    torch.testing.assert_close(mixed(known), alone / 2 + smoothed(alone, known.features, 20) / 2)
+    assert torch.equal(mixed(known, own=1), mixed(known, neighbours=0))
     fifth = 0.2 * alone + 0.8 * smoothed(alone, known.features, 20)
-    torch.testing.assert_close(beliefs(known, 20, 0.2, 0).consulted, fifth)
+    torch.testing.assert_close(mixed(known, own=0.2), fifth)
 
 
 @pytest.mark.parametrize(
@@ -57,22 +61,22 @@ def test_own_and_neighbours_predictions_have_equal_weights_by_default() -> None:
 )
 def test_agreement_above_accuracy_indicates_memorised_labels(right: int, count: int, learned: bool) -> None:
     known = evidence(right, count)
-    found = beliefs(known, 20, None, 0)
+    found = beliefs(known)
     assert found.agreement == pytest.approx(0.62)
     assert found.accuracy == (pytest.approx(right / count), count)
     assert found.learned_by_heart == learned
-    torch.testing.assert_close(found.consulted, beliefs(known, 20, 0.0 if learned else 0.5, 0).consulted)
+    torch.testing.assert_close(mixed(known), mixed(known, own=0.0 if learned else 0.5))
 
 
 def test_neighbours_are_used_alone_without_held_out_examples() -> None:
     known = evidence()
     assert known.trusted is not None
-    neighbours_alone = beliefs(replace(known, trusted=None), 20, 0.0, 0).consulted
+    neighbours_alone = mixed(replace(known, trusted=None), own=0.0)
     for nothing in (None, replace(known.trusted, held_out=0)):
-        torch.testing.assert_close(beliefs(replace(known, trusted=nothing), 20, None, 0).consulted, neighbours_alone)
-    elsewhere = beliefs(replace(known, trusted=None, trained_on=False), 20, None, 0).consulted
+        torch.testing.assert_close(mixed(replace(known, trusted=nothing)), neighbours_alone)
+    elsewhere = mixed(replace(known, trusted=None, trained_on=False))
     assert (elsewhere - neighbours_alone).abs().max() > 0.4
-    assert not beliefs(replace(evidence(45), trained_on=False), 20, None, 0).learned_by_heart
+    assert not beliefs(replace(evidence(45), trained_on=False)).learned_by_heart
 
 
 def test_trusted_examples_are_classified_in_the_same_way() -> None:
@@ -83,10 +87,11 @@ def test_trusted_examples_are_classified_in_the_same_way() -> None:
     logits[1] = torch.tensor([0.0, 0.0, 9.0, 0.0])  # class 1, where the example itself is more confident
 
     def decided(own: float) -> list[int]:
-        found = beliefs(replace(known, trusted=replace(known.trusted, logits=logits)), 20, own, 0)  # type: ignore[type-var]
-        assert found.held_out is not None
-        assert torch.equal(found.held_out[1], torch.arange(100) % CLASSES)
-        return found.held_out[0][:2].argmax(-1).tolist()
+        seen = replace(known, trusted=replace(known.trusted, logits=logits))  # type: ignore[type-var]
+        _, held_out = consulted(seen, beliefs(seen), 20, own, 0)
+        assert held_out is not None
+        assert torch.equal(held_out[1], torch.arange(100) % CLASSES)
+        return held_out[0][:2].argmax(-1).tolist()
 
     assert decided(0.0) == [0, 1]
     assert decided(0.6) == [0, 2]

@@ -9,9 +9,9 @@ import pytest
 from scipy.stats import chisquare
 
 from vri_pyro.label_issues import label_sampler as model
-from vri_pyro.label_issues.evidence_of_predictions import all_classes, evidence_of_predictions
+from vri_pyro.label_issues.candidates_of_predictions import all_classes, candidates_of_predictions
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
-from vri_pyro.label_issues.label_sampler import Evidence
+from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.utils.errors import UserError
 
 CLASSES = 3
@@ -27,10 +27,10 @@ def drawn(generator: np.random.Generator, p: np.ndarray) -> np.ndarray:
     return np.asarray((generator.random((len(p), 1)) > p.cumsum(1)).sum(1).clip(0, p.shape[1] - 1))
 
 
-def evidence(p: np.ndarray, labels: np.ndarray) -> Evidence:
+def evidence(p: np.ndarray, labels: np.ndarray) -> Candidates:
     classes = all_classes(labels, p.shape[1])
     kept = np.take_along_axis(p, classes, 1)
-    return evidence_of_predictions(classes, kept, kept, np.ones(p.shape[1]), p.shape[1])
+    return candidates_of_predictions(classes, kept, kept, np.ones(p.shape[1]), p.shape[1])
 
 
 def noisy(size: int = 600, rate: float = 0.3, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:

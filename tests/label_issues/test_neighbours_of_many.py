@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from vri_pyro.label_issues import Evidence, mean_over_nearest, smoothed
-from vri_pyro.label_issues.beliefs import beliefs
+from vri_pyro.label_issues.beliefs import beliefs, consulted
 
 
 def _pool(size: int, most: int, seed: int) -> set[int]:
@@ -30,7 +30,7 @@ def test_seed_of_the_scores_is_that_of_the_neighbours(monkeypatch: pytest.Monkey
     monkeypatch.setattr("vri_pyro.label_issues.beliefs.smoothed", few)
     features, given = torch.randn(60, 3), torch.zeros(60, dtype=torch.int64)
     evidence = Evidence(given, features, features, trained_on=False)
-    found = [beliefs(evidence, 2, 0.0, seed).consulted for seed in (0, 1)]
+    found = [consulted(evidence, beliefs(evidence), 2, 0.0, seed)[0] for seed in (0, 1)]
     alone = features.double().softmax(-1)
     for seed in (0, 1):
         torch.testing.assert_close(found[seed], few(alone, features, 2, seed=seed))

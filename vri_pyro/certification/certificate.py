@@ -263,7 +263,7 @@ def certify(
     outcome = np.where(answered, checks.verified != population.given, UNANSWERED)
     if at_most is not None:
         _check_enough(at_most, len(outcome), int(answered.sum()), checks, confidence, anytime)
-    draws = _draws(population.score, checks, outcome)
+    draws = _draws(population, checks, outcome, population.score)
     terms = terms_of(draws)
     interval = _of_whole_labels(betting_interval(terms, draws.known, confidence, anytime, planned), len(outcome))
     classes = {}
@@ -346,8 +346,9 @@ def _without_unanswered_end(checks: Checks) -> Checks:
     return Checks(checks.order[:last], checks.round[:last], checks.uniform, checks.verified, checks.out)
 
 
-def _draws(score: np.ndarray, checks: Checks, outcome: np.ndarray) -> Draws:
-    weight = np.stack([sampling_weights(score, uniform) for uniform in checks.uniform])
+def _draws(population: Population, checks: Checks, outcome: np.ndarray, score: np.ndarray) -> Draws:
+    """Put together the draws, by the population's scores; ``score`` [N] is the control variate of the outcomes."""
+    weight = np.stack([sampling_weights(population.score, uniform) for uniform in checks.uniform])
     return Draws(outcome, score, checks.order, weight, checks.round, checks.out)
 
 
@@ -389,8 +390,7 @@ def _after_suggestions(
     answered = checks.verified != NOT_CHECKED
     outcome = np.where(answered, checks.verified != final, UNANSWERED)
     score = np.where(accepts, doubt, population.score)
-    weight = np.stack([sampling_weights(population.score, uniform) for uniform in checks.uniform])
-    draws = Draws(outcome, score, checks.order, weight, checks.round, checks.out)
+    draws = _draws(population, checks, outcome, score)
     interval = betting_interval(terms_of(draws), draws.known, confidence, anytime, planned)
     interval = _of_whole_labels(interval, len(outcome))
     return _left(interval, outcome, int((accepts & ~answered).sum()), threshold)

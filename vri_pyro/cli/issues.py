@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -140,9 +139,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
 def _check(options: Namespace, not_images: bool) -> None:
     if options.limit is not None:
         check_integer("limit", options.limit, 1)
-    for name in ("missed", "in_vain"):
-        if not 0 < options[name] < math.inf:
-            raise UserError(f"{name} is {options[name]}; expected a loss above 0")
+    from vri_pyro.label_issues.joint_posterior import check_losses
+
+    check_losses(options.missed, options.in_vain)
     if options.url_prefix is not None and options.format != "label-studio":
         raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
     if not_images:

@@ -1,5 +1,6 @@
 """Find wrong labels: scores per example, their combination, the noise rate and the transition matrix."""
 
+from vri_pyro.label_issues.candidates_of_predictions import candidates_of_predictions
 from vri_pyro.label_issues.corrections import read_corrections
 from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
@@ -8,6 +9,7 @@ from vri_pyro.label_issues.formats import FORMATS, Format
 from vri_pyro.label_issues.from_arrays import find_label_issues
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
+from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio, write_tasks
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, nearest_positions, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
@@ -22,6 +24,7 @@ __all__ = [
     "FORMATS",
     "NONE",
     "PROBABLE",
+    "Candidates",
     "Detection",
     "Evidence",
     "Format",
@@ -29,6 +32,7 @@ __all__ = [
     "LabelIssues",
     "TransitionPosterior",
     "Trusted",
+    "candidates_of_predictions",
     "class_name",
     "conformal_p_values",
     "detection",

@@ -16,54 +16,64 @@ _MUCH = 0.1  # smallest excess of agreement over accuracy that indicates memoris
 
 
 class Beliefs(NamedTuple):
-    """Class probabilities, and measures of their reliability.
+    """Calibrated predictions of the true classes.
 
     Attributes:
         own: calibrated predictions, [N, K].
-        consulted: mixture of each example's own prediction and its neighbours', [N, K].
-        held_out: the same mixture for the trusted examples held out of training, [M, K], and their true labels,
-            int64 [M]; None if there are no such examples.
         temperature: temperature by which the logits were divided.
         agreement: share of the given labels that equal the classifier's prediction.
         accuracy: the classifier's accuracy on the trusted examples held out of training, and their number; None if
             there are no such examples.
-        learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
-            clearly more often than it is correct on held-out examples.
+        learned_by_heart: whether the classifier agrees with labels that it was trained on clearly more often than it is
+            correct on held-out examples.
     """
 
     own: Tensor
-    consulted: Tensor
-    held_out: tuple[Tensor, Tensor] | None
     temperature: float
     agreement: float
     accuracy: tuple[float, int] | None
     learned_by_heart: bool
 
 
-def beliefs(evidence: Evidence, neighbours: int, own: float | None, seed: int) -> Beliefs:
-    """Calibrate the classifier's predictions and mix them with the neighbours'.
-
-    The arguments are described at :func:`~vri_pyro.label_issues.rank`.
-    """
+def beliefs(evidence: Evidence) -> Beliefs:
+    """Calibrate the classifier's predictions, and find out whether it has memorised labels."""
     held_out = evidence.trusted and evidence.trusted.only_held_out()
     temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
     agreement = float((evidence.logits.argmax(-1) == evidence.given).double().mean())
     accuracy = _accuracy(held_out) if held_out else None
     learned = evidence.trained_on and accuracy is not None and _agrees_too_often(agreement, *accuracy)
+    return Beliefs((evidence.logits.double() / temperature).softmax(-1), temperature, agreement, accuracy, learned)
+
+
+def consulted(
+    evidence: Evidence, believed: Beliefs, neighbours: int, own: float | None, seed: int
+) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+    """Mix the predictions of each example with its neighbours'.
+
+    Args:
+        evidence, neighbours, own, seed: see :func:`~vri_pyro.label_issues.rank`. When ``own`` is None, it is one half,
+            or 0 if the classifier has memorised labels, or if nobody knows whether it has.
+        believed: the predictions.
+
+    Returns:
+        the mixtures, [N, K]; and those of the trusted examples held out of training, [M, K], with their true labels,
+        int64 [M], None if there are no such examples.
+    """
+    held_out, alone = evidence.trusted and evidence.trusted.only_held_out(), believed.own
     if own is None:
-        own = 0.0 if learned or (evidence.trained_on and accuracy is None) else _OWN
-    alone = (evidence.logits.double() / temperature).softmax(-1)
-    consulted, consults = alone, own < 1 and neighbours > 0
+        unknown = evidence.trained_on and believed.accuracy is None
+        own = 0.0 if believed.learned_by_heart or unknown else _OWN
+    consults = own < 1 and neighbours > 0
+    mixed = alone
     if consults:
-        consulted = own * alone + (1 - own) * smoothed(alone, evidence.features, neighbours, seed=seed)
-    decisions = None
-    if held_out:
-        theirs = (held_out.logits.double() / temperature).softmax(-1)
-        if consults:
-            nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
-            theirs = own * theirs + (1 - own) * nearest
-        decisions = theirs, held_out.labels
-    return Beliefs(alone, consulted, decisions, temperature, agreement, accuracy, learned)
+        mixed = own * alone + (1 - own) * smoothed(alone, evidence.features, neighbours, seed=seed)
+    if not held_out:
+        return mixed, None
+    theirs = (held_out.logits.double() / believed.temperature).softmax(-1)
+    if consults:
+        nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
+        theirs = own * theirs + (1 - own) * nearest
+    return mixed, (theirs, held_out.labels)
 
 
 def _accuracy(held_out: Trusted) -> tuple[float, int]:

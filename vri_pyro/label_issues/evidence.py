@@ -8,7 +8,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from vri_pyro.diagnostics import learned_transition, rectified
+from vri_pyro.diagnostics import rectified
+from vri_pyro.interfaces.learned_transition import learned_transition
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.runs.run import Run
 from vri_pyro.utils.one_at_a_time import one_at_a_time

@@ -13,14 +13,14 @@ from torch import Tensor
 
 from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.label_issues import out_of_sample
+from vri_pyro.label_issues.candidates_of_predictions import candidates_of_predictions
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
 from vri_pyro.label_issues.chosen_pairs import chosen_by_score
 from vri_pyro.label_issues.cross_fitting import FEWEST, MOST_CLASSES, Predictions, cross_fitted, recalibrated
-from vri_pyro.label_issues.evidence_of_predictions import evidence_of_predictions
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
-from vri_pyro.label_issues.head_evidence import head_evidence
-from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
-from vri_pyro.label_issues.label_sampler import Evidence
+from vri_pyro.label_issues.head_candidates import head_candidates
+from vri_pyro.label_issues.joint_posterior import JointPosterior, check_losses, joint_posterior
+from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.label_issues.noise_removal import confident_transition, without_noise
@@ -120,15 +120,16 @@ def find_label_issues(
     check_integer("neighbours", neighbours, 1, remedy=" (pass no features to use none).")
     check_integer("draws", draws, 1)
     check_integer("seed", seed, 0)
+    check_losses(missed, in_vain)
     if progress is not None and not callable(progress):
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
-    evidence, doubt = _evidence(arrays, neighbours, seed)
-    noisy, trusted = evidence.at(~arrays.trusted), evidence.at(arrays.trusted)
+    candidates, doubt = _candidates(arrays, neighbours, seed)
+    noisy, trusted = candidates.at(~arrays.trusted), candidates.at(arrays.trusted)
     posterior = joint_posterior(
         noisy,
         len(arrays.classes),
         trusted,
-        None if _chosen(evidence.decided, doubt, arrays) else arrays.earlier[arrays.trusted],
+        None if _chosen(candidates.decided, doubt, arrays) else arrays.earlier[arrays.trusted],
         draws=draws,
         seed=seed,
         progress=progress,
@@ -136,11 +137,11 @@ def find_label_issues(
     return _table(arrays, posterior, posterior.flags(missed, in_vain))
 
 
-def _evidence(arrays: CheckedArrays, neighbours: int, seed: int) -> tuple[Evidence, np.ndarray]:
+def _candidates(arrays: CheckedArrays, neighbours: int, seed: int) -> tuple[Candidates, np.ndarray]:
     """Predict true and given labels out of sample, from probabilities, features, or both.
 
     Returns:
-        the evidence, and the predicted probability of each given label that it is not the class, [N].
+        the candidates, and the predicted probability of each given label that it is not the class, [N].
     """
     size, labels = len(arrays.classes), Labels(arrays.known, arrays.trusted)
     features = None if arrays.features is None else _standardised(arrays.features)
@@ -159,12 +160,12 @@ def _evidence(arrays: CheckedArrays, neighbours: int, seed: int) -> tuple[Eviden
         predicted = TopClasses.of(predicted.dense, torch.from_numpy(arrays.known), size)
         transition, p = _without_noise(arrays, predicted)
     classes = predicted.classes.numpy().astype(np.int64)
-    return evidence_of_predictions(classes, p, predicted.probabilities.numpy(), right, size), doubt
+    return candidates_of_predictions(classes, p, predicted.probabilities.numpy(), right, size), doubt
 
 
-def _of_heads(arrays: CheckedArrays, predicted: Predictions) -> tuple[Evidence, np.ndarray]:
+def _of_heads(arrays: CheckedArrays, predicted: Predictions) -> tuple[Candidates, np.ndarray]:
     of_given = predicted.log_true[np.arange(len(arrays.codes)), arrays.codes]
-    return head_evidence(predicted, Labels(arrays.known, arrays.trusted)), 1 - np.exp(of_given)
+    return head_candidates(predicted, Labels(arrays.known, arrays.trusted)), 1 - np.exp(of_given)
 
 
 def _logs(p: np.ndarray) -> np.ndarray:

@@ -12,9 +12,10 @@ from torch import Tensor
 
 from vri_pyro.data import generator_for
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.label_sampler import Evidence, LabelSampler, Trusted
+from vri_pyro.label_issues.label_sampler import Candidates, Indexed, LabelSampler, TrustedCandidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import check_number
 
 LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
@@ -86,8 +87,7 @@ class JointPosterior:
         Raises:
             UserError: a loss is not positive.
         """
-        if not (0 < missed < np.inf and 0 < in_vain < np.inf):
-            raise UserError(f"missed is {missed} and in_vain is {in_vain}; expected two losses above 0")
+        check_losses(missed, in_vain)
         return np.asarray(self.wrong * missed > (1 - self.wrong) * in_vain)
 
     def dense(self) -> Tensor:
@@ -98,10 +98,16 @@ class JointPosterior:
         return torch.from_numpy(found)
 
 
+def check_losses(missed: float, in_vain: float) -> None:
+    """Raise a UserError unless both losses of :meth:`JointPosterior.flags` are positive and finite."""
+    for name, loss in (("missed", missed), ("in_vain", in_vain)):
+        check_number(name, loss, above=0, remedy=", such as 1")
+
+
 def joint_posterior(
-    noisy: Evidence,
+    noisy: Candidates,
     num_classes: int,
-    trusted: Evidence | None = None,
+    trusted: Candidates | None = None,
     trusted_given: np.ndarray | None = None,
     none: np.ndarray | None = None,
     draws: int = 200,
@@ -122,9 +128,9 @@ def joint_posterior(
     are from the exact posterior of the model.
 
     Args:
-        noisy: evidence of the N noisy examples, out of sample.
+        noisy: candidates of the N noisy examples, predicted out of sample.
         num_classes: number of classes K >= 2.
-        trusted: evidence of trusted examples, out of sample, with the true class as the first candidate; a random
+        trusted: candidates of trusted examples, predicted out of sample, with the true class first; a random
             sample, or one for each class. None if there are none.
         trusted_given: their earlier, noisy labels, int64 [M], -1 where unknown.
         none: probability that an example is of no class, [N]; None for 0.
@@ -133,8 +139,8 @@ def joint_posterior(
         taught: sum of the weights of the noisy labels that the recalibration is learned from, at most; None for all.
         doubt: standard deviation of the shift of the log odds that a label is right.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
-        pairs: true classes and noisy labels of further examples, int64 [P] each, of which there is no out-of-sample
-            evidence or whose label is unknown in ``trusted_given``. They are observations of the noise alone.
+        pairs: true classes and noisy labels of further examples, int64 [P] each, of which there are no
+            candidates or whose label is unknown in ``trusted_given``. They are observations of the noise alone.
 
     Raises:
         UserError: there are no examples, fewer than two classes, or no draws.
@@ -164,6 +170,7 @@ def joint_posterior(
     if num_classes > _MANY:
         burn_in, draws = burn_in // 3, min(draws, _DRAWS_OF_MANY)
     kept_every = max(1, -(-draws * num_classes**2 // _KEPT))
+    indexed = Indexed.of(noisy, num_classes)
     total, rates, matrices = np.zeros(noisy.p.shape, dtype=np.float32), [], []
     between = 1 if num_classes > _MANY else max(1, -(-_SWEEPS // draws))
     shifts = doubt * ndtri((generator.permutation(draws) + 0.5) / draws)
@@ -171,7 +178,7 @@ def joint_posterior(
         sampler.sweep(adapt=sweep < 0)
         if sweep >= 0 and sweep % between == between - 1:
             draw = sweep // between
-            p = _shifted(sampler.posterior(noisy), shifts[draw])
+            p = _shifted(sampler.posterior(indexed), shifts[draw])
             total += p
             right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= none)
             rates.append(1 - right.mean())
@@ -190,11 +197,15 @@ def _shifted(p: np.ndarray, shift: float) -> np.ndarray:
     return np.asarray(odds / odds.sum(1, keepdims=True))
 
 
-def _trusted(noisy: Evidence, trusted: Evidence | None, given: np.ndarray | None, num_classes: int) -> Trusted:
+def _trusted(
+    noisy: Candidates, trusted: Candidates | None, given: np.ndarray | None, num_classes: int
+) -> TrustedCandidates:
     if trusted is None or not len(trusted.p):
-        return Trusted(noisy.at(slice(0)), np.zeros(0, dtype=np.int64), np.ones(num_classes))
+        return TrustedCandidates(noisy.at(slice(0)), np.zeros(0, dtype=np.int64), np.ones(num_classes))
     count = len(trusted.p)
     # Trusted examples are often drawn class by class: how much more often than in the noisy ones is corrected for.
     expected = np.bincount(noisy.classes.ravel(), noisy.p.ravel(), num_classes) / len(noisy.p)
     share = np.bincount(trusted.classes[:, 0], minlength=num_classes) / count
-    return Trusted(trusted, np.full(count, -1) if given is None else given, share / np.maximum(expected, 1e-9))
+    return TrustedCandidates(
+        trusted, np.full(count, -1) if given is None else given, share / np.maximum(expected, 1e-9)
+    )

@@ -19,7 +19,7 @@ _STEPS = 0.05  # first standard deviations of the joint proposal
 _ADAPT, _ACCEPTED = 20, 0.3  # sweeps between two adaptations of the proposal, and the share to accept
 
 
-class Evidence(NamedTuple):
+class Candidates(NamedTuple):
     """Predictions of n examples for m candidate classes each, out of sample.
 
     Attributes:
@@ -36,9 +36,9 @@ class Evidence(NamedTuple):
     likeness: np.ndarray
     excess: np.ndarray
 
-    def at(self, rows: np.ndarray | slice) -> Evidence:
-        """Return the evidence of some examples."""
-        return Evidence(*(part[rows] for part in self))
+    def at(self, rows: np.ndarray | slice) -> Candidates:
+        """Return the candidates of some examples."""
+        return Candidates(*(part[rows] for part in self))
 
     @property
     def decided(self) -> np.ndarray:
@@ -46,16 +46,47 @@ class Evidence(NamedTuple):
         return self.classes[np.arange(len(self.p)), self.p.argmax(1)]
 
 
-class Trusted(NamedTuple):
+class Indexed(NamedTuple):
+    """Candidates with what a sweep needs of them, computed once.
+
+    Attributes:
+        candidates: the candidates.
+        log_p: log p relative to the largest of a row, so that powers do not underflow, float32 [n, m].
+        others: whether a candidate is not the decision, bool [n, m].
+        cells: positions of (decision, candidate) in a raveled matrix, int64 [n, m].
+        flips: positions of (candidate, first candidate), int64 [n, m].
+    """
+
+    candidates: Candidates
+    log_p: np.ndarray
+    others: np.ndarray
+    cells: np.ndarray
+    flips: np.ndarray
+
+    @classmethod
+    def of(cls, candidates: Candidates, num_classes: int) -> Indexed:
+        """Index candidates."""
+        classes, p, decided = candidates.classes, candidates.p, candidates.decided[:, None]
+        log_p = np.log(p / p.max(1, keepdims=True, initial=0)).astype(np.float32)
+        return cls(
+            candidates,
+            log_p,
+            classes != decided,
+            decided * num_classes + classes,
+            classes * num_classes + classes[:, :1],
+        )
+
+
+class TrustedCandidates(NamedTuple):
     """Trusted examples.
 
     Attributes:
-        evidence: their evidence, of M examples; ``likeness`` and ``excess`` are not used.
+        candidates: their candidates, of M examples; ``likeness`` and ``excess`` are not used.
         given: their earlier, noisy labels, int64 [M]; -1 where unknown.
         factor: how much more often a class is among the trusted than among the noisy examples, [K]; 0 if it is not.
     """
 
-    evidence: Evidence
+    candidates: Candidates
     given: np.ndarray
     factor: np.ndarray
 
@@ -103,8 +134,8 @@ class LabelSampler:
     p are predictions by classifiers that saw neither y nor z. The slope b, the floor ε, the factor r of all errors and
     the weights w recalibrate them: log b and log r ~ Normal(0, 1/2), logit ε ~ Normal(log 0.01, 3/2), w ~ Gamma(s, s).
     h and g let the wrong label of an example depend on the example, as the likeness and the excess of
-    :class:`Evidence`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)), ω[c] ~ Dirichlet(α / (K − 1), …), q and v
-    uniform. The hyperparameters are on grids: log s, log α, log κ uniform, ρ uniform above 0.1 and log-uniform below.
+    :class:`Candidates`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)), ω[c] ~ Dirichlet(α / (K − 1), …), q and
+    v uniform. The hyperparameters are on grids: log s, log α, log κ uniform, ρ uniform above 0.1 and log-uniform below.
 
     Trusted examples have a known class z and enter through the first line; those with a known given label through all
     three. Given the true classes, auxiliary gamma variables make the weights conjugate (Caron & Doucet 2012). In
@@ -112,7 +143,7 @@ class LabelSampler:
     because these are strongly dependent.
 
     Args:
-        noisy: evidence of the N noisy examples.
+        noisy: candidates of the N noisy examples.
         trusted: trusted examples.
         num_classes: number of classes K.
         weight: weight of a noisy label where it teaches the recalibration; with 1, the exact posterior is sampled.
@@ -128,8 +159,8 @@ class LabelSampler:
 
     def __init__(
         self,
-        noisy: Evidence,
-        trusted: Trusted,
+        noisy: Candidates,
+        trusted: TrustedCandidates,
         num_classes: int,
         weight: float,
         generator: np.random.Generator,
@@ -137,17 +168,14 @@ class LabelSampler:
     ) -> None:
         self._noisy, self._trusted, self._size, self._generator = noisy, trusted, num_classes, generator
         self._weight = weight
-        self._classes = np.concatenate([noisy.classes, trusted.evidence.classes])
-        self._log_p = _log(np.concatenate([noisy.p, trusted.evidence.p]))
-        decided = np.concatenate([noisy.decided, trusted.evidence.decided])
-        self._cells = decided[:, None] * num_classes + self._classes
-        self._others = self._classes != decided[:, None]
-        self._flips = self._classes[: len(noisy.p)] * num_classes + noisy.classes[:, :1]
-        self._factor = trusted.factor.astype(np.float32)[trusted.evidence.classes]
+        together = zip(noisy, trusted.candidates, strict=True)
+        self._all = Indexed.of(Candidates(*(np.concatenate(pair) for pair in together)), num_classes)
+        self._flips = self._all.flips[: len(noisy.p)]
+        self._factor = trusted.factor.astype(np.float32)[trusted.candidates.classes]
         self._counted = np.r_[np.full(len(noisy.p), weight), np.ones(len(trusted.given))]
         self._off = ~np.eye(num_classes, dtype=bool)
         known = trusted.given >= 0
-        truth = trusted.evidence.classes[:, 0]
+        truth = trusted.candidates.classes[:, 0]
         self._pairs = np.zeros((num_classes, num_classes))
         np.add.at(self._pairs, (truth[known], trusted.given[known]), 1)
         if pairs is not None:
@@ -173,7 +201,7 @@ class LabelSampler:
             ahead=1.0,
             behind=1.0,
         )
-        self._powers = self._log_p
+        self._powers = self._all.log_p
         self._refresh()
 
     def sweep(self, adapt: bool) -> None:
@@ -183,21 +211,16 @@ class LabelSampler:
         wrong = chosen > 0
         truth = np.take_along_axis(self._noisy.classes, chosen[:, None], 1)[:, 0]
         self._draw_noise(truth, wrong, chosen)
-        self._draw_weights(np.concatenate([truth, self._trusted.evidence.classes[:, 0]]))
+        self._draw_weights(np.concatenate([truth, self._trusted.candidates.classes[:, 0]]))
         self._refresh()
         if adapt:
             self._adapt()
 
-    def posterior(self, evidence: Evidence) -> np.ndarray:
+    def posterior(self, indexed: Indexed) -> np.ndarray:
         """Return p(z | x, y) of noisy examples under the current state, [n, m]."""
-        state = self.state
-        flips = evidence.classes * self._size + evidence.classes[:, :1]
-        cells = evidence.decided[:, None] * self._size + evidence.classes
-        powers = self._recalibrated(
-            state, np.log(evidence.p.astype(np.float32)), evidence.classes != evidence.decided[:, None]
-        )
-        joint = state.weights.astype(np.float32).ravel()[cells] * powers
-        joint = joint * self._likelihood_of(evidence, flips, state)
+        powers = self._recalibrated(self.state, indexed.log_p, indexed.others)
+        joint = self.state.weights.astype(np.float32).ravel()[indexed.cells] * powers
+        joint = joint * self._likelihood_of(indexed.candidates, indexed.flips, self.state)
         return np.asarray(joint / joint.sum(1, keepdims=True))
 
     def transition(self) -> np.ndarray:
@@ -214,7 +237,7 @@ class LabelSampler:
         self._likelihood = self._likelihood_of(self._noisy, self._flips, self.state)
 
     def _powers_of(self, state: State) -> np.ndarray:
-        powers = self._recalibrated(state, self._log_p, self._others)
+        powers = self._recalibrated(state, self._all.log_p, self._all.others)
         powers[len(self._noisy.p) :] *= self._factor
         return powers
 
@@ -228,17 +251,17 @@ class LabelSampler:
     def _joint_of(self, state: State, powers: np.ndarray) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Return w p^b of noisy examples, [N, m], its sums of all, [n], and its value for trusted classes, [M]."""
         self._powers = powers
-        joint = state.weights.astype(np.float32).ravel()[self._cells] * powers
+        joint = state.weights.astype(np.float32).ravel()[self._all.cells] * powers
         count = len(self._noisy.p)
         return joint[:count], joint.sum(1), joint[count:, 0]
 
-    def _likelihood_of(self, evidence: Evidence, flips: np.ndarray, state: State) -> np.ndarray:
+    def _likelihood_of(self, candidates: Candidates, flips: np.ndarray, state: State) -> np.ndarray:
         """Return p(y | z = c, x) of the candidates c, [n, m]."""
         wrong, q, v = state.wrong.astype(np.float32), np.float32(state.follows), np.float32(state.alike)
         found = (1 - q) * state.shape.astype(np.float32).ravel()[flips]
-        found += q * (v * evidence.likeness + (1 - v) * evidence.excess)
-        found *= wrong[evidence.classes]
-        found[:, 0] = 1 - wrong[evidence.classes[:, 0]]
+        found += q * (v * candidates.likeness + (1 - v) * candidates.excess)
+        found *= wrong[candidates.classes]
+        found[:, 0] = 1 - wrong[candidates.classes[:, 0]]
         return np.asarray(found)
 
     def _log_likelihood(
@@ -329,8 +352,10 @@ class LabelSampler:
         """Draw s and w given the true classes of all examples."""
         rng, size = self._generator, self._size
         times = rng.standard_gamma(self._counted) / self._norms
-        exposure = np.bincount(self._cells.ravel(), (self._powers * times.astype(np.float32)[:, None]).ravel(), size**2)
-        counts = np.bincount(self._cells[:, 0] - self._classes[:, 0] + truth, self._counted, size**2)
+        exposure = np.bincount(
+            self._all.cells.ravel(), (self._powers * times.astype(np.float32)[:, None]).ravel(), size**2
+        )
+        counts = np.bincount(self._all.cells[:, 0] - self._all.candidates.classes[:, 0] + truth, self._counted, size**2)
         trust = float(_TRUST[self._chosen(_weight_evidence(counts, exposure, _TRUST))])
         weights = np.exp(_log_gamma(rng, trust + counts)) / (trust + exposure)
         weights = weights.reshape(size, size)
@@ -341,11 +366,6 @@ class LabelSampler:
     def _chosen(self, log_evidence: np.ndarray) -> int:
         weights = np.exp(log_evidence - log_evidence.max()).cumsum()
         return int(np.searchsorted(weights, self._generator.random() * weights[-1]))
-
-
-def _log(p: np.ndarray) -> np.ndarray:
-    """Return log p, relative to the largest of a row so that powers do not underflow, float32 [n, m]."""
-    return np.asarray(np.log(p / p.max(1, keepdims=True, initial=0)), dtype=np.float32)
 
 
 def _shape_evidence(counts: np.ndarray, spreads: np.ndarray) -> np.ndarray:

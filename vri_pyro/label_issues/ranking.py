@@ -15,7 +15,7 @@ from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterio
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
-from vri_pyro.label_issues.run_evidence import run_evidence
+from vri_pyro.label_issues.run_candidates import run_candidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 
@@ -125,7 +125,8 @@ def rank(
     see :func:`~vri_pyro.label_issues.joint_posterior`. It has two parts:
 
     1. Class probabilities by classifiers that never saw the label: cross-fitted logistic regressions on the inputs, if
-       these are vectors, or on the classifier's features; see :func:`~vri_pyro.label_issues.run_evidence`. Features
+       these are vectors, or on the classifier's features; see
+       :func:`~vri_pyro.label_issues.run_candidates.run_candidates`. Features
        were trained on the labels and may have memorised some; :attr:`LabelIssues.learned_by_heart` says so if it is
        evident.
     2. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
@@ -163,8 +164,8 @@ def rank(
     """
     _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
-    believed = beliefs(evidence, neighbours, own, seed)
-    noisy, trusted = run_evidence(evidence, believed, seed, heads=own is None)
+    believed = beliefs(evidence)
+    noisy, trusted = run_candidates(evidence, believed, neighbours, own, seed)
     decided = torch.from_numpy(noisy.decided)
     distance, none = _open_set(evidence, decided, neighbours=5)
     classes = logits.shape[1]

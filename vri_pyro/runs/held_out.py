@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import torch
 from rich.console import Console
-from torch import Tensor
 
 from vri_pyro.data import Arrays, Split
 from vri_pyro.interfaces.given_label import GivenLabel
+from vri_pyro.interfaces.learned_transition import learned_transition
 from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.training.evaluation import predict
@@ -67,14 +67,9 @@ def held_out_likelihood(
     trainer = build_trainer(configuration, None, untested, split, standardisation, identity="")
     trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, Console(quiet=True)))
     logits, given = predict(trainer.ema.network, trainer.data.train, split.validation_indices)
-    transition = _transition(trainer.stages[-1].algorithm, logits)
+    algorithm: Any = trainer.stages[-1].algorithm
+    found = learned_transition(algorithm, getattr(algorithm, "model", None), getattr(algorithm, "guide", None))
+    transition = (torch.eye(logits.shape[1]) if found is None else found).to(logits)
     scales = _SCALES.tolist() if scaled else [1.0]
-    found = [GivenLabel(scale * logits, transition).log_prob(given) for scale in scales]
-    return max(found, key=lambda values: float(values.mean())).double().cpu().numpy()
-
-
-def _transition(algorithm: Any, logits: Tensor) -> Tensor:
-    for holder in (algorithm, getattr(algorithm, "model", None), getattr(algorithm, "guide", None)):
-        if (found := getattr(holder, "transition", None)) is not None:
-            return found.detach().to(logits)
-    return torch.eye(logits.shape[1]).to(logits)
+    each = [GivenLabel(scale * logits, transition).log_prob(given) for scale in scales]
+    return max(each, key=lambda values: float(values.mean())).double().cpu().numpy()

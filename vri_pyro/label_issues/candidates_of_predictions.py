@@ -1,20 +1,20 @@
-"""Evidence of a sampler from out-of-sample predictions."""
+"""Candidates of a sampler from out-of-sample predictions."""
 
 from __future__ import annotations
 
 import numpy as np
 
-from vri_pyro.label_issues.label_sampler import Evidence
+from vri_pyro.label_issues.label_sampler import Candidates
 
 _FLOOR = 1e-5
 _ANY = 0.02  # of a predicted wrong label, spread over all classes
 _LEAST = 1e-6
 
 
-def evidence_of_predictions(
+def candidates_of_predictions(
     classes: np.ndarray, p: np.ndarray, of_given: np.ndarray, right: np.ndarray, num_classes: int
-) -> Evidence:
-    """Build the evidence from predictions of the true and of the given label.
+) -> Candidates:
+    """Build candidates from predictions of the true and of the given label.
 
     Args:
         classes: candidate classes, int64 [n, m], the given label (of a trusted example the true class) first.
@@ -26,7 +26,7 @@ def evidence_of_predictions(
     """
     p = (1 - _FLOOR) * p + _FLOOR / num_classes
     beyond = np.maximum(of_given - p * right[classes], 0) + _ANY / num_classes
-    return Evidence(
+    return Candidates(
         classes,
         p.astype(np.float32),
         _toward_label(of_given, np.maximum(of_given.sum(1), 1)),
