@@ -3,9 +3,10 @@
     python experiments/label_numbers.py --seed 0 [--cells 20] [--output FILE]
 
 Every cell is a data set, a noise, a rate and a number of trusted labels a class. The records file is written after each
-cell, and cells that it has are not repeated. The alternatives are 100 random checks by hand with Wilson's interval,
-cleanlab's estimate from the confident joint with a bootstrap, and the rate of GLC's matrix with a bootstrap of the
-trusted labels. Their predictions are those of the same cross-validated logistic regression.
+cell, and cells that it has are not repeated. The package is given the features ("ours"), or only predictions of the
+given labels ("predictions"). The alternatives are 100 random checks by hand with Wilson's interval, cleanlab's estimate
+from the confident joint with a bootstrap, and the rate of GLC's matrix with a bootstrap of the trusted labels. Their
+predictions are those of the same cross-validated logistic regression.
 """
 
 from __future__ import annotations
@@ -28,6 +29,7 @@ from sklearn.datasets import load_digits
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 
+from vri_pyro import find_label_issues
 from vri_pyro.data.noise import Flip, InstanceDependent, LabelNoise, NoNoise, PairFlip, UniformExclusive
 from vri_pyro.label_issues.cross_fitting import Predictions, cross_fitted
 from vri_pyro.label_issues.head_candidates import head_candidates
@@ -115,6 +117,7 @@ def measure(cell: tuple[str, str, float, int], seed: int, folder: Path, cache: d
     seconds = time.process_time() - started
     low, high = ours.transition.noise_rate_interval()
     theirs = 1 - np.exp(predicted.log_given)[np.arange(len(y)), y]
+    table = find_label_issues(labels.given, np.exp(predicted.log_given), trusted=trusted).sort_values("index")
     isotonic = IsotonicRegression(y_min=0, y_max=1, out_of_bounds="clip")
     made = isotonic.fit(theirs[trusted], (y != z)[trusted]).predict(theirs[~trusted])
     return {
@@ -124,6 +127,8 @@ def measure(cell: tuple[str, str, float, int], seed: int, folder: Path, cache: d
         "seconds": seconds,
         "doubt": float((ours.wrong * (1 - ours.wrong)).mean()),
         "ours": interval(ours.noise_rate, low, high) | judged(ours.wrong, wrong),
+        "predictions": interval(table.attrs["noise_rate"], *table.attrs["noise_rate_interval"])
+        | judged(table["score"].to_numpy()[~trusted], wrong),
         "100 checks": by_hand(wrong, 100, generator),
         "200 checks": by_hand(wrong, 200, generator),
         "cleanlab": confident(predicted, labels, generator) | judged(made, wrong, theirs[~trusted]),
@@ -195,7 +200,7 @@ def summary(records: list[dict[str, Any]]) -> str:
         "| method | runs | coverage | mean width | interval score | bias ± s.e. | ECE, worst | Brier | AUROC | AP |"
     ]
     lines.append("|---|" + "---:|" * 9)
-    groups = dict.fromkeys(("ours", "100 checks", "200 checks", "cleanlab", "GLC"), records)
+    groups = dict.fromkeys(("ours", "predictions", "100 checks", "200 checks", "cleanlab", "GLC"), records)
     rows = [(method, method, some) for method, some in groups.items()]
     for per in TRUSTED:
         rows.append((f"ours, {per} trusted a class", "ours", [one for one in records if one["cell"][3] == per]))

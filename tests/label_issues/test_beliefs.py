@@ -98,10 +98,18 @@ def test_trusted_examples_are_classified_in_the_same_way() -> None:
     assert decided(1.0) == [1, 2]
 
 
-def test_memorised_labels_are_detected_by_heads_that_never_saw_them_and_by_neighbours() -> None:
+def test_neighbours_detect_memorised_labels() -> None:
     known = evidence()
     some = by_heart(known.given)
     scores = {own: rank(known, draws=20, own=own).score[some] for own in (0.0, None, 1.0)}
     assert scores[1.0].max() < 0.05
-    assert scores[None].min() > 0.95
+    assert scores[None].min() > 0.8
     assert scores[0.0].min() > 0.95
+
+
+def test_interval_allows_for_memorised_labels_only_after_training_on_them() -> None:
+    widths = []
+    for trained_on in (True, False):
+        low, high = rank(replace(evidence(), trained_on=trained_on)).transition.noise_rate_interval()
+        widths.append(high - low)
+    assert widths[0] > 1.5 * widths[1]

@@ -58,12 +58,12 @@ def test_wrong_labels_rank_first_and_the_noise_is_estimated(arrays: Arrays, part
     assert table["uncertainty"].between(0, 1).all()
     assert (table["given"] == arrays.labels[table["index"]]).all()
     issues = table[table["is_label_issue"]]
-    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.85
+    assert (issues["suggested"] == arrays.true[issues["index"]]).mean() > 0.9
     low, high = table.attrs["noise_rate_interval"]
     assert low - 0.03 < arrays.wrong.mean() < high + 0.03
     matrix = np.array(table.attrs["transition_matrix"])
     np.testing.assert_allclose(matrix.sum(1), 1)
-    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.15)
+    np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.12)
     json.dumps(table.attrs)  # pandas writes them to Parquet as JSON
 
 
@@ -159,7 +159,7 @@ def test_class_with_a_single_label_is_no_problem(arrays: Arrays) -> None:
     labels = arrays.labels.copy()
     labels[7] = 9
     table = found(arrays, labels, features=arrays.features)
-    assert table.loc[table["index"] == 7, "score"].item() > table["score"].median()
+    assert table.loc[table["index"] == 7, "score"].item() > 0.5
 
 
 def test_progress_rises_to_one(arrays: Arrays) -> None:

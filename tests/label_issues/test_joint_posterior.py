@@ -7,9 +7,11 @@ from importlib import import_module
 import numpy as np
 import pytest
 from scipy.stats import chisquare
+from test_two_observers import prior_rate
 
 from vri_pyro.label_issues import label_sampler as model
 from vri_pyro.label_issues.candidates_of_predictions import all_classes, candidates_of_predictions
+from vri_pyro.label_issues.error_rates import TIES
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.utils.errors import UserError
@@ -163,7 +165,7 @@ def _simulated(generator: np.random.Generator, p: np.ndarray) -> tuple[np.ndarra
     decided = p.argmax(1)
     calibrated *= weights[decided] * np.where(np.arange(CLASSES) == decided[:, None], 1, oftener)
     truth = drawn(generator, calibrated / calibrated.sum(1, keepdims=True))
-    rate, ties, spread = (generator.choice(grid) for grid in (model._RATES, model._TIES, model._SPREADS))
+    rate, ties, spread = prior_rate(generator), generator.choice(TIES), generator.choice(model._SPREADS)
     wrong = generator.beta(ties * rate, ties * (1 - rate), CLASSES)
     shape = generator.dirichlet(np.full(CLASSES - 1, spread / (CLASSES - 1)) + 1e-3, CLASSES)
     follows, alike = generator.random(2)

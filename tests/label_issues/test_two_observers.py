@@ -10,6 +10,7 @@ from scipy.special import expit, gammaln, logit, logsumexp
 from scipy.stats import kstest
 
 from vri_pyro.label_issues import two_observers
+from vri_pyro.label_issues.error_rates import TIES, Shared
 from vri_pyro.label_issues.two_observers import TwoObservers, _log_evidence
 
 
@@ -23,14 +24,28 @@ class Truth(NamedTuple):
     trust: float
     spread: float
     observers: TwoObservers
+    errors: Shared
+    noises: Shared
 
     def state(self) -> two_observers._Chains:
         """Return the true values as the state of a chain."""
         matrices = [
-            two_observers._Matrix(entries[None] + 1e-60, self.observers._wrong(entries[None]), np.array([spread]))
-            for entries, spread in ((self.confusion, self.trust), (self.transition, self.spread))
+            two_observers._Matrix(
+                entries[None] + 1e-60, self.observers._wrong(entries[None]), np.array([spread]), shared
+            )
+            for entries, spread, shared in (
+                (self.confusion, self.trust, self.errors),
+                (self.transition, self.spread, self.noises),
+            )
         ]
         return two_observers._Chains(self.share[None], *matrices, np.zeros(1))
+
+
+def prior_rate(generator: np.random.Generator) -> float:
+    """Draw ρ: uniform above 0.1 or, as often, log-uniform below."""
+    if generator.random() < 0.5:
+        return float(np.exp(generator.uniform(np.log(1e-5), np.log(0.1))))
+    return float(generator.uniform(0.1, 0.95))
 
 
 def matrix(generator: np.random.Generator, rates: np.ndarray, tie: float, shapes: np.ndarray) -> np.ndarray:
@@ -50,22 +65,16 @@ def observed(
     """Simulate data from the priors; ``follows`` has the shares of correct and of wrong labels that are followed."""
     own = generator.dirichlet(np.ones(classes), classes) + 4 * np.eye(classes)
     own /= own.sum(1, keepdims=True)
-    off = own[~np.eye(classes, dtype=bool)].reshape(classes, classes - 1)
-    likely = np.exp(-(two_observers._OFTENER**2) / (2 * two_observers._DOUBT**2))
-    oftener = generator.choice(two_observers._OFTENER, p=likely / likely.sum())
-    trust, spread, rate, tie, another = (
-        generator.choice(grid)
-        for grid in (
-            two_observers._TRUST,
-            two_observers._SPREADS,
-            two_observers._RATES,
-            two_observers._TIES,
-            two_observers._TIES,
-        )
+    trust, spread = (generator.choice(grid) for grid in (two_observers._SPREADS, two_observers._SPREADS))
+    (oftener,), (another,) = errors_shared = Shared(
+        generator.normal(0, two_observers._DOUBT, 1), generator.choice(TIES, 1)
     )
+    rate = prior_rate(generator)
+    noises_shared = Shared(logit([rate]), generator.choice(TIES, 1))
+    tie = noises_shared.ties[0]
     share = generator.dirichlet(np.ones(classes))
     errors = expit(logit(1 - np.diag(own)) + oftener)
-    confusion = matrix(generator, errors, another, trust * off / off.sum(1, keepdims=True))
+    confusion = matrix(generator, errors, another, np.full((classes, classes - 1), trust / (classes - 1)))
     transition = matrix(generator, np.full(classes, rate), tie, np.full((classes, classes - 1), spread / (classes - 1)))
     truth = generator.choice(classes, size, p=share)
     decided, given = (of(generator, rows[truth]) for rows in (confusion, transition))
@@ -73,7 +82,8 @@ def observed(
     decided[learned] = given[learned]
     trusted = np.stack([generator.multinomial(15, row) for row in confusion]).astype(float)
     observers = TwoObservers(decided, given, own, trusted, generator)
-    return Truth(share, confusion, transition, int((truth == given).sum()), trust, spread, observers)
+    right = int((truth == given).sum())
+    return Truth(share, confusion, transition, right, trust, spread, observers, errors_shared, noises_shared)
 
 
 def of(generator: np.random.Generator, probabilities: np.ndarray) -> np.ndarray:
@@ -129,8 +139,8 @@ def test_blocks_are_resampled_from_their_conditional_distribution(distance: int)
     unused = np.zeros((1, classes, classes))
     state = two_observers._Chains(
         share,
-        two_observers._Matrix(unused, error, spreads["confusion"]),
-        two_observers._Matrix(unused, noise, spreads["transition"]),
+        two_observers._Matrix(unused, error, spreads["confusion"], observers._errors.start(1)),
+        two_observers._Matrix(unused, noise, spreads["transition"], observers._noises.start(1)),
         np.zeros(1),
     )
     of_class = generator.multinomial(observers._counts, np.full(classes, 1 / classes))
@@ -145,7 +155,7 @@ def test_blocks_are_resampled_from_their_conditional_distribution(distance: int)
         found += (counts.sum(0) * np.log(share[0])).sum()
         off = ~np.eye(classes, dtype=bool)
         found += (counts * np.log1p(-followed[0]))[observers._rows != observers._columns].sum()
-        shapes = observers._any_shape, observers._own_shapes
+        shapes = observers._any_shape, observers._any_shape
         for matrix, rate, spread, shape in zip(
             sums(counts), (noise[0], error[0]), spreads.values(), shapes, strict=True
         ):

@@ -8,10 +8,11 @@ import numpy as np
 
 from vri_pyro.data import generator_for, permutation
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head
+from vri_pyro.label_issues.out_of_sample import LARGEST
 from vri_pyro.methods.confident_learning import fold_of
 
-MOST_CLASSES = 50  # for which heads are fitted
-FEWEST = 50  # examples for which heads are fitted
+_MOST_CLASSES = 50  # for which heads are fitted
+_FEWEST = 50  # examples for which heads are fitted
 _FOLDS = 5
 _WORK, _ENOUGH = 40_000_000, 2000  # examples times features times classes that a head is fitted to; and examples
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
@@ -35,6 +36,15 @@ class Predictions(NamedTuple):
     log_true: np.ndarray
     log_given: np.ndarray
     transition: np.ndarray
+
+
+def can_be_fitted(features: np.ndarray, labels: np.ndarray, num_classes: int) -> bool:
+    """Whether heads can be cross-fitted to labels, int64 [n], by features, [n, D].
+
+    There must be at most 50 classes, at least 50 labels, at least 5 of each class, and n · D · K at most 2e8.
+    """
+    enough = len(labels) >= _FEWEST and np.bincount(labels, minlength=num_classes).min() >= _FOLDS
+    return num_classes <= _MOST_CLASSES and bool(enough) and features.size * num_classes <= LARGEST
 
 
 def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:

@@ -13,24 +13,24 @@ from torch import Tensor
 
 from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.label_issues import out_of_sample
-from vri_pyro.label_issues.candidates_of_predictions import candidates_of_predictions
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
 from vri_pyro.label_issues.chosen_pairs import chosen_by_score
-from vri_pyro.label_issues.cross_fitting import FEWEST, MOST_CLASSES, Predictions, cross_fitted, recalibrated
+from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.head_candidates import head_candidates
 from vri_pyro.label_issues.joint_posterior import JointPosterior, check_losses, joint_posterior
-from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_aware_head import Labels
-from vri_pyro.label_issues.noise_removal import confident_transition, without_noise
-from vri_pyro.label_issues.top_classes import TopClasses, chunks
+from vri_pyro.label_issues.noise_removal import class_posterior, confident_transition, decisions
+from vri_pyro.label_issues.predictions_posterior import predictions_posterior
+from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
 _CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
-_LEAST = 1e-12
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
+
+_Progress = Callable[[float], None]
 
 
 def find_label_issues(
@@ -54,12 +54,14 @@ def find_label_issues(
     probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a classifier
     that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
 
-    1. Predictions of the true class are made out of sample. From features, by logistic regression behind a transition
-       matrix, in 5-fold cross-validation; from ``pred_probs``, mixed with the neighbours' labels if there are features,
-       by recalibrating them in the same way.
-    2. How good these predictions are, the transition matrix and the true classes are sampled from one joint posterior,
-       see :func:`~vri_pyro.label_issues.joint_posterior`. All columns and the noise rate are functions of it: the
-       scores of the unverified labels add up to the noise rate.
+    * From features alone: logistic regressions behind a transition matrix predict the true class in 5-fold
+      cross-validation. How good they are, the matrix and the classes are sampled from one joint posterior, see
+      :func:`~vri_pyro.label_issues.joint_posterior`.
+    * From ``pred_probs``, and for more than 50 classes, fewer than 50 labels, or fewer than 5 of a class: the effect of
+      a first estimate of the transition matrix is inverted. With features, the neighbours' labels are mixed in. The
+      posterior is that of :func:`~vri_pyro.label_issues.predictions_posterior.predictions_posterior`.
+
+    In both, the scores of the unverified labels add up to the noise rate.
 
     Every example is assumed to belong to one of the classes; for images of no class, use
     :func:`~vri_pyro.label_issues.rank`, which needs the trusted examples of a run.
@@ -123,64 +125,51 @@ def find_label_issues(
     check_losses(missed, in_vain)
     if progress is not None and not callable(progress):
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
-    candidates, doubt = _candidates(arrays, neighbours, seed)
-    noisy, trusted = candidates.at(~arrays.trusted), candidates.at(arrays.trusted)
-    posterior = joint_posterior(
-        noisy,
+    features = None if arrays.features is None else _standardised(arrays.features)
+    size = len(arrays.classes)
+    if arrays.pred_probs is None and features is not None and can_be_fitted(features, arrays.known, size):
+        posterior = _of_features(arrays, features, draws, seed, progress)
+    else:
+        posterior = _of_predictions(arrays, _predicted(arrays, features, neighbours, seed), draws, seed, progress)
+    return _table(arrays, posterior, posterior.flags(missed, in_vain))
+
+
+def _of_features(
+    arrays: CheckedArrays, features: np.ndarray, draws: int, seed: int, progress: _Progress | None
+) -> JointPosterior:
+    """Judge the unverified labels by heads that are cross-fitted on the features."""
+    labels = Labels(arrays.known, arrays.trusted)
+    predicted = cross_fitted(features, labels, len(arrays.classes), seed)
+    candidates = head_candidates(predicted, labels)
+    doubt = 1 - np.exp(predicted.log_true[np.arange(len(arrays.codes)), arrays.codes])
+    return joint_posterior(
+        candidates.at(~arrays.trusted),
         len(arrays.classes),
-        trusted,
+        candidates.at(arrays.trusted),
         None if _chosen(candidates.decided, doubt, arrays) else arrays.earlier[arrays.trusted],
         draws=draws,
         seed=seed,
         progress=progress,
     )
-    return _table(arrays, posterior, posterior.flags(missed, in_vain))
 
 
-def _candidates(arrays: CheckedArrays, neighbours: int, seed: int) -> tuple[Candidates, np.ndarray]:
-    """Predict true and given labels out of sample, from probabilities, features, or both.
-
-    Returns:
-        the candidates, and the predicted probability of each given label that it is not the class, [N].
-    """
-    size, labels = len(arrays.classes), Labels(arrays.known, arrays.trusted)
-    features = None if arrays.features is None else _standardised(arrays.features)
-    few = size <= MOST_CLASSES and len(arrays.codes) >= FEWEST
-    if few and arrays.pred_probs is None and features is not None and features.size * size <= out_of_sample.LARGEST:
-        return _of_heads(arrays, cross_fitted(features, labels, size, seed))
-    predicted = _predicted(arrays, features, neighbours, seed)
-    transition, p = _without_noise(arrays, predicted)
-    if few:
-        everywhere = torch.arange(len(labels.given))
-        of_given = predicted.dense(everywhere).numpy()
-        of_true = predicted._replace(probabilities=torch.from_numpy(p)).dense(everywhere).numpy()
-        return _of_heads(arrays, recalibrated(_logs(of_true), _logs(of_given), labels, seed))
-    doubt, right = 1 - p[:, 0], transition.diagonal().numpy()
-    if arrays.verified is not None:  # the first candidate of a trusted example is its class
-        predicted = TopClasses.of(predicted.dense, torch.from_numpy(arrays.known), size)
-        transition, p = _without_noise(arrays, predicted)
-    classes = predicted.classes.numpy().astype(np.int64)
-    return candidates_of_predictions(classes, p, predicted.probabilities.numpy(), right, size), doubt
-
-
-def _of_heads(arrays: CheckedArrays, predicted: Predictions) -> tuple[Candidates, np.ndarray]:
-    of_given = predicted.log_true[np.arange(len(arrays.codes)), arrays.codes]
-    return head_candidates(predicted, Labels(arrays.known, arrays.trusted)), 1 - np.exp(of_given)
-
-
-def _logs(p: np.ndarray) -> np.ndarray:
-    return np.asarray(np.log(p.clip(_LEAST) / p.clip(_LEAST).sum(1, keepdims=True)))
-
-
-def _without_noise(arrays: CheckedArrays, predicted: TopClasses) -> tuple[Tensor, np.ndarray]:
-    """Return a first estimate of T, and the predictions with its effect inverted, [N, m]."""
+def _of_predictions(
+    arrays: CheckedArrays, predicted: TopClasses, draws: int, seed: int, progress: _Progress | None
+) -> JointPosterior:
+    """Judge the unverified labels by predictions of the given labels."""
     given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
-    some = TopClasses(predicted.classes[noisy], predicted.probabilities[noisy], predicted.num_classes)
-    transition = confident_transition(some, given[noisy])
-    p = np.empty(predicted.probabilities.shape, dtype=np.float32)
-    for rows in chunks(len(given), predicted.classes.shape[1] ** 2):
-        p[rows.numpy()] = without_noise(predicted, rows, transition).float().numpy()
-    return transition, p
+    some = predicted.at(noisy)
+    first = confident_transition(some, given[noisy])
+    found = decisions(predicted, first, noisy)
+    pairs = None
+    if arrays.verified is not None:
+        doubt = 1 - class_posterior(predicted, given, first)[:, 0].numpy()
+        if not _chosen(found.decided.numpy(), doubt, arrays):
+            checked = arrays.earlier >= 0
+            pairs = torch.from_numpy(arrays.known[checked]), given[torch.from_numpy(checked)]
+    held_out = None if noisy.all() else (found.decided[~noisy], torch.from_numpy(arrays.known)[~noisy])
+    of_noisy = found._replace(decided=found.decided[noisy])
+    return predictions_posterior(some, of_noisy, given[noisy], held_out, pairs, draws, seed, progress)
 
 
 def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: int, seed: int) -> TopClasses:
@@ -235,7 +224,7 @@ def _chosen(decided: np.ndarray, doubt: np.ndarray, arrays: CheckedArrays) -> bo
             f"the verified examples were chosen by how suspicious their labels look (p = {p_value:.1g}), so they are "
             "trusted but do not count as a sample of the noise; verify randomly chosen examples as well, and pass only "
             "these as verified and the others as trusted, with their verified class in labels",
-            stacklevel=3,
+            stacklevel=4,
         )
         return True
     return False

@@ -12,6 +12,7 @@ from torch import Tensor
 
 from vri_pyro.data import generator_for
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.label_issues.agreement import DOUBT
 from vri_pyro.label_issues.label_sampler import Candidates, Indexed, LabelSampler, TrustedCandidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
@@ -19,8 +20,6 @@ from vri_pyro.utils.numbers import check_number
 
 LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
-_DOUBT = 0.4  # standard deviation of δ
-_MANY, _DRAWS_OF_MANY = 100, 60  # classes above which burn-in is a third and draws are at most this many
 _SWEEPS = 400  # least number of sweeps from which draws are taken
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 
@@ -113,7 +112,7 @@ def joint_posterior(
     draws: int = 200,
     seed: int = 0,
     taught: float | None = _TAUGHT,
-    doubt: float = _DOUBT,
+    doubt: float = DOUBT,
     progress: Callable[[float], None] | None = None,
     pairs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> JointPosterior:
@@ -134,7 +133,7 @@ def joint_posterior(
             sample, or one for each class. None if there are none.
         trusted_given: their earlier, noisy labels, int64 [M], -1 where unknown.
         none: probability that an example is of no class, [N]; None for 0.
-        draws: number of draws; at most 60 above 100 classes.
+        draws: number of draws.
         seed: random seed.
         taught: sum of the weights of the noisy labels that the recalibration is learned from, at most; None for all.
         doubt: standard deviation of the shift of the log odds that a label is right.
@@ -167,27 +166,27 @@ def joint_posterior(
         pairs,
     )
     burn_in = sampler.burn_in
-    if num_classes > _MANY:
-        burn_in, draws = burn_in // 3, min(draws, _DRAWS_OF_MANY)
     kept_every = max(1, -(-draws * num_classes**2 // _KEPT))
     indexed = Indexed.of(noisy, num_classes)
     total, rates, matrices = np.zeros(noisy.p.shape, dtype=np.float32), [], []
-    between = 1 if num_classes > _MANY else max(1, -(-_SWEEPS // draws))
-    shifts = doubt * ndtri((generator.permutation(draws) + 0.5) / draws)
-    for sweep in range(-burn_in, draws * between):
+    between = max(1, -(-_SWEEPS // draws))
+    sweeps = draws * between
+    shifts = doubt * ndtri((generator.permutation(sweeps) + 0.5) / sweeps)
+    for sweep in range(-burn_in, sweeps):
         sampler.sweep(adapt=sweep < 0)
+        if sweep >= 0:
+            p = _shifted(sampler.posterior(indexed), shifts[sweep])
+            total += p
         if sweep >= 0 and sweep % between == between - 1:
             draw = sweep // between
-            p = _shifted(sampler.posterior(indexed), shifts[draw])
-            total += p
             right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= none)
             rates.append(1 - right.mean())
             if draw % kept_every == 0:
                 matrices.append(sampler.transition())
         if progress is not None:
-            progress((sweep + burn_in + 1) / (burn_in + draws * between))
+            progress((sweep + burn_in + 1) / (burn_in + sweeps))
     found = TransitionPosterior(torch.from_numpy(np.array(matrices)), torch.from_numpy(np.array(rates)))
-    return JointPosterior(found, noisy.classes, total / draws, none, num_classes)
+    return JointPosterior(found, noisy.classes, total / sweeps, none, num_classes)
 
 
 def _shifted(p: np.ndarray, shift: float) -> np.ndarray:

@@ -5,10 +5,10 @@ from __future__ import annotations
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy.special import betaln, expit, gammaln, logit
+from scipy.special import expit, gammaln, logit
 
-_RATES = np.r_[np.geomspace(1e-5, 0.1, 17), np.linspace(0.15, 0.95, 17)]  # ρ
-_TIES = np.geomspace(2, 2000, 10)  # κ
+from vri_pyro.label_issues.error_rates import Shared, drawn_index, noise_rates
+
 _SPREADS = np.geomspace(0.09, 900, 13)  # α, the total concentration of a row of ω
 _TRUST = np.geomspace(0.5, 500, 11)  # s
 _FLOOR = float(np.log(0.01)), 1.5  # prior mean and standard deviation of the log odds of ε
@@ -105,7 +105,7 @@ class State(NamedTuple):
         alike: v.
         trust: s.
         spread: α.
-        ahead, behind: κρ and κ(1 − ρ).
+        shared: logit ρ and κ, [1] each.
     """
 
     weights: np.ndarray
@@ -118,8 +118,7 @@ class State(NamedTuple):
     alike: float
     trust: float
     spread: float
-    ahead: float
-    behind: float
+    shared: Shared
 
 
 class LabelSampler:
@@ -135,11 +134,11 @@ class LabelSampler:
     the weights w recalibrate them: log b and log r ~ Normal(0, 1/2), logit ε ~ Normal(log 0.01, 3/2), w ~ Gamma(s, s).
     h and g let the wrong label of an example depend on the example, as the likeness and the excess of
     :class:`Candidates`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)), ω[c] ~ Dirichlet(α / (K − 1), …), q and
-    v uniform. The hyperparameters are on grids: log s, log α, log κ uniform, ρ uniform above 0.1 and log-uniform below.
+    v uniform. log s, log α and log κ are uniform on grids; ρ is uniform above 0.1 and log-uniform below.
 
     Trusted examples have a known class z and enter through the first line; those with a known given label through all
     three. Given the true classes, auxiliary gamma variables make the weights conjugate (Caron & Doucet 2012). In
-    addition, each sweep proposes a joint move of b, ε, r, v and the level of e, with the true classes summed out,
+    addition, each sweep proposes a joint move of b, ε, r, v and the level of e and ρ, with the true classes summed out,
     because these are strongly dependent.
 
     Args:
@@ -180,9 +179,7 @@ class LabelSampler:
         np.add.at(self._pairs, (truth[known], trusted.given[known]), 1)
         if pairs is not None:
             np.add.at(self._pairs, pairs, 1)
-        rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
-        self._ahead, self._behind = rates * ties, (1 - rates) * ties
-        self._log_prior = -num_classes * betaln(self._ahead, self._behind)[:, 0]
+        self._rates = noise_rates(num_classes)
         self._covariance, self._scale = _STEPS**2 * np.eye(5), 1.0
         self._path: list[np.ndarray] = []
         self._accepted = 0
@@ -198,8 +195,7 @@ class LabelSampler:
             alike=0.5,
             trust=10.0,
             spread=1.0,
-            ahead=1.0,
-            behind=1.0,
+            shared=self._rates.start(1, shift=float(logit(0.2))),
         )
         self._powers = self._all.log_p
         self._refresh()
@@ -277,17 +273,18 @@ class LabelSampler:
         right, wrong = self._pairs.diagonal(), np.where(self._off, self._pairs, 0).sum(1)
         found = -(state.log_slope**2) / (2 * _SLOPE**2) - ((state.log_floor - _FLOOR[0]) / _FLOOR[1]) ** 2 / 2
         found += -(state.log_oftener**2) / (2 * _OFTENER**2) + np.log(state.alike) + np.log1p(-state.alike)
-        found += ((state.ahead + wrong) * np.log(state.wrong)).sum()
-        found += ((state.behind + right) * np.log1p(-state.wrong)).sum()
+        found += (wrong * np.log(state.wrong) + right * np.log1p(-state.wrong)).sum()
+        found += self._rates.log_prior(state.shared, state.wrong[None])[0]
         return float(found)
 
     def _move(self) -> None:
-        """Propose a joint move of b, ε, r, v and the level of e, with the true classes summed out."""
+        """Propose a joint move of b, ε, r, v and the level of e and ρ, with the true classes summed out."""
         old, step = self.state, self._scale * self._generator.multivariate_normal(np.zeros(5), self._covariance)
         new = old._replace(
             log_slope=old.log_slope + step[0],
             log_floor=old.log_floor + step[4],
             wrong=expit(logit(old.wrong) + step[1]).clip(_TINY, _MOST),
+            shared=old.shared._replace(shift=old.shared.shift + step[1]),
             log_oftener=old.log_oftener + step[2],
             alike=float(expit(logit(old.alike) + step[3]).clip(1e-6, 1 - 1e-6)),
         )
@@ -336,17 +333,13 @@ class LabelSampler:
         self._flipped = pairs + np.bincount(flips, minlength=size**2).reshape(size, size)
         right = self._pairs.diagonal() + np.bincount(truth[~wrong], minlength=size)
         bad = self._flipped.sum(1)
-        evidence = self._log_prior + betaln(self._ahead + bad, self._behind + right).sum(1)
-        chosen_prior = self._chosen(evidence)
-        ahead, behind = float(self._ahead[chosen_prior, 0]), float(self._behind[chosen_prior, 0])
-        rate = rng.beta(ahead + bad, behind + right).clip(_TINY, _MOST)
+        shared, rate = self._rates.drawn(state.shared, bad[None], right[None], rng)
         rest = counts[self._off].reshape(size, size - 1)
-        spread = float(_SPREADS[self._chosen(_shape_evidence(rest, _SPREADS))])
+        spread = float(_SPREADS[drawn_index(_shape_evidence(rest, _SPREADS), rng)])
         shape = np.zeros((size, size))
         shape[self._off] = _dirichlet(rng, spread / (size - 1) + rest).ravel()
-        self.state = state._replace(
-            wrong=rate, shape=shape, follows=float(q), spread=spread, ahead=ahead, behind=behind
-        )
+        rate = rate[0].clip(_TINY, _MOST)
+        self.state = state._replace(wrong=rate, shape=shape, follows=float(q), spread=spread, shared=shared)
 
     def _draw_weights(self, truth: np.ndarray) -> None:
         """Draw s and w given the true classes of all examples."""
@@ -356,16 +349,12 @@ class LabelSampler:
             self._all.cells.ravel(), (self._powers * times.astype(np.float32)[:, None]).ravel(), size**2
         )
         counts = np.bincount(self._all.cells[:, 0] - self._all.candidates.classes[:, 0] + truth, self._counted, size**2)
-        trust = float(_TRUST[self._chosen(_weight_evidence(counts, exposure, _TRUST))])
+        trust = float(_TRUST[drawn_index(_weight_evidence(counts, exposure, _TRUST), rng)])
         weights = np.exp(_log_gamma(rng, trust + counts)) / (trust + exposure)
         weights = weights.reshape(size, size)
         # A row's scale has no effect on the likelihood, so it is drawn from the prior.
         weights *= (rng.standard_gamma(size * trust, size) / trust / weights.sum(1))[:, None]
         self.state = self.state._replace(weights=weights.clip(_TINY), trust=trust)
-
-    def _chosen(self, log_evidence: np.ndarray) -> int:
-        weights = np.exp(log_evidence - log_evidence.max()).cumsum()
-        return int(np.searchsorted(weights, self._generator.random() * weights[-1]))
 
 
 def _shape_evidence(counts: np.ndarray, spreads: np.ndarray) -> np.ndarray:

@@ -11,7 +11,6 @@ from vri_pyro.label_issues.two_observers import (
     _FOLLOWED,
     _OF_WRONG,
     _SPREADS,
-    _TRUST,
     TwoObservers,
     _Chains,
     _normalised,
@@ -102,8 +101,8 @@ class ManyClasses(TwoObservers):
             self._move(cells, drawn - of_decision, labelled, decided)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
-            confusion=self._matrix(decided, self._errors, self._own_shapes, _TRUST),
-            transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
+            confusion=self._matrix(decided, state.confusion.shared, self._errors, self._any_shape, _SPREADS),
+            transition=self._matrix(labelled, state.transition.shared, self._noises, self._any_shape, _SPREADS),
             right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -10,6 +13,7 @@ from vri_pyro.label_issues.top_classes import TopClasses, chunks
 _STEPS = 30  # enough for the means of the probabilities to change by less than 0.01
 _LEAST = 1e-12
 _PRIOR = 0.5  # of an example per class, in the first estimate
+_PATTERNLESS = 0.5
 
 
 def confident_transition(predicted: TopClasses, given: Tensor) -> Tensor:
@@ -69,6 +73,69 @@ def without_noise(predicted: TopClasses, rows: Tensor, transition: Tensor) -> Te
         ratio = observed / torch.einsum("nc,ncy->ny", p, among).clamp_min(_LEAST)
         p = _normalised(p * torch.einsum("ncy,ny->nc", among, ratio))
     return _normalised(p / inside)
+
+
+class Decisions(NamedTuple):
+    """The classifier's decisions, and the confusions that its probabilities imply.
+
+    Attributes:
+        decided: most probable class, int64 [N].
+        implied: sums of the class probabilities over the examples with each decision, by class and decision, [K, K].
+    """
+
+    decided: Tensor
+    implied: np.ndarray
+
+
+def decisions(predicted: TopClasses, transition: Tensor, counted: Tensor) -> Decisions:
+    """Decide on the class of each example.
+
+    Args:
+        predicted: predictions of the given labels, of N examples.
+        transition: transition matrix, [K, K].
+        counted: whether the example counts for the implied confusions, bool [N].
+    """
+    size = predicted.num_classes
+    decided = torch.empty(len(predicted.classes), dtype=torch.int64)
+    implied = torch.zeros(size * size, dtype=torch.float64)
+    for rows in chunks(len(decided), predicted.classes.shape[1] ** 2):
+        classes, p = predicted.classes[rows].long(), without_noise(predicted, rows, transition)
+        decided[rows] = classes.gather(1, p.argmax(1, keepdim=True)).squeeze(1)
+        some = counted[rows]
+        cells = classes[some] * size + decided[rows][some].unsqueeze(1)
+        implied += torch.bincount(cells.flatten(), p[some].flatten(), minlength=size * size)
+    return Decisions(decided, implied.reshape(size, size).numpy())
+
+
+def class_posterior(predicted: TopClasses, given: Tensor, transition: Tensor) -> Tensor:
+    """Compute the posterior of each example's class given its label, r(c) ∝ p(c | x) T'[c, y].
+
+    p(c | x) is :func:`without_noise`. T' has the same diagonal as T. Half of the wrong labels of a class follow T, and
+    the other half are any class, because which wrong label an example has may also depend on the example.
+
+    Args:
+        predicted: predictions of the given labels, of N examples.
+        given: given labels, int64 [N].
+        transition: T, [K, K].
+
+    Returns:
+        probabilities of the kept classes, the given label first, float64 [N, m].
+    """
+    likelihood = _partly_patternless(transition)
+    found = torch.empty(predicted.classes.shape, dtype=torch.float64)
+    for rows in chunks(len(given), predicted.classes.shape[1] ** 2):
+        classes = predicted.classes[rows].long()
+        joint = without_noise(predicted, rows, transition) * likelihood[classes, given[rows].unsqueeze(1)]
+        found[rows] = _normalised(joint)
+    return found
+
+
+def _partly_patternless(transition: Tensor) -> Tensor:
+    size = len(transition)
+    right = transition.diagonal().unsqueeze(1)
+    anywhere = ((1 - right) / (size - 1)).expand(size, size).clone()
+    anywhere.diagonal().copy_(right.squeeze(1))
+    return (1 - _PATTERNLESS) * transition + _PATTERNLESS * anywhere
 
 
 def _normalised(values: Tensor) -> Tensor:

@@ -9,13 +9,14 @@ import torch
 from torch import Tensor
 
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
-from vri_pyro.label_issues.beliefs import beliefs
+from vri_pyro.label_issues.beliefs import beliefs, consulted
+from vri_pyro.label_issues.classifier_posterior import classifier_posterior
 from vri_pyro.label_issues.evidence import Evidence
+from vri_pyro.label_issues.input_candidates import input_candidates
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
-from vri_pyro.label_issues.run_candidates import run_candidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 
@@ -122,19 +123,20 @@ def rank(
     """Score every label by several criteria and by their combination.
 
     The score ``combined`` is the probability that the label is wrong under the joint posterior of noise and classes,
-    see :func:`~vri_pyro.label_issues.joint_posterior`. It has two parts:
+    with which the noise rate agrees. It has three parts:
 
-    1. Class probabilities by classifiers that never saw the label: cross-fitted logistic regressions on the inputs, if
-       these are vectors, or on the classifier's features; see
-       :func:`~vri_pyro.label_issues.run_candidates.run_candidates`. Features
-       were trained on the labels and may have memorised some; :attr:`LabelIssues.learned_by_heart` says so if it is
-       evident.
-    2. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
-
-    Verified pairs count as observations of the transition matrix.
-
-    With ``own``, the classifier's own probabilities are used instead, calibrated by a temperature that is fitted on the
-    trusted examples held out of training, and mixed with those of the nearest neighbours.
+    1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
+       inputs, which never saw the label; see :func:`~vri_pyro.label_issues.input_candidates.input_candidates`.
+       Otherwise, and if the classifier is clearly better on held-out examples, they are the classifier's. These are
+       calibrated by a temperature that is fitted on trusted examples held out of training. Each example's own
+       probabilities and the mean of its nearest neighbours' have weights of one half. The neighbours' are used alone if
+       the classifier was trained on these labels and has either memorised labels
+       (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise a memorised label would
+       look correct.
+    2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of cross-fitted predictions, or the posterior of
+       :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows for memorised labels. Verified pairs count as
+       observations of the transition matrix.
+    3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
 
     The probability of "none of the classes" is 0 if there are fewer than two trusted examples, or if the example's
     given or predicted class has no trusted example.
@@ -142,11 +144,11 @@ def rank(
 
     Args:
         evidence: evidence about the examples.
-        neighbours: number of neighbours, with ``own``. With 0, each example's own prediction is used alone.
+        neighbours: number of neighbours. With 0, each example's own prediction is used alone.
         draws: number of draws of the posterior.
         seed: random seed.
-        own: weight of the classifier's prediction of an example relative to its neighbours', from 0 to 1. When None,
-            cross-fitted predictions are used.
+        own: weight of the classifier's prediction of an example relative to its neighbours', from 0 to 1; no
+            regressions are fitted then. When None, all is chosen as described above.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
     Returns:
@@ -165,14 +167,25 @@ def rank(
     _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
     believed = beliefs(evidence)
-    noisy, trusted = run_candidates(evidence, believed, neighbours, own, seed)
-    decided = torch.from_numpy(noisy.decided)
-    distance, none = _open_set(evidence, decided, neighbours=5)
-    classes = logits.shape[1]
-    pairs = evidence.pairs and (evidence.pairs[0].numpy(), evidence.pairs[1].numpy())
-    found = joint_posterior(
-        noisy, classes, trusted, none=none.numpy(), draws=draws, seed=seed, progress=progress, pairs=pairs
-    )
+    candidates = input_candidates(evidence, seed) if own is None else None
+    if candidates is None:
+        p, held_out = consulted(evidence, believed, neighbours, own, seed)
+        distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
+        found = classifier_posterior(evidence, p, held_out, none, draws, seed, progress)
+    else:
+        noisy, trusted = candidates
+        distance, none = _open_set(evidence, torch.from_numpy(noisy.decided), neighbours=5)
+        pairs = evidence.pairs and (evidence.pairs[0].numpy(), evidence.pairs[1].numpy())
+        found = joint_posterior(
+            noisy,
+            logits.shape[1],
+            trusted,
+            none=none.numpy(),
+            draws=draws,
+            seed=seed,
+            progress=progress,
+            pairs=pairs,
+        )
     matrix = evidence.transition
     if matrix is None:
         matrix = found.transition.transition.mean(0)

@@ -59,7 +59,7 @@ class TopClasses(NamedTuple):
 
     def mean(self, groups: Tensor) -> Tensor:
         """Return the mean probabilities of groups of examples, int64 [n, g], as float64 [n, K]."""
-        kept, rest = self.probabilities[groups].double(), TopClasses.rest(self._at(groups.flatten())).double()
+        kept, rest = self.probabilities[groups].double(), TopClasses.rest(self.at(groups.flatten())).double()
         rest = rest.reshape(groups.shape)
         found = rest.mean(1, keepdim=True).repeat(1, self.num_classes)
         above = (kept - rest.unsqueeze(2)) / groups.shape[1]
@@ -70,14 +70,15 @@ class TopClasses(NamedTuple):
         found = torch.empty_like(self.probabilities)
         others = self.num_classes - self.classes.shape[1]
         for rows in chunks(len(found), self.classes.shape[1]):
-            part = self._at(rows)
+            part = self.at(rows)
             powers = part.probabilities.double().clamp_min(_LEAST) ** (1 / temperature)
             rest = others * part.rest().double().clamp_min(_LEAST) ** (1 / temperature)
             p = powers / (powers.sum(1) + rest).unsqueeze(1)
             found[rows] = (weight * p + (1 - weight) / self.num_classes).float()
         return self._replace(probabilities=found)
 
-    def _at(self, rows: Tensor) -> TopClasses:
+    def at(self, rows: Tensor) -> TopClasses:
+        """Return the classes of some examples."""
         return TopClasses(self.classes[rows], self.probabilities[rows], self.num_classes)
 
 

@@ -7,14 +7,12 @@ from functools import cached_property
 from typing import ClassVar, NamedTuple
 
 import numpy as np
-from scipy.special import betaln, expit, gammaln, logit
+from scipy.special import gammaln
 
-_RATES = np.r_[np.geomspace(1e-3, 0.1, 10), np.linspace(0.15, 0.95, 17)]  # ρ
-_OFTENER = np.linspace(-3, 3, 25)  # log r
+from vri_pyro.label_issues.error_rates import POINTS, ErrorRates, Shared, drawn_index, noise_rates, scaled_rates
+
 _DOUBT = 1.0  # prior standard deviation of log r
-_TIES = np.geomspace(2, 2000, 10)  # κ
 _SPREADS = np.geomspace(0.09, 900, 13)  # α, the total concentration of a row
-_TRUST = np.geomspace(0.5, 2000, 13)  # s
 _FIRST_TRUST = 200.0
 _FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
 _STEPS = 50  # EM steps that initialise the chains
@@ -33,11 +31,13 @@ class _Matrix(NamedTuple):
         entries: the matrix, [B, K, K].
         wrong: one minus the diagonal, [B, K]. It is stored because it may be lost to rounding in the diagonal.
         spread: s (for M) or α (for T), [B].
+        shared: what its error rates share.
     """
 
     entries: np.ndarray
     wrong: np.ndarray
     spread: np.ndarray
+    shared: Shared
 
 
 class _Chains(NamedTuple):
@@ -54,20 +54,6 @@ class _Chains(NamedTuple):
     confusion: _Matrix
     transition: _Matrix
     right: np.ndarray
-
-
-class _Rates(NamedTuple):
-    """Beta priors of the error rates of all classes, for each grid value of their hyperparameters.
-
-    Attributes:
-        ahead, behind: the two parameters of each beta distribution, [grid, K].
-        log_prior: log prior of the hyperparameters, minus the log beta functions of ``ahead`` and ``behind`` summed
-            over classes, [grid].
-    """
-
-    ahead: np.ndarray
-    behind: np.ndarray
-    log_prior: np.ndarray
 
 
 class _Groups(NamedTuple):
@@ -90,24 +76,6 @@ def _grouped(groups: np.ndarray) -> _Groups:
     return _Groups(order, starts, present)
 
 
-def _rates(rates: np.ndarray, ties: np.ndarray, log_prior: np.ndarray) -> _Rates:
-    """Build the priors from the mean rates, [grid, K], κ, [grid, 1], and the log prior of each grid value, [grid]."""
-    ahead, behind = rates * ties, (1 - rates) * ties
-    return _Rates(ahead, behind, log_prior - betaln(ahead, behind).sum(1))
-
-
-def _noise_rates(classes: int) -> _Rates:
-    """Priors of the error rates of T, over the grid of ρ and κ."""
-    rates, ties = (part.reshape(-1, 1) for part in np.meshgrid(_RATES, _TIES))
-    return _rates(np.tile(rates, classes), ties, np.zeros(len(rates)))
-
-
-def _error_rates(own: np.ndarray) -> _Rates:
-    """Priors of the error rates of M, over the grid of r and κ, given the classifier's own error rates, [K]."""
-    oftener, ties = (part.reshape(-1, 1) for part in np.meshgrid(_OFTENER, _TIES))
-    return _rates(expit(logit(own) + oftener), ties, -(oftener[:, 0] ** 2) / (2 * _DOUBT**2))
-
-
 class TwoObservers:
     """Gibbs sampler for the transition matrix T, given counts of classifier decisions and given labels.
 
@@ -124,15 +92,16 @@ class TwoObservers:
 
     ::
 
-        logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s · own ω[c])
+        logit ρ[c] = logit own e[c] + log r,  ω[c] ~ Dirichlet(s / (K − 1), …)
 
-    where "own" denotes the confusions that the classifier's own probabilities imply. The hyperpriors are discretised on
-    grids: log r is normal around 0; log α, log s and log κ are uniform; ρ is uniform above 0.1 and log-uniform below.
+    where "own" denotes the error rates that the classifier's own probabilities imply. log r is normal around 0; ρ is
+    uniform above 0.1 and log-uniform below; log α, log s and log κ are uniform on grids.
 
     * α determines whether a class is flipped to one other class (small α) or to all of them uniformly (large α).
     * ρ and κ share information about the error rate between the classes.
     * r lets the classifier's error rate differ from the rate that its probabilities imply.
-    * s controls how strongly the classifier's own estimates of where it errs are trusted.
+    * s is to the classifier's errors what α is to those of the labels. Which classes it confuses is not taken from its
+      probabilities: what they miss of its confusions would be taken for wrong labels.
 
     A classifier that was trained on the labels may also reproduce memorised labels ("follow" them): independently of M,
     it decides k = y for a share u of the correct labels and a share u b of the wrong ones.
@@ -180,8 +149,7 @@ class TwoObservers:
         self._decisions, self._labels = _grouped(self._rows), _grouped(self._columns)
         self._agreed_on = _grouped(self._rows[self._agreed])
         self._off = ~np.eye(classes, dtype=bool)
-        self._noises, self._errors = _noise_rates(classes), _error_rates(np.where(self._off, self._own, 0).sum(1))
-        self._own_shapes = _normalised(self._own[self._off].reshape(classes, classes - 1))
+        self._noises, self._errors = noise_rates(classes), scaled_rates(self._wrong(self._own[None])[0], _DOUBT)
         self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
 
     @cached_property
@@ -192,7 +160,7 @@ class TwoObservers:
     @property
     def entries(self) -> int:
         """Number of entries of the largest array of a chain."""
-        return max(len(self._counts), len(self._noises.log_prior), self._classes) * self._classes
+        return max(len(self._counts), self._classes, POINTS) * self._classes
 
     def sample(
         self, draws: int, chains: int, follows: bool, progress: Callable[[float], None] | None = None
@@ -235,8 +203,8 @@ class TwoObservers:
         one = np.ones(chains)
         return _Chains(
             share,
-            confusion=_Matrix(confusion, self._wrong(confusion), one),
-            transition=_Matrix(transition, self._wrong(transition), one),
+            confusion=_Matrix(confusion, self._wrong(confusion), one, self._errors.start(chains)),
+            transition=_Matrix(transition, self._wrong(transition), one, self._noises.start(chains)),
             right=np.zeros(chains),
         )
 
@@ -285,8 +253,8 @@ class TwoObservers:
             self._read_anew(cells, of_class, labelled, decided, state, followed)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
-            confusion=self._matrix(decided, self._errors, self._own_shapes, _TRUST),
-            transition=self._matrix(labelled, self._noises, self._any_shape, _SPREADS),
+            confusion=self._matrix(decided, state.confusion.shared, self._errors, self._any_shape, _SPREADS),
+            transition=self._matrix(labelled, state.transition.shared, self._noises, self._any_shape, _SPREADS),
             right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 
@@ -338,14 +306,14 @@ class TwoObservers:
         odds -= np.log(state.share[:, k] * (1 - error[:, k])) + np.log(noise[:, k])
         odds += kept
         of_label = _Urn.of(labelled, k, y, wrongly_labelled, state.transition.spread, self._any_shape)
-        of_decision = _Urn.of(decided, y, k, wrongly_decided, state.confusion.spread, self._own_shapes)
+        of_decision = _Urn.of(decided, y, k, wrongly_decided, state.confusion.spread, self._any_shape)
         step = np.arange(1, int(self._counts[cells].max()) + 1)  # number of examples of class y
         left = both[..., None] - step
         with np.errstate(divide="ignore"):
             choices = np.log(np.maximum(left + 1, 0) / step)
         steps = choices + odds[..., None] + of_decision.log_next(step - 1) - of_label.log_next(np.maximum(left, 0))
         log_p = np.concatenate([np.zeros((*both.shape, 1)), steps.cumsum(-1)], axis=-1)
-        return self._chosen(log_p)
+        return drawn_index(log_p, self._generator)
 
     def _move(self, cells: np.ndarray, change: np.ndarray, labelled: np.ndarray, decided: np.ndarray) -> None:
         """Move examples of cells from class k to class y, [B, cells], in the counts."""
@@ -364,29 +332,20 @@ class TwoObservers:
             sums[:, groups.present] = np.add.reduceat(of_class[:, groups.order], groups.starts, axis=1)
         return sums.transpose(0, 2, 1)
 
-    def _matrix(self, counts: np.ndarray, rates: _Rates, shapes: np.ndarray, spreads: np.ndarray) -> _Matrix:
+    def _matrix(
+        self, counts: np.ndarray, shared: Shared, rates: ErrorRates, shapes: np.ndarray, spreads: np.ndarray
+    ) -> _Matrix:
         """Draw the hyperparameters of a matrix and then the matrix, given counts, [B, K, K]."""
         chains, classes = counts.shape[:2]
         wrong, right = counts[:, self._off].reshape(chains, classes, classes - 1), counts[:, ~self._off]
-        a, b = rates.ahead + wrong.sum(2)[:, None], rates.behind + right[:, None]
-        # Three calls of gammaln are faster than SciPy's betaln.
-        log_beta = gammaln(a) + gammaln(b) - gammaln(a + b)
-        evidence = rates.log_prior + log_beta.sum(2)
-        chosen = self._chosen(evidence)
-        rate = self._generator.beta(a[np.arange(chains), chosen], b[np.arange(chains), chosen])
+        shared, rate = rates.drawn(shared, wrong.sum(2), right, self._generator)
         rate = rate.clip(_TINY, _MOST)
-        spread = spreads[self._chosen(_log_evidence(wrong, spreads, shapes))]
+        spread = spreads[drawn_index(_log_evidence(wrong, spreads, shapes), self._generator)]
         shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
         drawn = np.empty_like(counts)
         drawn[:, self._off] = (rate[..., None] * shape).reshape(chains, -1)
         drawn[:, ~self._off] = 1 - rate
-        return _Matrix(drawn, rate, spread)
-
-    def _chosen(self, log_evidence: np.ndarray) -> np.ndarray:
-        """Draw a grid index with probabilities proportional to the evidence, [..., grid]."""
-        weights = np.exp(log_evidence - log_evidence.max(-1, keepdims=True)).cumsum(-1)
-        drawn = self._generator.random((*weights.shape[:-1], 1)) * weights[..., -1:]
-        return np.asarray((drawn > weights).sum(-1))
+        return _Matrix(drawn, rate, spread, shared)
 
     def _dirichlet(self, concentration: np.ndarray) -> np.ndarray:
         """Draw Dirichlet variables from log gamma variables, which avoids underflow for small concentrations."""

@@ -41,9 +41,10 @@ def labels(seen: SeenRun) -> Part:
     if seen.detections:
         drawings.append(_detections(seen))
     about = (
-        "The error probability of a noisy label combines the classifier's calibrated predictions for the example and "
-        "its nearest neighbours, the estimated transition matrix and the distance to the clean examples. The interval "
-        "of the noise rate accounts for memorised labels."
+        "The error probability of a noisy label combines predictions of its class, the estimated transition matrix "
+        "and the distance to the clean examples. The predictions are those of regressions on vectors that never saw "
+        "the label or, for images, the classifier's, calibrated, and its nearest neighbours'. The error probabilities "
+        "add up to the noise rate."
     )
     shown = suspects(seen)
     return Part(

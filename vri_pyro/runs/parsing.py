@@ -33,7 +33,8 @@ DEFAULTS: dict[str, Any] = {
             "guide": {
                 "class_path": "vri_pyro.guides.Hierarchical",
                 "init_args": {
-                    "vector": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}}
+                    "vector": {"class_path": "vri_pyro.guides.DiagonalNormal", "init_args": {"hidden": [128, 64]}},
+                    "start": "predictions",
                 },
             },
             "outer_optimizer": {"class_path": "torch.optim.Adam", "init_args": {"lr": 1e-3}},

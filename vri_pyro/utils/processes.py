@@ -7,9 +7,10 @@ own purposes is a single process too, unless it enters :func:`started`.
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass, field
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -17,6 +18,7 @@ from vri_pyro.utils.errors import UserError
 
 # The first process may work alone for a long time, as when it looks for duplicates among millions of images.
 _TIMEOUT = timedelta(hours=12)
+_FAREWELL = 10.0  # seconds that the first process, which may hold the store, waits for the others to ask who tells
 # Parts of the messages with which Gloo and NCCL report that another process is gone.
 _GONE = ("peer", "connection", "socket", "broken pipe", "timed out", "timeout", "nccl", "remote process")
 
@@ -56,6 +58,7 @@ class _Group:
     share: Share
     local_rank: int
     store: Any
+    asked: list[int] = field(default_factory=list)  # numbers that may_tell got from the store
 
 
 _group: _Group | None = None
@@ -131,13 +134,25 @@ def _join() -> None:
 
 
 def leave() -> None:
-    """Leave the other processes; from here on this is a single process."""
+    """Leave the other processes; from here on this is a single process.
+
+    A first process that has asked :func:`may_tell` waits until the others have asked too.
+    """
     global _group
     if _group is not None:
         from torch import distributed
 
-        _group = None
-        distributed.destroy_process_group()
+        left, _group = _group, None
+        distributed.destroy_process_group()  # the others, if they wait for this one, are told that it is gone
+        if left.asked and left.share.rank == 0:
+            _wait_for_askers(left)
+
+
+def _wait_for_askers(left: _Group) -> None:
+    deadline = time.monotonic() + _FAREWELL
+    with suppress(RuntimeError):
+        while left.store.add("told", 0) < left.share.world_size and time.monotonic() < deadline:
+            time.sleep(0.01)
 
 
 def largest(value: int) -> int:
@@ -187,7 +202,8 @@ def may_tell() -> bool:
     if _group is None:
         return True
     try:
-        return _group.store.add("told", 1) == 1
+        _group.asked.append(_group.store.add("told", 1))
+        return _group.asked[-1] == 1
     except RuntimeError:  # the process that held the store is lost
         return True
 

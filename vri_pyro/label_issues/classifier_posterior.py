@@ -1,0 +1,76 @@
+"""The joint posterior of labels from the predictions of a classifier that may have been trained on them."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from vri_pyro.data import generator_for
+from vri_pyro.interfaces.transition_likelihood import clean_posterior
+from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates
+from vri_pyro.label_issues.candidates_of_predictions import all_classes
+from vri_pyro.label_issues.evidence import Evidence
+from vri_pyro.label_issues.joint_posterior import JointPosterior
+from vri_pyro.label_issues.transition_posterior import transition_posterior
+
+_FIRST = 0.7  # share of the work of the first of two posteriors
+
+_Progress = Callable[[float], None]
+
+
+def classifier_posterior(
+    evidence: Evidence,
+    p: Tensor,
+    held_out: tuple[Tensor, Tensor] | None,
+    none: Tensor,
+    draws: int,
+    seed: int,
+    progress: _Progress | None = None,
+) -> JointPosterior:
+    """Sample noise rate and transition matrix, and compute the classes that agree with them.
+
+    Noise rate and T have the posterior of :func:`~vri_pyro.label_issues.transition_posterior`, which allows for labels
+    that the classifier has memorised; the draws of the noise rate are then spread by
+    :func:`~vri_pyro.label_issues.agreement.doubted_rates`, because the model is not exactly right. The posterior of a
+    class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated under the assumption that predictions and
+    labels are independent given the class. The log odds of all labels are then shifted by one number, so that the
+    probabilities of being wrong add up to the noise rate.
+
+    Args:
+        evidence: outputs of the classifier, with the verified pairs.
+        p: calibrated predictions, [N, K].
+        held_out: predictions of trusted examples held out of training, [M, K], and their labels, int64 [M]; None if
+            there are none.
+        none: probability that an example is of no class, [N].
+        draws: number of draws.
+        seed: random seed.
+        progress: function that is called with the share of the sampling that is done, from 0 to 1.
+    """
+    given, size = evidence.given, p.shape[1]
+    decisions = None if held_out is None else (held_out[0].argmax(-1), held_out[1])
+    first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
+    known = (1 - none, decisions)
+    found = independent = transition_posterior(
+        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs
+    )
+    if evidence.trained_on:
+        # Only the mean is used, so fewer draws suffice.
+        fewer = -(-draws // 4)
+        independent = transition_posterior(p, given, *known, False, fewer, seed, second, evidence.pairs)
+    within = clean_posterior(p.log(), independent.transition.mean(0), given).numpy()
+    classes = all_classes(given.numpy(), size)
+    probabilities = np.take_along_axis(within, classes, 1)
+    rates = doubted_rates(probabilities[:, 0], none.numpy(), found.noise_rate.numpy(), generator_for(seed, "doubt"))
+    agreeing = agreeing_with_rate(probabilities, none.numpy(), float(rates.mean()))
+    found = found._replace(noise_rate=torch.from_numpy(rates))
+    return JointPosterior(found, classes, agreeing, none.numpy(), size)
+
+
+def _parts(progress: _Progress | None, share: float) -> tuple[_Progress | None, _Progress | None]:
+    """Split a progress function into one for the first part of the work, of the given share, and one for the rest."""
+    if progress is None:
+        return None, None
+    return lambda done: progress(share * done), lambda done: progress(share + (1 - share) * done)
