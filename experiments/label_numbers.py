@@ -112,8 +112,8 @@ def measure(cell: tuple[str, str, float, int], seed: int, folder: Path, cache: d
     wrong, started = (y != z)[~trusted], time.process_time()
     labels = Labels(np.where(trusted, z, y), trusted)
     predicted = cross_fitted(x, labels, int(z.max()) + 1, 0)
-    evidence = head_candidates(predicted, labels)
-    ours = joint_posterior(evidence.at(~trusted), int(z.max()) + 1, evidence.at(trusted))
+    found = head_candidates(predicted, labels)
+    ours = joint_posterior(found.at(~trusted), int(z.max()) + 1, found.at(trusted))
     seconds = time.process_time() - started
     low, high = ours.transition.noise_rate_interval()
     theirs = 1 - np.exp(predicted.log_given)[np.arange(len(y)), y]
@@ -223,7 +223,7 @@ def _row(title: str, method: str, records: list[dict[str, Any]]) -> str:
             found[name].append(value)
     parts = [f"{np.mean(found['ece']):.3f}, {np.max(found['ece']):.3f}" if "ece" in found else ""]
     parts += [f"{np.mean(found[name]):.4f}" if name in found else "" for name in ("brier", "auroc", "ap")]
-    bias = f"{100 * error.mean():+.2f} ± {100 * error.std() / np.sqrt(len(error)):.2f}"
+    bias = f"{100 * error.mean():+.2f} ± {100 * error.std(ddof=len(error) > 1) / np.sqrt(len(error)):.2f}"
     cells = [len(records), f"{covered:.1%}", f"{100 * (high - low).mean():.1f}", f"{100 * score.mean():.1f}", bias]
     return "| " + " | ".join(map(str, [title, *cells, *parts])) + " |"
 

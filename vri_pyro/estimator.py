@@ -312,7 +312,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     @property
     def noise_rate_(self) -> float:
         """Estimated share of wrong labels among those that were not trusted (posterior mean)."""
-        return float(self._ranked().transition.noise_rate.mean())
+        return self._ranked().joint.noise_rate
 
     @property
     def noise_rate_interval_(self) -> tuple[float, float]:

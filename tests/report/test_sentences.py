@@ -340,9 +340,14 @@ def test_noise_rate_with_a_useful_interval_is_told(seen: SeenRun) -> None:
     ("rates", "changed", "why", "reason"),
     [
         ((0.2, 0.8), {}, "the interval is too wide", "The 95% interval of the estimate is wider than 20"),
-        ((0.39, 0.41), {"held_out": None}, "no clean labels were held out", "No trusted examples were held out"),
+        ((0.39, 0.41), {"accuracy": None}, "no clean labels were held out", "No trusted examples were held out"),
         ((0.01, 0.02), {"learned_by_heart": True}, "the classifier has memorised labels", "The classifier agrees with"),
-        ((0.01, 0.02), {"held_out": (0.15, 30)}, "the classifier is hardly above chance", "The classifier is correct"),
+        (
+            (0.01, 0.02),
+            {"accuracy": (0.15, 30)},
+            "the predictions are hardly above chance",
+            "The classifier is correct",
+        ),
     ],
 )
 def test_noise_rate_in_doubt_is_told_in_small_print_only(

@@ -42,7 +42,7 @@ def doubted_rates(
 ) -> np.ndarray:
     """Shift the log odds of all labels by δ ~ Normal(0, doubt) in each draw of the noise rate.
 
-    δ is an error of the model that no label can tell. Labels without doubt are not affected.
+    δ is an error of the model that the data cannot reveal. Labels without doubt are not affected.
 
     Args:
         p: probability that the given label is right, for an example that is of some class, [N].

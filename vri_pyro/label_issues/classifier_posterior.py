@@ -5,15 +5,14 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from vri_pyro.data import generator_for
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
-from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates
 from vri_pyro.label_issues.candidates_of_predictions import all_classes
 from vri_pyro.label_issues.evidence import Evidence
-from vri_pyro.label_issues.joint_posterior import JointPosterior
+from vri_pyro.label_issues.head_candidates import most_probable
+from vri_pyro.label_issues.joint_posterior import JointPosterior, agreeing_posterior
+from vri_pyro.label_issues.top_classes import KEPT, chunks
 from vri_pyro.label_issues.transition_posterior import transition_posterior
 
 _FIRST = 0.7  # share of the work of the first of two posteriors
@@ -60,13 +59,15 @@ def classifier_posterior(
         # Only the mean is used, so fewer draws suffice.
         fewer = -(-draws // 4)
         independent = transition_posterior(p, given, *known, False, fewer, seed, second, evidence.pairs)
-    within = clean_posterior(p.log(), independent.transition.mean(0), given).numpy()
-    classes = all_classes(given.numpy(), size)
-    probabilities = np.take_along_axis(within, classes, 1)
-    rates = doubted_rates(probabilities[:, 0], none.numpy(), found.noise_rate.numpy(), generator_for(seed, "doubt"))
-    agreeing = agreeing_with_rate(probabilities, none.numpy(), float(rates.mean()))
-    found = found._replace(noise_rate=torch.from_numpy(rates))
-    return JointPosterior(found, classes, agreeing, none.numpy(), size)
+    matrix = independent.transition.mean(0)
+    classes = np.empty((len(given), min(size, KEPT)), dtype=np.int64)
+    probabilities = np.empty(classes.shape)
+    for rows in chunks(len(given), size):
+        within = clean_posterior(p[rows].log(), matrix, given[rows]).numpy()
+        some = most_probable(within, all_classes(given[rows].numpy(), size))
+        classes[rows.numpy()], probabilities[rows.numpy()] = some, np.take_along_axis(within, some, 1)
+    probabilities /= probabilities.sum(1, keepdims=True)
+    return agreeing_posterior(found, classes, probabilities, none.numpy(), size, seed)
 
 
 def _parts(progress: _Progress | None, share: float) -> tuple[_Progress | None, _Progress | None]:

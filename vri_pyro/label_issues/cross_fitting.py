@@ -38,20 +38,20 @@ class Predictions(NamedTuple):
     transition: np.ndarray
 
 
-def can_be_fitted(features: np.ndarray, labels: np.ndarray, num_classes: int) -> bool:
-    """Whether heads can be cross-fitted to labels, int64 [n], by features, [n, D].
+def can_be_fitted(labels: np.ndarray, num_classes: int, dimensions: int) -> bool:
+    """Whether heads can be cross-fitted to labels, int64 [n], on features with D dimensions.
 
     There must be at most 50 classes, at least 50 labels, at least 5 of each class, and n · D · K at most 2e8.
     """
     enough = len(labels) >= _FEWEST and np.bincount(labels, minlength=num_classes).min() >= _FOLDS
-    return num_classes <= _MOST_CLASSES and bool(enough) and features.size * num_classes <= LARGEST
+    return num_classes <= _MOST_CLASSES and bool(enough) and len(labels) * dimensions * num_classes <= LARGEST
 
 
 def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
     """Predict true and given labels by heads on features, each example by heads that saw no label of its fold.
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
-    transition matrix and to trusted labels directly. Its predictions are recalibrated, see :func:`recalibrated`.
+    transition matrix and to trusted labels directly. Its predictions are recalibrated, see :func:`_recalibrated`.
 
     Args:
         features: standardised features, [n, D].
@@ -68,21 +68,21 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     for out in folds:
         inside = _some(~out & noisy, features.shape[1] * num_classes, seed)
         if precision is None:
-            precision, start = _chosen(_PRECISIONS, features, plain, inside, out & noisy, start, 0.0, learn=False)
+            precision, start = _chosen(features, plain, inside, out & noisy, start)
         start = fitted_head(features[inside], plain.at(inside), precision, start, learn=False)
         heads.append(start)
         log_given[out] = start.log_probabilities(features[out])
-    first = first_transition(np.exp(log_given), labels)
+    first = _first_transition(np.exp(log_given), labels)
     log_true = np.empty_like(log_given)
     for out, head in zip(folds, heads, strict=True):
         inside = _some(~out, features.shape[1] * num_classes, seed) | (~out & labels.trusted)
         found = fitted_head(features[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
         log_true[out] = found.log_probabilities(features[out])
-    return recalibrated(log_true, log_given, labels, seed + 1)
+    return _recalibrated(log_true, log_given, labels, seed + 1)
 
 
-def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed: int) -> Predictions:
-    """Predict true classes from out-of-sample predictions of true or of given labels.
+def _recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed: int) -> Predictions:
+    """Recalibrate out-of-sample predictions of the true classes.
 
     The head of :mod:`~vri_pyro.label_issues.noise_aware_head` on log p, cross-fitted in turn, with coefficients near
     those of a temperature.
@@ -98,7 +98,7 @@ def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed:
     classes = log_p.shape[1]
     x = np.log((1 - _LEAST) * np.exp(log_p) + _LEAST / classes)
     x -= x.mean(1, keepdims=True)
-    slope, transition = _temperature(x, labels, first_transition(np.exp(log_given), labels))
+    slope, transition = _temperature(x, labels, _first_transition(np.exp(log_given), labels))
     centre = slope * np.eye(classes)
     start = Head(np.vstack([centre, np.zeros(classes)]), transition)
     log_true, transitions = np.empty_like(log_p), []
@@ -110,7 +110,7 @@ def recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed:
     return Predictions(log_true, log_given, np.mean(transitions, axis=0))
 
 
-def first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
+def _first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
     """Estimate T from predictions of the given labels, [n, K]: trusted examples' means, and confident counts.
 
     Reference: Hendrycks et al., Using trusted data, NeurIPS 2018; Northcutt et al., Confident learning, JAIR 2021.
@@ -149,20 +149,11 @@ def _some(mask: np.ndarray, work: int, seed: int) -> np.ndarray:
     return found
 
 
-def _chosen(
-    precisions: tuple[float, ...],
-    x: np.ndarray,
-    labels: Labels,
-    inside: np.ndarray,
-    out: np.ndarray,
-    start: Head,
-    centre: np.ndarray | float,
-    learn: bool = True,
-) -> tuple[float, Head]:
-    """Choose the precision under which the labels of a fold are most likely."""
-    best = (-np.inf, precisions[0], start)
-    for precision in precisions:
-        start = fitted_head(x[inside], labels.at(inside), precision, start, learn=learn, centre=centre)
+def _chosen(x: np.ndarray, labels: Labels, inside: np.ndarray, out: np.ndarray, start: Head) -> tuple[float, Head]:
+    """Choose the precision of a head under which the labels of a fold are most likely."""
+    best = (-np.inf, _PRECISIONS[0], start)
+    for precision in _PRECISIONS:
+        start = fitted_head(x[inside], labels.at(inside), precision, start, learn=False)
         score = float(
             np.log(_likelihood(np.exp(start.log_probabilities(x[out])), labels.at(out), start.transition)).sum()
         )

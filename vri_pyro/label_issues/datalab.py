@@ -43,7 +43,7 @@ class VriLabelIssueManager(IssueManager):
         features: np.ndarray | None = None,
         trusted: Sequence[int] | np.ndarray | None = None,
         neighbours: int = 20,
-        draws: int = 100,
+        draws: int = 200,
         seed: int = 0,
         verified: Sequence[Any] | np.ndarray | None = None,
         **_: Any,

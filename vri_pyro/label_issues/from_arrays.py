@@ -57,9 +57,10 @@ def find_label_issues(
     * From features alone: logistic regressions behind a transition matrix predict the true class in 5-fold
       cross-validation. How good they are, the matrix and the classes are sampled from one joint posterior, see
       :func:`~vri_pyro.label_issues.joint_posterior`.
-    * From ``pred_probs``, and for more than 50 classes, fewer than 50 labels, or fewer than 5 of a class: the effect of
-      a first estimate of the transition matrix is inverted. With features, the neighbours' labels are mixed in. The
-      posterior is that of :func:`~vri_pyro.label_issues.predictions_posterior.predictions_posterior`.
+    * From ``pred_probs``, and for more than 50 classes, fewer than 50 labels, fewer than 5 of a class, or N · D · K
+      above 2e8: the effect of a first estimate of the transition matrix is inverted. With features, the neighbours'
+      labels are mixed in. The posterior is that of
+      :func:`~vri_pyro.label_issues.predictions_posterior.predictions_posterior`.
 
     In both, the scores of the unverified labels add up to the noise rate.
 
@@ -72,7 +73,7 @@ def find_label_issues(
         pred_probs: out-of-sample class probabilities, [N, K], rows sum to one. The columns belong to the sorted
             distinct labels, or to ``classes``. When None, they are computed from the features: by logistic regression
             in 5-fold cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours
-            otherwise. Above 50 classes, the 20 most probable ones of each example are kept.
+            otherwise. Above 20 classes, the given and the 19 most probable others of each example are kept.
         features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
             as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
@@ -86,7 +87,7 @@ def find_label_issues(
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
-        draws: number of draws of the posterior; at most 60 above 100 classes.
+        draws: number of draws of the posterior.
         missed: loss of a wrong label that is not flagged, above 0.
         in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
         seed: random seed.
@@ -127,7 +128,7 @@ def find_label_issues(
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
     features = None if arrays.features is None else _standardised(arrays.features)
     size = len(arrays.classes)
-    if arrays.pred_probs is None and features is not None and can_be_fitted(features, arrays.known, size):
+    if arrays.pred_probs is None and features is not None and can_be_fitted(arrays.known, size, features.shape[1]):
         posterior = _of_features(arrays, features, draws, seed, progress)
     else:
         posterior = _of_predictions(arrays, _predicted(arrays, features, neighbours, seed), draws, seed, progress)

@@ -12,7 +12,7 @@ from vri_pyro.label_issues.top_classes import KEPT
 
 
 def head_candidates(predicted: Predictions, labels: Labels) -> Candidates:
-    """Take all classes as candidates, or of the 20 most probable ones, [n, min(K, 20)]."""
+    """Take all classes as candidates, or the 20 most probable ones, [n, min(K, 20)]."""
     num_classes = predicted.log_true.shape[1]
     classes = most_probable(predicted.log_true, all_classes(labels.given, num_classes))
     p, of_given = (np.exp(np.take_along_axis(log, classes, 1)) for log in (predicted.log_true, predicted.log_given))

@@ -32,17 +32,25 @@ def input_candidates(evidence: Evidence, seed: int) -> tuple[Candidates, Candida
     size, trusted, inputs = evidence.logits.shape[1], evidence.trusted, evidence.inputs
     if inputs is None:
         return None
-    x, given = inputs, evidence.given
+    given, parts = evidence.given, [inputs]
     if trusted is not None and trusted.inputs is not None:
-        x, given = torch.cat([trusted.inputs, inputs]), torch.cat([trusted.labels, given])
-    count, vectors = len(given) - len(evidence.given), x.double().numpy()
-    vectors = (vectors - vectors.mean(0)) / np.where((scale := vectors.std(0)) > 0, scale, 1)
-    if not can_be_fitted(vectors, given.numpy(), size):
+        given, parts = torch.cat([trusted.labels, given]), [trusted.inputs, inputs]
+    count = len(given) - len(evidence.given)
+    if not can_be_fitted(given.numpy(), size, inputs.shape[1]):
         return None
+    vectors = torch.cat(parts).double().numpy()
+    vectors -= vectors.mean(0)
+    vectors /= np.where((scale := vectors.std(0)) > 0, scale, 1)
     labels = Labels(given.numpy(), np.arange(len(given)) < count)
     found = head_candidates(cross_fitted(vectors, labels, size, seed), labels)
     noisy, known = found.at(slice(count, None)), found.at(slice(count))
     return None if _clearly_worse(known, evidence) else (noisy, known)
+
+
+def accuracy_of(trusted: Candidates) -> tuple[float, int] | None:
+    """Return the share of trusted examples that are decided correctly, and their number; None if there are none."""
+    count = len(trusted.p)
+    return (float((trusted.decided == trusted.classes[:, 0]).mean()), count) if count else None
 
 
 def _clearly_worse(known: Candidates, evidence: Evidence) -> bool:

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from vri_pyro.data import generator_for
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.agreement import DOUBT
+from vri_pyro.label_issues.agreement import DOUBT, agreeing_with_rate, doubted_rates
 from vri_pyro.label_issues.label_sampler import Candidates, Indexed, LabelSampler, TrustedCandidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
@@ -97,6 +97,29 @@ class JointPosterior:
         return torch.from_numpy(found)
 
 
+def agreeing_posterior(
+    found: TransitionPosterior,
+    classes: np.ndarray,
+    probabilities: np.ndarray,
+    none: np.ndarray,
+    num_classes: int,
+    seed: int,
+) -> JointPosterior:
+    """Join draws of the noise and probabilities of classes, computed one after the other, so that they agree.
+
+    See :func:`~vri_pyro.label_issues.agreement.doubted_rates` and
+    :func:`~vri_pyro.label_issues.agreement.agreeing_with_rate`.
+
+    Args:
+        found: draws of the transition matrix and of the noise rate.
+        classes, probabilities, none, num_classes: see :class:`JointPosterior`.
+        seed: random seed.
+    """
+    rates = doubted_rates(probabilities[:, 0], none, found.noise_rate.numpy(), generator_for(seed, "doubt"))
+    found = found._replace(noise_rate=torch.from_numpy(rates))
+    return JointPosterior(found, classes, agreeing_with_rate(probabilities, none, rates.mean()), none, num_classes)
+
+
 def check_losses(missed: float, in_vain: float) -> None:
     """Raise a UserError unless both losses of :meth:`JointPosterior.flags` are positive and finite."""
     for name, loss in (("missed", missed), ("in_vain", in_vain)):
@@ -122,9 +145,9 @@ def joint_posterior(
     thousands of noisy labels would make it more certain of how good the classifier is than it has a right to be. The
     recalibration is therefore learned from noisy labels whose weights add up to at most ``taught``, and from the
     trusted examples at full weight; the noise is learned from all labels. In addition, each draw shifts the log odds of
-    all labels by the same δ ~ Normal(0, ``doubt``), an error of the model that no label can tell. Labels without doubt
-    are not affected. Both are approximations to what is not modelled: with ``taught=None`` and ``doubt=0`` the draws
-    are from the exact posterior of the model.
+    all labels by the same δ ~ Normal(0, ``doubt``), an error of the model that the data cannot reveal. Labels without
+    doubt are not affected. Both are approximations to what is not modelled: with ``taught=None`` and ``doubt=0`` the
+    draws are from the exact posterior of the model.
 
     Args:
         noisy: candidates of the N noisy examples, predicted out of sample.

@@ -137,9 +137,9 @@ class LabelSampler:
     v uniform. log s, log α and log κ are uniform on grids; ρ is uniform above 0.1 and log-uniform below.
 
     Trusted examples have a known class z and enter through the first line; those with a known given label through all
-    three. Given the true classes, auxiliary gamma variables make the weights conjugate (Caron & Doucet 2012). In
-    addition, each sweep proposes a joint move of b, ε, r, v and the level of e and ρ, with the true classes summed out,
-    because these are strongly dependent.
+    three, where wrong ones count as flips by ω alone. Given the true classes, auxiliary gamma variables make the
+    weights conjugate (Caron & Doucet 2012). In addition, each sweep proposes a joint move of b, ε, r, v and the level
+    of e and ρ, with the true classes summed out, because these are strongly dependent.
 
     Args:
         noisy: candidates of the N noisy examples.

@@ -5,12 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from vri_pyro.data import generator_for
-from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates
-from vri_pyro.label_issues.joint_posterior import JointPosterior
+from vri_pyro.label_issues.joint_posterior import JointPosterior, agreeing_posterior
 from vri_pyro.label_issues.noise_removal import Decisions, class_posterior
 from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.label_issues.transition_posterior import posterior_of_decisions
@@ -54,9 +51,6 @@ def predictions_posterior(
         progress=progress,
         pairs=pairs,
     )
-    none = np.zeros(len(given))
     p = class_posterior(predicted, given, posterior.transition.mean(0)).numpy()
-    rates = doubted_rates(p[:, 0], none, posterior.noise_rate.numpy(), generator_for(seed, "doubt"))
-    p = agreeing_with_rate(p, none, float(rates.mean()))
-    posterior = posterior._replace(noise_rate=torch.from_numpy(rates))
-    return JointPosterior(posterior, predicted.classes.numpy().astype(np.int64), p, none, predicted.num_classes)
+    classes, none = predicted.classes.numpy().astype(np.int64), np.zeros(len(given))
+    return agreeing_posterior(posterior, classes, p, none, predicted.num_classes, seed)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
 from torch import Tensor
@@ -12,7 +13,7 @@ from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues.beliefs import beliefs, consulted
 from vri_pyro.label_issues.classifier_posterior import classifier_posterior
 from vri_pyro.label_issues.evidence import Evidence
-from vri_pyro.label_issues.input_candidates import input_candidates
+from vri_pyro.label_issues.input_candidates import accuracy_of, input_candidates
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
@@ -21,6 +22,8 @@ from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 
 BEST = "combined"
+Problem = Literal["unknown", "memorised", "chance"]
+
 _LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
 
 _Progress = Callable[[float], None]
@@ -44,6 +47,10 @@ class LabelIssues:
         learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
             clearly more often than it is correct on held-out examples.
         temperature: temperature by which the classifier's logits were divided.
+        by_classifier: whether the class probabilities are the classifier's, and not those of regressions that never saw
+            the label.
+        accuracy: accuracy of these class probabilities on trusted examples that they have not seen, and their number;
+            None if there are no such examples.
         losses: losses of a wrong label that is not flagged, and of a correct one that is, by which labels are flagged.
     """
 
@@ -56,6 +63,8 @@ class LabelIssues:
     held_out: tuple[float, int] | None
     learned_by_heart: bool
     temperature: float
+    by_classifier: bool
+    accuracy: tuple[float, int] | None
     losses: tuple[float, float] = (1.0, 1.0)
 
     @property
@@ -79,33 +88,46 @@ class LabelIssues:
         return self.joint.dense()
 
     @property
-    def warning(self) -> str | None:
-        """A sentence on why scores and noise rate are unreliable; None if the held-out examples show no problem.
+    def problem(self) -> Problem | None:
+        """Why scores and noise rate are unreliable; None if the trusted examples show no problem.
 
-        There is a warning in three cases. No examples were held out, so the accuracy is unknown. The classifier agrees
-        with the labels clearly more often than it is correct, so it has memorised labels, and how many of these are
-        wrong cannot be determined. The classifier is hardly better than chance, so it is consistent with any noise
+        "unknown": there are no trusted examples that the predictions have not seen, so their accuracy is unknown.
+        "memorised": the classifier agrees with the labels clearly more often than it is correct, so it has memorised
+        labels, and how many of these are wrong cannot be determined. This is no problem if the predictions are not the
+        classifier's. "chance": the predictions are hardly better than chance, so they are consistent with any noise
         rate.
         """
-        if self.held_out is None:
-            return (
+        if self.accuracy is None:
+            return "unknown"
+        if self.by_classifier and self.learned_by_heart:
+            return "memorised"
+        chance = 1 / self.joint.num_classes
+        return "chance" if self.accuracy[0] - chance < _LITTLE * (1 - chance) else None
+
+    @property
+    def warning(self) -> str | None:
+        """A sentence on the :attr:`problem`; None if there is none."""
+        who = "The classifier is" if self.by_classifier else "Regressions on the inputs are"
+        right = f"{self.accuracy[0]:.0%}" if self.accuracy else ""
+        return {
+            "unknown": (
                 "No trusted examples were held out of training, so the accuracy of the classifier is unknown, and the "
                 "share of wrong labels may lie well outside the interval."
-            )
-        right, _ = self.held_out
-        if self.learned_by_heart:
-            return (
+                if self.by_classifier
+                else "There are no trusted examples, so nobody knows how well the classes can be predicted, and the "
+                "share of wrong labels may lie well outside the interval."
+            ),
+            "memorised": (
                 f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on but is correct "
-                f"on {right:.0%} of the held-out examples: it has memorised labels, and the share of wrong labels may "
-                "lie well above the interval."
-            )
-        chance = 1 / self.joint.num_classes
-        if right - chance < _LITTLE * (1 - chance):
-            return (
-                f"The classifier is correct on {right:.0%} of the held-out examples, hardly above chance level: it "
-                "cannot identify wrong labels, and their share may lie well outside the interval."
-            )
-        return None
+                f"on {right} of the held-out examples: it has memorised labels, and the share of wrong labels may lie "
+                "well above the interval."
+            ),
+            "chance": (
+                f"{who} correct on {right} of the held-out examples, hardly above chance level: wrong labels cannot be "
+                "identified, and their share may lie well outside the interval."
+            ),
+            None: None,
+        }[self.problem]
 
     def order(self) -> Tensor:
         """Return the positions of the examples, most suspicious label first, int64 [N]."""
@@ -122,8 +144,7 @@ def rank(
 ) -> LabelIssues:
     """Score every label by several criteria and by their combination.
 
-    The score ``combined`` is the probability that the label is wrong under the joint posterior of noise and classes,
-    with which the noise rate agrees. It has three parts:
+    The score ``combined`` is the probability that the label is wrong. Its mean is the noise rate. It has three parts:
 
     1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
        inputs, which never saw the label; see :func:`~vri_pyro.label_issues.input_candidates.input_candidates`.
@@ -172,8 +193,10 @@ def rank(
         p, held_out = consulted(evidence, believed, neighbours, own, seed)
         distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
         found = classifier_posterior(evidence, p, held_out, none, draws, seed, progress)
+        accuracy = believed.accuracy
     else:
         noisy, trusted = candidates
+        accuracy = accuracy_of(trusted)
         distance, none = _open_set(evidence, torch.from_numpy(noisy.decided), neighbours=5)
         pairs = evidence.pairs and (evidence.pairs[0].numpy(), evidence.pairs[1].numpy())
         found = joint_posterior(
@@ -210,6 +233,8 @@ def rank(
         held_out=believed.accuracy,
         learned_by_heart=believed.learned_by_heart,
         temperature=believed.temperature,
+        by_classifier=candidates is None,
+        accuracy=accuracy,
     )
 
 

@@ -59,8 +59,8 @@ def transition_posterior(
     In the model, an example has the class c ~ π. The classifier decides on class k ~ M[c, ·] and the given label is
     y ~ T[c, ·], independently given c. The counts of (k, y) are therefore sufficient statistics. The priors are
     described at :class:`~vri_pyro.label_issues.two_observers.TwoObservers`. The classifier's confusion matrix M is
-    inferred from held-out trusted examples, from the given labels, and from the classifier's own probabilities. The
-    data determine how strongly these probabilities are trusted.
+    inferred from held-out trusted examples and from the given labels; the classifier's own probabilities say
+    beforehand how often it errs in each class, but not which classes it confuses.
 
     A classifier that was trained on these labels is not independent of them: it may have memorised a label and predict
     it. This happens more often for correct labels than for wrong ones. The decisions do not reveal how often, so the

@@ -101,7 +101,7 @@ class TwoObservers:
     * ρ and κ share information about the error rate between the classes.
     * r lets the classifier's error rate differ from the rate that its probabilities imply.
     * s is to the classifier's errors what α is to those of the labels. Which classes it confuses is not taken from its
-      probabilities: what they miss of its confusions would be taken for wrong labels.
+      probabilities: if they understate how often two classes are confused, these errors would count as wrong labels.
 
     A classifier that was trained on the labels may also reproduce memorised labels ("follow" them): independently of M,
     it decides k = y for a share u of the correct labels and a share u b of the wrong ones.

@@ -7,7 +7,11 @@ from vri_pyro.label_issues import LabelIssues
 from vri_pyro.report.part import CANNOT_TELL, Tile, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
-_AT_CHANCE, _MEMORISED = "the classifier is hardly above chance", "the classifier has memorised labels"
+_REASONS = {
+    "unknown": "no clean labels were held out",
+    "memorised": "the classifier has memorised labels",
+    "chance": "the predictions are hardly above chance",
+}
 _WIDEST = 0.2  # width of the 95% interval up to which an estimate is given
 _FEW = 0.5  # share of the estimated wrong labels; fewer suspect labels need an explanation
 
@@ -18,12 +22,8 @@ def doubt(issues: LabelIssues) -> str | None:
     The rate can be told if :attr:`~vri_pyro.label_issues.LabelIssues.warning` is None and the 95% interval is at most
     20 percentage points wide.
     """
-    if issues.held_out is None:
-        return "no clean labels were held out"
-    if issues.learned_by_heart:
-        return _MEMORISED
-    if issues.warning:
-        return _AT_CHANCE
+    if issues.problem:
+        return _REASONS[issues.problem]
     low, high = issues.transition.noise_rate_interval()
     return "the interval is too wide" if high - low > _WIDEST else None
 
@@ -34,7 +34,7 @@ def doubt_of_suspects(issues: LabelIssues) -> str | None:
     A wide interval of the noise rate is no reason: a label may be clearly wrong even if the share of wrong ones is
     unknown.
     """
-    return why if (why := doubt(issues)) in (_AT_CHANCE, _MEMORISED) else None
+    return _REASONS[issues.problem] if issues.problem in ("memorised", "chance") else None
 
 
 def noise_rate_tile(seen: SeenRun) -> Tile:

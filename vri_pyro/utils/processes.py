@@ -58,7 +58,7 @@ class _Group:
     share: Share
     local_rank: int
     store: Any
-    asked: list[int] = field(default_factory=list)  # numbers that may_tell got from the store
+    asked: list[int] = field(default_factory=list)  # what may_tell got from the store: the number of its call
 
 
 _group: _Group | None = None
@@ -136,7 +136,7 @@ def _join() -> None:
 def leave() -> None:
     """Leave the other processes; from here on this is a single process.
 
-    A first process that has asked :func:`may_tell` waits until the others have asked too.
+    A first process that has called :func:`may_tell` waits until all others have called it, at most 10 seconds.
     """
     global _group
     if _group is not None:
