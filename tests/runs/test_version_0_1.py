@@ -171,3 +171,10 @@ said = [str(one.message) for one in caught if "is now called" in str(one.message
 assert any("vri_pyro.pairs is now called vri_pyro.interfaces.base" in one for one in said), said
 """
     subprocess.run([sys.executable, "-c", program], check=True)
+
+
+def test_a_guide_without_the_option_starts_at_the_prior_as_before() -> None:
+    guide = {"class_path": "vri_pyro.guides.Hierarchical"}
+    assert current_configuration({"guide": guide})["guide"]["init_args"] == {"start": "prior"}
+    guide["init_args"] = {"start": "predictions", "rate": 0.1}  # type: ignore[assignment]
+    assert current_configuration({"guide": guide}) == {"guide": guide}

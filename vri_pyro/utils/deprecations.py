@@ -101,6 +101,8 @@ ARGUMENTS = {
         "true_label": "true_label_column",
     },
 }
+#: class → options that its earlier versions lacked → what they did; for every configuration that names the class
+BEFORE = {"vri_pyro.guides.Hierarchical": {"start": "prior"}}
 _OLD_PATH = re.compile(r"vri_pyro\.(" + "|".join(sorted(map(re.escape, MODULES), key=len, reverse=True)) + r")(?=\.|$)")
 
 
@@ -182,6 +184,9 @@ def accepts_old_arguments[G](cls: type[G]) -> type[G]:
 def current_configuration(value: Any, holder: str = "") -> Any:
     """Return a configuration with current class paths and option names; warn about each deprecated one.
 
+    Options that a class of the configuration lacked in earlier versions are set to what these versions did, so that an
+    old run is still the same one.
+
     Args:
         value: nested dicts, lists and plain values, as in ``config.yaml``.
         holder: name of the option that has this value.
@@ -202,6 +207,8 @@ def current_configuration(value: Any, holder: str = "") -> Any:
             inner = {names[name]: item for name, item in inner.items()}
         inside = holder if key in ("class_path", "init_args") else key
         found[key] = current_configuration(inner, inside)
+    if before := BEFORE.get(str(found.get("class_path", ""))):
+        found["init_args"] = before | (found.get("init_args") or {})
     return found
 
 
