@@ -51,7 +51,7 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     """Predict true and given labels by heads on features, each example by heads that saw no label of its fold.
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
-    transition matrix and to trusted labels directly. Its predictions are recalibrated, see :func:`_recalibrated`.
+    transition matrix and to trusted labels directly. Its predictions are recalibrated, as in ``_recalibrated``.
 
     Args:
         features: standardised features, [n, D].
