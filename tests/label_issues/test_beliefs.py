@@ -31,7 +31,7 @@ def evidence(right: int = 100, count: int = 100) -> Evidence:
 
 
 def mixed(evidence: Evidence, neighbours: int = 20, own: float | None = None) -> Tensor:
-    return consulted(evidence, beliefs(evidence), neighbours, own, 0)[0]
+    return consulted(evidence, beliefs(evidence), neighbours, own, 0).p
 
 
 def by_heart(given: Tensor) -> Tensor:
@@ -88,7 +88,7 @@ def test_trusted_examples_are_classified_in_the_same_way() -> None:
 
     def decided(own: float) -> list[int]:
         seen = replace(known, trusted=replace(known.trusted, logits=logits))  # type: ignore[type-var]
-        _, held_out = consulted(seen, beliefs(seen), 20, own, 0)
+        held_out = consulted(seen, beliefs(seen), 20, own, 0).held_out
         assert held_out is not None
         assert torch.equal(held_out[1], torch.arange(100) % CLASSES)
         return held_out[0][:2].argmax(-1).tolist()

@@ -33,9 +33,9 @@ def test_first_draw_comes_after_many_sweeps_and_each_further_one_after_some(
         count += 1
         return sweep(self, *args)  # type: ignore[arg-type]
 
-    def noting(self: TwoObservers, chains: int) -> np.ndarray:
+    def noting(self: TwoObservers, chains: int, most: float) -> np.ndarray:
         followed.append(count)
-        return draw(self, chains)
+        return draw(self, chains, most)
 
     monkeypatch.setattr(TwoObservers, "_sweep", counting)
     monkeypatch.setattr(TwoObservers, "_followed", noting)

@@ -32,7 +32,7 @@ def _by_bayes(p: Tensor, transition: Tensor, given: Tensor) -> Tensor:
 @pytest.mark.parametrize("trained_on", [True, False])
 def test_class_posterior_takes_the_matrix_of_independent_labels_and_the_report_the_other(trained_on: bool) -> None:
     evidence = _evidence(trained_on)
-    p, given = consulted(evidence, beliefs(evidence), 20, None, SEED)[0], evidence.given
+    p, given = consulted(evidence, beliefs(evidence), 20, None, SEED).p, evidence.given
     weights = torch.ones(SIZE, dtype=torch.float64)
     reported = transition_posterior(p, given, weights, None, trained_on, DRAWS, SEED)
     fewer = DRAWS // 4 if trained_on else DRAWS

@@ -30,7 +30,7 @@ def test_seed_of_the_scores_is_that_of_the_neighbours(monkeypatch: pytest.Monkey
     monkeypatch.setattr("vri_pyro.label_issues.beliefs.smoothed", few)
     features, given = torch.randn(60, 3), torch.zeros(60, dtype=torch.int64)
     evidence = Evidence(given, features, features, trained_on=False)
-    found = [consulted(evidence, beliefs(evidence), 2, 0.0, seed)[0] for seed in (0, 1)]
+    found = [consulted(evidence, beliefs(evidence), 2, 0.0, seed).p for seed in (0, 1)]
     alone = features.double().softmax(-1)
     for seed in (0, 1):
         torch.testing.assert_close(found[seed], few(alone, features, 2, seed=seed))

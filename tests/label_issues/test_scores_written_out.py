@@ -77,7 +77,7 @@ def test_clean_class_takes_each_examples_own_probabilities_and_the_learned_matri
     assert evidence.transition is not None
     expected = 1 - _of_label(_by_bayes(believed.own, evidence.transition, evidence.given), evidence.given)
     torch.testing.assert_close(issues.scores["clean_class"], expected)
-    assert (believed.own - consulted(evidence, believed, 20, None, SEED)[0]).abs().max() > 0.1
+    assert (believed.own - consulted(evidence, believed, 20, None, SEED).p).abs().max() > 0.1
 
 
 def test_no_class_is_judged_by_the_distances_of_the_trusted_examples_held_out_from_each_other(

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics.calibration import fitted_temperature
 from vri_pyro.label_issues.evidence import Evidence, Trusted
+from vri_pyro.label_issues.following import Agreement, most_followed
 from vri_pyro.label_issues.neighbours import mean_over_nearest, smoothed
 
 _OWN = 0.5  # weight of an example's own prediction; its neighbours' have the rest
@@ -35,6 +36,22 @@ class Beliefs(NamedTuple):
     learned_by_heart: bool
 
 
+class Consulted(NamedTuple):
+    """Predictions of each example that are mixed with its neighbours'.
+
+    Attributes:
+        p: the mixtures, [N, K].
+        held_out: those of the trusted examples held out of training, [M, K], with their true labels, int64 [M]; None if
+            there are no such examples.
+        most_followed: upper bound of the share of correct labels that the classifier follows because it was trained on
+            them, see :func:`~vri_pyro.label_issues.following.most_followed`; 1 if nothing is known.
+    """
+
+    p: Tensor
+    held_out: tuple[Tensor, Tensor] | None
+    most_followed: float
+
+
 def beliefs(evidence: Evidence) -> Beliefs:
     """Calibrate the classifier's predictions, and find out whether it has memorised labels."""
     held_out = evidence.trusted and evidence.trusted.only_held_out()
@@ -45,35 +62,28 @@ def beliefs(evidence: Evidence) -> Beliefs:
     return Beliefs((evidence.logits.double() / temperature).softmax(-1), temperature, agreement, accuracy, learned)
 
 
-def consulted(
-    evidence: Evidence, believed: Beliefs, neighbours: int, own: float | None, seed: int
-) -> tuple[Tensor, tuple[Tensor, Tensor] | None]:
+def consulted(evidence: Evidence, believed: Beliefs, neighbours: int, own: float | None, seed: int) -> Consulted:
     """Mix the predictions of each example with its neighbours'.
 
     Args:
         evidence, neighbours, own, seed: see :func:`~vri_pyro.label_issues.rank`. When ``own`` is None, it is one half,
             or 0 if the classifier has memorised labels, or if nobody knows whether it has.
         believed: the predictions.
-
-    Returns:
-        the mixtures, [N, K]; and those of the trusted examples held out of training, [M, K], with their true labels,
-        int64 [M], None if there are no such examples.
     """
     held_out, alone = evidence.trusted and evidence.trusted.only_held_out(), believed.own
     if own is None:
         unknown = evidence.trained_on and believed.accuracy is None
         own = 0.0 if believed.learned_by_heart or unknown else _OWN
-    consults = own < 1 and neighbours > 0
-    mixed = alone
-    if consults:
-        mixed = own * alone + (1 - own) * smoothed(alone, evidence.features, neighbours, seed=seed)
-    if not held_out:
-        return mixed, None
-    theirs = (held_out.logits.double() / believed.temperature).softmax(-1)
-    if consults:
-        nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
-        theirs = own * theirs + (1 - own) * nearest
-    return mixed, (theirs, held_out.labels)
+    theirs = (held_out.logits.double() / believed.temperature).softmax(-1) if held_out else None
+    if own == 1 or neighbours == 0:
+        return Consulted(alone, (theirs, held_out.labels) if held_out and theirs is not None else None, 1.0)
+    around = smoothed(alone, evidence.features, neighbours, seed=seed)
+    mixed = own * alone + (1 - own) * around
+    if not held_out or theirs is None:
+        return Consulted(mixed, None, 1.0)
+    nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
+    most = most_followed(Agreement.of(alone, around, evidence.given), Agreement.of(theirs, nearest, held_out.labels))
+    return Consulted(mixed, (own * theirs + (1 - own) * nearest, held_out.labels), most)
 
 
 def _accuracy(held_out: Trusted) -> tuple[float, int]:

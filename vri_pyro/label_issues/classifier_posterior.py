@@ -8,6 +8,7 @@ import numpy as np
 from torch import Tensor
 
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
+from vri_pyro.label_issues.beliefs import Consulted
 from vri_pyro.label_issues.candidates_of_predictions import all_classes
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.head_candidates import most_probable
@@ -22,8 +23,7 @@ _Progress = Callable[[float], None]
 
 def classifier_posterior(
     evidence: Evidence,
-    p: Tensor,
-    held_out: tuple[Tensor, Tensor] | None,
+    seen: Consulted,
     none: Tensor,
     draws: int,
     seed: int,
@@ -40,20 +40,19 @@ def classifier_posterior(
 
     Args:
         evidence: outputs of the classifier, with the verified pairs.
-        p: calibrated predictions, [N, K].
-        held_out: predictions of trusted examples held out of training, [M, K], and their labels, int64 [M]; None if
-            there are none.
+        seen: calibrated predictions of these examples and of trusted ones held out of training.
         none: probability that an example is of no class, [N].
         draws: number of draws.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
     """
+    p, held_out, most = seen
     given, size = evidence.given, p.shape[1]
     decisions = None if held_out is None else (held_out[0].argmax(-1), held_out[1])
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
     known = (1 - none, decisions)
     found = independent = transition_posterior(
-        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs
+        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs, most
     )
     if evidence.trained_on:
         # Only the mean is used, so fewer draws suffice.

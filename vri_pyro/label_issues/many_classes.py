@@ -67,9 +67,9 @@ class ManyClasses(TwoObservers):
         """See :attr:`TwoObservers.entries`; there is only one chain."""
         return _VALUES
 
-    def _followed(self, chains: int) -> np.ndarray:
+    def _followed(self, chains: int, most: float = 1.0) -> np.ndarray:
         """Draw the share of examples whose label is followed: of correct labels and of wrong ones, [2]."""
-        right, of_wrong = self._generator.beta(*_FOLLOWED), self._generator.beta(*_OF_WRONG)
+        right, of_wrong = most * self._generator.beta(*_FOLLOWED), self._generator.beta(*_OF_WRONG)
         return np.array([right, right * of_wrong])
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:

@@ -190,9 +190,9 @@ def rank(
     believed = beliefs(evidence)
     candidates = input_candidates(evidence, seed) if own is None else None
     if candidates is None:
-        p, held_out = consulted(evidence, believed, neighbours, own, seed)
-        distance, none = _open_set(evidence, p.argmax(-1), neighbours=5)
-        found = classifier_posterior(evidence, p, held_out, none, draws, seed, progress)
+        seen = consulted(evidence, believed, neighbours, own, seed)
+        distance, none = _open_set(evidence, seen.p.argmax(-1), neighbours=5)
+        found = classifier_posterior(evidence, seen, none, draws, seed, progress)
         accuracy = believed.accuracy
     else:
         noisy, trusted = candidates

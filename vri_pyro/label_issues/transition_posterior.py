@@ -53,6 +53,7 @@ def transition_posterior(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
     pairs: tuple[Tensor, Tensor] | None = None,
+    most_followed: float = 1.0,
 ) -> TransitionPosterior:
     """Sample the transition matrix and the noise rate given decisions and labels, by Gibbs sampling.
 
@@ -94,6 +95,8 @@ def transition_posterior(
         progress: function that is called with the share of the work that is done, from 0 to 1.
         pairs: classes and given labels of verified pairs, int64 [P] each, which are not among the N examples; None if
             there are none. The noise rate is that of the N examples.
+        most_followed: largest share of the correct labels that the classifier may follow: u ~ ``most_followed`` ·
+            Beta(1/2, 1).
 
     Raises:
         UserError: there are no examples, fewer than two classes, or no draws.
@@ -114,7 +117,9 @@ def transition_posterior(
             found.index_add_(0, decided[rows], p[rows].double())
         return found.numpy().T
 
-    return posterior_of_decisions(decided, implied, given, weights, held_out, trained_on, draws, seed, progress, pairs)
+    return posterior_of_decisions(
+        decided, implied, given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed
+    )
 
 
 def posterior_of_decisions(
@@ -128,6 +133,7 @@ def posterior_of_decisions(
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
     pairs: tuple[Tensor, Tensor] | None = None,
+    most_followed: float = 1.0,
 ) -> TransitionPosterior:
     """Sample the posterior as :func:`transition_posterior`, from decisions instead of probabilities.
 
@@ -135,7 +141,8 @@ def posterior_of_decisions(
         decided: the classifier's decisions, int64 [N].
         implied: function that returns the sums of the class probabilities over some examples, given as a mask,
             bool [N], by class and decision, [K, K].
-        given, weights, held_out, trained_on, draws, seed, progress, pairs: as for :func:`transition_posterior`.
+        given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed: as for
+            :func:`transition_posterior`.
     """
     if draws < 1:
         raise UserError(f"draws is {draws}; expected an integer >= 1")
@@ -155,7 +162,7 @@ def posterior_of_decisions(
     kind = TwoObservers if cells * len(own_word) <= _MANY else ManyClasses
     observers = kind(decided_inside, labels, own_word, trusted, generator, known)
     chains = max(1, min(_CHAINS, draws, _AT_ONCE // max(1, observers.entries)))
-    matrices, right = observers.sample(draws, chains, trained_on, progress)
+    matrices, right = observers.sample(draws, chains, most_followed if trained_on else 0.0, progress)
     counts = np.array([(generator.random(size) < of_any_class).sum() for _ in range(draws)])
     rate = 1 - right / max(1, inside.sum()) * counts / size
     return TransitionPosterior(torch.from_numpy(matrices), torch.from_numpy(rate))

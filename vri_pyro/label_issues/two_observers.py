@@ -163,14 +163,15 @@ class TwoObservers:
         return max(len(self._counts), self._classes, POINTS) * self._classes
 
     def sample(
-        self, draws: int, chains: int, follows: bool, progress: Callable[[float], None] | None = None
+        self, draws: int, chains: int, follows: float, progress: Callable[[float], None] | None = None
     ) -> tuple[np.ndarray, np.ndarray]:
         """Sample T and the number of correct labels.
 
         Args:
             draws: number of draws.
             chains: number of chains that run in parallel. The draws are taken from them in turn.
-            follows: whether the classifier may follow labels. If so, each draw has new values of u and b.
+            follows: largest share of correct labels that the classifier may follow. Each draw has new values of u, up
+                to this share, and of b. With 0, no label is followed.
             progress: function that is called with the share of the sweeps that are done.
 
         Returns:
@@ -183,7 +184,7 @@ class TwoObservers:
         every = -(-rounds * chains * self._classes**2 // _KEPT)
         total = self.sweeps + (rounds - 1) * self.between
         for number in range(rounds):
-            followed = self._followed(chains) if follows else None
+            followed = self._followed(chains, float(follows)) if follows else None
             if number == 0:
                 for _ in range(self.steps):
                     state = self._maximised(state, followed)
@@ -211,9 +212,10 @@ class TwoObservers:
     def _wrong(self, entries: np.ndarray) -> np.ndarray:
         return np.where(self._off, entries, 0).sum(2).clip(_TINY, _MOST)
 
-    def _followed(self, chains: int) -> np.ndarray:
+    def _followed(self, chains: int, most: float = 1.0) -> np.ndarray:
         """Draw the share of examples whose label is followed, by cell and class, [B, cells, K]."""
         right, of_wrong = (self._generator.beta(*shape, (chains, 1, 1)) for shape in (_FOLLOWED, _OF_WRONG))
+        right = most * right
         return np.where(self._by_label, right, right * of_wrong)
 
     def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> np.ndarray:
