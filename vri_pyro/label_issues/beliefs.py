@@ -9,7 +9,7 @@ from torch import Tensor
 
 from vri_pyro.diagnostics.calibration import fitted_temperature
 from vri_pyro.label_issues.evidence import Evidence, Trusted
-from vri_pyro.label_issues.following import Agreement, most_followed
+from vri_pyro.label_issues.following import OwnAndNeighbours, most_followed
 from vri_pyro.label_issues.neighbours import mean_over_nearest, smoothed
 
 _OWN = 0.5  # weight of an example's own prediction; its neighbours' have the rest
@@ -74,15 +74,18 @@ def consulted(evidence: Evidence, believed: Beliefs, neighbours: int, own: float
     if own is None:
         unknown = evidence.trained_on and believed.accuracy is None
         own = 0.0 if believed.learned_by_heart or unknown else _OWN
-    theirs = (held_out.logits.double() / believed.temperature).softmax(-1) if held_out else None
-    if own == 1 or neighbours == 0:
-        return Consulted(alone, (theirs, held_out.labels) if held_out and theirs is not None else None, 1.0)
-    around = smoothed(alone, evidence.features, neighbours, seed=seed)
-    mixed = own * alone + (1 - own) * around
-    if not held_out or theirs is None:
+    consults = own < 1 and neighbours > 0
+    around = smoothed(alone, evidence.features, neighbours, seed=seed) if consults else alone
+    mixed = own * alone + (1 - own) * around if consults else alone
+    if not held_out:
         return Consulted(mixed, None, 1.0)
+    theirs = (held_out.logits.double() / believed.temperature).softmax(-1)
+    if not consults:
+        return Consulted(mixed, (theirs, held_out.labels), 1.0)
     nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
-    most = most_followed(Agreement.of(alone, around, evidence.given), Agreement.of(theirs, nearest, held_out.labels))
+    most = most_followed(
+        OwnAndNeighbours.of(alone, around, evidence.given), OwnAndNeighbours.of(theirs, nearest, held_out.labels)
+    )
     return Consulted(mixed, (own * theirs + (1 - own) * nearest, held_out.labels), most)
 
 

@@ -7,11 +7,12 @@ from typing import NamedTuple
 from torch import Tensor
 
 _TIMES = 5.0  # how often the excess of agreement is counted, since neighbours follow labels as well
-_MARGIN = 2.0  # factor on the average share of followed labels, and standard errors
+_ERRORS = 2.0  # standard errors by which an excess may be larger
+_MARGIN = 2.0  # factor from the average share of followed labels to that of correct ones
 _LEAST = 0.3  # no smaller bound is given
 
 
-class Agreement(NamedTuple):
+class OwnAndNeighbours(NamedTuple):
     """How often predictions and those of the neighbours equal labels.
 
     Attributes:
@@ -25,14 +26,14 @@ class Agreement(NamedTuple):
     error: float
 
     @classmethod
-    def of(cls, own: Tensor, neighbours: Tensor, labels: Tensor) -> Agreement:
+    def of(cls, own: Tensor, neighbours: Tensor, labels: Tensor) -> OwnAndNeighbours:
         """Compare probabilities of the examples and of their neighbours, [N, K] each, with labels, int64 [N]."""
         equal = (own.argmax(-1) == labels).double()
         more = equal - (neighbours.argmax(-1) == labels).double()
         return cls(float(equal.mean()), float(more.mean()), float(more.std(correction=0)) / len(labels) ** 0.5)
 
 
-def most_followed(trained_on: Agreement, held_out: Agreement) -> float:
+def most_followed(trained_on: OwnAndNeighbours, held_out: OwnAndNeighbours) -> float:
     """Bound the share of correct labels that a classifier predicts because it was trained on them, from 0.3 to 1.
 
     A classifier that follows a label predicts it although similar examples are predicted otherwise. So its own
@@ -47,7 +48,9 @@ def most_followed(trained_on: Agreement, held_out: Agreement) -> float:
         held_out: agreement with the true labels of examples held out of training. If the neighbours' predictions are
             significantly better there, the excess counts from there on.
     """
-    usual = min(0.0, held_out.excess + _MARGIN * held_out.error)
-    rise = _TIMES * max(0.0, trained_on.excess - usual + _MARGIN * trained_on.error)
-    left = 1 - trained_on.own
-    return max(_LEAST, min(1.0, _MARGIN * rise / (left + rise))) if rise else _LEAST
+    usual = min(0.0, held_out.excess + _ERRORS * held_out.error)
+    rise = _TIMES * max(0.0, trained_on.excess - usual + _ERRORS * trained_on.error)
+    if rise == 0:
+        return _LEAST
+    followed = rise / (1 - trained_on.own + rise)
+    return min(1.0, max(_LEAST, _MARGIN * followed))

@@ -101,8 +101,8 @@ class ManyClasses(TwoObservers):
             self._move(cells, drawn - of_decision, labelled, decided)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
-            confusion=self._matrix(decided, state.confusion.shared, self._errors, self._any_shape, _SPREADS),
-            transition=self._matrix(labelled, state.transition.shared, self._noises, self._any_shape, _SPREADS),
+            confusion=self._matrix(decided, state.confusion.shared, self._errors),
+            transition=self._matrix(labelled, state.transition.shared, self._noises),
             right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 

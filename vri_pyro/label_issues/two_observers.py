@@ -255,8 +255,8 @@ class TwoObservers:
             self._read_anew(cells, of_class, labelled, decided, state, followed)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
-            confusion=self._matrix(decided, state.confusion.shared, self._errors, self._any_shape, _SPREADS),
-            transition=self._matrix(labelled, state.transition.shared, self._noises, self._any_shape, _SPREADS),
+            confusion=self._matrix(decided, state.confusion.shared, self._errors),
+            transition=self._matrix(labelled, state.transition.shared, self._noises),
             right=np.trace(labelled - self._pairs, axis1=1, axis2=2),
         )
 
@@ -334,16 +334,14 @@ class TwoObservers:
             sums[:, groups.present] = np.add.reduceat(of_class[:, groups.order], groups.starts, axis=1)
         return sums.transpose(0, 2, 1)
 
-    def _matrix(
-        self, counts: np.ndarray, shared: Shared, rates: ErrorRates, shapes: np.ndarray, spreads: np.ndarray
-    ) -> _Matrix:
+    def _matrix(self, counts: np.ndarray, shared: Shared, rates: ErrorRates) -> _Matrix:
         """Draw the hyperparameters of a matrix and then the matrix, given counts, [B, K, K]."""
         chains, classes = counts.shape[:2]
         wrong, right = counts[:, self._off].reshape(chains, classes, classes - 1), counts[:, ~self._off]
         shared, rate = rates.drawn(shared, wrong.sum(2), right, self._generator)
         rate = rate.clip(_TINY, _MOST)
-        spread = spreads[drawn_index(_log_evidence(wrong, spreads, shapes), self._generator)]
-        shape = self._dirichlet(spread[:, None, None] * shapes + wrong)
+        spread = _SPREADS[drawn_index(_log_evidence(wrong, _SPREADS, self._any_shape), self._generator)]
+        shape = self._dirichlet(spread[:, None, None] * self._any_shape + wrong)
         drawn = np.empty_like(counts)
         drawn[:, self._off] = (rate[..., None] * shape).reshape(chains, -1)
         drawn[:, ~self._off] = 1 - rate
