@@ -15,8 +15,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
+from torch.distributed import HashStore
 
 from vri_pyro.training.run_folder import RunFolder
+from vri_pyro.utils import processes
+from vri_pyro.utils.processes import ALONE
 
 from . import in_processes
 from .conftest import Command
@@ -124,6 +127,23 @@ def test_killed_process_ends_all_with_one_sentence_and_one_process_resumes(here:
     after = RunFolder(here / "run").read_metrics()
     assert len(after) == 8
     assert after[: len(before)] == before
+
+
+def test_signal_of_torchrun_does_not_hide_that_another_process_is_lost(
+    here: Path, vri_pyro: Command, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def lost(_: object) -> None:
+        monkeypatch.setattr(processes, "_group", processes._Group(ALONE, 0, HashStore()))
+        try:
+            with processes.loss_explained():
+                raise RuntimeError("Connection closed by peer")
+        finally:
+            signal.raise_signal(signal.SIGTERM)
+
+    monkeypatch.setattr("vri_pyro.data.Digits.load", lost)
+    result = vri_pyro("fit", "--config", "tiny.yaml")
+    assert result.status == 1
+    assert "another process of this run ended" in result.stderr
 
 
 def test_stopped_pair_resumes_to_the_same_numbers_and_tells_once(here: Path) -> None:

@@ -11,7 +11,7 @@ from dataclasses import dataclass
 from types import FrameType
 from typing import NoReturn
 
-from vri_pyro.utils.processes import largest, several
+from vri_pyro.utils.processes import is_broken, largest, several
 
 STOPPED = "stopped immediately; files saved earlier are intact"
 
@@ -95,15 +95,19 @@ def stop_request() -> Iterator[StopRequest]:
 def stops_raise() -> Iterator[StopRequest]:
     """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C.
 
-    While it cleans up, another SIGINT or SIGTERM ends the process at once. The yielded request says whether there was
-    a signal, since code that catches ``KeyboardInterrupt``, such as an import, can raise another exception instead.
+    While it cleans up, another SIGINT or SIGTERM ends the process at once. Once another process of the run is lost, the
+    signals have no effect: this one is ending, and torchrun sends SIGTERM while it says why. The yielded request says
+    whether there was a signal, since code that catches ``KeyboardInterrupt``, such as an import, can raise another
+    exception instead.
     """
     request = StopRequest()
     if threading.current_thread() is not threading.main_thread():
         yield request
         return
 
-    def stop(number: int, frame: FrameType | None) -> NoReturn:
+    def stop(number: int, frame: FrameType | None) -> None:
+        if is_broken():
+            return
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, _leave)
         request.made, request.number = True, number

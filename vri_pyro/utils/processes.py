@@ -10,7 +10,7 @@ import os
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any, NamedTuple
 
@@ -53,12 +53,13 @@ class Share(NamedTuple):
 ALONE = Share()
 
 
-@dataclass(frozen=True)
+@dataclass
 class _Group:
     share: Share
     local_rank: int
     store: Any
-    asked: list[int] = field(default_factory=list)  # what may_tell got from the store: the number of its call
+    has_asked: bool = False  # whether may_tell was called
+    is_broken: bool = False  # whether another process is lost
 
 
 _group: _Group | None = None
@@ -82,6 +83,11 @@ def is_first() -> bool:
 def local_rank() -> int:
     """Return the number of this process on its machine, which is the number of its GPU; 0 in a single process."""
     return 0 if _group is None else _group.local_rank
+
+
+def is_broken() -> bool:
+    """Return whether another process of the run is lost, so that this one is ending: see :class:`ProcessLost`."""
+    return _group is not None and _group.is_broken
 
 
 def number_started() -> int:
@@ -144,7 +150,7 @@ def leave() -> None:
 
         left, _group = _group, None
         distributed.destroy_process_group()  # the others, if they wait for this one, are told that it is gone
-        if left.asked and left.share.rank == 0:
+        if left.has_asked and left.share.rank == 0:
             _wait_for_askers(left)
 
 
@@ -202,8 +208,9 @@ def may_tell() -> bool:
     if _group is None:
         return True
     try:
-        _group.asked.append(_group.store.add("told", 1))
-        return _group.asked[-1] == 1
+        number = _group.store.add("told", 1)
+        _group.has_asked = True
+        return number == 1
     except RuntimeError:  # the process that held the store is lost
         return True
 
@@ -216,6 +223,8 @@ def loss_explained() -> Iterator[None]:
     except RuntimeError as error:
         if not any(word in str(error).lower() for word in _GONE):
             raise
+        if _group is not None:
+            _group.is_broken = True
         raise ProcessLost(
             "another process of this run ended, so all of them do; the last checkpoint is intact: repeat the command "
             "with --resume true, with any number of processes"
