@@ -21,7 +21,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar
 
 import torch
@@ -31,6 +31,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.nn.utils import get_total_norm
 
 from vri_pyro.infer.cut import Cut, TensorCut
+from vri_pyro.infer.kept_outputs import KeptOutputs
 from vri_pyro.infer.virtual_step import VirtualStep
 from vri_pyro.utils import joined
 from vri_pyro.utils.numbers import check_number
@@ -214,8 +215,13 @@ class SplitJVP(Split):
 
     The forward-mode derivative gives the tangent t. The tangent is not differentiated further. The gradient of a
     forward-mode tangent is silently wrong through training-mode BatchNorm and LayerNorm (PyTorch issues 162350,
-    196699), and it is not needed here.
+    196699), and it is not needed here. Outputs of layers that the graph of F(w) still holds are not computed again
+    (:class:`~vri_pyro.infer.kept_outputs.KeptOutputs`).
     """
+
+    def __call__(self, problem: Problem) -> Result:
+        """See :class:`Hypergradient`."""
+        return super().__call__(replace(problem, forward=KeptOutputs().repeated(problem.forward)))
 
     def linearise(
         self, problem: Problem, ends: Tensors, cotangents: Tensors
