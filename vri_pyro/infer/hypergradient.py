@@ -216,7 +216,7 @@ class SplitJVP(Split):
     The forward-mode derivative gives the tangent t. The tangent is not differentiated further. The gradient of a
     forward-mode tangent is silently wrong through training-mode BatchNorm and LayerNorm (PyTorch issues 162350,
     196699), and it is not needed here. Outputs of layers that the graph of F(w) still holds are not computed again
-    (:class:`~vri_pyro.infer.kept_outputs.KeptOutputs`).
+    (module ``kept_outputs``).
     """
 
     def __call__(self, problem: Problem) -> Result:
