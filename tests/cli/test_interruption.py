@@ -20,6 +20,7 @@ import torch
 
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.training.trainer import Trainer
+from vri_pyro.utils.interruption import Interrupted, stop_request
 
 from . import in_processes
 from .conftest import FINE_TUNING, TINY, Command
@@ -248,6 +249,25 @@ def test_stop_requested_while_an_epoch_ends_is_not_forgotten(
     assert not (here / "run" / "summary.json").exists()
     assert vri_pyro("fit", "--config", "tiny.yaml", "--resume", "true").status == 0
     assert (here / "run" / "summary.json").exists()
+
+
+def test_signal_that_arrives_while_processes_agree_counts_at_their_next_agreement(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    def largest(value: int) -> int:
+        signal.raise_signal(signal.SIGTERM)  # while this process waits for the others, none of which has a request
+        return value
+
+    with stop_request() as stop:
+        with monkeypatch.context() as patch:
+            patch.setattr("vri_pyro.utils.interruption.largest", largest)
+            assert not stop.agree()
+        assert stop.made
+        stop.check()  # the others go on, so this process must not stop alone
+        assert stop.agree()
+        with pytest.raises(Interrupted) as raised:
+            stop.check()
+    assert raised.value.status == 143
 
 
 def test_killed_worker_names_the_remedy(vri_pyro: Command, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -15,7 +15,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from torch.distributed import HashStore
+from torch.distributed import HashStore, TCPStore
 
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils import processes
@@ -144,6 +144,51 @@ def test_signal_of_torchrun_does_not_hide_that_another_process_is_lost(
     result = vri_pyro("fit", "--config", "tiny.yaml")
     assert result.status == 1
     assert "another process of this run ended" in result.stderr
+
+
+@pytest.mark.parametrize(
+    ("rank", "environment", "message"),
+    [
+        (1, {}, "process 2 of 2 did not meet the others at 127.0.0.1:{port} within 1 s"),
+        (0, {}, "process 1 of 2 did not meet the others at 127.0.0.1:{port} within 1 s"),
+        (
+            1,
+            {"MASTER_ADDR": "no.such.host.invalid"},
+            "did not meet the others at no.such.host.invalid:{port} within 1 s",
+        ),
+        (0, {"TORCHELASTIC_USE_AGENT_STORE": "True"}, "within 1 s, only 1 of 2 processes came to 127.0.0.1:{port}"),
+        (2, {}, "RANK is 2 for WORLD_SIZE 2; expected 0 to 1"),
+        (0, {"MASTER_PORT": "abc"}, "MASTER_PORT is 'abc'; expected a number from 0"),
+        (0, {"MASTER_ADDR": ""}, "MASTER_ADDR is not set"),
+        (0, {"WORLD_SIZE": "0"}, "WORLD_SIZE is '0'; expected a number from 1"),
+    ],
+)
+def test_process_that_does_not_meet_the_others_says_so(
+    rank: int, environment: dict[str, str], message: str, vri_pyro: Command, here: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(processes, "_JOINING", 1.0)
+    port = _free_port()
+    agent = "TORCHELASTIC_USE_AGENT_STORE" in environment
+    store = TCPStore("127.0.0.1", int(port), is_master=True, wait_for_workers=False) if agent else None
+    told = {"WORLD_SIZE": "2", "RANK": str(rank), "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": port} | environment
+    for name, value in told.items():
+        monkeypatch.setenv(name, value)
+    result = vri_pyro("fit", "--config", "tiny.yaml")
+    del store
+    assert result.status == 1
+    assert message.format(port=port) in result.stderr
+    assert len(result.stderr.splitlines()) == 1
+    assert not (here / "run").exists()
+
+
+def test_signal_ends_a_process_that_waits_for_the_others(here: Path) -> None:
+    shared = {"WORLD_SIZE": "2", "MASTER_ADDR": "127.0.0.1", "MASTER_PORT": _free_port(), "RANK": "1"}
+    process = in_processes.start(here, ("fit", "--config", "tiny.yaml"), **shared)
+    process.join(timeout=8)
+    assert process.is_alive()
+    process.terminate()
+    process.join(timeout=20)
+    assert process.exitcode in (143, -signal.SIGTERM)
 
 
 def test_stopped_pair_resumes_to_the_same_numbers_and_tells_once(here: Path) -> None:

@@ -143,8 +143,7 @@ class Trainer:
                 while state.step < self.steps_per_epoch:
                     self._step(stage, began, rates)
                     shown.step(state.epoch, state.step - 1)
-                    stop.agree()
-                    if stop.made:
+                    if stop.agree():
                         self.save()
                     stop.check()
                 shown.epoch(self._end_epoch(stage, began, started_loggers))

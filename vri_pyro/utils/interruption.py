@@ -44,21 +44,27 @@ class StopRequest:
     """A flag that is set when a stop is requested.
 
     Attributes:
-        made: whether a stop was requested.
+        made: whether a stop was requested; set by a signal at any time.
+        agreed: whether all processes that train together have agreed to stop, on the request of at least one.
         number: the signal that requested it.
     """
 
     made: bool = False
+    agreed: bool = False
     number: int = signal.SIGINT
 
-    def agree(self) -> None:
-        """Make the request of one process that of all processes that train together; waits for all of them."""
+    def agree(self) -> bool:
+        """Make the request of one process that of all processes that train together, and return :attr:`agreed`.
+
+        Waits for all processes. A signal that arrives meanwhile counts at the next call, in all of them.
+        """
         if found := largest(self.number if self.made else 0):
-            self.made, self.number = True, found
+            self.agreed, self.number = True, found
+        return self.agreed
 
     def check(self) -> None:
-        """Raise :class:`Interrupted` if a stop was requested; to be called once the state is saved."""
-        if self.made:
+        """Raise :class:`Interrupted` if a stop is agreed; to be called once the state is saved."""
+        if self.agreed:
             raise Interrupted(number=self.number)
 
 

@@ -7,6 +7,8 @@ own purposes is a single process too, unless it enters :func:`started`.
 from __future__ import annotations
 
 import os
+import signal
+import threading
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
@@ -18,6 +20,7 @@ from vri_pyro.utils.errors import UserError
 
 # The first process may work alone for a long time, as when it looks for duplicates among millions of images.
 _TIMEOUT = timedelta(hours=12)
+_JOINING = 600.0  # seconds until all processes must have been started
 _FAREWELL = 10.0  # seconds that the first process, which may hold the store, waits for the others to ask who tells
 # Parts of the messages with which Gloo and NCCL report that another process is gone.
 _GONE = ("peer", "connection", "socket", "broken pipe", "timed out", "timeout", "nccl", "remote process")
@@ -92,7 +95,7 @@ def is_broken() -> bool:
 
 def number_started() -> int:
     """Return how many processes ``torchrun`` started, whether or not they have joined; 1 without ``torchrun``."""
-    return _number("WORLD_SIZE", 1)
+    return _number("WORLD_SIZE", 1, least=1)
 
 
 def rank_started() -> int:
@@ -108,8 +111,8 @@ def started() -> Iterator[None]:
     WORLD_SIZE is 1 or not set. CPU tensors are exchanged by Gloo and CUDA tensors by NCCL.
 
     Raises:
-        UserError: an environment variable is missing or no number.
-        ProcessLost: the other processes cannot be reached.
+        UserError: an environment variable is missing or no number, or not all processes meet within 10 minutes.
+        ProcessLost: another process ended meanwhile.
     """
     if number_started() > 1:
         _join()
@@ -124,19 +127,67 @@ def _join() -> None:
     import torch
     from torch import distributed
 
-    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if name not in os.environ]
-    if missing:
-        raise UserError(
-            f"WORLD_SIZE is {number_started()} but {missing[0]} is not set; start the processes with torchrun"
-        )
-    local = _number("LOCAL_RANK", rank_started())
+    rank, count = _rank_and_count()
+    local = _number("LOCAL_RANK", rank)
     if torch.cuda.is_available() and local < torch.cuda.device_count():
         torch.cuda.set_device(local)
+    place = f"{os.environ['MASTER_ADDR']}:{_number('MASTER_PORT')}"
+    try:
+        with _signals_end_the_process():  # PyTorch waits without looking at signals
+            store = next(distributed.rendezvous("env://", rank, count, timeout=timedelta(seconds=_JOINING)))[0]
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"process {rank + 1} of {count} did not meet the others at {place} within {_JOINING:.0f} s "
+            f"({_first_line(error)}); check MASTER_ADDR and MASTER_PORT, and that all processes were started"
+        ) from error
+    _wait_for(store, "joined", count, f"within {_JOINING:.0f} s, only {{}} of {count} processes came to {place}")
+    store.set_timeout(_TIMEOUT)
+    backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with loss_explained():
-        store, rank, count = next(distributed.rendezvous("env://", timeout=_TIMEOUT))
-        backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_TIMEOUT)
     _group = _Group(Share(rank, count), local, store)
+
+
+def _rank_and_count() -> tuple[int, int]:
+    """Number of this process and number of all, from environment variables that torchrun sets."""
+    count = number_started()
+    missing = [name for name in ("RANK", "MASTER_ADDR", "MASTER_PORT") if not os.environ.get(name)]
+    if missing:
+        raise UserError(f"WORLD_SIZE is {count} but {missing[0]} is not set; start the processes with torchrun")
+    if (rank := rank_started()) >= count:
+        raise UserError(
+            f"the environment variable RANK is {rank} for WORLD_SIZE {count}; expected 0 to {count - 1}, as torchrun "
+            "sets it"
+        )
+    return rank, count
+
+
+def _wait_for(store: Any, key: str, count: int, told: str) -> None:
+    """Announce this process under ``key``, and wait until ``count`` have done so."""
+    deadline, found = time.monotonic() + _JOINING, store.add(key, 1)
+    while found < count:
+        if time.monotonic() > deadline:
+            raise UserError(f"{told.format(found)}; check that all were started")
+        time.sleep(0.01)
+        found = store.add(key, 0)
+
+
+@contextmanager
+def _signals_end_the_process() -> Iterator[None]:
+    """Let SIGINT and SIGTERM end the process, also within code that is not Python's."""
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+    previous = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    try:
+        yield
+    finally:
+        for number, handler in previous.items():
+            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+
+
+def _first_line(error: Exception) -> str:
+    return str(error).split("\n")[0].rstrip(".")
 
 
 def leave() -> None:
@@ -231,8 +282,10 @@ def loss_explained() -> Iterator[None]:
         ) from error
 
 
-def _number(variable: str, default: int) -> int:
+def _number(variable: str, default: int | None = None, least: int = 0) -> int:
     text = os.environ.get(variable, str(default))
-    if not text.isdecimal():
-        raise UserError(f"the environment variable {variable} is {text!r}; expected a number, as torchrun sets it")
+    if not text.isdecimal() or int(text) < least:
+        raise UserError(
+            f"the environment variable {variable} is {text!r}; expected a number from {least}, as torchrun sets it"
+        )
     return int(text)
