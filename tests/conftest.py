@@ -93,10 +93,12 @@ def _memory_of_own_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Shorten the sampler of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
+    """Shorten the samplers of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
     with pytest.MonkeyPatch.context() as patch:
         if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report"):
             patch.setattr("vri_pyro.label_issues.label_sampler.LabelSampler.burn_in", 10)
+            for name, length in {"steps": 10, "sweeps": 10, "between": 2}.items():
+                patch.setattr(f"vri_pyro.label_issues.two_observers.TwoObservers.{name}", length)
         yield
 
 
