@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
+from functools import cache
 from pathlib import Path
 
 import pyro
@@ -53,11 +54,18 @@ TOGETHER = ("report",)
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        if item.path not in DIVIDED:
-            path = item.path.relative_to(TESTS)
-            item.add_marker(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
-        if any(item.path.is_relative_to(TESTS / part) for part in SLOW):
-            item.add_marker(pytest.mark.slow)
+        for mark in _marks(item.path):
+            item.add_marker(mark)
+
+
+@cache
+def _marks(file: Path) -> list[pytest.MarkDecorator]:
+    path, marks = file.relative_to(TESTS), []
+    if file not in DIVIDED:
+        marks.append(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
+    if any(path.is_relative_to(part) for part in SLOW):
+        marks.append(pytest.mark.slow)
+    return marks
 
 
 def pytest_configure() -> None:
@@ -93,10 +101,12 @@ def _memory_of_own_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 
 @pytest.fixture(scope="module", autouse=True)
 def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
-    """Shorten the sampler of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
+    """Shorten the samplers of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
     with pytest.MonkeyPatch.context() as patch:
         if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report"):
             patch.setattr("vri_pyro.label_issues.label_sampler.LabelSampler.burn_in", 10)
+            for name, length in {"steps": 10, "sweeps": 10, "between": 2}.items():
+                patch.setattr(f"vri_pyro.label_issues.two_observers.TwoObservers.{name}", length)
         yield
 
 

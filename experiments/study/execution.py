@@ -25,6 +25,8 @@ from vri_pyro.infer.bilevel import StructuralZeroWarning
 from vri_pyro.training.run_folder import RunFolder
 
 _STOPPED = 130
+# What a run imports; the last two by its first optimiser and its logger.
+_IMPORTED = ["vri_pyro.cli.fit", "vri_pyro.runs.building", "torch._dynamo", "torch.utils.tensorboard"]
 
 
 @dataclass(frozen=True)
@@ -134,8 +136,10 @@ def _in_turn(runs: Sequence[StudyRun], workshop: Workshop) -> Iterator[tuple[Stu
 
 
 def _in_parallel(runs: Sequence[StudyRun], workshop: Workshop, jobs: int) -> Iterator[tuple[StudyRun, Outcome]]:
-    # A forked child would inherit PyTorch's threads in an undefined state.
-    context = multiprocessing.get_context("spawn")
+    # Forked from a process with the imports done, which has computed nothing: a child of this process would inherit
+    # PyTorch's threads in an undefined state.
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
     pool = ProcessPoolExecutor(min(jobs, max(1, len(runs))), mp_context=context, initializer=_become_worker)
     previous = signal.signal(signal.SIGTERM, _interrupt)
     futures = {pool.submit(workshop.do, run): run for run in runs}

@@ -8,7 +8,11 @@ import sys
 from multiprocessing.process import BaseProcess
 from pathlib import Path
 
-_IMPORTED = ["vri_pyro.cli.fit", "vri_pyro.runs.building", "torch.distributed"]
+# The last three are imported by the first run of a process: by its optimiser, its data and its logger.
+_IMPORTED = [
+    *("vri_pyro.cli.fit", "vri_pyro.runs.building", "torch.distributed"),
+    *("torch._dynamo", "sklearn.datasets", "torch.utils.tensorboard"),
+]
 
 
 def start(folder: Path, arguments: tuple[str, ...], suffix: str = "", **environment: str) -> BaseProcess:

@@ -40,13 +40,8 @@ def test_choices_are_the_concrete_classes_that_the_folder_exports(kind: str) -> 
 
 @pytest.mark.parametrize("command", DESCRIBED)
 def test_fast_help_lists_the_options_of_the_parser(command: str) -> None:
-    parser = build_parser(command)
-    of_command = next(action for action in parser._actions if hasattr(action, "choices") and action.choices)
-    real = {
-        option.removeprefix("--")
-        for action in of_command.choices[command]._actions  # type: ignore[union-attr, index]
-        for option in action.option_strings
-    }
+    options = (option for action in build_parser(command)._actions for option in action.option_strings)
+    real = {option.removeprefix("--") for option in options}
     shown = {option.name for option in options_of(command)}
     groups = {name for name in real if any(other.startswith(f"{name}.") for other in shown)}
     extra = {name for name in real if name.endswith(".help")} | {"h", "-h", "help", "print_config", "loggers+"} | groups

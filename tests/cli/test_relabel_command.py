@@ -104,6 +104,8 @@ def test_bad_input_is_one_sentence_and_writes_nothing(here: Path, vri_pyro: Comm
         assert done.status == 2
         assert message in done.stderr
         assert len(done.stderr.splitlines()) == 1
+    use = "use `vri-pyro relabel RUN --corrections FILE --output FILE.npz`"
+    assert vri_pyro("relabel").stderr == f"error: arguments are missing; {use}\n"
     assert Path("there.npz").read_text() == "mine"
     assert {path.name for path in here.iterdir()} == before
     assert "is not a run folder" in vri_pyro("relabel", ".", "--corrections", "good.csv", "--output", "new.npz").stderr

@@ -52,7 +52,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         options = _with_chosen_network(parser, options)
     # All paths in config.yaml are absolute, so that the file can be used from any working directory.
     absolute = with_absolute_places(without(options, ("config", "resume", "trust")))
-    config = parser.dump(absolute, skip_unset=False)
+    config = parser.dump(absolute, skip_unset=False, skip_validation=True)  # parsed options are valid
     folder = RunFolder(options.output)
     # A run of an older version has no fingerprint of its data, and kept the paths as they were given.
     identified = options if folder.last.exists() and not folder.fingerprint.exists() else absolute

@@ -60,10 +60,12 @@ def module_of(command: str) -> ModuleType:
 
 
 def build_parser(command: str) -> ArgumentParser:
-    """Build the parser of the command line for one command."""
-    parser = ArgumentParser(prog="vri-pyro", exit_on_error=False, allow_abbrev=False)
-    parser.add_argument("--debug", action="store_true", help="show the traceback of an error")
-    parser.add_subcommands().add_subcommand(command, module_of(command).build_parser())
+    """Build the parser of a command.
+
+    It is no subcommand of another parser, because jsonargparse would parse all options twice.
+    """
+    parser = module_of(command).build_parser()
+    parser.prog = f"vri-pyro {command}"
     return parser
 
 
@@ -246,9 +248,8 @@ def _run(arguments: Sequence[str]) -> int:
         return 0
     _check_not_empty(rest)
     with limited_imports(rest) if first in DESCRIBED else importing(trust=False):
-        parsed = build_parser(first).parse_args([first, *with_current_names(rest)])
-        module = module_of(first)
-        return module.run(module.build_parser(), parsed[first])
+        parser = build_parser(first)
+        return int(module_of(first).run(parser, parser.parse_args(with_current_names(rest))))
 
 
 def _overview() -> argparse.ArgumentParser:

@@ -59,24 +59,11 @@ _SENTENCES = (
         r"With fail_untyped=True, .*'(\w+)' from '(\S+)' does not .*",
         r"parameter \1 of \2 has no type annotation; annotate it, for example as \1: int",
     ),
-    (
-        r"the following arguments are required: (?:predict\.run, )?predict\.inputs",
-        r"the run folder or the inputs are missing; use `vri-pyro predict RUN INPUTS`",
-    ),
-    (
-        r"the following arguments are required: export\..*",
-        r"arguments are missing; use `vri-pyro export RUN --format FORMAT --output FOLDER`",
-    ),
     (r"argument (--\S+): invalid choice: ('[^']*') \(choose from (.*)\)", r"\1: expected one of \3, not \2"),
-    (r"the following arguments are required: (\w+)\.runs?", r"the run folder is missing; use `vri-pyro \1 FOLDER`"),
-    (
-        r"the following arguments are required: relabel\..*",
-        r"arguments are missing; use `vri-pyro relabel RUN --corrections FILE --output FILE.npz`",
-    ),
-    (r"the following arguments are required: fit\.(.*)", r"options without a default are missing or null; set \1"),
+    (r"the following arguments are required: runs?$", "the run folder is missing; use `vri-pyro COMMAND FOLDER`"),
     (r"the following arguments are required: (.*)", r"options without a default are missing; set \1"),
     (
-        r"(?:Subcommand '\w+' does not accept option|Option) ('[\w.]+').*",
+        r"(?:Group '\w+' does not accept option|Option) ('[\w.]+').*",
         r"there is no option \1; `vri-pyro COMMAND --help` lists the options",
     ),
     (r"unrecognized arguments: (.*)", r"unrecognised arguments: \1; `vri-pyro COMMAND --help` lists the options"),
@@ -89,6 +76,12 @@ _SENTENCES = (
     (r"File does not exist: (\S+)", r"there is no file \1; check the path"),
 )
 
+# What to type if a command lacks arguments, for commands that need more than a run folder.
+_USES = {
+    "predict": "the run folder or the inputs are missing; use `vri-pyro predict RUN INPUTS`",
+    "export": "arguments are missing; use `vri-pyro export RUN --format FORMAT --output FOLDER`",
+    "relabel": "arguments are missing; use `vri-pyro relabel RUN --corrections FILE --output FILE.npz`",
+}
 
 # Reasons why a value was refused of an option that has only options of its own, such as --trunk.
 _NO_VALUE = ("Expected a dot import path string", "Not a valid subclass of", "Unable to load config")
@@ -121,6 +114,7 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
         the file and line of the option unless it is on the command line, the full name of the option, the innermost
         reason and, if known, the remedy or the name that was probably meant.
     """
+    message = re.sub(r"(Group '([\w.]+)' does not accept option ')", r"\1\2.", message)
     keys = re.findall(r'Parser key "([^"]+)"', message)
     option, reason = ".".join(keys), _innermost_reason(message)
     if reason.startswith(_NO_VALUE) and len(set(keys)) == 1 and (own := options_of_group(keys[0])):
@@ -132,6 +126,8 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
     word = typo[typo.re.groups] if typo else value[1] if value else ""
     word = _YAML.get(word, word)
     reason = re.sub(r"not '(True|False|None)'", lambda found: f"not '{_YAML[found[1]]}'", reason)
+    if use := _USES.get(command):
+        reason = re.sub(r"the following arguments are required: .*", use, reason)
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
     reason = re.sub(r", not 'NestedArg\(.*", "", reason)
