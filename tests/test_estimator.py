@@ -445,3 +445,37 @@ def test_sets_without_held_out_labels_are_refused(trusting: Fitted) -> None:
         classifier.predict_set(x, held_out=x)
     with pytest.raises(ValueError, match=r"coverage is 1.0; expected a value in \(0, 1\), such as 0.9"):
         classifier.predict_set(x, 1.0)
+
+
+@pytest.mark.parametrize("distance", [1e5, 1.7e9])
+@pytest.mark.filterwarnings(NOT_HELD_OUT)
+def test_columns_far_from_zero_are_learned_from_like_others(distance: float) -> None:
+    x, given, true = _blobs()
+    far = x.copy()
+    far[:, ::2] += distance
+    near, moved = (_fast(random_state=0).fit(inputs, given, trusted=range(30)) for inputs in (x, far))
+    np.testing.assert_allclose(moved.predict_proba(far), near.predict_proba(x), atol=1e-3)
+    copied = pickle.loads(pickle.dumps(moved))
+    np.testing.assert_array_equal(copied.predict_proba(far), moved.predict_proba(far))
+    again = moved.fit(x, given, trusted=range(30))
+    np.testing.assert_array_equal(again.predict_proba(x), near.predict_proba(x))
+
+
+@pytest.mark.parametrize("backbone", ["auto", _linear, nn.Linear(8, 3)], ids=["auto", "function", "module"])
+@pytest.mark.filterwarnings(NOT_HELD_OUT)
+def test_settings_of_pytorch_outside_do_not_matter(backbone: Any) -> None:
+    x, given, _ = _blobs()
+    expected = _fast(backbone=backbone, random_state=0).fit(x, given, trusted=range(30))
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float64)
+    try:
+        double = _fast(backbone=backbone, random_state=0).fit(x, given, trusted=range(30))
+        found = double.predict_proba(x), double.label_issues_
+        assert torch.get_default_dtype() == torch.float64
+    finally:
+        torch.set_default_dtype(before)
+    np.testing.assert_allclose(found[0], expected.predict_proba(x), atol=1e-6)
+    pd.testing.assert_frame_equal(found[1], expected.label_issues_, atol=1e-3)
+    with torch.inference_mode():
+        frozen = _fast(backbone=backbone, random_state=0).fit(x, given, trusted=range(30))
+    np.testing.assert_array_equal(frozen.predict_proba(x), expected.predict_proba(x))

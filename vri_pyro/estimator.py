@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import math
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from copy import deepcopy
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -56,6 +58,7 @@ _BATCHES = 8  # least number of batches per epoch, unless they would be smaller 
 _SMALL_BATCH = 16
 _MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
+_FAR = 1e3  # standard deviations between the mean of a column and 0, from which on the mean is subtracted first
 _METHODS = "learned_transition", "vri", "elr"  # that "auto" chooses from, the first unless another is clearly better
 _WITHOUT_TRUSTED = "learned_transition", "elr"
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
@@ -119,6 +122,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
     """
 
     _issues: LabelIssues | None
+    _offset: np.ndarray | None = None
 
     def __init__(
         self,
@@ -369,6 +373,10 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         x = validate_data(
             self, X, reset=fitting, ensure_2d=not images, allow_nd=images, dtype=None if images else "numeric"
         )
+        if fitting:
+            self._offset = None if images else _offset(x)
+        if self._offset is not None:
+            x = x.astype(np.float64) - self._offset
         if not (images and x.dtype == np.uint8):
             with np.errstate(over="ignore"):  # check_array refuses what overflows
                 x = x.astype(np.float32 if fitting else np.float64)
@@ -461,7 +469,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
 
     def _backbone(self, input_shape: tuple[int, ...], num_classes: int) -> Classifier:
         if isinstance(self.backbone, nn.Module):
-            body = deepcopy(self.backbone)
+            body = deepcopy(self.backbone).float()
             found = body if isinstance(body, Classifier) else _of_module(body, input_shape, num_classes)
         elif callable(self.backbone):
             found = self.backbone(input_shape, num_classes)
@@ -489,6 +497,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.method_choice_: MethodChoice | None = None
         name, configuration = next(iter(candidates.items()))
         with (
+            _usual_settings(),
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
             pyro.validation_enabled(False),  # validation is slow
             warnings.catch_warnings(),
@@ -584,6 +593,28 @@ def _numbered(y: Any, count: int) -> tuple[np.ndarray, np.ndarray]:
 
 def _dimensions(values: Any) -> int:
     return values.ndim if hasattr(values, "ndim") else np.asarray(values).ndim
+
+
+@contextmanager
+def _usual_settings() -> Iterator[None]:
+    """Train in float32 and with gradients, whatever PyTorch's settings outside are."""
+    dtype = torch.get_default_dtype()
+    torch.set_default_dtype(torch.float32)
+    try:
+        with torch.inference_mode(False), torch.enable_grad():
+            yield
+    finally:
+        torch.set_default_dtype(dtype)
+
+
+def _offset(x: np.ndarray) -> np.ndarray | None:
+    """Means of the columns that float32 would blur, such as timestamps, and 0 for others, [D]; None if none is."""
+    if x.dtype == np.float32:
+        return None
+    with np.errstate(over="ignore", invalid="ignore"):  # check_array refuses what overflows
+        mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+        blurred = (std > 0) & (abs(mean) > _FAR * std)
+    return np.where(blurred, mean, 0.0) if blurred.any() else None
 
 
 def _check_columns(X: Any) -> None:

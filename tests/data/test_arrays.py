@@ -99,3 +99,18 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
 def test_bad_arrays_are_named_with_the_remedy(changes: dict[str, Any], message: str) -> None:
     with pytest.raises(UserError, match=message):
         _arrays(**changes)
+
+
+def test_column_that_float32_blurs_is_named_in_a_warning() -> None:
+    generator = np.random.default_rng(0)
+    x = generator.standard_normal((50, 3))
+    labels = np.arange(50) % 2
+    x[:, 1] = 1.7e9 + 10 * x[:, 1]
+    with pytest.warns(
+        UserWarning, match=r"x_train is converted to float32, which blurs column 1: its values vary by about"
+    ):
+        Arrays(x, labels, None, None, ("a", "b"))
+    x[:, 1] -= 1.7e9
+    x[:, 2] = 1e12  # constant: nothing is lost
+    Arrays(x, labels, None, None, ("a", "b"))
+    Arrays((x + 1e9).astype(np.float32), labels, None, None, ("a", "b"))  # was blurred by others

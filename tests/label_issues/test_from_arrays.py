@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from pathlib import Path
 from typing import Any
 
@@ -10,11 +11,12 @@ import numpy as np
 import pandas as pd
 import pytest
 import torch
+from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 import vri_pyro
 from vri_pyro.label_issues import find_label_issues, out_of_sample
-from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.errors import UserError, UserTypeError
 
 NAMES = np.array(["bird", "cat", "dog"])
 
@@ -228,3 +230,57 @@ def test_invalid_arrays_raise_one_sentence_with_the_remedy(given: dict, error: t
 def test_few_labels_and_no_trusted_ones_are_enough(trusted: Any) -> None:
     table = vri_pyro.find_label_issues([0, 1, 0, 1], VALID, trusted=trusted, draws=5)
     assert len(table) == 4
+
+
+def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name() -> None:
+    generator = np.random.default_rng(0)
+    labels = np.array(["b", "c", "a"])[generator.integers(3, size=90)]
+    p = pd.DataFrame(generator.dirichlet([1, 1, 1], 90), columns=["a", "b", "c"])
+    expected = find_label_issues(labels, p, draws=20, trusted=range(20))
+    permuted = find_label_issues(labels, p[["c", "a", "b"]], draws=20, trusted=range(20))
+    pd.testing.assert_frame_equal(permuted, expected)
+    assert permuted.attrs == expected.attrs
+    other_names = find_label_issues(labels, p.set_axis(["p1", "p2", "p3"], axis=1), draws=20, trusted=range(20))
+    pd.testing.assert_frame_equal(other_names, expected)
+
+
+def test_tables_of_numbers_of_any_type_are_features() -> None:
+    generator = np.random.default_rng(0)
+    x, labels = pd.DataFrame(generator.standard_normal((60, 3))), np.arange(60) % 3
+    expected = find_label_issues(labels, features=x, draws=20, trusted=range(30))
+    for dtype in ("Float64", "float64[pyarrow]"):
+        found = find_label_issues(labels, features=x.astype(dtype), draws=20, trusted=range(30))
+        pd.testing.assert_frame_equal(found, expected)
+
+
+@pytest.mark.parametrize(
+    ("options", "message"),
+    [
+        ({"features": sparse.random(60, 4, format="csr")}, r"features is a sparse csr_matrix; .* with .toarray\(\)"),
+        ({"features": pd.DataFrame({"size": [1.0] * 60, "city": ["x"] * 60})}, "column 'city' of features has dtype"),
+        ({"features": pd.DataFrame({"size": pd.array([1.0, None] * 30)})}, r"features\[1, 0\] is nan"),
+        ({"trusted": {1, 2}}, r"trusted is a set, which has no order; pass sorted\(trusted\)"),
+        ({"labels": (np.arange(60) % 3)[:, None]}, r"labels has shape \(60, 1\); .* \(use .ravel\(\)\)"),
+        ({"labels": np.eye(3)[np.arange(60) % 3]}, r"labels has shape \(60, 3\); .* \(use .argmax\(1\) for one-hot"),
+    ],
+)
+def test_what_is_wrong_with_an_array_is_said_with_the_remedy(options: dict[str, Any], message: str) -> None:
+    with pytest.raises((UserError, UserTypeError), match=message):
+        find_label_issues(**{"labels": np.arange(60) % 3, "features": np.ones((60, 2)), **options})
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(("classes", "size"), [(3, 10), (40, 10), (60, 30)])
+def test_interval_without_trusted_labels_contains_the_rate_with_few_labels_a_class(classes: int, size: int) -> None:
+    generator = np.random.default_rng(1)
+    true = np.arange(classes * size) % classes
+    x = 3 * generator.standard_normal((classes, 30))[true] + generator.standard_normal((len(true), 30))
+    given = np.where(generator.random(len(true)) < 0.2, generator.integers(classes, size=len(true)), true)
+    with warnings.catch_warnings(record=True) as told:
+        warnings.simplefilter("always")
+        table = find_label_issues(given, features=x, classes=list(range(classes)))
+    low, high = table.attrs["noise_rate_interval"]
+    # Almost all predictions are right here, so the share of those that differ is the rate, give or take a few.
+    assert low <= (given != true).mean() <= high + 0.01
+    assert high < 0.3
+    assert classes == 3 or any("nothing tells which of the two are wrong" in str(warning.message) for warning in told)

@@ -5,7 +5,8 @@ Every error message names the array. Functions that return the array convert it 
 
 from __future__ import annotations
 
-from collections.abc import Collection, Hashable, Sequence
+import warnings
+from collections.abc import Collection, Hashable, Sequence, Set
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ NO_CLASS = -1
 # The entry of an example that nobody has checked, among checked classes.
 UNCHECKED = -1
 _CHUNK = 4096
+_LOST = 0.01  # rounding error, in standard deviations of a column, from which on a conversion is warned of
 _COLOUR_CHANNELS = (1, 3, 4)
 
 
@@ -194,6 +196,8 @@ def check_trusted(name: str, trusted: Any, count: int) -> np.ndarray:
     """
     if trusted is None:
         return np.zeros(0, dtype=np.int64)
+    if isinstance(trusted, Set):
+        raise UserTypeError(f"{name} is a {type(trusted).__name__}, which has no order; pass sorted({name}).")
     values = trusted.detach().cpu().numpy() if hasattr(trusted, "detach") else np.asarray(trusted)
     if values.ndim != 1:
         raise UserError(f"{name} has shape {values.shape}; expected positions [M] or a boolean mask [{count}].")
@@ -268,4 +272,23 @@ def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
                 f"{name}[{', '.join(map(str, index))}] is {x[index]}, which is not a finite float32; "
                 "replace or drop such values."
             )
+    _warn_of_resolution(name, x, converted)
     return converted
+
+
+def _warn_of_resolution(name: str, x: np.ndarray, converted: np.ndarray) -> None:
+    """Warn of a column of vectors [N, D] whose variation float32 cannot represent, such as seconds since 1970."""
+    if x.ndim != 2 or x.dtype.itemsize <= converted.dtype.itemsize:
+        return
+    lost = np.max([abs(x[i : i + _CHUNK] - converted[i : i + _CHUNK]).max(axis=0) for i in range(0, len(x), _CHUNK)], 0)
+    with np.errstate(over="ignore"):
+        std = x.std(axis=0)
+    blurred = np.flatnonzero((std > 0) & (lost > _LOST * std))
+    if len(blurred):
+        column = blurred[0]
+        more = f" (and {len(blurred) - 1} more)" if len(blurred) > 1 else ""
+        warnings.warn(
+            f"{name} is converted to float32, which blurs column {column}{more}: its values vary by about "
+            f"{std[column]:.3g} around {x[:, column].mean():.3g}; subtract the mean of such a column first",
+            stacklevel=2,
+        )

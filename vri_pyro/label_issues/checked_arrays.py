@@ -6,6 +6,7 @@ from collections.abc import Hashable, Iterator
 from typing import Any, NamedTuple
 
 import numpy as np
+import pandas as pd
 
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
@@ -96,6 +97,10 @@ def _checked_labels(labels: Any, classes: Any) -> tuple[np.ndarray, list[Hashabl
 
 def _matrix(name: str, values: Any, count: int, columns: str) -> np.ndarray:
     """Return numbers [count, any], without a copy of an array."""
+    if hasattr(values, "toarray"):
+        raise UserTypeError(f"{name} is a sparse {type(values).__name__}; convert it with .toarray().")
+    if isinstance(values, pd.DataFrame):
+        values = _numbers_of_table(name, values)
     array = values.detach().cpu().numpy() if hasattr(values, "detach") else np.asanyarray(values)
     if array.dtype.kind not in "fiub":
         raise UserTypeError(f"{name} has dtype {array.dtype}; convert it to a floating-point array [N, {columns}].")
@@ -106,8 +111,27 @@ def _matrix(name: str, values: Any, count: int, columns: str) -> np.ndarray:
     return array
 
 
+def _numbers_of_table(name: str, table: pd.DataFrame) -> np.ndarray:
+    """Return the values of a table; missing ones of pandas' own types become NaN."""
+    for column, dtype in zip(table.columns, table.dtypes, strict=True):
+        if not pd.api.types.is_numeric_dtype(dtype):
+            raise UserTypeError(f"column {column!r} of {name} has dtype {dtype}; drop it or encode it as numbers.")
+    plain = all(isinstance(dtype, np.dtype) for dtype in table.dtypes)
+    return table.to_numpy() if plain else table.to_numpy(dtype=np.float64, na_value=np.nan)
+
+
+def _in_order_of(classes: list[Hashable], values: Any) -> Any:
+    """Return a table whose columns are the classes in their order; anything else as it is."""
+    names = [str(column) for column in getattr(values, "columns", ())]
+    wanted = [str(label) for label in classes]
+    if names == wanted or sorted(names) != sorted(wanted) or len(set(names)) < len(names):
+        return values
+    order = [names.index(label) for label in wanted]
+    return values.iloc[:, order] if isinstance(values, pd.DataFrame) else np.asarray(values)[:, order]
+
+
 def _checked_probabilities(values: Any, count: int, classes: list[Hashable], listed: bool) -> np.ndarray:
-    array = _matrix("pred_probs", values, count, "classes")
+    array = _matrix("pred_probs", _in_order_of(classes, values), count, "classes")
     if array.shape[1] != len(classes):
         remedy = "one column per class is needed" if listed else "pass classes=[...] with the class of every column"
         origin = "classes has" if listed else "labels have"

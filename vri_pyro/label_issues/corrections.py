@@ -4,18 +4,19 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Iterator, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 
 from vri_pyro.data import Examples, Split
+from vri_pyro.data.class_labels import shown_classes
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.label_studio import read_annotations
 from vri_pyro.label_issues.table import NONE, printable
 from vri_pyro.utils.cells import from_cell
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.spelling import nearest
 
 _COLUMNS = ("corrected", "verified", "label")  # the first one that a table has is read
 
@@ -99,6 +100,7 @@ class _Reader:
             if path not in self._index_of:
                 raise UserError(f"{where}: there is no training example with the path {path!r}; correct the path")
             return self._index_of[path]
+        number = _without_decimals(number)
         if not number.isdecimal() or int(number) >= len(self._names):
             raise UserError(
                 f"{where}: the index is {number}; expected the position of a training example, from 0 to "
@@ -118,7 +120,16 @@ class _Reader:
 
     def label(self, where: str, name: str) -> int:
         """Return the number of a class; -1 for none of the classes."""
+        name = name if name in self._classes else _without_decimals(name)
         if name not in self._classes:
-            nearest = get_close_matches(name, self._classes, n=1, cutoff=0)[0]
-            raise UserError(f"{where}: there is no class {name!r}; the nearest is {nearest!r}")
+            near = nearest(name, self._classes)
+            remedy = (
+                f"the classes are {shown_classes([*self._classes])}" if near is None else f"the nearest is {near!r}"
+            )
+            raise UserError(f"{where}: there is no class {name!r}; {remedy}")
         return self._classes[name]
+
+
+def _without_decimals(text: str) -> str:
+    """Return "2" for "2.0", as pandas writes the integers of a column that has empty cells."""
+    return text.removesuffix(".0") if text.removesuffix(".0").isdecimal() else text

@@ -27,6 +27,7 @@ from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
+_NEAR = 0.05  # difference between shares of labels that is not worth a warning
 _CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
@@ -107,14 +108,17 @@ def find_label_issues(
         ``attrs`` of the table has ``noise_rate``, the estimated share of wrong labels among the unverified ones,
         ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list
         of rows with the probability that an example of the row's class has the column's label; None above 100 classes.
-        Without trusted examples, the estimates are only as good as the probabilities are calibrated.
+        Without trusted examples, nothing tells whether a label or a prediction that differs from it is wrong. The
+        estimates then depend on the calibration of the probabilities, and the upper end of the interval is at least
+        the share of labels that differ from the out-of-sample prediction.
 
     Raises:
         UserError: an array has an invalid value, shape or length (a ValueError).
         UserTypeError: an array has an invalid type (also a TypeError).
 
     Warns:
-        UserWarning: the verified examples were chosen by how suspicious they look.
+        UserWarning: the verified examples were chosen by how suspicious they look, or there are no trusted examples and
+            the noise rate may be much higher than estimated.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
@@ -129,21 +133,37 @@ def find_label_issues(
     features = None if arrays.features is None else _standardised(arrays.features)
     size = len(arrays.classes)
     if arrays.pred_probs is None and features is not None and can_be_fitted(arrays.known, size, features.shape[1]):
-        posterior = _of_features(arrays, features, draws, seed, progress)
+        posterior, decided = _of_features(arrays, features, draws, seed, progress)
     else:
-        posterior = _of_predictions(arrays, _predicted(arrays, features, neighbours, seed), draws, seed, progress)
-    return _table(arrays, posterior, posterior.flags(missed, in_vain))
+        predicted = _predicted(arrays, features, neighbours, seed)
+        posterior, decided = _of_predictions(arrays, predicted, draws, seed, progress)
+    low, high = posterior.transition.noise_rate_interval()
+    if not arrays.trusted.any():
+        high = _at_least(high, float((decided != arrays.codes).mean()))
+    return _table(arrays, posterior, posterior.flags(missed, in_vain), [low, high])
+
+
+def _at_least(high: float, differing: float) -> float:
+    """Return the upper end of an interval that no trusted label supports, given the share of differing predictions."""
+    if differing > high + _NEAR:
+        warnings.warn(
+            f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples nothing "
+            f"tells which of the two are wrong, so the noise rate may be up to {differing:.0%}; the ranking needs no "
+            "trusted examples, but the scores may be too low; pass some as trusted",
+            stacklevel=3,
+        )
+    return max(high, differing)
 
 
 def _of_features(
     arrays: CheckedArrays, features: np.ndarray, draws: int, seed: int, progress: _Progress | None
-) -> JointPosterior:
-    """Judge the unverified labels by heads that are cross-fitted on the features."""
+) -> tuple[JointPosterior, np.ndarray]:
+    """Judge the unverified labels by heads that are cross-fitted on the features; also return the decisions [N]."""
     labels = Labels(arrays.known, arrays.trusted)
     predicted = cross_fitted(features, labels, len(arrays.classes), seed)
     candidates = head_candidates(predicted, labels)
     doubt = 1 - np.exp(predicted.log_true[np.arange(len(arrays.codes)), arrays.codes])
-    return joint_posterior(
+    posterior = joint_posterior(
         candidates.at(~arrays.trusted),
         len(arrays.classes),
         candidates.at(arrays.trusted),
@@ -152,12 +172,13 @@ def _of_features(
         seed=seed,
         progress=progress,
     )
+    return posterior, candidates.decided
 
 
 def _of_predictions(
     arrays: CheckedArrays, predicted: TopClasses, draws: int, seed: int, progress: _Progress | None
-) -> JointPosterior:
-    """Judge the unverified labels by predictions of the given labels."""
+) -> tuple[JointPosterior, np.ndarray]:
+    """Judge the unverified labels by predictions of the given labels; also return the decisions [N]."""
     given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     some = predicted.at(noisy)
     first = confident_transition(some, given[noisy])
@@ -170,7 +191,8 @@ def _of_predictions(
             pairs = torch.from_numpy(arrays.known[checked]), given[torch.from_numpy(checked)]
     held_out = None if noisy.all() else (found.decided[~noisy], torch.from_numpy(arrays.known)[~noisy])
     of_noisy = found._replace(decided=found.decided[noisy])
-    return predictions_posterior(some, of_noisy, given[noisy], held_out, pairs, draws, seed, progress)
+    posterior = predictions_posterior(some, of_noisy, given[noisy], held_out, pairs, draws, seed, progress)
+    return posterior, found.decided.numpy()
 
 
 def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: int, seed: int) -> TopClasses:
@@ -231,7 +253,7 @@ def _chosen(decided: np.ndarray, doubt: np.ndarray, arrays: CheckedArrays) -> bo
     return False
 
 
-def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray) -> pd.DataFrame:
+def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray, interval: list[float]) -> pd.DataFrame:
     names, noisy, known = pd.Series(arrays.classes), ~arrays.trusted, arrays.known
     flagged, uncertainty, suggested = known != arrays.codes, np.zeros(len(known)), known.copy()
     wrong = flagged.astype(float)
@@ -252,7 +274,7 @@ def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray) 
     matrix = posterior.transition.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
     table.attrs = {
         "noise_rate": posterior.noise_rate,
-        "noise_rate_interval": list(posterior.transition.noise_rate_interval()),
+        "noise_rate_interval": interval,
         "classes": names.tolist(),
         "transition_matrix": matrix,
     }
