@@ -450,7 +450,7 @@ def test_sets_without_held_out_labels_are_refused(trusting: Fitted) -> None:
 @pytest.mark.parametrize("distance", [1e5, 1.7e9])
 @pytest.mark.filterwarnings(NOT_HELD_OUT)
 def test_columns_far_from_zero_are_learned_from_like_others(distance: float) -> None:
-    x, given, true = _blobs()
+    x, given, _ = _blobs()
     far = x.copy()
     far[:, ::2] += distance
     near, moved = (_fast(random_state=0).fit(inputs, given, trusted=range(30)) for inputs in (x, far))

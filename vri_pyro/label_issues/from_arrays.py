@@ -147,8 +147,8 @@ def _at_least(high: float, differing: float) -> float:
     """Return the upper end of an interval that no trusted label supports, given the share of differing predictions."""
     if differing > high + _NEAR:
         warnings.warn(
-            f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples nothing "
-            f"tells which of the two are wrong, so the noise rate may be up to {differing:.0%}; the ranking needs no "
+            f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples "
+            f"nothing tells which of the two are wrong, so the noise rate may be up to {differing:.0%}; the ranking needs no "
             "trusted examples, but the scores may be too low; pass some as trusted",
             stacklevel=3,
         )
