@@ -84,8 +84,8 @@ def make_split(
         The validated split, with ascending indices in each part.
 
     Raises:
-        UserError: a size is invalid, a part would be empty, no noisy example is left to train on, or noise would be injected into labels that are already
-            noisy.
+        UserError: a size is invalid, a part would be empty, no noisy example is left to train on, or noise would be
+            injected into labels that are already noisy.
 
     Warns:
         UserWarning: a class has fewer examples than requested, so that it gets fewer clean or validation examples; the

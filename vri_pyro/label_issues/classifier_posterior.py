@@ -32,11 +32,11 @@ def classifier_posterior(
     """Sample noise rate and transition matrix, and compute the classes that agree with them.
 
     Noise rate and T have the posterior of :func:`~vri_pyro.label_issues.transition_posterior`, which allows for labels
-    that the classifier has memorised; the draws of the noise rate are then spread by
-    :func:`~vri_pyro.label_issues.agreement.doubted_rates`, because the model is not exactly right. The posterior of a
-    class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated under the assumption that predictions and
-    labels are independent given the class. The log odds of all labels are then shifted by one number, so that the
-    probabilities of being wrong add up to the noise rate.
+    that the classifier has memorised, and measures how many these are if some were kept out of training; the draws of
+    the noise rate are then spread by :func:`~vri_pyro.label_issues.agreement.doubted_rates`, because the model is not
+    exactly right. The posterior of a class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated under the
+    assumption that predictions and labels are independent given the class. The log odds of all labels are then shifted
+    by one number, so that the probabilities of being wrong add up to the noise rate.
 
     Args:
         evidence: outputs of the classifier, with the verified pairs.
@@ -52,7 +52,7 @@ def classifier_posterior(
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
     known = (1 - none, decisions)
     found = independent = transition_posterior(
-        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs, most
+        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs, most, evidence.unseen
     )
     if evidence.trained_on:
         # Only the mean is used, so fewer draws suffice.
