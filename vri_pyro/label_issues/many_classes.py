@@ -9,7 +9,6 @@ import numpy as np
 from vri_pyro.label_issues.followed_labels import Followed, joint
 from vri_pyro.label_issues.two_observers import (
     _FEW,
-    _SPREADS,
     TwoObservers,
     _Chains,
     _normalised,
@@ -72,16 +71,14 @@ class ManyClasses(TwoObservers):
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """See :meth:`TwoObservers._maximised`."""
-        of_seen = (0.0, 0.0) if followed is None else followed
+        right, wrong = (0.0, 0.0) if followed is None else followed
         share, confusion, transition = state.share[0], state.confusion.entries[0], state.transition.entries[0]
-        labelled = share[:, None] * transition
-        expected = self._pairs
-        for table, (right, wrong) in zip(self._tables, (of_seen, (0.0, 0.0)), strict=True):
-            likely = joint(confusion[None], labelled[None], np.array([right]), np.array([wrong]))[0]
-            ratio = np.divide(table, likely, out=np.zeros_like(likely), where=table > 0)
-            follows = np.where(self._off, wrong, right)
-            expected = labelled * ((1 - follows) * (confusion @ ratio) + follows * np.diag(ratio)) + expected
-        entries = _normalised(_SPREADS[0] / (self._classes - 1) + expected)[None]
+        labelled, table = share[:, None] * transition, self._tables[0 if self._seen.all() else 1]
+        likely = joint(confusion[None], labelled[None], np.array([right]), np.array([wrong]))[0]
+        ratio = np.divide(table, likely, out=np.zeros_like(likely), where=table > 0)
+        follows = np.where(self._off, wrong, right)
+        expected = labelled * ((1 - follows) * (confusion @ ratio) + follows * np.diag(ratio)) + self._pairs
+        entries = _normalised(self._smoothing + expected)[None]
         matrix = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + expected.sum(1))[None], transition=matrix)
 

@@ -19,14 +19,14 @@ _FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
 _MEASURED = (0.5, 1.0), (0.5, 1.0)  # their priors, if labels that the classifier was not trained on inform them
 _STEPS = 50  # EM steps that initialise the chains
 _SWEEPS = 100  # sweeps before the first draw of a chain
+_LONGER = 3  # times as many, if u and b are sampled
 _BETWEEN = 20  # sweeps between two draws of a chain
 _MOVES = 5  # joint moves per sweep, if u and b are sampled
+_FIRST_MOVES = 200  # joint moves that initialise the chains then
 _FEW = 64  # cells with at most this many examples are resampled as a block
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 _TINY = 1e-40  # the product of five is still above the denormal numbers
 _MOST = 1 - np.finfo(float).eps  # maximum of a rate
-
-_BetaShapes = tuple[tuple[float, float], tuple[float, float]]
 
 
 class _Matrix(NamedTuple):
@@ -168,6 +168,16 @@ class TwoObservers:
         self._moved = FollowedMove(*tables, self._trusted, self._pairs, *priors, generator)
 
     @cached_property
+    def _smoothing(self) -> np.ndarray | float:
+        """What EM adds to the counts of T, [K, K].
+
+        EM uses only the labels that the classifier was not trained on, if there are any. They may be few, so each class
+        has an additional example, whose label is wrong with a probability of 1/2.
+        """
+        least = _SPREADS[0] / (self._classes - 1)
+        return least if self._seen.all() else np.where(self._off, 0.5 / (self._classes - 1), 0.5) + least
+
+    @cached_property
     def _by_label(self) -> np.ndarray:
         """Whether the class is the given label, by cell and class, bool [cells, K]."""
         return self._columns[:, None] == np.arange(self._classes)
@@ -194,28 +204,30 @@ class TwoObservers:
             draws of T, [matrices, K, K], and of the number of correct labels, [draws]. If the draws of T would have
             more than 20 million entries, evenly spaced ones are kept.
         """
-        state = self._first(chains)
         matrices, right = [], []
         rounds = -(-draws // chains)
         every = -(-rounds * chains * self._classes**2 // _KEPT)
-        total = self.sweeps + (rounds - 1) * self.between
         measured = bool(follows) and not self._seen.all()
-        shares = self._drawn_shares(chains, _MEASURED) if measured else None
+        first = _LONGER * self.sweeps if measured else self.sweeps
+        total = first + (rounds - 1) * self.between
+        state, shares = self._first(chains), None
         for number in range(rounds):
-            followed = self._followed(chains, float(follows)) if follows and shares is None else None
-            if shares is not None:
-                followed = self._by_cell(shares)
+            followed = self._followed(chains, float(follows)) if follows and not measured else None
             if number == 0:
                 for _ in range(self.steps):
                     state = self._maximised(state, followed)
-            for sweep in range(self.between if number else self.sweeps):
+                if measured:  # a chain that starts with u or b near 0 stays there for long
+                    shares = Followed(np.full(chains, 0.5), np.full(chains, 0.5))
+                    for _ in range(_FIRST_MOVES):
+                        state, shares = self._moved(state, shares)
+            for sweep in range(self.between if number else first):
                 if shares is not None:
                     for _ in range(self.moves):
                         state, shares = self._moved(state, shares)
                     followed = self._by_cell(shares)
                 state = self._sweep(state, followed)
                 if progress is not None:
-                    progress((sweep + 1 + (self.sweeps + (number - 1) * self.between if number else 0)) / total)
+                    progress((sweep + 1 + (first + (number - 1) * self.between if number else 0)) / total)
             if number % every == 0:
                 matrices.append(state.transition.entries)
             right.append(state.right)
@@ -238,12 +250,8 @@ class TwoObservers:
 
     def _followed(self, chains: int, most: float = 1.0) -> np.ndarray:
         """Draw the share of examples whose label is followed, by cell and class, [B, cells, K]."""
-        right, of_wrong = self._drawn_shares(chains, (_FOLLOWED, _OF_WRONG))
+        right, of_wrong = (self._generator.beta(*shape, chains) for shape in (_FOLLOWED, _OF_WRONG))
         return self._by_cell(Followed(most * right, of_wrong))
-
-    def _drawn_shares(self, chains: int, shapes: _BetaShapes) -> Followed:
-        """Draw u and b from beta distributions."""
-        return Followed(*(self._generator.beta(*shape, chains) for shape in shapes))
 
     def _by_cell(self, shares: Followed) -> np.ndarray:
         """Share of examples whose label is followed, by cell and class, [B, cells, K]."""
@@ -265,11 +273,12 @@ class TwoObservers:
         return _normalised(state.share[:, None] * likelihood * labelled)
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
-        """Do an EM step for π and T, with smoothed counts."""
+        """Do an EM step for π and T, with smoothed counts; see :attr:`_smoothing`."""
         likelihood = self._likelihood(state.confusion.entries, followed)
-        of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
+        counts = self._counts if self._seen.all() else self._counts * ~self._seen
+        of_class = counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._labels) + self._pairs
-        entries = _normalised(_SPREADS[0] / (self._classes - 1) + labelled)
+        entries = _normalised(self._smoothing + labelled)
         transition = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + labelled.sum(2)), transition=transition)
 
