@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 from matplotlib.figure import Figure
-from study import CIFAR10_16, FASHION_MNIST_14, SCALES, Bench, Cell, Page, Records, Study, config, grid, main
+from study import CIFAR10_16, FASHION_MNIST_14, SCALES, Bench, Cell, Page, Records, Study, config, grid, main, spread
 from study.benches import clean_labels, noise
 from study.tables import markdown_table
 
@@ -31,6 +31,7 @@ NOISES = {
     "pair 45%": noise("PairFlip", 0.45),
     "instance 40%": noise("InstanceDependent", 0.4),
 }
+ROUNDED = 0.05  # points; an interval from 0.0% contains a rate of 0
 _EPOCHS = ("--epochs", "20", "--evaluate_every", "20")
 
 
@@ -81,7 +82,8 @@ def report(records: Records) -> Page:
             for seed, record in records.of(method, setting).items():
                 found = record["measured"]
                 low, mean, high = (100 * value for value in found["rate"])
-                true, outside = 100 * found["true"], not low <= 100 * found["true"] <= high
+                true = 100 * found["true"]
+                outside = not low - ROUNDED <= true <= high
                 interval = f"{mean:.1f} [{low:.1f}, {high:.1f}]"
                 rows.append(
                     [
@@ -110,19 +112,22 @@ def share_of(setting: str) -> float:
 
 
 def summary(records: Records) -> str:
-    """Format coverage, width, error and accuracy by method and share, over the runs that were done with every share."""
+    """Format coverage, width, error and accuracy with a share kept out, after those without, over the same runs."""
     rows = []
     for method in records.methods:
         of_share: dict[float, dict[tuple[str, int], Any]] = {}
         for setting in records.settings:
             for seed, record in records.of(method, setting).items():
                 of_share.setdefault(share_of(setting), {})[setting.rpartition(", ")[0], seed] = record
-        common = set.intersection(*map(set, of_share.values())) if of_share else set()
+        without = of_share.pop(0.0, {})
         for share, found in of_share.items():
-            if common:
-                rows.append([f"{method}, {share:g}% kept out", *_summarised([found[run] for run in sorted(common)])])
+            both = sorted(without.keys() & found.keys())
+            if both:
+                pairs = zip(*(summarised([part[run] for run in both]) for part in (without, found)), strict=True)
+                cells = [" → ".join(pair) for pair in pairs]
+                rows.append([f"{method}, 0% → {share:g}% kept out", str(len(both)), *cells])
     head = [
-        "mean over noises and data",
+        "mean over data and noises",
         "runs",
         "intervals that contain the rate",
         "width",
@@ -132,13 +137,13 @@ def summary(records: Records) -> str:
     return markdown_table(head, rows)
 
 
-def _summarised(records: Sequence[Any]) -> list[str]:
+def summarised(records: Sequence[Any]) -> list[str]:
+    """Return the number of intervals that contain the rate, their mean width, the mean error and the mean accuracy."""
     rates = 100 * np.array([record["measured"]["rate"] for record in records])
     true = 100 * np.array([record["measured"]["true"] for record in records])
-    inside = (rates[:, 0] <= true) & (true <= rates[:, 2])
-    accuracy = np.mean([record["results"]["last"] for record in records])
-    width, error = (rates[:, 2] - rates[:, 0]).mean(), np.abs(rates[:, 1] - true).mean()
-    return [str(len(records)), f"{inside.sum()} of {len(inside)}", f"{width:.1f}", f"{error:.1f}", f"{accuracy:.1f}"]
+    inside = (rates[:, 0] - ROUNDED <= true) & (true <= rates[:, 2])
+    accuracy = [record["results"]["last"] for record in records]
+    return [str(inside.sum()), *map(spread, (rates[:, 2] - rates[:, 0], np.abs(rates[:, 1] - true), accuracy))]
 
 
 def drawn(records: Records) -> Figure:
