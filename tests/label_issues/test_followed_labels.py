@@ -104,8 +104,8 @@ def test_moves_leave_the_priors_invariant() -> None:
         for number in (0, 1)
     )
     nothing = np.zeros((classes, classes))
-    priors = base._errors, base._noises, two_observers._MEASURED
-    move = FollowedMove(nothing, nothing, nothing, nothing, *priors, generator)
+    tables, rates = np.zeros((2, classes, classes)), (base._errors, base._noises)
+    move = FollowedMove(tables, nothing, nothing, rates, two_observers._MEASURED, generator)
     state = two_observers._Chains(np.full((chains, classes), 1 / classes), first, second, np.zeros(chains))
     shares = Followed(generator.beta(0.5, 1, chains), generator.beta(0.5, 1, chains))
     for _ in range(100):

@@ -43,28 +43,27 @@ class FollowedMove:
     move is symmetric, and has no Jacobian in these coordinates.
 
     Args:
-        trained_on, unseen: number of examples with decision k and label y on whose labels the classifier was trained,
-            and of the others, [K, K] each.
+        tables: number of examples with decision k and label y on whose labels the classifier was trained, and of the
+            others, [2, K, K].
         trusted: number of trusted examples of class c with decision k, [K, K].
         pairs: number of verified pairs of class c with given label y, [K, K].
-        errors, noises: priors of the error rates of M and T.
+        rates: priors of the error rates of M and T.
         prior: parameters of the beta priors of u and b.
         generator: source of randomness.
     """
 
     def __init__(
         self,
-        trained_on: np.ndarray,
-        unseen: np.ndarray,
+        tables: np.ndarray,
         trusted: np.ndarray,
         pairs: np.ndarray,
-        errors: ErrorRates,
-        noises: ErrorRates,
+        rates: tuple[ErrorRates, ErrorRates],
         prior: tuple[tuple[float, float], tuple[float, float]],
         generator: np.random.Generator,
     ) -> None:
-        self._trained_on, self._unseen, self._trusted, self._pairs = trained_on, unseen, trusted, pairs
-        self._errors, self._noises, self._prior, self._generator = errors, noises, prior, generator
+        self._trained_on, self._unseen = tables
+        self._trusted, self._pairs = trusted, pairs
+        self._rates, self._prior, self._generator = rates, prior, generator
 
     def __call__(self, state: _Chains, followed: Followed) -> tuple[_Chains, Followed]:
         """Move every chain once, or leave it where it is."""
@@ -76,7 +75,12 @@ class FollowedMove:
         )
         gain = self._log_density(moved, new) - self._log_density(state, followed)
         accepted = np.log(self._generator.random(len(u))) < gain
-        return _chosen(accepted, moved, state), _chosen(accepted, new, followed)
+        state = moved._replace(
+            confusion=_chosen(accepted, moved.confusion, state.confusion),
+            transition=_chosen(accepted, moved.transition, state.transition),
+        )
+        kept = (np.where(accepted, *pair) for pair in zip(new, followed, strict=True))
+        return state, Followed(*kept)
 
     def _steps(self, chains: int) -> np.ndarray:
         scale = np.exp(self._generator.uniform(np.log(_FINEST), np.log(_COARSEST), (4, chains)))
@@ -87,7 +91,7 @@ class FollowedMove:
         found = np.zeros(len(followed.right))
         for values, (first, second) in zip(followed, self._prior, strict=True):
             found += first * np.log(values) + second * np.log1p(-values)
-        for matrix, rates in ((state.confusion, self._errors), (state.transition, self._noises)):
+        for matrix, rates in zip((state.confusion, state.transition), self._rates, strict=True):
             found += rates.log_prior(matrix.shared, matrix.wrong)
         labelled, confusion = state.share[:, :, None] * state.transition.entries, state.confusion.entries
         found += _log_of(labelled, self._pairs) + _log_of(confusion, self._trusted)
@@ -132,9 +136,11 @@ def _log_of(probabilities: np.ndarray, counts: np.ndarray) -> np.ndarray:
     return np.asarray(np.log(probabilities[:, *some].clip(_TINY)) @ counts[some])
 
 
-def _chosen[T](accepted: np.ndarray, new: T, old: T) -> T:
-    """Choose between the states of each chain, in nested tuples of arrays [B, ...]."""
-    if isinstance(new, np.ndarray) and isinstance(old, np.ndarray):
-        return np.where(accepted.reshape(-1, *[1] * (new.ndim - 1)), new, old)
-    parts = (_chosen(accepted, *pair) for pair in zip(new, old, strict=True))
-    return type(new)(*parts)
+def _chosen(accepted: np.ndarray, new: _Matrix, old: _Matrix) -> _Matrix:
+    """Choose between the matrices of each chain."""
+    shift = np.where(accepted, new.shared.shift, old.shared.shift)
+    return new._replace(
+        entries=np.where(accepted[:, None, None], new.entries, old.entries),
+        wrong=np.where(accepted[:, None], new.wrong, old.wrong),
+        shared=new.shared._replace(shift=shift),
+    )

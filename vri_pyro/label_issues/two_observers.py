@@ -145,7 +145,8 @@ class TwoObservers:
     ) -> None:
         self._classes = classes = len(own_word)
         tables = np.zeros((2, classes, classes), dtype=np.int64)  # of labels that it was trained on, and of others
-        np.add.at(tables, (0 if unseen is None else unseen.astype(np.int64), decided, given), 1)
+        group = np.zeros(len(decided), dtype=np.int64) if unseen is None else unseen.astype(np.int64)
+        np.add.at(tables, (group, decided, given), 1)
         groups, self._rows, self._columns = np.nonzero(tables)
         self._seen, self._tables = groups == 0, tables
         self._counts = tables[groups, self._rows, self._columns]
@@ -164,8 +165,9 @@ class TwoObservers:
         self._off = ~np.eye(classes, dtype=bool)
         self._noises, self._errors = noise_rates(classes), scaled_rates(self._wrong(self._own[None])[0], _DOUBT)
         self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
-        priors = self._errors, self._noises, _MEASURED
-        self._moved = FollowedMove(*tables, self._trusted, self._pairs, *priors, generator)
+        self._moved = FollowedMove(
+            tables, self._trusted, self._pairs, (self._errors, self._noises), _MEASURED, generator
+        )
 
     @cached_property
     def _smoothing(self) -> np.ndarray | float:
