@@ -46,7 +46,7 @@ class Consulted(NamedTuple):
             there are no such examples.
         most_followed: upper bound of the share of correct labels that the classifier follows because it was trained on
             them, see :func:`~vri_pyro.label_issues.following.most_followed`; 1 if nothing is known, or if labels were
-            kept out of training, which show how many it follows.
+            kept out of training, so that it is not needed.
     """
 
     p: Tensor

@@ -6,9 +6,11 @@ from typing import ClassVar
 
 import numpy as np
 
-from vri_pyro.label_issues.followed_labels import Followed, joint
 from vri_pyro.label_issues.two_observers import (
     _FEW,
+    _FOLLOWED,
+    _OF_WRONG,
+    _SPREADS,
     TwoObservers,
     _Chains,
     _normalised,
@@ -29,7 +31,6 @@ class ManyClasses(TwoObservers):
 
     steps: ClassVar[int] = 20
     sweeps: ClassVar[int] = 60
-    moves: ClassVar[int] = 2
 
     def __init__(
         self,
@@ -39,10 +40,11 @@ class ManyClasses(TwoObservers):
         trusted: np.ndarray,
         generator: np.random.Generator,
         pairs: np.ndarray | None = None,
-        unseen: np.ndarray | None = None,
     ) -> None:
-        super().__init__(decided, given, own_word, trusted, generator, pairs, unseen)
+        super().__init__(decided, given, own_word, trusted, generator, pairs)
         self._off_cells = np.flatnonzero(self._rows != self._columns)
+        self._table = np.zeros((self._classes, self._classes))
+        self._table[self._rows, self._columns] = self._counts
         self._readable = self._independent_sets()
         self.between = max(1, min(4, 400 // self._classes))
 
@@ -65,20 +67,23 @@ class ManyClasses(TwoObservers):
         """See :attr:`TwoObservers.entries`; there is only one chain."""
         return _VALUES
 
-    def _by_cell(self, shares: Followed) -> np.ndarray:
-        """Share of examples whose label is followed: of correct labels and of wrong ones, [2]."""
-        return np.array([shares.right[0], shares.wrong[0]])
+    def _followed(self, chains: int, most: float = 1.0) -> np.ndarray:
+        """Draw the share of examples whose label is followed: of correct labels and of wrong ones, [2]."""
+        right, of_wrong = most * self._generator.beta(*_FOLLOWED), self._generator.beta(*_OF_WRONG)
+        return np.array([right, right * of_wrong])
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
         """See :meth:`TwoObservers._maximised`."""
         right, wrong = (0.0, 0.0) if followed is None else followed
         share, confusion, transition = state.share[0], state.confusion.entries[0], state.transition.entries[0]
-        labelled, table = share[:, None] * transition, self._tables[0 if self._seen.all() else 1]
-        likely = joint(confusion[None], labelled[None], np.array([right]), np.array([wrong]))[0]
-        ratio = np.divide(table, likely, out=np.zeros_like(likely), where=table > 0)
+        labelled = share[:, None] * transition
+        likely = (1 - wrong) * confusion.T @ labelled  # by decision and label
+        likely -= (right - wrong) * confusion.T * np.diag(labelled)
+        likely[np.diag_indices(self._classes)] += wrong * labelled.sum(0) + (right - wrong) * np.diag(labelled)
+        ratio = np.divide(self._table, likely, out=np.zeros_like(likely), where=self._table > 0)
         follows = np.where(self._off, wrong, right)
         expected = labelled * ((1 - follows) * (confusion @ ratio) + follows * np.diag(ratio)) + self._pairs
-        entries = _normalised(self._smoothing + expected)[None]
+        entries = _normalised(_SPREADS[0] / (self._classes - 1) + expected)[None]
         matrix = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + expected.sum(1))[None], transition=matrix)
 
@@ -87,12 +92,12 @@ class ManyClasses(TwoObservers):
         right, wrong = (0.0, 0.0) if followed is None else followed
         assigned = self._assigned(state, right, wrong)
         labelled, decided = self._counted(state, assigned)
-        kept = np.where(self._seen, np.log1p(-right) - np.log1p(-wrong), 0.0)
+        kept = float(np.log1p(-right) - np.log1p(-wrong))
         # Resampling some of the sets, chosen at random, leaves the posterior invariant as well, and is much faster.
         for number in self._generator.permutation(len(self._readable))[:_SETS]:
             cells = self._readable[number]
             of_label, of_decision = assigned[cells, 0][None], assigned[cells, 1][None]
-            drawn = self._drawn_anew(cells, of_label, of_decision, labelled, decided, state, kept[cells])
+            drawn = self._drawn_anew(cells, of_label, of_decision, labelled, decided, state, kept)
             self._move(cells, drawn - of_decision, labelled, decided)
         return _Chains(
             share=self._dirichlet(1 + labelled.sum(2)),
@@ -108,13 +113,13 @@ class ManyClasses(TwoObservers):
         label; another class, independent; another class, following.
         """
         share, confusion, transition = state.share[0], state.confusion.entries[0], state.transition.entries[0]
-        k, y, right, wrong = self._rows, self._columns, right * self._seen, wrong * self._seen
-        likely = ((confusion.T * share) @ transition)[k, y]
+        k, y = self._rows, self._columns
+        joint = ((confusion.T * share) @ transition)[k, y]
         agreed = k == y
         of_decision = share[k] * confusion[k, k] * transition[k, y]
         of_label = share[y] * confusion[y, k] * transition[y, y]
         of_any = share[y] * transition[y, y]
-        rest = np.maximum(likely - of_decision - np.where(agreed, 0, of_label), 0)
+        rest = np.maximum(joint - of_decision - np.where(agreed, 0, of_label), 0)
         following = np.maximum((share @ transition)[y] - of_any, 0)
         weights = np.stack(
             [
@@ -134,10 +139,10 @@ class ManyClasses(TwoObservers):
         """
         k, y, size, off = self._rows, self._columns, self._classes, self._off_cells
         labelled, decided = np.zeros((size, size)), self._trusted.copy()
-        np.add.at(labelled, (k, y), assigned[:, 0])
+        labelled[k, y] = assigned[:, 0]
         np.fill_diagonal(decided, np.diag(decided) + np.bincount(k, assigned[:, 0], size))
         np.fill_diagonal(labelled, np.diag(labelled) + np.bincount(y, assigned[:, 1], size))
-        np.add.at(decided, (y[off], k[off]), assigned[off, 1])
+        decided[y[off], k[off]] += assigned[off, 1]
         for numbers, independent in ((assigned[:, 2], True), (assigned[:, 3], False)):
             some = np.flatnonzero(numbers)
             for part in np.array_split(some, -(-len(some) * size // _VALUES) or 1):

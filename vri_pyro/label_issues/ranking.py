@@ -145,7 +145,7 @@ class LabelIssues:
                 f"on {right} of the held-out examples: it has memorised labels, and "
                 + (
                     "single labels that it was trained on cannot be judged. The share of wrong labels is estimated "
-                    f"with the help of the {self.kept_out} labels that were kept out of training."
+                    f"from the {self.kept_out} labels that were kept out of training."
                     if self.kept_out
                     else "the share of wrong labels may lie well above the interval."
                 )

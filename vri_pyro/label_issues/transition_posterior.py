@@ -54,7 +54,6 @@ def transition_posterior(
     progress: Callable[[float], None] | None = None,
     pairs: tuple[Tensor, Tensor] | None = None,
     most_followed: float = 1.0,
-    unseen: Tensor | None = None,
 ) -> TransitionPosterior:
     """Sample the transition matrix and the noise rate given decisions and labels, by Gibbs sampling.
 
@@ -70,10 +69,6 @@ def transition_posterior(
     share u b, b ~ Beta(1/2, 15), of the wrong ones. Each draw uses new values of u and b from these distributions,
     without inferring them from the labels. If the classifier has memorised most labels, this is not enough and the
     intervals are far too low.
-
-    If some of the labels were kept out of training, the decisions on their examples are independent of them. They have
-    the same π, M and T as the others, so they show how often the classifier follows the labels it was trained on. Then
-    u and b are sampled with the other unknowns. With few such labels, their distributions are still wide.
 
     Verified pairs are examples whose class and given label are both known. They are draws from T and from π, and are
     added to their counts. Given the class, whether an example was checked must not depend on anything but its decision
@@ -101,9 +96,7 @@ def transition_posterior(
         pairs: classes and given labels of verified pairs, int64 [P] each, which are not among the N examples; None if
             there are none. The noise rate is that of the N examples.
         most_followed: largest share of the correct labels that the classifier may follow: u ~ ``most_followed`` ·
-            Beta(1/2, 1). It is 1 if there are ``unseen`` labels.
-        unseen: whether the label was kept out of training, bool [N], if the classifier was trained on the others; None
-            if it was trained on all or none.
+            Beta(1/2, 1).
 
     Raises:
         UserError: there are no examples, fewer than two classes, or no draws.
@@ -125,7 +118,7 @@ def transition_posterior(
         return found.numpy().T
 
     return posterior_of_decisions(
-        decided, implied, given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed, unseen
+        decided, implied, given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed
     )
 
 
@@ -141,7 +134,6 @@ def posterior_of_decisions(
     progress: Callable[[float], None] | None = None,
     pairs: tuple[Tensor, Tensor] | None = None,
     most_followed: float = 1.0,
-    unseen: Tensor | None = None,
 ) -> TransitionPosterior:
     """Sample the posterior as :func:`transition_posterior`, from decisions instead of probabilities.
 
@@ -149,7 +141,7 @@ def posterior_of_decisions(
         decided: the classifier's decisions, int64 [N].
         implied: function that returns the sums of the class probabilities over some examples, given as a mask,
             bool [N], by class and decision, [K, K].
-        given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed, unseen: as for
+        given, weights, held_out, trained_on, draws, seed, progress, pairs, most_followed: as for
             :func:`transition_posterior`.
     """
     if draws < 1:
@@ -168,8 +160,7 @@ def posterior_of_decisions(
     decided_inside, labels = decided.cpu().numpy()[inside], labels[inside]
     cells = len(np.unique(decided_inside * len(own_word) + labels))
     kind = TwoObservers if cells * len(own_word) <= _MANY else ManyClasses
-    kept_out = unseen.cpu().numpy()[inside] if trained_on and unseen is not None else None
-    observers = kind(decided_inside, labels, own_word, trusted, generator, known, kept_out)
+    observers = kind(decided_inside, labels, own_word, trusted, generator, known)
     chains = max(1, min(_CHAINS, draws, _AT_ONCE // max(1, observers.entries)))
     matrices, right = observers.sample(draws, chains, most_followed if trained_on else 0.0, progress)
     counts = np.array([(generator.random(size) < of_any_class).sum() for _ in range(draws)])

@@ -10,19 +10,14 @@ import numpy as np
 from scipy.special import gammaln
 
 from vri_pyro.label_issues.error_rates import POINTS, ErrorRates, Shared, drawn_index, noise_rates, scaled_rates
-from vri_pyro.label_issues.followed_labels import Followed, FollowedMove
 
 _DOUBT = 1.0  # prior standard deviation of log r
 _SPREADS = np.geomspace(0.09, 900, 13)  # α, the total concentration of a row
 _FIRST_TRUST = 200.0
 _FOLLOWED, _OF_WRONG = (0.5, 1.0), (0.5, 15.0)  # Beta distributions of u and b
-_MEASURED = (0.5, 1.0), (0.5, 1.0)  # their priors, if labels that the classifier was not trained on inform them
 _STEPS = 50  # EM steps that initialise the chains
 _SWEEPS = 100  # sweeps before the first draw of a chain
-_LONGER = 3  # times as many, if u and b are sampled
 _BETWEEN = 20  # sweeps between two draws of a chain
-_MOVES = 5  # joint moves per sweep, if u and b are sampled
-_FIRST_MOVES = 200  # joint moves that initialise the chains then
 _FEW = 64  # cells with at most this many examples are resampled as a block
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 _TINY = 1e-40  # the product of five is still above the denormal numbers
@@ -109,9 +104,7 @@ class TwoObservers:
       probabilities: if they understate how often two classes are confused, these errors would count as wrong labels.
 
     A classifier that was trained on the labels may also reproduce memorised labels ("follow" them): independently of M,
-    it decides k = y for a share u of the correct labels and a share u b of the wrong ones. If it was not trained on
-    some labels, with the same π, M and T, then u and b are sampled with the other unknowns, with the priors
-    u, b ~ Beta(1/2, 1). Otherwise u and b do not depend on the data.
+    it decides k = y for a share u of the correct labels and a share u b of the wrong ones.
 
     A verified pair is an example whose class c and given label y are both known: it counts for π and T as an example of
     that class. It is part of the likelihood of all labels, so the posterior is right also if a pair was chosen because
@@ -124,13 +117,10 @@ class TwoObservers:
         trusted: number of trusted examples of class c with decision k, [K, K].
         generator: source of randomness.
         pairs: number of verified pairs of class c with given label y, [K, K]; None if there are none.
-        unseen: whether the classifier was not trained on the label of each example, bool [N]; None if there are no such
-            examples, or if it was trained on none of the labels.
     """
 
     steps: ClassVar[int] = _STEPS
     sweeps: ClassVar[int] = _SWEEPS
-    moves: ClassVar[int] = _MOVES
     between: int = _BETWEEN
 
     def __init__(
@@ -141,19 +131,15 @@ class TwoObservers:
         trusted: np.ndarray,
         generator: np.random.Generator,
         pairs: np.ndarray | None = None,
-        unseen: np.ndarray | None = None,
     ) -> None:
         self._classes = classes = len(own_word)
-        tables = np.zeros((2, classes, classes), dtype=np.int64)  # of labels that it was trained on, and of others
-        group = np.zeros(len(decided), dtype=np.int64) if unseen is None else unseen.astype(np.int64)
-        np.add.at(tables, (group, decided, given), 1)
-        groups, self._rows, self._columns = np.nonzero(tables)
-        self._seen, self._tables = groups == 0, tables
-        self._counts = tables[groups, self._rows, self._columns]
+        table = np.zeros((classes, classes), dtype=np.int64)
+        np.add.at(table, (decided, given), 1)
+        self._rows, self._columns = np.nonzero(table)
+        self._counts = table[self._rows, self._columns]
         self._agreed = np.flatnonzero(self._rows == self._columns)
-        # No two cells of a table at the same distance from the diagonal share a decision or a label.
-        apart = (self._columns - self._rows) % classes
-        apart = np.where((self._counts <= _FEW) & (apart > 0), apart + classes * groups, 0)
+        # No two cells at the same distance from the diagonal share a decision or a label.
+        apart = np.where(self._counts <= _FEW, (self._columns - self._rows) % classes, 0)
         self._readable = [np.flatnonzero(apart == distance) for distance in np.unique(apart[apart > 0])]
         self._share = _normalised(own_word.sum(1))
         self._own = _normalised(own_word)
@@ -165,19 +151,6 @@ class TwoObservers:
         self._off = ~np.eye(classes, dtype=bool)
         self._noises, self._errors = noise_rates(classes), scaled_rates(self._wrong(self._own[None])[0], _DOUBT)
         self._any_shape = np.full((classes, classes - 1), 1 / (classes - 1))
-        self._moved = FollowedMove(
-            tables, self._trusted, self._pairs, (self._errors, self._noises), _MEASURED, generator
-        )
-
-    @cached_property
-    def _smoothing(self) -> np.ndarray | float:
-        """What EM adds to the counts of T, [K, K].
-
-        EM uses only the labels that the classifier was not trained on, if there are any. They may be few, so each class
-        has an additional example, whose label is wrong with a probability of 1/2.
-        """
-        least = _SPREADS[0] / (self._classes - 1)
-        return least if self._seen.all() else np.where(self._off, 0.5 / (self._classes - 1), 0.5) + least
 
     @cached_property
     def _by_label(self) -> np.ndarray:
@@ -198,38 +171,27 @@ class TwoObservers:
             draws: number of draws.
             chains: number of chains that run in parallel. The draws are taken from them in turn.
             follows: largest share of correct labels that the classifier may follow. Each draw has new values of u, up
-                to this share, and of b. With 0, no label is followed. If there are labels that the classifier was not
-                trained on, any other value means that u and b are sampled.
+                to this share, and of b. With 0, no label is followed.
             progress: function that is called with the share of the sweeps that are done.
 
         Returns:
             draws of T, [matrices, K, K], and of the number of correct labels, [draws]. If the draws of T would have
             more than 20 million entries, evenly spaced ones are kept.
         """
+        state = self._first(chains)
         matrices, right = [], []
         rounds = -(-draws // chains)
         every = -(-rounds * chains * self._classes**2 // _KEPT)
-        measured = bool(follows) and not self._seen.all()
-        first = _LONGER * self.sweeps if measured else self.sweeps
-        total = first + (rounds - 1) * self.between
-        state, shares = self._first(chains), None
+        total = self.sweeps + (rounds - 1) * self.between
         for number in range(rounds):
-            followed = self._followed(chains, float(follows)) if follows and not measured else None
+            followed = self._followed(chains, float(follows)) if follows else None
             if number == 0:
                 for _ in range(self.steps):
                     state = self._maximised(state, followed)
-                if measured:  # a chain that starts with u or b near 0 stays there for long
-                    shares = Followed(np.full(chains, 0.5), np.full(chains, 0.5))
-                    for _ in range(_FIRST_MOVES):
-                        state, shares = self._moved(state, shares)
-            for sweep in range(self.between if number else first):
-                if shares is not None:
-                    for _ in range(self.moves):
-                        state, shares = self._moved(state, shares)
-                    followed = self._by_cell(shares)
+            for sweep in range(self.between if number else self.sweeps):
                 state = self._sweep(state, followed)
                 if progress is not None:
-                    progress((sweep + 1 + (first + (number - 1) * self.between if number else 0)) / total)
+                    progress((sweep + 1 + (self.sweeps + (number - 1) * self.between if number else 0)) / total)
             if number % every == 0:
                 matrices.append(state.transition.entries)
             right.append(state.right)
@@ -252,13 +214,9 @@ class TwoObservers:
 
     def _followed(self, chains: int, most: float = 1.0) -> np.ndarray:
         """Draw the share of examples whose label is followed, by cell and class, [B, cells, K]."""
-        right, of_wrong = (self._generator.beta(*shape, chains) for shape in (_FOLLOWED, _OF_WRONG))
-        return self._by_cell(Followed(most * right, of_wrong))
-
-    def _by_cell(self, shares: Followed) -> np.ndarray:
-        """Share of examples whose label is followed, by cell and class, [B, cells, K]."""
-        right, wrong = shares.right[:, None, None], shares.wrong[:, None, None]
-        return np.where(self._by_label, right, wrong) * self._seen[:, None]
+        right, of_wrong = (self._generator.beta(*shape, (chains, 1, 1)) for shape in (_FOLLOWED, _OF_WRONG))
+        right = most * right
+        return np.where(self._by_label, right, right * of_wrong)
 
     def _likelihood(self, confusion: np.ndarray, followed: np.ndarray | None) -> np.ndarray:
         """p(k | c, y) by cell and class, [B, cells, K]."""
@@ -275,12 +233,11 @@ class TwoObservers:
         return _normalised(state.share[:, None] * likelihood * labelled)
 
     def _maximised(self, state: _Chains, followed: np.ndarray | None) -> _Chains:
-        """Do an EM step for π and T, with smoothed counts; see :attr:`_smoothing`."""
+        """Do an EM step for π and T, with smoothed counts."""
         likelihood = self._likelihood(state.confusion.entries, followed)
-        counts = self._counts if self._seen.all() else self._counts * ~self._seen
-        of_class = counts[:, None] * self._responsibilities(state, likelihood)
+        of_class = self._counts[:, None] * self._responsibilities(state, likelihood)
         labelled = self._summed(of_class, self._labels) + self._pairs
-        entries = _normalised(self._smoothing + labelled)
+        entries = _normalised(_SPREADS[0] / (self._classes - 1) + labelled)
         transition = state.transition._replace(entries=entries, wrong=self._wrong(entries))
         return state._replace(share=_normalised(1 + labelled.sum(2)), transition=transition)
 
