@@ -1,9 +1,9 @@
 """Keep some noisy labels out of training: what it does to the estimated noise rate, and what it costs.
 
 The runs differ in ``--split.noisy_holdout``, the share of the noisy labels that no stage trains on. Without it, how
-many labels the classifier follows because it was trained on them is only bounded. The table reports, for each run, the
-mean and the 95% interval of the share of wrong labels, the true share, the width of the interval, and the test
-accuracy. The split, the noise and the seed are the same for all shares.
+many labels the classifier has memorised is only bounded; with it, the noise rate is estimated from these labels. The
+table reports, for each run, the mean and the 95% interval of the share of wrong labels, the true share, the width of
+the interval, and the test accuracy. The split, the noise and the seed are the same for all shares.
 """
 
 from __future__ import annotations
