@@ -123,8 +123,8 @@ class LabelIssues:
         if not self.by_classifier or self.kept_out or not (high - low > WIDEST or self.problem == "memorised"):
             return None
         return (
-            "How many labels the classifier has memorised is not known: train a new run with --split.noisy_holdout 0.1. "
-            "It keeps a tenth of the noisy labels out of training and estimates the share of wrong labels from them."
+            "How many labels the classifier has memorised is unknown. Train a new run with --split.noisy_holdout 0.1: "
+            "it keeps a tenth of the noisy labels out of training and estimates the share of wrong labels from them."
         )
 
     @property
