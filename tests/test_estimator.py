@@ -67,6 +67,23 @@ def vri() -> tuple[VRIClassifier, np.ndarray, np.ndarray, np.ndarray]:
     return _trusting(method="auto", epochs=20)
 
 
+def test_labels_kept_out_of_training_are_ranked_like_the_others() -> None:
+    generator, true = np.random.default_rng(0), np.arange(400) % 2
+    images = (100 * true[:, None, None] + generator.integers(0, 100, (400, 8, 8))).astype(np.uint8)
+    given = np.where(generator.random(400) < 0.3, 1 - true, true)
+    given[:60] = true[:60]
+    classifier = _fast(epochs=3, noisy_holdout=0.1).fit(images, given, trusted=range(60))
+    split = classifier.run_.split
+    assert len(split.noisy_holdout) == 34
+    assert np.array_equal(
+        classifier.run_.trained_on,
+        np.setdiff1d(np.arange(400), np.r_[classifier.run_.split.held_out, split.noisy_holdout]),
+    )
+    assert set(classifier.label_issues_["index"]) == set(range(60, 400))
+    low, high = classifier.noise_rate_interval_
+    assert low < (given != true)[60:].mean() < high
+
+
 def test_passes_all_checks_of_scikit_learn() -> None:
     with pytest.warns(UserWarning, match="no labels are trusted"):
         # A given network: its choice takes most of the time, and has tests of its own.
@@ -357,6 +374,8 @@ FRAME = pd.DataFrame({"age": [1.0, np.nan] * 30, "city": ["Rome", "Oslo"] * 30, 
             r"expected features \[batch, feature_dim\]",
         ),
         ({"validation_fraction": 1.5, "trusted": [0]}, ValueError, "validation_fraction is 1.5"),
+        ({"noisy_holdout": 1}, ValueError, r"noisy_holdout is 1; expected a value in \[0, 1\)"),
+        ({"noisy_holdout": 0.999}, ValueError, "noisy_holdout 0.999 keeps all .* noisy examples out of training"),
         ({"epochs": 0, "trusted": [0]}, ValueError, "epochs is 0"),
         ({"X": np.zeros((60, 3, 8, 8))}, ValueError, "looks like"),
     ],

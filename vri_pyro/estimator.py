@@ -31,6 +31,7 @@ from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.content_keys import content_keys
 from vri_pyro.data.duplicates import find_duplicates
 from vri_pyro.data.split import OBSERVED
+from vri_pyro.data.splitting import draw_noisy_holdout
 from vri_pyro.data.validation import UNCHECKED, check_agreement, check_array, check_trusted
 from vri_pyro.data.verified import number_verified
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
@@ -95,6 +96,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             ``Trunk(lr_factor=0.1)``; None to train them like the last one.
         validation_fraction: share of the trusted examples of each class, rounded down, that are not trained on. They
             calibrate the probabilities of label issues, and measure the accuracy.
+        noisy_holdout: share of the examples that are not trusted that is not trained on either, drawn at random, such
+            as 0.1. Their labels are ranked like the others. For images, they make :attr:`noise_rate_` more reliable,
+            because the network cannot have memorised them; the labels of vectors are judged by other means.
         augmentation: augmentation of images in training, such as :class:`~vri_pyro.data.augmentation.Weak`.
         random_state: seed, NumPy random state, or None for a different result in every call of :meth:`fit`.
         device: "cpu", "cuda", or "auto" for a GPU if there is one.
@@ -134,6 +138,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         learning_rate: float | Literal["auto"] = "auto",
         trunk: Trunk | None = None,
         validation_fraction: float = 0.2,
+        noisy_holdout: float = 0.0,
         augmentation: Augmentation | None = None,
         random_state: int | np.random.RandomState | None = 0,
         device: Literal["auto", "cpu", "cuda"] = "auto",
@@ -146,6 +151,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self.learning_rate = learning_rate
         self.trunk = trunk
         self.validation_fraction = validation_fraction
+        self.noisy_holdout = noisy_holdout
         self.augmentation = augmentation
         self.random_state = random_state
         self.device = device
@@ -350,6 +356,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         if self.learning_rate != "auto":
             check_number("learning_rate", self.learning_rate, at_least=0, remedy=", or 'auto'")
         check_number("validation_fraction", self.validation_fraction, at_least=0, below=1)
+        check_number("noisy_holdout", self.noisy_holdout, at_least=0, below=1)
         for name, kinds, example in (
             ("method", str | Method, "a name such as 'vri', a method such as ELR(), or 'auto'"),
             ("augmentation", Augmentation | None, "an augmentation such as Weak(), or None"),
@@ -414,6 +421,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             seed=seed,
             data_labels=None if checked is None else arrays.y_train,
             verified_labels=checked,
+            noisy_holdout=draw_noisy_holdout(noisy, self.noisy_holdout, seed),
         )
 
     def _configurations(self, arrays: Arrays, split: Split, seed: int) -> dict[str, Configuration]:
@@ -428,7 +436,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 stacklevel=3,
             )
         names: tuple[str, ...] = _METHODS if trusted else _WITHOUT_TRUSTED
-        if len(split.noisy_indices) < LEAST:
+        if len(split.noisy_training_indices) < LEAST:
             names = ("vri",) if trusted else names[:1]
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
         return {name: self._configuration(name, clean, arrays, split, seed) for name in names}
@@ -437,7 +445,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self, method: str | Method, options: dict[str, Any], arrays: Arrays, split: Split, seed: int
     ) -> Configuration:
         """Build the configuration of the training with a method."""
-        count = len(split.noisy_indices)
+        count = len(split.noisy_training_indices)
         batch_size = min(self.batch_size, max(_SMALL_BATCH, count // _BATCHES), count)
         epochs = self._epochs(count // batch_size)
         fields: dict[str, Any] = {

@@ -106,6 +106,13 @@ STUDIES = {
         ["--settings", "wine, flip 30%"],
         ["| AUROC (%), 10 trusted labels a class | ", "| wine, flip 30% | ", "ours, both", "at least -0.05"],
     ),
+    "heldout_labels.py": (
+        [
+            *("--settings", "synthetic, uniform 40%, 0% kept out", "synthetic, uniform 40%, 10% kept out"),
+            *("--methods", "cross entropy"),
+        ],
+        ["| cross entropy, 0% → 10% kept out | 2 | ", "10% kept out, cross entropy, seed 1"],
+    ),
     "loss_histogram.py": (["--settings", "flip 40%", "--methods", "VRI"], ["AUROC of the rectified loss", "| VRI | "]),
     "posterior.py": (
         ["--methods", "VRI", "VRI, vector", "Dirac twin"],

@@ -120,7 +120,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         f"estimated noise rate: {issues.joint.noise_rate:.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         soft_wrap=True,
     )
-    for warning in (split.caveat, issues.warning):
+    if len(split.noisy_holdout):
+        console.print(f"{len(split.noisy_holdout)} of the noisy labels were kept out of training", soft_wrap=True)
+    for warning in (split.caveat, issues.warning, issues.advice):
         if warning:
             console.print(warning, soft_wrap=True)
     if split.true_labels is not None:

@@ -43,6 +43,7 @@ _OPTIONAL = (
     "labels_before",
     "data_labels",
     "verified_labels",
+    "noisy_holdout",
 )
 OBSERVED = "observed"
 _SCALARS = {"noise": str, "nominal_rate": float, "num_train": int, "num_classes": int, "seed": int}
@@ -90,10 +91,13 @@ class Split:
             other labels, the split no longer fits the data.
         verified_labels: the checked classes beside ``data_labels``, [num_train], -1 for unchecked examples; None if the
             data have none. None of the checked examples is noisy. See :attr:`pairs`.
+        noisy_holdout: the noisy examples that are kept out of training [H], a part of ``noisy_indices``. On these, a
+            classifier cannot have memorised the labels.
 
     Raises:
         UserError: two parts overlap, an index or label is out of range, lengths differ, the noisy set is empty, a
-            replaced example has a true class, or ``verified_labels`` is given without ``data_labels``.
+            replaced example has a true class, ``verified_labels`` is given without ``data_labels``, or
+            ``noisy_holdout`` is not a part of the noisy set or leaves none of it to train on.
     """
 
     noisy_indices: np.ndarray
@@ -118,6 +122,7 @@ class Split:
     labels_before: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
     data_labels: np.ndarray | None = None
     verified_labels: np.ndarray | None = None
+    noisy_holdout: np.ndarray = field(default_factory=lambda: np.empty(0, dtype=np.int64))
 
     def __post_init__(self) -> None:
         """Validate the split and convert its indices and labels to int64."""
@@ -143,6 +148,7 @@ class Split:
             labels = check_labels("data_labels", self.data_labels, self.num_train, self.num_classes, may_be_none=True)
             object.__setattr__(self, "data_labels", labels)
         self._check_verified()
+        self._check_holdout()
         if self.validation_from not in ("clean", "noisy"):
             raise UserError(f"validation_from is {self.validation_from!r}; expected 'clean' or 'noisy'.")
         self._check_replaced()
@@ -159,6 +165,17 @@ class Split:
         check_disjoint("verified_labels", checked, "noisy_indices", self.noisy_indices)
         check_disjoint("verified_labels", checked, "corrected_indices", self.corrected_indices)
         object.__setattr__(self, "verified_labels", verified)
+
+    def _check_holdout(self) -> None:
+        holdout = check_indices("noisy_holdout", self.noisy_holdout, self.num_train)
+        if len(strangers := np.setdiff1d(holdout, self.noisy_indices)):
+            raise UserError(
+                f"The example {strangers[0]} of noisy_holdout is not in the noisy set; only noisy examples can be kept "
+                "out of training."
+            )
+        if len(holdout) == len(self.noisy_indices):
+            raise UserError("noisy_holdout has all noisy examples and leaves none to train on; keep fewer of them.")
+        object.__setattr__(self, "noisy_holdout", holdout)
 
     def _check_replaced(self) -> None:
         if self.replaced_indices is None or self.replaced_images is None:
@@ -197,14 +214,22 @@ class Split:
         return replaced
 
     @property
-    def noisy_draws(self) -> np.ndarray:
-        """The examples in noisy batches, int64: the noisy set and, with their new labels, reviewed clean examples.
+    def noisy_training_indices(self) -> np.ndarray:
+        """The noisy set without the examples that are kept out of training, int64."""
+        if len(self.noisy_holdout) == 0:
+            return self.noisy_indices
+        return self.noisy_indices[~np.isin(self.noisy_indices, self.noisy_holdout)]
 
-        Corrected labels therefore count as much as before, also for methods without clean batches, and an epoch stays
-        as long.
+    @property
+    def noisy_draws(self) -> np.ndarray:
+        """The examples in noisy batches, int64.
+
+        They are the noisy examples that are not kept out of training and, with their new labels, reviewed clean
+        examples. Corrected labels therefore count as much as before, also for methods without clean batches, and an
+        epoch stays as long.
         """
-        reviewed = np.intersect1d(self.clean_indices, self.corrected_indices)
-        return np.union1d(self.noisy_indices, reviewed) if len(reviewed) else self.noisy_indices
+        reviewed, noisy = np.intersect1d(self.clean_indices, self.corrected_indices), self.noisy_training_indices
+        return np.union1d(noisy, reviewed) if len(reviewed) else noisy
 
     @property
     def clean_draws(self) -> np.ndarray:
@@ -325,6 +350,7 @@ class Split:
             corrected_indices=reviewed,
             labels_before=before[reviewed],
             verified_labels=verified,
+            noisy_holdout=np.setdiff1d(self.noisy_holdout, indices),
         )
 
     def without(self, indices: np.ndarray) -> Split:
@@ -343,6 +369,7 @@ class Split:
         if self.replaced_indices is not None and self.replaced_images is not None:
             stay = ~np.isin(self.replaced_indices, indices)
             changes |= {"replaced_indices": self.replaced_indices[stay], "replaced_images": self.replaced_images[stay]}
+        changes["noisy_holdout"] = np.setdiff1d(self.noisy_holdout, indices)
         return replace(self, **changes)
 
     @property
@@ -361,6 +388,7 @@ class Split:
             "noisy": len(self.noisy_indices),
             "clean": len(self.clean_indices),
             "validation": len(self.validation_indices),
+            **({"noisy_holdout": held_out} if (held_out := len(self.noisy_holdout)) else {}),
             "classes": self.num_classes,
             "nominal_rate": self.nominal_rate,
             "realised_rate": self.realised_rate,

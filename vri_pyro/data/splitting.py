@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import warnings
 from typing import Literal
 
@@ -14,7 +15,7 @@ from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError, UserTypeError, described
-from vri_pyro.utils.numbers import check_integer
+from vri_pyro.utils.numbers import check_integer, check_number
 
 # Clean and validation examples per class that are drawn by default.
 DRAWN_PER_CLASS = 3
@@ -40,6 +41,7 @@ def make_split(
     seed: int,
     clean_size: int | None = None,
     validation_from: Literal["clean", "noisy"] = "clean",
+    noisy_holdout: float = 0.0,
 ) -> Split:
     """Split a training set into a noisy set, a clean set and a validation set.
 
@@ -74,19 +76,23 @@ def make_split(
             proportions of the trusted examples, rounded by largest remainders.
         validation_from: the part from which the validation set is held out. With "noisy" it is drawn after noise
             injection, balanced by given label, and its labels are as noisy as those of the noisy set.
+        noisy_holdout: share of the noisy set that is kept out of training, from 0 to below 1, rounded up. These
+            examples are drawn at random, whatever their labels, and stay in the noisy set; see
+            :attr:`Split.noisy_holdout`. All other parts and labels are the same for any share.
 
     Returns:
         The validated split, with ascending indices in each part.
 
     Raises:
-        UserError: a size is invalid, a part would be empty, or noise would be injected into labels that are already
-            noisy.
+        UserError: a size is invalid, a part would be empty, no noisy example is left to train on, or noise would be
+            injected into labels that are already noisy.
 
     Warns:
         UserWarning: a class has fewer examples than requested, so that it gets fewer clean or validation examples; the
             clean set has no examples of some class; or noise is injected into unverified labels.
     """
     _check_request(arrays, noise, clean_per_class, validation_per_class, noisy_size, clean_size, validation_from, seed)
+    check_number("noisy_holdout", noisy_holdout, at_least=0, below=1, remedy=", such as 0.05, or 0 for none.")
     truth = arrays.truth
     everything = np.arange(len(truth))
     trusted = np.flatnonzero(truth != NO_CLASS) if (marked := arrays.trusted_indices) is None else np.sort(marked)
@@ -132,7 +138,29 @@ def make_split(
         listing=arrays.listing,
         data_labels=arrays.y_train,
         verified_labels=arrays.verified_labels,
+        noisy_holdout=draw_noisy_holdout(noisy[~held_out], noisy_holdout, seed),
     )
+
+
+def draw_noisy_holdout(noisy: np.ndarray, share: float, seed: int) -> np.ndarray:
+    """Draw the noisy examples that are kept out of training, ascending; a larger share contains the smaller ones.
+
+    Args:
+        noisy: positions of the noisy examples, int64 [N].
+        share: the share of them, from 0 to below 1, rounded up.
+        seed: the seed of the split.
+
+    Raises:
+        UserError: no noisy example is left to train on.
+    """
+    count = math.ceil(share * len(noisy))
+    if count == len(noisy):
+        raise UserError(
+            f"noisy_holdout {share} keeps all {count} noisy examples out of training; reduce it or add noisy examples."
+        )
+    if count == 0:
+        return noisy[:0]
+    return np.sort(noisy[permutation(generator_for(seed, "noisy holdout"), len(noisy))[:count]])
 
 
 def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> NoisyLabels:

@@ -22,7 +22,8 @@ class Beliefs(NamedTuple):
     Attributes:
         own: calibrated predictions, [N, K].
         temperature: temperature by which the logits were divided.
-        agreement: share of the given labels that equal the classifier's prediction.
+        agreement: share of the given labels that equal the classifier's prediction, without those that were kept out of
+            training.
         accuracy: the classifier's accuracy on the trusted examples held out of training, and their number; None if
             there are no such examples.
         learned_by_heart: whether the classifier agrees with labels that it was trained on clearly more often than it is
@@ -44,7 +45,8 @@ class Consulted(NamedTuple):
         held_out: those of the trusted examples held out of training, [M, K], with their true labels, int64 [M]; None if
             there are no such examples.
         most_followed: upper bound of the share of correct labels that the classifier follows because it was trained on
-            them, see :func:`~vri_pyro.label_issues.following.most_followed`; 1 if nothing is known.
+            them, see :func:`~vri_pyro.label_issues.following.most_followed`; 1 if nothing is known, or if labels were
+            kept out of training, so that it is not needed.
     """
 
     p: Tensor
@@ -56,7 +58,8 @@ def beliefs(evidence: Evidence) -> Beliefs:
     """Calibrate the classifier's predictions, and find out whether it has memorised labels."""
     held_out = evidence.trusted and evidence.trusted.only_held_out()
     temperature = fitted_temperature(held_out.logits, held_out.labels) if held_out else 1.0
-    agreement = float((evidence.logits.argmax(-1) == evidence.given).double().mean())
+    agrees = (evidence.logits.argmax(-1) == evidence.given).double()
+    agreement = float((agrees if evidence.unseen is None else agrees[~evidence.unseen]).mean())
     accuracy = _accuracy(held_out) if held_out else None
     learned = evidence.trained_on and accuracy is not None and _agrees_too_often(agreement, *accuracy)
     return Beliefs((evidence.logits.double() / temperature).softmax(-1), temperature, agreement, accuracy, learned)
@@ -83,9 +86,11 @@ def consulted(evidence: Evidence, believed: Beliefs, neighbours: int, own: float
     if not consults:
         return Consulted(mixed, (theirs, held_out.labels), 1.0)
     nearest = mean_over_nearest(held_out.features, evidence.features, alone, neighbours)
-    most = most_followed(
-        OwnAndNeighbours.of(alone, around, evidence.given), OwnAndNeighbours.of(theirs, nearest, held_out.labels)
-    )
+    most = 1.0
+    if evidence.unseen is None:
+        most = most_followed(
+            OwnAndNeighbours.of(alone, around, evidence.given), OwnAndNeighbours.of(theirs, nearest, held_out.labels)
+        )
     return Consulted(mixed, (own * theirs + (1 - own) * nearest, held_out.labels), most)
 
 

@@ -5,14 +5,17 @@ from __future__ import annotations
 from collections.abc import Callable
 
 import numpy as np
+import torch
 from torch import Tensor
 
+from vri_pyro.data import generator_for
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues.beliefs import Consulted
 from vri_pyro.label_issues.candidates_of_predictions import all_classes
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.head_candidates import most_probable
 from vri_pyro.label_issues.joint_posterior import JointPosterior, agreeing_posterior
+from vri_pyro.label_issues.kept_out import rate_of_all
 from vri_pyro.label_issues.top_classes import KEPT, chunks
 from vri_pyro.label_issues.transition_posterior import transition_posterior
 
@@ -31,12 +34,14 @@ def classifier_posterior(
 ) -> JointPosterior:
     """Sample noise rate and transition matrix, and compute the classes that agree with them.
 
-    Noise rate and T have the posterior of :func:`~vri_pyro.label_issues.transition_posterior`, which allows for labels
-    that the classifier has memorised; the draws of the noise rate are then spread by
+    Noise rate and T have the posterior of :func:`~vri_pyro.label_issues.transition_posterior`. If some labels were kept
+    out of training, it is that of these labels alone, with which the predictions have nothing in common but the class;
+    :func:`~vri_pyro.label_issues.kept_out.rate_of_all` then draws the rate of all labels. Otherwise it allows for
+    labels that the classifier has memorised. The draws of the noise rate are then spread by
     :func:`~vri_pyro.label_issues.agreement.doubted_rates`, because the model is not exactly right. The posterior of a
-    class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated under the assumption that predictions and
-    labels are independent given the class. The log odds of all labels are then shifted by one number, so that the
-    probabilities of being wrong add up to the noise rate.
+    class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated from all labels under the assumption that
+    predictions and labels are independent given the class. The log odds of all labels are then shifted by one number,
+    so that the probabilities of being wrong add up to the noise rate.
 
     Args:
         evidence: outputs of the classifier, with the verified pairs.
@@ -47,17 +52,23 @@ def classifier_posterior(
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
     """
     p, held_out, most = seen
-    given, size = evidence.given, p.shape[1]
+    given, size, pairs, unseen = evidence.given, p.shape[1], evidence.pairs, evidence.unseen
     decisions = None if held_out is None else (held_out[0].argmax(-1), held_out[1])
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
-    known = (1 - none, decisions)
-    found = independent = transition_posterior(
-        p, given, *known, evidence.trained_on, draws, seed, first, evidence.pairs, most
-    )
+    if unseen is None:
+        known = (1 - none, decisions)
+        found = transition_posterior(p, given, *known, evidence.trained_on, draws, seed, first, pairs, most)
+    else:
+        known = ((1 - none)[unseen], decisions)
+        found = transition_posterior(p[unseen], given[unseen], *known, False, draws, seed, first, pairs)
+        rates = found.noise_rate.numpy()
+        rates = rate_of_all(rates, int(unseen.sum()), len(given), generator_for(seed, "labels that were trained on"))
+        found = found._replace(noise_rate=torch.from_numpy(rates))
+    independent = found
     if evidence.trained_on:
         # Only the mean is used, so fewer draws suffice.
         fewer = -(-draws // 4)
-        independent = transition_posterior(p, given, *known, False, fewer, seed, second, evidence.pairs)
+        independent = transition_posterior(p, given, 1 - none, decisions, False, fewer, seed, second, pairs)
     matrix = independent.transition.mean(0)
     classes = np.empty((len(given), min(size, KEPT)), dtype=np.int64)
     probabilities = np.empty(classes.shape)

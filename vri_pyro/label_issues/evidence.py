@@ -54,6 +54,8 @@ class Evidence:
         rectification, surprise: scores from model and guide in nats, [N]; None if the method has no model and guide
             with latents. See :mod:`~vri_pyro.label_issues.inference`.
         trained_on: whether the classifier was trained on any of these labels, and may have memorised some.
+        unseen: whether the label was kept out of training, bool [N], if the classifier was trained on the others; None
+            if it was trained on all or none.
         pairs: classes and labels as given of the verified pairs, int64 [P] each, which are not among the N examples;
             None if there are none.
         inputs: the inputs, if they are vectors, [N, any]; else None.
@@ -69,6 +71,7 @@ class Evidence:
     trained_on: bool = True
     pairs: tuple[Tensor, Tensor] | None = None
     inputs: Tensor | None = None
+    unseen: Tensor | None = None
 
 
 @one_at_a_time
@@ -92,11 +95,20 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
         by_inference = _by_inference(run, indices, draws) if run.has_pair and draws else {}
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
-    trained_on = bool(np.isin(indices, run.trained_on).any())
+    seen = np.isin(indices, run.trained_on)
     found = run.split.pairs
     pairs = None if found is None else (torch.from_numpy(found.classes), torch.from_numpy(found.given))
     return Evidence(
-        given, logits, features, _trusted(run), own, **by_inference, trained_on=trained_on, pairs=pairs, inputs=inputs
+        given,
+        logits,
+        features,
+        _trusted(run),
+        own,
+        **by_inference,
+        trained_on=bool(seen.any()),
+        pairs=pairs,
+        inputs=inputs,
+        unseen=torch.from_numpy(~seen) if seen.any() and not seen.all() else None,
     )
 
 

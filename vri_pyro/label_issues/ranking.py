@@ -24,6 +24,7 @@ from vri_pyro.utils.errors import UserError
 BEST = "combined"
 Problem = Literal["unknown", "memorised", "chance"]
 
+WIDEST = 0.2  # width of the 95% interval of the noise rate up to which an estimate is given
 _LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
 
 _Progress = Callable[[float], None]
@@ -41,7 +42,8 @@ class LabelIssues:
         uncertainty: normalised entropy of ``posterior``, from 0 (certain) to 1 (uniform), [N].
         joint: the joint posterior, of which the suggestions, ``combined``, the uncertainty and ``transition`` are
             functions.
-        agreement: share of the given labels that equal the classifier's prediction.
+        agreement: share of the given labels that equal the classifier's prediction, without those that were kept out of
+            training.
         held_out: the classifier's accuracy on the trusted examples held out of training, and their number; None if
             there are no such examples.
         learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
@@ -52,6 +54,7 @@ class LabelIssues:
         accuracy: accuracy of these class probabilities on trusted examples that they have not seen, and their number;
             None if there are no such examples.
         losses: losses of a wrong label that is not flagged, and of a correct one that is, by which labels are flagged.
+        kept_out: number of the labels that the classifier was not trained on.
     """
 
     given: Tensor
@@ -66,6 +69,7 @@ class LabelIssues:
     by_classifier: bool
     accuracy: tuple[float, int] | None
     losses: tuple[float, float] = (1.0, 1.0)
+    kept_out: int = 0
 
     @property
     def score(self) -> Tensor:
@@ -93,8 +97,8 @@ class LabelIssues:
 
         "unknown": there are no trusted examples that the predictions have not seen, so their accuracy is unknown.
         "memorised": the classifier agrees with the labels clearly more often than it is correct, so it has memorised
-        labels, and how many of these are wrong cannot be determined. This is no problem if the predictions are not the
-        classifier's. "chance": the predictions are hardly better than chance, so they are consistent with any noise
+        labels, and single labels cannot be judged. This is no problem if the predictions are not the classifier's.
+        "chance": the predictions are hardly better than chance, so they are consistent with any noise
         rate.
         """
         if self.accuracy is None:
@@ -103,6 +107,25 @@ class LabelIssues:
             return "memorised"
         chance = 1 / self.joint.num_classes
         return "chance" if self.accuracy[0] - chance < _LITTLE * (1 - chance) else None
+
+    @property
+    def rate_problem(self) -> Problem | None:
+        """Why the noise rate is unreliable; None if the trusted examples show no problem.
+
+        It is :attr:`problem`, but memorised labels are no problem for the rate if others were kept out of training.
+        """
+        return None if self.problem == "memorised" and self.kept_out else self.problem
+
+    @property
+    def advice(self) -> str | None:
+        """A sentence on how a new run can tell more about the noise rate; None if the rate is told or nobody knows."""
+        low, high = self.transition.noise_rate_interval()
+        if not self.by_classifier or self.kept_out or not (high - low > WIDEST or self.problem == "memorised"):
+            return None
+        return (
+            "How many labels the classifier has memorised is unknown. Train a new run with --split.noisy_holdout 0.1: "
+            "it keeps a tenth of the noisy labels out of training and estimates the share of wrong labels from them."
+        )
 
     @property
     def warning(self) -> str | None:
@@ -119,8 +142,13 @@ class LabelIssues:
             ),
             "memorised": (
                 f"The classifier agrees with {self.agreement:.0%} of the labels that it was trained on but is correct "
-                f"on {right} of the held-out examples: it has memorised labels, and the share of wrong labels may lie "
-                "well above the interval."
+                f"on {right} of the held-out examples: it has memorised labels, and "
+                + (
+                    "single labels that it was trained on cannot be judged. The share of wrong labels is estimated "
+                    f"from the {self.kept_out} labels that were kept out of training."
+                    if self.kept_out
+                    else "the share of wrong labels may lie well above the interval."
+                )
             ),
             "chance": (
                 f"{who} correct on {right} of the held-out examples, hardly above chance level: wrong labels cannot be "
@@ -223,7 +251,9 @@ def rank(
         "open_set": distance,
         BEST: torch.from_numpy(found.wrong),
     }
+    unseen = evidence.unseen
     return LabelIssues(
+        kept_out=int(unseen.sum()) if unseen is not None else 0 if evidence.trained_on else len(given),
         given=given,
         suggested=torch.from_numpy(found.suggested),
         scores={name: score.double() for name, score in scores.items() if score is not None},

@@ -64,6 +64,8 @@ def _facts(seen: SeenRun, none: float, best: Detection | None) -> list[Fact]:
     facts = [Fact("noisy examples", str(noisy))]
     if len(seen.judged) < noisy:
         facts.append(Fact("scored noisy examples (random sample)", str(len(seen.judged))))
+    if held_out := len(seen.run.split.noisy_holdout):
+        facts.append(Fact("noisy examples kept out of training", str(held_out)))
     if (pairs := seen.run.split.pairs) is not None:
         facts.append(Fact("labels that were checked, with the label as given on record", str(len(pairs.indices))))
         facts.append(Fact("checked labels that were wrong", str(pairs.wrong)))

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from vri_pyro.certification import equivalent_checks
 from vri_pyro.label_issues import LabelIssues
+from vri_pyro.label_issues.ranking import WIDEST
 from vri_pyro.report.part import CANNOT_TELL, Tile, Verdict, percent
 from vri_pyro.report.seen import SeenRun
 
@@ -12,20 +13,19 @@ _REASONS = {
     "memorised": "the classifier has memorised labels",
     "chance": "the predictions are hardly above chance",
 }
-_WIDEST = 0.2  # width of the 95% interval up to which an estimate is given
 _FEW = 0.5  # share of the estimated wrong labels; fewer suspect labels need an explanation
 
 
 def doubt(issues: LabelIssues) -> str | None:
     """Return in a few words why the noise rate cannot be told; None if it can.
 
-    The rate can be told if :attr:`~vri_pyro.label_issues.LabelIssues.warning` is None and the 95% interval is at most
-    20 percentage points wide.
+    The rate can be told if :attr:`~vri_pyro.label_issues.LabelIssues.rate_problem` is None and the 95% interval is at
+    most 20 percentage points wide.
     """
-    if issues.problem:
-        return _REASONS[issues.problem]
+    if issues.rate_problem:
+        return _REASONS[issues.rate_problem]
     low, high = issues.transition.noise_rate_interval()
-    return "the interval is too wide" if high - low > _WIDEST else None
+    return "the interval is too wide" if high - low > WIDEST else None
 
 
 def doubt_of_suspects(issues: LabelIssues) -> str | None:
@@ -71,9 +71,12 @@ def noise_rate_verdict(seen: SeenRun) -> Verdict:
     interval = f"95% interval {percent(low)} to {percent(high)}{truth}"
     if why:
         reason = seen.issues.warning or (
-            f"The 95% interval of the estimate is wider than {_WIDEST * 100:.0f} percentage points."
+            f"The 95% interval of the estimate is wider than {WIDEST * 100:.0f} percentage points."
         )
-        words = f"How many labels are wrong cannot be told. {reason} The estimate is {percent(rate)} ({interval})."
+        advice = f" {seen.issues.advice}" if seen.issues.advice else ""
+        words = (
+            f"How many labels are wrong cannot be told. {reason} The estimate is {percent(rate)} ({interval}).{advice}"
+        )
         return Verdict("poor", words)
     words = (
         f"An estimated {percent(rate)} of the noisy labels are wrong ({interval}). {suspects} of "

@@ -36,6 +36,9 @@ class SplitSizes:
         clean_size: total size of a clean set stratified by class; overrides clean_per_class.
         validation_from: set from which the validation set is held out, "clean" or "noisy"; with "noisy", the
             validation labels are noisy.
+        noisy_holdout: share of the noisy set that is kept out of training, drawn at random, such as 0.1; 0 for none.
+            These labels are ranked like the others, and make the estimated share of wrong labels of image runs more
+            reliable: the classifier cannot have memorised them.
         file: split.npz of another run, whose split and noisy labels are reused; all other split options and the noise
             are ignored.
     """
@@ -45,6 +48,7 @@ class SplitSizes:
     noisy_size: int | None = None
     clean_size: int | None = None
     validation_from: Literal["clean", "noisy"] = "clean"
+    noisy_holdout: float = 0.0
     file: Path | None = None
 
     def split(self, arrays: Arrays, noise: LabelNoise | None, seed: int) -> Split:

@@ -25,7 +25,11 @@ _SCALES = torch.linspace(-1.5, 1.5, 31).exp()  # of logits
 
 
 def held_out_parts(split: Split) -> Iterator[Split]:
-    """Yield splits whose validation set is 15% of the noisy set; three disjoint ones with fewer than 2,000 labels."""
+    """Yield splits whose validation set is 15% of the noisy set; three disjoint ones with fewer than 2,000 labels.
+
+    The examples that are kept out of training are left out.
+    """
+    split = split.without(split.noisy_holdout)
     count = len(split.noisy_indices)
     order = np.random.default_rng(split.seed).permutation(count)
     size = max(1, int(_SHARE * count))

@@ -94,7 +94,7 @@ def chooses(configuration: Configuration, arrays: Arrays, split: Split) -> bool:
     It is for vectors with at least 100 noisy labels, unless an option is set that has to do with the network.
     """
     options = configuration.backbone, configuration.weight_decay, configuration.trunk
-    enough = len(split.noisy_indices) >= _LEAST
+    enough = len(split.noisy_training_indices) >= _LEAST
     return configuration.choose_network and set(options) == {None} and len(arrays.input_shape) == 1 and enough
 
 
@@ -124,7 +124,7 @@ def choose_network(
     Returns:
         the choice; PyTorch's random state changes.
     """
-    steps = max(1, len(split.noisy_indices) // configuration.batch_size)  # per epoch
+    steps = max(1, len(split.noisy_training_indices) // configuration.batch_size)  # per epoch
     epochs = min(configuration.epochs, -(-_MOST_STEPS // steps))
     preliminary = replace(
         configuration,

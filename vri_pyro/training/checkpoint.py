@@ -146,6 +146,7 @@ _BEFORE_THE_OPTION = {
     "outer_every": 1,
     "choose_network": True,  # resumed runs choose nothing
     "start": "prior",
+    "noisy_holdout": 0.0,
 }
 
 

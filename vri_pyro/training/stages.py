@@ -159,10 +159,10 @@ def _check_clean(name: str, stage: Stage, source: CleanSource, split: Split) -> 
         raise UserError(
             f"selection chooses from the noisy set but the pool of {name} is {stage.method.pool}; set it to noisy"
         )
-    source.selection.check(len(split.noisy_indices), split.num_classes)
+    source.selection.check(len(split.noisy_training_indices), split.num_classes)
 
 
 def _pool(pool: Pool, split: Split) -> np.ndarray:
     if pool == "noisy_and_clean":
-        return np.sort(np.concatenate([split.noisy_indices, split.clean_indices]))
+        return np.sort(np.concatenate([split.noisy_training_indices, split.clean_indices]))
     return split.clean_draws if pool == "clean" else split.noisy_draws
