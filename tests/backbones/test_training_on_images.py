@@ -1,4 +1,7 @@
-"""Networks of every kind learn from a few hundred real images in one epoch of bi-level steps."""
+"""Networks of every kind learn from a few hundred real images in one epoch of bi-level steps.
+
+The large ones are narrowed or shortened, so that this takes seconds.
+"""
 
 from __future__ import annotations
 
@@ -37,7 +40,32 @@ def _vgg19(shape: tuple[int, ...]) -> Classifier:
     return FromModule(shape, CLASSES, network)
 
 
+def _dino(shape: tuple[int, ...]) -> Classifier:
+    from transformers import Dinov2Config, Dinov2ForImageClassification
+
+    sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
+    return FromModule(shape, CLASSES, Dinov2ForImageClassification(Dinov2Config(**sizes)))
+
+
+def _clip(shape: tuple[int, ...]) -> Classifier:
+    from transformers import CLIPVisionConfig, CLIPVisionModel
+
+    class Pooled(torch.nn.Module):
+        def __init__(self) -> None:
+            super().__init__()
+            sizes = {"image_size": 32, "patch_size": 8, "hidden_size": 32, "intermediate_size": 64}
+            self.network = CLIPVisionModel(CLIPVisionConfig(**sizes, num_hidden_layers=2, num_attention_heads=2))
+
+        def forward(self, x: Tensor) -> Tensor:
+            return self.network(x).pooler_output
+
+    return FromModule(shape, CLASSES, Pooled(), head="")
+
+
+# The networks of transformers need the extra of this name.
 NETWORKS: dict[str, Callable[[tuple[int, ...]], Classifier]] = {
+    "small DINOv2 of transformers": _dino,
+    "small CLIP of transformers": _clip,
     "WRN-16-1": lambda shape: WideResNet(shape, CLASSES, depth=16, width=1),
     "ResNet-50 with one block per stage and an eighth of its channels": lambda shape: FromModule(
         shape, CLASSES, ResNet(Bottleneck, [1, 1, 1, 1], width_per_group=8)
@@ -74,6 +102,8 @@ def _loss(classifier: Classifier, x: Tensor, y: Tensor) -> float:
 
 @pytest.mark.parametrize("name", NETWORKS)
 def test_loss_falls_within_one_epoch(name: str, images: tuple[Tensor, Tensor]) -> None:
+    if "transformers" in name:
+        pytest.importorskip("transformers")
     x, y = images
     classifier = NETWORKS[name]((3, 32, 32))
     flipped = torch.rand(COUNT) < 0.3

@@ -14,6 +14,8 @@ from vri_pyro.training.run_folder import RunFolder
 
 from .conftest import Command
 
+pytestmark = pytest.mark.filterwarnings("ignore:.* has random weights, so its features say little:UserWarning")
+
 OWN = """\
 from math import prod
 import torch

@@ -22,7 +22,14 @@ from vri_pyro.data import DeviceData
 from vri_pyro.data.batch import Batch
 from vri_pyro.guides import DiagonalNormal, Gated, Hierarchical, NoLatents
 from vri_pyro.infer.algorithm import Algorithm
-from vri_pyro.infer.hypergradient import Hypergradient, SplitFiniteDifference, SplitJVP, SplitVJP, Unrolled
+from vri_pyro.infer.hypergradient import (
+    Hypergradient,
+    SplitFiniteDifference,
+    SplitForwardDifference,
+    SplitJVP,
+    SplitVJP,
+    Unrolled,
+)
 from vri_pyro.interfaces.classifier import Classifier
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.methods import (
@@ -65,6 +72,7 @@ STRATEGIES: dict[str, Callable[[], Hypergradient]] = {
     "SplitVJP": SplitVJP,
     "Unrolled": Unrolled,
     "SplitFiniteDifference": SplitFiniteDifference,
+    "SplitForwardDifference": SplitForwardDifference,
 }
 
 

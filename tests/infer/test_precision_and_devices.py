@@ -22,6 +22,7 @@ from vri_pyro.infer.guard import FiniteGuard
 from vri_pyro.infer.hypergradient import SplitJVP, SplitVJP
 from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.models import Rectification
+from vri_pyro.utils.device import set_speed
 from vri_pyro.utils.errors import UserError
 
 CLASSES = 4
@@ -234,3 +235,18 @@ def test_a_late_step_takes_the_gradient_of_the_virtual_step() -> None:
 def test_late_steps_are_refused_if_the_kl_reaches_the_classifier() -> None:
     with pytest.raises(UserError, match=r"late is set, but inner_kl_weight is 0.1 .* set inner_kl_weight=0 or la"):
         _algorithm(MLP((5,), CLASSES, hidden=(8,)), late=True, detach_features=False, inner_kl_weight=0.1)
+
+
+@pytest.mark.parametrize("dtype", [torch.float16, torch.int8, "bfloat16"])
+def test_other_precisions_than_bfloat16_are_refused(dtype: Any) -> None:
+    classifier = MLP((4,), 3)
+    classifier.autocast = dtype
+    with pytest.raises(UserError, match=r"MLP.autocast is .*; expected torch.bfloat16 or None"):
+        classifier_output(classifier, torch.randn(3, 4))
+
+
+def test_options_of_cuda_devices_are_set() -> None:
+    for tf32, benchmark in ((True, False), (False, True), (False, False)):
+        set_speed(tf32=tf32, cudnn_benchmark=benchmark)
+        assert torch.backends.cuda.matmul.allow_tf32 is tf32
+        assert torch.backends.cudnn.benchmark is benchmark

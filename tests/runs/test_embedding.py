@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import warnings
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
@@ -19,6 +20,8 @@ from vri_pyro.data import Arrays, Digits, FeatureFolder, ImageFolder
 from vri_pyro.data.feature_files import FeatureFiles
 from vri_pyro.runs.embedding import embed
 from vri_pyro.utils.errors import UserError
+
+pytestmark = pytest.mark.filterwarnings("ignore:.* has random weights, so its features say little:UserWarning")
 
 Factory = Callable[[tuple[int, ...], int], Classifier]
 FROM = {"backbone": {"class_path": "tests.Network", "init_args": {"width": 3}}, "data": {"class_path": "Digits"}}
@@ -312,3 +315,20 @@ def test_digits_embedded_by_the_identity_train_as_the_digits(tmp_path: Path) -> 
     embed(digits, lambda shape, k: MLP(shape, k, hidden=()), tmp_path, made_from=FROM, dtype="float32")
     found = FeatureFolder(tmp_path).load()
     np.testing.assert_array_equal(found.x_train[:], (digits.x_train[:] / np.float32(255)).reshape(-1, 64))
+
+
+def test_random_weights_are_warned_of_and_stored_ones_are_not(tmp_path: Path) -> None:
+    x = np.random.default_rng(0).integers(0, 256, (8, 8, 8, 3), dtype=np.uint8)
+    arrays = Arrays(x, np.arange(8) % 2, None, None, ("a", "b"))
+    with pytest.warns(UserWarning, match="SmallCNN has random weights, so its features say little; use a pretrained"):
+        embed(arrays, SmallCNN, tmp_path / "random", made_from=FROM)
+    stored = SmallCNN((3, 8, 8), 2).state_dict()
+
+    def loaded(shape: tuple[int, ...], classes: int) -> Classifier:
+        network = SmallCNN(shape, classes)
+        network.load_state_dict(stored)
+        return network
+
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        embed(arrays, loaded, tmp_path / "stored", made_from=FROM)

@@ -164,7 +164,7 @@ def test_options_of_the_trunk_reach_every_stage_and_network(tmp_path: Path, monk
             trunk, head = next(value for name, value in member.items() if "optimizer" in name)["param_groups"]
             assert trunk["lr"] == pytest.approx(0.1 * head["lr"])
 
-    monkeypatch.setattr("vri_pyro.runs.building._warn_if_random", lambda *_: None)
+    monkeypatch.setattr("vri_pyro.runs.building.has_random_trunk", lambda *_: False)
     assert main(["fit", *small, "--trunk.frozen", "true", "--output", "frozen"]) == 0
     state = torch.load(tmp_path / "frozen" / "checkpoints" / "last.pt", weights_only=True)["state"]["classifier"]
     torch.manual_seed(0)
@@ -204,3 +204,8 @@ def test_a_network_without_a_trunk_is_told_that_the_options_have_no_effect(
     words += ["--output", str(tmp_path / "run"), "--report", "false", "--quiet", "true", "--trunk.frozen", "true"]
     assert main(words) == 0
     assert "the options of the trunk have no effect: MLP has no weights before its head" in capsys.readouterr().err
+
+
+def test_learning_rate_of_a_frozen_trunk_is_refused() -> None:
+    with pytest.raises(UserError, match=r"trunk.lr_factor is 0.1 but a frozen trunk has no learning rate; leave out"):
+        Trunk(lr_factor=0.1, frozen=True)

@@ -117,7 +117,10 @@ def _run(network: nn.Module, x: Tensor) -> tuple[Tensor, list[str]]:
     except (RuntimeError, TypeError, ValueError, LookupError, AttributeError, AssertionError) as error:
         if isinstance(error, UserError):
             raise
-        raise UserError(f"{name} rejects inputs of shape {list(x.shape)}: {str(error).rstrip('.')}") from error
+        tokens = any(isinstance(layer, nn.Embedding) for layer in network.modules())
+        hint = "; a network of token ids needs a training loop of its own, since inputs are vectors or images here"
+        reason = f"{str(error).rstrip('.')}{hint if tokens else ''}"
+        raise UserError(f"{name} rejects inputs of shape {list(x.shape)}: {reason}") from error
     finally:
         for hook in hooks:
             hook.remove()

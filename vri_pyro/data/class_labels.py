@@ -90,9 +90,9 @@ def label_series(name: str, values: Any) -> pd.Series:
     """
     if isinstance(values, str | bytes | dict) or not hasattr(values, "__len__"):
         raise UserTypeError(f"{name} is a {type(values).__name__}; expected an array, a list or a Series of labels.")
-    shape = getattr(values, "shape", (len(values),))
+    shape: tuple[int, ...] = getattr(values, "shape", (len(values),))
     if len(shape) != 1:
-        remedy = "use .ravel()" if len(shape) == 2 and shape[1] == 1 else "use .argmax(1) for one-hot rows"
+        remedy = "use .ravel()" if shape[1:] == (1,) else "use .argmax(1) for one-hot rows"
         raise UserError(f"{name} has shape {tuple(shape)}; expected one label per example, [N] ({remedy}).")
     if isinstance(values, pd.Series | pd.Index | pd.Categorical):
         return pd.Series(np.asarray(values))

@@ -135,6 +135,11 @@ def classifier_output(classifier: nn.Module, x: Tensor) -> ClassifierOutput:
     """Run the classifier and check its output; see :func:`call`."""
     version = None if x.is_inference() else x._version
     lower = getattr(classifier, "autocast", None)
+    if lower not in (None, torch.bfloat16):
+        raise UserError(
+            f"{type(classifier).__name__}.autocast is {lower!r}; expected torch.bfloat16 or None, since gradients in "
+            "torch.float16 would need to be scaled"
+        )
     with nullcontext() if lower is None else torch.autocast(x.device.type, lower):
         output = classifier(x)
     name = type(classifier).__name__

@@ -76,7 +76,7 @@ class KeptOutputs(TorchFunctionMode):
 
 def _dual(output: Tensor, function: Callable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:
     """Return the dual number of a product whose output is known; the tangent is summed in PyTorch's order."""
-    named = dict(zip(_NAMES, args, strict=False)) | kwargs
+    named = {**dict(zip(_NAMES, args, strict=False)), **kwargs}
     (x, x_tangent), (weight, weight_tangent) = (forward_ad.unpack_dual(named.pop(name)) for name in _NAMES[:2])
     bias = named.pop("bias", None)
     bias_tangent = None if bias is None else forward_ad.unpack_dual(bias).tangent

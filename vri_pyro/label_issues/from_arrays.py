@@ -148,8 +148,8 @@ def _at_least(high: float, differing: float) -> float:
     if differing > high + _NEAR:
         warnings.warn(
             f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples "
-            f"nothing tells which of the two are wrong, so the noise rate may be up to {differing:.0%}; the ranking needs no "
-            "trusted examples, but the scores may be too low; pass some as trusted",
+            f"nothing tells which of the two are wrong, so the noise rate may be up to {differing:.0%} and the scores "
+            "may be too low; the ranking needs no trusted examples, but the noise rate does",
             stacklevel=3,
         )
     return max(high, differing)

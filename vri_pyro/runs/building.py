@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable
 from functools import partial
 
 import numpy as np
@@ -27,6 +26,7 @@ from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.interfaces.classifier import Classifier, trunk_parameters
 from vri_pyro.methods.base import Stage
 from vri_pyro.runs.configuration import Configuration
+from vri_pyro.runs.random_weights import has_random_trunk
 from vri_pyro.training.ensemble import build_classifier, networks_of
 from vri_pyro.training.run_data import RunData
 from vri_pyro.training.run_folder import RunFolder
@@ -83,7 +83,13 @@ def build_trainer(
     if configuration.trunk is not None:
         _treat_trunk(classifier, configuration.trunk)
         if configuration.trunk.frozen and weights_are_loaded():
-            _warn_if_random(networks_of(classifier)[0], partial(build, 1))
+            network = networks_of(classifier)[0]
+            if has_random_trunk(network, partial(build, 1)):
+                warnings.warn(
+                    f"trunk.frozen keeps the trunk of {type(network).__name__} at random weights; use a pretrained "
+                    "network, or train the trunk",
+                    stacklevel=2,
+                )
     for network in (classifier, *networks_of(classifier)):
         network.autocast = torch.bfloat16 if configuration.precision == "bfloat16" else None
     classifier = _with_channels_last(classifier.to(device))
@@ -151,21 +157,6 @@ def _treat_trunk(classifier: Classifier, trunk: Trunk) -> None:
             )
         if trunk.frozen:
             network.freeze_trunk()
-
-
-def _warn_if_random(network: Classifier, build: Callable[[], Classifier]) -> None:
-    """Warn if the weights of a frozen trunk are random, that is, if they are others whenever a network is built."""
-    with torch.random.fork_rng(devices=[]):
-        torch.manual_seed(torch.initial_seed() + 1)
-        other = build()
-    pairs = zip(trunk_parameters(network), trunk_parameters(other), strict=True)
-    weights = [(one.cpu(), same.cpu()) for one, same in pairs if one.dim() > 1]  # biases and scales start as constants
-    if weights and not any(torch.equal(one, same) for one, same in weights):
-        warnings.warn(
-            f"trunk.frozen keeps the trunk of {type(network).__name__} at random weights; use a pretrained network, or "
-            "train the trunk",
-            stacklevel=2,
-        )
 
 
 def _pixels(classifier: Classifier, arrays: Arrays) -> tuple[np.ndarray, np.ndarray]:

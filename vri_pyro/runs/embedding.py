@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import hashlib
+import warnings
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from typing import Any, Literal
@@ -16,6 +17,7 @@ from vri_pyro.data.feature_files import Description, FeatureFiles, Part, rows_of
 from vri_pyro.data.fingerprints import Fingerprint
 from vri_pyro.data.statistics import sample_of
 from vri_pyro.interfaces.classifier import Classifier, evaluating
+from vri_pyro.runs.random_weights import has_random_trunk
 from vri_pyro.training.ensemble import build_classifier
 from vri_pyro.utils.errors import UserError, building
 from vri_pyro.utils.locks import locked
@@ -60,6 +62,9 @@ def embed(
     Raises:
         UserError: the folder has features of other data, another network or other options; an image is unreadable; a
             feature is non-finite or too large for ``dtype``; or the folder cannot be written.
+
+    Warns:
+        UserWarning: the weights of the network are random.
     """
     for name, value in (("batch_size", batch_size), ("rows_per_file", rows_per_file)):
         check_integer(name, value, 1)
@@ -68,7 +73,13 @@ def embed(
         raise UserError(f"dtype is {dtype!r}; expected 'float16' or 'float32'")
     files = FeatureFiles(folder)
     with locked(files.path):
-        network = _network(backbone, arrays).to(device)
+        network = _network(backbone, arrays)
+        if has_random_trunk(network, lambda: _network(backbone, arrays, _SEED + 1)):
+            warnings.warn(
+                f"{type(network).__name__} has random weights, so its features say little; use a pretrained network",
+                stacklevel=2,
+            )
+        network = network.to(device)
         description = Description(
             dim=network.feature_dim,
             dtype=dtype,
@@ -108,9 +119,9 @@ def weights_hash(network: torch.nn.Module) -> str:
     return digest.hexdigest()
 
 
-def _network(backbone: Callable[[tuple[int, ...], int], Classifier], arrays: Arrays) -> Classifier:
+def _network(backbone: Callable[[tuple[int, ...], int], Classifier], arrays: Arrays, seed: int = _SEED) -> Classifier:
     with torch.random.fork_rng(devices=[]), building("the backbone"):
-        torch.manual_seed(_SEED)
+        torch.manual_seed(seed)
         return build_classifier(backbone, arrays.input_shape, arrays.num_classes, networks=1)
 
 

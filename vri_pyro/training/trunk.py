@@ -11,6 +11,7 @@ from torch.optim import Optimizer
 
 from vri_pyro.interfaces.classifier import Classifier, trunk_parameters
 from vri_pyro.methods.base import OptimizerFactory
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
 
 
@@ -26,7 +27,7 @@ class Trunk:
             evaluation mode, without dropout.
 
     Raises:
-        UserError: ``lr_factor`` is out of range.
+        UserError: ``lr_factor`` is out of range, or set although the trunk is frozen.
     """
 
     lr_factor: float = 1.0
@@ -37,6 +38,10 @@ class Trunk:
         check_number(
             "trunk.lr_factor", self.lr_factor, above=0, remedy=", such as 0.1; use trunk.frozen for no training"
         )
+        if self.frozen and self.lr_factor != 1:
+            raise UserError(
+                f"trunk.lr_factor is {self.lr_factor} but a frozen trunk has no learning rate; leave out one of the two"
+            )
 
     def optimizer(self, of: OptimizerFactory, classifier: Classifier) -> OptimizerFactory:
         """Return a function that builds an optimiser with a parameter group for the trunk and one for the others.
