@@ -98,6 +98,14 @@ def _complaint(result: Result) -> str:
             "the classifier's inputs have different shapes (augmentation [1, 6, 6], clean_augmentation "
             "[1, 8, 8], evaluation [1, 6, 6]); use the same crop in both augmentations",
         ),
+        (
+            "--hypergradient SplitJVP",
+            "unrecognised arguments: --hypergradient SplitJVP; did you mean --method.hypergradient?",
+        ),
+        (
+            "--backbone TorchvisionNetwork --backbone.head fc",
+            "--backbone: choose a class that has the option 'head', --backbone CLASS with one of FromModule",
+        ),
         ("--splt.file x", "unrecognised arguments: --splt.file x; did you mean --split.file?"),
         ("--split.fle x", "unrecognised arguments: --split.fle x; did you mean --split.file?"),
         ("--metod.model x", "unrecognised arguments: --metod.model x; did you mean --method.model?"),

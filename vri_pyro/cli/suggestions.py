@@ -34,7 +34,13 @@ def options_of_group(option: str) -> list[str]:
 
 
 def nearest_option(name: str, command: str) -> str | None:
-    """Return the option that is most similar to a name; its first part may be an option with options of its own."""
+    """Return the option that is most similar to a name; its first part may be an option with options of its own.
+
+    The name of a choice within an option, such as "hypergradient", is that option, ``method.hypergradient``.
+    """
+    for kind in KINDS.values():
+        if kind.option.endswith(f".{name}"):
+            return kind.option.removeprefix("--")
     names = option_names(command)
     first, _, rest = name.partition(".")
     firsts = {one.partition(".")[0] for one in names}
@@ -45,11 +51,12 @@ def nearest_option(name: str, command: str) -> str | None:
 
 
 def nearest_argument(class_path: str, name: str) -> str | None:
-    """Return the argument of a class, or of a class that it extends, whose name is most similar to a name."""
+    """Return the argument of a class, or of a class that it extends, whose name is most similar to a refused name."""
     first, dot, rest = name.partition(".")
     module, _, class_name = class_path.rpartition(".")
     ancestors = inspect.getmro(getattr(sys.modules[module], class_name))
-    near = nearest(first, {one for ancestor in ancestors[:-1] for one in inspect.signature(ancestor).parameters})
+    names = {one for ancestor in ancestors[:-1] for one in inspect.signature(ancestor).parameters}
+    near = nearest(first, names - {first})
     return near and f"{near}{dot}{rest}"
 
 
