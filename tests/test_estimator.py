@@ -498,3 +498,12 @@ def test_settings_of_pytorch_outside_do_not_matter(backbone: Any) -> None:
     with torch.inference_mode():
         frozen = _fast(backbone=backbone, random_state=0).fit(x, given, trusted=range(30))
     np.testing.assert_array_equal(frozen.predict_proba(x), expected.predict_proba(x))
+
+
+def test_estimator_that_an_older_version_pickled_has_the_defaults_of_newer_options() -> None:
+    state = VRIClassifier(epochs=3).__getstate__()
+    del state["noisy_holdout"]
+    restored = VRIClassifier.__new__(VRIClassifier)
+    restored.__setstate__(state)
+    assert restored.get_params()["noisy_holdout"] == 0
+    assert restored.get_params()["epochs"] == 3

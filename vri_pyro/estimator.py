@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import math
 import warnings
 from collections.abc import Iterator
@@ -30,8 +31,8 @@ from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.content_keys import content_keys
 from vri_pyro.data.duplicates import find_duplicates
+from vri_pyro.data.noisy_holdout import draw_noisy_holdout
 from vri_pyro.data.split import OBSERVED
-from vri_pyro.data.splitting import draw_noisy_holdout
 from vri_pyro.data.validation import UNCHECKED, check_agreement, check_array, check_trusted
 from vri_pyro.data.verified import number_verified
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
@@ -348,6 +349,11 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         if "_network" in state:
             state = state | {"_network": deepcopy(state["_network"]).cpu(), "run_": None}
         return state
+
+    def __setstate__(self, state: dict[str, Any]) -> None:
+        """Give an estimator that an older version pickled the default values of newer options."""
+        options = inspect.signature(type(self).__init__).parameters.values()
+        super().__setstate__({one.name: one.default for one in options if one.default is not one.empty} | state)
 
     def _check_options(self) -> None:
         if self.epochs != "auto":

@@ -57,6 +57,14 @@ def test_features_of_an_own_network_are_written_and_the_command_can_be_repeated(
     assert description["made_from"]["data"]["class_path"] == "vri_pyro.data.Digits"
 
 
+def test_missing_and_foreign_options_are_named_as_they_are_typed(vri_pyro: Command) -> None:
+    assert "options without a default are missing; set --data, --backbone, --output" in vri_pyro("embed").stderr
+    done = vri_pyro(*EMBED, "--hypergradient", "SplitJVP")
+    assert done.status == 2
+    assert "unrecognised arguments: --hypergradient SplitJVP" in done.stderr
+    assert "method" not in done.stderr
+
+
 def test_another_network_other_data_or_other_options_are_refused_by_name(vri_pyro: Command) -> None:
     assert vri_pyro(*EMBED).status == 0
     for changed, told in [

@@ -149,12 +149,12 @@ def test_signal_of_torchrun_does_not_hide_that_another_process_is_lost(
 @pytest.mark.parametrize(
     ("rank", "environment", "message"),
     [
-        (1, {}, "process 2 of 2 did not meet the others at 127.0.0.1:{port} within 1 s"),
-        (0, {}, "process 1 of 2 did not meet the others at 127.0.0.1:{port} within 1 s"),
+        (1, {}, "process 2 of 2 did not meet the others at 127.0.0.1:{port} ("),
+        (0, {}, "process 1 of 2 did not meet the others at 127.0.0.1:{port} ("),
         (
             1,
             {"MASTER_ADDR": "no.such.host.invalid"},
-            "did not meet the others at no.such.host.invalid:{port} within 1 s",
+            "did not meet the others at no.such.host.invalid:{port} (",
         ),
         (0, {"TORCHELASTIC_USE_AGENT_STORE": "True"}, "within 1 s, only 1 of 2 processes came to 127.0.0.1:{port}"),
         (2, {}, "RANK is 2 for WORLD_SIZE 2; expected 0 to 1"),

@@ -94,7 +94,10 @@ def test_bad_input_is_one_sentence_and_writes_nothing(here: Path, vri_pyro: Comm
     Path("there.npz").write_text("mine")
     before = {path.name for path in here.iterdir()}
     for arguments, message in (
-        (("--corrections", "bad.csv", "--output", "new.npz"), "line 2: there is no class 'one'; the "),
+        (
+            ("--corrections", "bad.csv", "--output", "new.npz"),
+            "line 2: there is no class 'one'; the nearest is '(none)'",
+        ),
         (("--corrections", "nowhere.csv", "--output", "new.npz"), "nowhere.csv does not exist; expected a .csv"),
         (("--corrections", "good.csv", "--output", "there.npz"), "there.npz already exists; choose another output"),
         (("--corrections", "good.csv", "--output", "new.csv"), "output is new.csv; expected the name of an .npz file"),

@@ -103,13 +103,45 @@ def test_split_files_keep_them_and_older_files_have_none(tmp_path: Path) -> None
     assert len(Split.load(tmp_path / "old.npz").noisy_holdout) == 0
 
 
-def test_reviewed_examples_are_trained_on_and_the_others_stay_out() -> None:
+def test_reviewed_examples_are_trained_on_and_the_holdout_is_drawn_anew() -> None:
     split = _split()
     reviewed = np.r_[split.noisy_holdout[:2], split.noisy_training_indices[:2]]
     corrected = split.corrected(reviewed, np.array([0, 1, 2, 0]))
-    assert np.array_equal(corrected.noisy_holdout, split.noisy_holdout[2:])
+    assert set(corrected.noisy_holdout) < set(corrected.noisy_indices)
+    assert len(corrected.noisy_holdout) == 29  # of 284
     assert set(reviewed) <= set(corrected.noisy_draws)
     assert not set(corrected.noisy_draws) & set(corrected.noisy_holdout)
+    assert len(_split(0.0).corrected(reviewed, np.array([0, 1, 2, 0])).noisy_holdout) == 0
+
+
+def test_holdout_is_a_random_sample_of_what_a_review_of_wrong_labels_leaves() -> None:
+    split = _split()
+    assert split.true_labels is not None
+    wrong = split.given_labels != split.true_labels
+    found = split.noisy_indices[wrong & np.isin(split.noisy_indices, split.noisy_holdout)]  # they are easily seen
+    corrected = split.corrected(found, split.true_labels[np.isin(split.noisy_indices, found)])
+    assert corrected.true_labels is not None
+    wrong = corrected.given_labels != corrected.true_labels
+    kept_out = np.isin(corrected.noisy_indices, corrected.noisy_holdout)
+    error = 3 * np.sqrt(wrong.mean() * (1 - wrong.mean()) / kept_out.sum())
+    assert wrong[kept_out].mean() == pytest.approx(wrong.mean(), abs=error)
+    assert wrong[kept_out].any()  # of those that remained, none was wrong
+
+
+def test_a_holdout_that_would_leave_none_to_train_on_becomes_smaller() -> None:
+    split = _split()
+    trained = split.noisy_training_indices
+    labels = np.zeros(len(trained), dtype=int)
+    assert len(split.corrected(trained, labels).noisy_training_indices) > 0
+    assert (
+        len(
+            split.corrected(
+                np.r_[trained, split.noisy_holdout[1:]], np.zeros(len(split.noisy_indices) - 1, dtype=int)
+            ).noisy_holdout
+        )
+        == 0
+    )
+    assert len(split.without(trained).noisy_holdout) == 0
 
 
 def test_removed_duplicates_leave_them_as_well() -> None:

@@ -93,6 +93,7 @@ def test_same_correction_twice_counts_once(tmp_path: Path, split: Split) -> None
         ("index,label\n,cat\n", "line 2: there is no training example with the path ''"),
         ("path,label\nimg/77.png,cat\n", "line 2: there is no training example with the path 'img/77.png'"),
         ("index,label\n3,Dog\n", "line 2: there is no class 'Dog'; the nearest is 'dog'"),
+        ("index,label\n3,zebra\n", r"there is no class 'zebra'; the classes are '\(none\)', 'cat', 'dog'"),
         ("index,label\n3,none\n", r"there is no class 'none'; the nearest is '\(none\)'"),
         ("index,label\n3,cat\n4,dog\n3,dog\n", "line 4: example 3 has the label 'dog' but another one in line 2; keep"),
         ("index,path,label\n3,img/4.png,cat\n", "the path of example 3 is 'img/4.png' but 'img/3.png' in the run"),

@@ -240,8 +240,19 @@ def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name(
     permuted = find_label_issues(labels, p[["c", "a", "b"]], draws=20, trusted=range(20))
     pd.testing.assert_frame_equal(permuted, expected)
     assert permuted.attrs == expected.attrs
-    other_names = find_label_issues(labels, p.set_axis(["p1", "p2", "p3"], axis=1), draws=20, trusted=range(20))
-    pd.testing.assert_frame_equal(other_names, expected)
+    for names in (["p1", "p2", "p3"], range(3)):
+        by_position = find_label_issues(labels, p.set_axis(names, axis=1), draws=20, trusted=range(20))
+        pd.testing.assert_frame_equal(by_position, expected)
+    with pytest.raises(UserError, match="pred_probs has the columns 'c', 'a', 'x' for the classes 'a', 'b', 'c'; name"):
+        find_label_issues(labels, p.set_axis(["c", "a", "x"], axis=1))
+
+
+def test_columns_are_matched_to_classes_of_another_number_type() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(2, size=60).astype(float)  # as pandas writes integers of a column with gaps
+    p = pd.DataFrame(generator.dirichlet([1, 1], 60), columns=[0, 1])
+    expected = find_label_issues(labels, p, draws=20, trusted=range(20))
+    pd.testing.assert_frame_equal(find_label_issues(labels, p[[1, 0]], draws=20, trusted=range(20)), expected)
 
 
 def test_tables_of_numbers_of_any_type_are_features() -> None:

@@ -117,5 +117,7 @@ def test_advice_is_given_where_nobody_knows_how_many_labels_are_followed() -> No
     assert memorised.rate_problem == memorised.problem == "memorised"
     assert memorised.advice is not None
     assert "--split.noisy_holdout 0.1" in memorised.advice
+    chance = rank(_evidence(0.4, 0.05, 0.0, 0.0)[0], draws=20)
+    assert chance.problem != "chance" or chance.advice is None
     elsewhere, _ = _evidence(0.0, 0.0, 0.0, 0.0)
     assert rank(elsewhere, own=1, draws=20).kept_out == 0

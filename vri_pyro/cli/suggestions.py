@@ -38,12 +38,13 @@ def nearest_option(name: str, command: str) -> str | None:
 
     The name of a choice within an option, such as "hypergradient", is that option, ``method.hypergradient``.
     """
-    for kind in KINDS.values():
-        if kind.option.endswith(f".{name}"):
-            return kind.option.removeprefix("--")
     names = option_names(command)
     first, _, rest = name.partition(".")
     firsts = {one.partition(".")[0] for one in names}
+    for kind in KINDS.values():
+        option = kind.option.removeprefix("--")
+        if option.endswith(f".{name}") and option.partition(".")[0] in firsts:
+            return option
     if not rest or first in firsts:
         return nearest(name, [one for one in names if not rest or one.startswith(f"{first}.")])
     near = nearest(first, firsts)

@@ -14,6 +14,7 @@ from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.fingerprints import NAMED, listed, namer
 from vri_pyro.data.noise.no_noise import NoNoise
 from vri_pyro.data.noise.transition_counts import transition_frequencies
+from vri_pyro.data.noisy_holdout import drawn
 from vri_pyro.data.npz import read_npz, write_npz
 from vri_pyro.data.streamed import Inputs
 from vri_pyro.data.validation import (
@@ -350,8 +351,17 @@ class Split:
             corrected_indices=reviewed,
             labels_before=before[reviewed],
             verified_labels=verified,
-            noisy_holdout=np.setdiff1d(self.noisy_holdout, indices),
+            noisy_holdout=self._holdout_drawn_from(self.noisy_indices[noisy]),
         )
+
+    def _holdout_drawn_from(self, noisy: np.ndarray) -> np.ndarray:
+        """Draw as large a share of the remaining noisy examples as was kept out of training; one may be left to train.
+
+        The examples that remain of a holdout are no random sample, because the most suspicious ones are reviewed, and
+        wrong labels are more suspicious if they were not trained on.
+        """
+        share = len(self.noisy_holdout) / len(self.noisy_indices)
+        return drawn(noisy, min(math.ceil(share * len(noisy)), max(len(noisy) - 1, 0)), self.seed)
 
     def without(self, indices: np.ndarray) -> Split:
         """Return this split without the examples at the given positions of the training set, int64 [n].
@@ -369,7 +379,8 @@ class Split:
         if self.replaced_indices is not None and self.replaced_images is not None:
             stay = ~np.isin(self.replaced_indices, indices)
             changes |= {"replaced_indices": self.replaced_indices[stay], "replaced_images": self.replaced_images[stay]}
-        changes["noisy_holdout"] = np.setdiff1d(self.noisy_holdout, indices)
+        holdout = np.setdiff1d(self.noisy_holdout, indices)
+        changes["noisy_holdout"] = holdout[:0] if len(holdout) == len(changes["noisy_indices"]) else holdout
         return replace(self, **changes)
 
     @property

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import math
 import warnings
 from typing import Literal
 
@@ -10,6 +9,7 @@ import numpy as np
 
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.noise import Flip, LabelNoise, NoisyLabels, NoNoise, Replacement
+from vri_pyro.data.noisy_holdout import draw_noisy_holdout
 from vri_pyro.data.randomness import generator_for, permutation
 from vri_pyro.data.split import OBSERVED, Split
 from vri_pyro.data.streamed import part_of
@@ -140,27 +140,6 @@ def make_split(
         verified_labels=arrays.verified_labels,
         noisy_holdout=draw_noisy_holdout(noisy[~held_out], noisy_holdout, seed),
     )
-
-
-def draw_noisy_holdout(noisy: np.ndarray, share: float, seed: int) -> np.ndarray:
-    """Draw the noisy examples that are kept out of training, ascending; a larger share contains the smaller ones.
-
-    Args:
-        noisy: positions of the noisy examples, int64 [N].
-        share: the share of them, from 0 to below 1, rounded up.
-        seed: the seed of the split.
-
-    Raises:
-        UserError: no noisy example is left to train on.
-    """
-    count = math.ceil(share * len(noisy))
-    if count == len(noisy):
-        raise UserError(
-            f"noisy_holdout {share} keeps all {count} noisy examples out of training; reduce it or add noisy examples."
-        )
-    if count == 0:
-        return noisy[:0]
-    return np.sort(noisy[permutation(generator_for(seed, "noisy holdout"), len(noisy))[:count]])
 
 
 def inject(noise: LabelNoise, arrays: Arrays, part: np.ndarray, seed: int) -> NoisyLabels:

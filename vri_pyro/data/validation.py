@@ -278,17 +278,21 @@ def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
 
 def _warn_of_resolution(name: str, x: np.ndarray, converted: np.ndarray) -> None:
     """Warn of a column of vectors [N, D] whose variation float32 cannot represent, such as seconds since 1970."""
-    if x.ndim != 2 or x.dtype.itemsize <= converted.dtype.itemsize:
+    if x.ndim != 2 or np.can_cast(x.dtype, converted.dtype):
         return
-    lost = np.max([abs(x[i : i + _CHUNK] - converted[i : i + _CHUNK]).max(axis=0) for i in range(0, len(x), _CHUNK)], 0)
+    parts = [slice(start, start + _CHUNK) for start in range(0, len(x), _CHUNK)]
+    lost = np.max([abs(x[rows].astype(np.float64) - converted[rows]).max(axis=0) for rows in parts], axis=0)
+    if not lost.any():
+        return
+    mean = x.mean(axis=0, dtype=np.float64)
     with np.errstate(over="ignore"):
-        std = x.std(axis=0)
+        std = np.sqrt(sum(((x[rows] - mean) ** 2).sum(axis=0) for rows in parts) / len(x))
     blurred = np.flatnonzero((std > 0) & (lost > _LOST * std))
     if len(blurred):
         column = blurred[0]
         more = f" (and {len(blurred) - 1} more)" if len(blurred) > 1 else ""
         warnings.warn(
             f"{name} is converted to float32, which blurs column {column}{more}: its values vary by about "
-            f"{std[column]:.3g} around {x[:, column].mean():.3g}; subtract the mean of such a column first",
+            f"{std[column]:.3g} around {mean[column]:.3g}; subtract the mean of such a column first",
             stacklevel=2,
         )

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Mapping, Sequence
+from typing import Any, NamedTuple
 
 import torch
 from torch import Tensor
@@ -17,6 +17,19 @@ _PRODUCTS = {F.linear, *(getattr(torch, f"conv{d}d") for d in (1, 2, 3))}
 _NAMES = ("input", "weight", "bias")
 
 
+class _Output(NamedTuple):
+    """Output of a layer, its version, and the weight, which is kept so that no other one takes its memory."""
+
+    reference: TensorWeakRef
+    version: int
+    weight: Tensor
+
+    def unchanged(self) -> Tensor | None:
+        """Return the output if it still exists and was not changed in place."""
+        kept = self.reference()
+        return kept.detach() if kept is not None and kept._version == self.version else None
+
+
 class KeptOutputs(TorchFunctionMode):
     """Keeps track of the outputs of convolutions and linear layers in a forward pass, and reuses them in the next.
 
@@ -24,20 +37,21 @@ class KeptOutputs(TorchFunctionMode):
     linear layer, which take most of the time, the output is often known: the graph of an earlier pass at the same
     parameters keeps it, for example as the input of batch normalisation. Such an output is reused here. Nothing is
     kept for this purpose, so no memory is added: outputs are referred to weakly, and those that autograd has released,
-    or that were changed in place, are computed again.
+    or that were changed in place, are computed again. So are those of layers that are called several times, and of
+    networks that are being compiled.
     """
 
     def __init__(self) -> None:
         super().__init__()
-        self._outputs: list[tuple[Callable, TensorWeakRef, int]] = []
-        self._next: int | None = None
+        self._outputs: dict[Hashable, _Output | None] = {}  # None for a layer that is called several times
+        self._recorded = False
 
     def repeated[Output](self, forward: Callable[[Sequence[Tensor]], Output]) -> Callable[[Sequence[Tensor]], Output]:
         """Return ``forward`` such that its first call is recorded and later ones reuse outputs.
 
         Args:
-            forward: a forward pass. Later calls must be at dual numbers with the parameters of the first call as
-                primal, and draw the same random numbers.
+            forward: a forward pass. Later calls must be at dual numbers of the same parameters, in the same memory, and
+                draw the same random numbers.
         """
 
         def call(parameters: Sequence[Tensor]) -> Output:
@@ -45,7 +59,7 @@ class KeptOutputs(TorchFunctionMode):
                 try:
                     return forward(parameters)
                 finally:
-                    self._next = 0
+                    self._recorded = True
 
         return call
 
@@ -54,24 +68,18 @@ class KeptOutputs(TorchFunctionMode):
     ) -> Any:
         """See :class:`torch.overrides.TorchFunctionMode`."""
         kwargs = kwargs or {}
-        if function not in _PRODUCTS:
+        if function not in _PRODUCTS or torch.compiler.is_compiling():
             return function(*args, **kwargs)
-        if self._next is None:
+        weight: Tensor = kwargs["weight"] if "weight" in kwargs else args[1]
+        layer = function, weight.data_ptr(), weight.shape
+        if not self._recorded:
             output = function(*args, **kwargs)
-            self._outputs.append((function, TensorWeakRef(output), output._version))
+            again = layer in self._outputs
+            self._outputs[layer] = None if again else _Output(TensorWeakRef(output), output._version, weight.detach())
             return output
-        kept = self._kept(function)
+        recorded = self._outputs.pop(layer, None)
+        kept = None if recorded is None else recorded.unchanged()
         return function(*args, **kwargs) if kept is None else _dual(kept, function, args, kwargs)
-
-    def _kept(self, function: Callable) -> Tensor | None:
-        """Output of the next operation, if it is unchanged."""
-        assert self._next is not None
-        if self._next == len(self._outputs):
-            return None
-        recorded, reference, version = self._outputs[self._next]
-        self._next += 1
-        kept = reference()
-        return kept.detach() if recorded is function and kept is not None and kept._version == version else None
 
 
 def _dual(output: Tensor, function: Callable, args: Sequence[Any], kwargs: Mapping[str, Any]) -> Tensor:

@@ -121,13 +121,22 @@ def _numbers_of_table(name: str, table: pd.DataFrame) -> np.ndarray:
 
 
 def _in_order_of(classes: list[Hashable], values: Any) -> Any:
-    """Return a table whose columns are the classes in their order; anything else as it is."""
-    names = [str(column) for column in getattr(values, "columns", ())]
-    wanted = [str(label) for label in classes]
-    if names == wanted or sorted(names) != sorted(wanted) or len(set(names)) < len(names):
+    """Return a table whose columns are the classes in their order; an array or a table with other names as it is."""
+    names = list(getattr(values, "columns", ()))
+    if len(names) != len(classes) or names == list(range(len(names))):
         return values
-    order = [names.index(label) for label in wanted]
-    return values.iloc[:, order] if isinstance(values, pd.DataFrame) else np.asarray(values)[:, order]
+    order = [[i for i, name in enumerate(names) if name == label or str(name) == str(label)] for label in classes]
+    if not any(order):
+        return values
+    if any(len(places) != 1 for places in order):
+        raise UserError(
+            f"pred_probs has the columns {shown_classes(names)} for the classes {shown_classes(classes)}; name every "
+            "column as its class, or pass an array whose columns are in the order of the classes."
+        )
+    places = [place for (place,) in order]
+    if places == sorted(places):
+        return values
+    return values.iloc[:, places] if isinstance(values, pd.DataFrame) else np.asarray(values)[:, places]
 
 
 def _checked_probabilities(values: Any, count: int, classes: list[Hashable], listed: bool) -> np.ndarray:

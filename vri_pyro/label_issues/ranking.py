@@ -118,9 +118,14 @@ class LabelIssues:
 
     @property
     def advice(self) -> str | None:
-        """A sentence on how a new run can tell more about the noise rate; None if the rate is told or nobody knows."""
+        """A sentence on how a new run can tell more about the noise rate.
+
+        None if the interval is narrow, or if labels kept out of training would not help.
+        """
         low, high = self.transition.noise_rate_interval()
-        if not self.by_classifier or self.kept_out or not (high - low > WIDEST or self.problem == "memorised"):
+        if not self.by_classifier or self.kept_out or self.problem not in (None, "memorised"):
+            return None
+        if high - low <= WIDEST and self.problem is None:
             return None
         return (
             "How many labels the classifier has memorised is unknown. Train a new run with --split.noisy_holdout 0.1: "

@@ -70,9 +70,8 @@ def noise_rate_verdict(seen: SeenRun) -> Verdict:
     truth = f"; {known}" if (known := _truth(seen)) else ""
     interval = f"95% interval {percent(low)} to {percent(high)}{truth}"
     if why:
-        reason = seen.issues.warning or (
-            f"The 95% interval of the estimate is wider than {WIDEST * 100:.0f} percentage points."
-        )
+        wide = f"The 95% interval of the estimate is wider than {WIDEST * 100:.0f} percentage points."
+        reason = (seen.issues.warning or wide) if seen.issues.rate_problem else wide
         advice = f" {seen.issues.advice}" if seen.issues.advice else ""
         words = (
             f"How many labels are wrong cannot be told. {reason} The estimate is {percent(rate)} ({interval}).{advice}"

@@ -56,7 +56,10 @@ class SeenRun:
         count = len(self.run.split.noisy_indices)
         self.judged = np.arange(count)
         if count > most:
-            self.judged = np.sort(permutation(generator_for(self.run.split.seed, "page"), count)[:most])
+            judged = permutation(generator_for(self.run.split.seed, "page"), count)[:most]
+            # Labels that were kept out of training are random as well, and tell the most about the noise rate.
+            kept_out = np.flatnonzero(np.isin(self.run.split.noisy_indices, self.run.split.noisy_holdout))
+            self.judged = np.union1d(judged, kept_out[:most])
 
     @property
     def options(self) -> dict[str, Any]:

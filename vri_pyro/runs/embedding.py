@@ -73,13 +73,7 @@ def embed(
         raise UserError(f"dtype is {dtype!r}; expected 'float16' or 'float32'")
     files = FeatureFiles(folder)
     with locked(files.path):
-        network = _network(backbone, arrays)
-        if has_random_trunk(network, lambda: _network(backbone, arrays, _SEED + 1)):
-            warnings.warn(
-                f"{type(network).__name__} has random weights, so its features say little; use a pretrained network",
-                stacklevel=2,
-            )
-        network = network.to(device)
+        network = _network(backbone, arrays).to(device)
         description = Description(
             dim=network.feature_dim,
             dtype=dtype,
@@ -95,6 +89,12 @@ def embed(
         if files.description.exists():
             _check_same(files, description, arrays, fingerprint)
         else:
+            if has_random_trunk(network, lambda: _network(backbone, arrays, _SEED + 1)):
+                warnings.warn(
+                    f"{type(network).__name__} has random weights, so its features say little; use a pretrained "
+                    "network",
+                    stacklevel=2,
+                )
             files.begin(arrays, description, fingerprint)
         extractor = _Extractor(network, torch.device(device), dtype)
         parts: dict[Part, Inputs | None] = {"train": arrays.x_train, "test": arrays.x_test}

@@ -101,8 +101,8 @@ def stop_request() -> Iterator[StopRequest]:
 def stops_raise() -> Iterator[StopRequest]:
     """Let SIGTERM raise :class:`Terminated`, so that a terminated command cleans up as after Ctrl-C.
 
-    While it cleans up, another SIGINT or SIGTERM ends the process at once. Once another process of the run is lost, the
-    signals have no effect: this one is ending, and torchrun sends SIGTERM while it says why. The yielded request says
+    While it cleans up, another SIGINT or SIGTERM ends the process at once. Once another process of the run is lost,
+    SIGTERM has no effect: this one is ending, and torchrun sends SIGTERM while it says why. The yielded request says
     whether there was a signal, since code that catches ``KeyboardInterrupt``, such as an import, can raise another
     exception instead.
     """
@@ -112,7 +112,7 @@ def stops_raise() -> Iterator[StopRequest]:
         return
 
     def stop(number: int, frame: FrameType | None) -> None:
-        if is_broken():
+        if is_broken() and number == signal.SIGTERM:
             return
         for one in (signal.SIGINT, signal.SIGTERM):
             signal.signal(one, _leave)

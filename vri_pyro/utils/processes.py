@@ -137,13 +137,13 @@ def _join() -> None:
             store = next(distributed.rendezvous("env://", rank, count, timeout=timedelta(seconds=_JOINING)))[0]
     except (RuntimeError, ValueError) as error:
         raise UserError(
-            f"process {rank + 1} of {count} did not meet the others at {place} within {_JOINING:.0f} s "
-            f"({_first_line(error)}); check MASTER_ADDR and MASTER_PORT, and that all processes were started"
+            f"process {rank + 1} of {count} did not meet the others at {place} ({_first_line(error)}); check "
+            f"MASTER_ADDR and MASTER_PORT, and that all processes are started within {_JOINING:.0f} s"
         ) from error
-    _wait_for(store, "joined", count, f"within {_JOINING:.0f} s, only {{}} of {count} processes came to {place}")
-    store.set_timeout(_TIMEOUT)
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with loss_explained():
+        _wait_for(store, "joined", count, f"within {_JOINING:.0f} s, only {{}} of {count} processes came to {place}")
+        store.set_timeout(_TIMEOUT)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_TIMEOUT)
     _group = _Group(Share(rank, count), local, store)
 
@@ -178,12 +178,15 @@ def _signals_end_the_process() -> Iterator[None]:
     if threading.current_thread() is not threading.main_thread():
         yield
         return
-    previous = {number: signal.signal(number, signal.SIG_DFL) for number in (signal.SIGINT, signal.SIGTERM)}
+    previous = {number: signal.getsignal(number) for number in (signal.SIGINT, signal.SIGTERM)}
+    handled = {number: handler for number, handler in previous.items() if callable(handler)}
+    for number in handled:
+        signal.signal(number, signal.SIG_DFL)
     try:
         yield
     finally:
-        for number, handler in previous.items():
-            signal.signal(number, signal.SIG_DFL if handler is None else handler)
+        for number, handler in handled.items():
+            signal.signal(number, handler)
 
 
 def _first_line(error: Exception) -> str:
