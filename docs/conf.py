@@ -115,6 +115,7 @@ nitpick_ignore: list[tuple[str, str]] = [
     *(("py:meth", f"rich.console.Console.{name}") for name in ("render_str", "render")),
     ("py:class", "rich.segment.Segment"),
     ("py:class", "torch.utils._python_dispatch.TorchDispatchMode"),
+    ("py:class", "torch.overrides.TorchFunctionMode"),
     ("py:exc", "zipfile.BadZipFile"),
     ("py:func", "csv.writer"),
     ("py:class", "cleanlab.datalab.internal.issue_manager.issue_manager.IssueManager"),

@@ -200,6 +200,7 @@ def test_intervals_of_finished_runs_are_counted_apart_from_those_with_a_warning(
     assert "is not a run folder" in capsys.readouterr().err
 
 
+@pytest.mark.filterwarnings("ignore:.* has random weights, so its features say little:UserWarning")
 def test_runs_on_frozen_features_are_compared_with_logistic_regression(
     here: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

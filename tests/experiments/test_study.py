@@ -11,6 +11,7 @@ import sys
 import time
 from collections.abc import Callable
 from itertools import permutations
+from multiprocessing import forkserver
 from pathlib import Path
 
 import numpy as np
@@ -267,6 +268,7 @@ def test_same_options_from_another_folder_are_the_same_run() -> None:
 def test_failing_run_is_named_and_stops_no_other(
     workshop: Workshop, jobs: int, capfd: pytest.CaptureFixture[str]
 ) -> None:
+    forkserver._forkserver._stop()  # one that another test started writes to the streams of that test
     good = quick_runs(range(1))
     bad = StudyRun("digits", "impossible", (*QUICK, "--split.noisy_size", "100000"), 0)
     assert run_all([good[0], bad, good[1]], workshop, jobs) == [bad]
