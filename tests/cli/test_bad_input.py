@@ -222,6 +222,8 @@ def test_bad_option(vri_pyro: Command, here: Path, options: str, complaint: str)
         ("split:\n  fiel: x\n", "bad.yaml, line 2: there is no option 'split.fiel'; did you mean --split.file?"),
         ("seed: 1\ngibberish: 3\n", "bad.yaml, line 2: there is no option 'gibberish'; `vri-pyro fit --help` lists"),
         ("seed: 1\ntrunk: true\n", "bad.yaml, line 2: --trunk takes no value; set its options, such as --trunk.froz"),
+        ("split: 3\n", "--split takes no value; set its options, such as --split.file"),
+        ("split: [1]\n", "--split takes no value; set its options, such as --split.file"),
         ("noise: true\n", "bad.yaml, line 1: --noise: expected the class path of a LabelNoise, such as my_file.M"),
         ("seed: 1\nepochs: three\n", "bad.yaml, line 2: --epochs: expected an integer, not 'three'"),
         (

@@ -158,7 +158,9 @@ def build_configuration(parser: ArgumentParser, options: Namespace) -> Configura
 
 
 def check_values(options: Namespace) -> None:
-    """Raise if an option is null that needs a value, which the parser accepts, or an optimiser's option is invalid."""
+    """Raise for what the parser accepts: null for an option that needs a value, a value for a group, bad optimisers."""
+    if "split" in options and not isinstance(options.split, Namespace | None):
+        raise UserError("--split takes no value; set its options, such as --split.file")
     for option in fields(Configuration):
         if option.name in options and options[option.name] is None and "None" not in str(option.type):
             raise UserError(f"{option.name} is null; set a value, or leave the option out")
