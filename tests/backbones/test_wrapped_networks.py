@@ -167,7 +167,8 @@ def test_last_layer_applied_before_pooling_is_replaced_as_it_is_linear() -> None
         (_convolutional(), None, r"no linear layer .* head='' if the output of the network are the features"),
         (_whole(), "77", "has no layer '77'; did you mean '7'"),
         (nn.Sequential(nn.Conv2d(3, 4, 3)), "", r"a tensor of shape \[2, 4, 30, 30\]; expected features"),
-        (nn.Conv2d(1, 4, 3), None, r"Conv2d rejects inputs of shape \[2, 3, 32, 32\]"),
+        (nn.Conv2d(1, 4, 3), None, r"Conv2d rejects inputs of shape \[2, 3, 32, 32\].*expected.*channels[^;]*$"),
+        (nn.Sequential(nn.Embedding(9, 4), nn.Linear(4, 2)), None, "token ids needs a training loop of its own"),
     ],
 )
 def test_a_network_without_a_clear_last_layer_is_refused(network: nn.Module, head: str | None, message: str) -> None:

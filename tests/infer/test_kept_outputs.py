@@ -160,7 +160,7 @@ def test_tangent_under_autocast_is_that_of_pytorch(dtype: torch.dtype) -> None:
                 return super().forward(x).float()
 
     layers = nn.Conv2d(3, 4, 3), nn.BatchNorm2d(4), nn.ReLU(), nn.Flatten(), nn.Linear(4 * 36, 5), nn.GELU()
-    without, reused = _compared(Lower(*layers), torch.randn(4, 3, 8, 8), atol=0.1 if dtype == torch.bfloat16 else 0.02)
+    without, reused = _compared(Lower(*layers), torch.randn(4, 3, 8, 8), atol=1e-3)
     assert reused < without
 
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
@@ -117,7 +119,9 @@ def test_advice_is_given_where_nobody_knows_how_many_labels_are_followed() -> No
     assert memorised.rate_problem == memorised.problem == "memorised"
     assert memorised.advice is not None
     assert "--split.noisy_holdout 0.1" in memorised.advice
-    chance = rank(_evidence(0.4, 0.05, 0.0, 0.0)[0], draws=20)
-    assert chance.problem != "chance" or chance.advice is None
+    chance = replace(memorised, learned_by_heart=False, accuracy=(1 / CLASSES, 200))
+    unknown = replace(memorised, accuracy=None)
+    assert (chance.problem, unknown.problem) == ("chance", "unknown")
+    assert chance.advice is unknown.advice is None  # labels kept out of training would not help
     elsewhere, _ = _evidence(0.0, 0.0, 0.0, 0.0)
     assert rank(elsewhere, own=1, draws=20).kept_out == 0

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import csv
 from collections.abc import Callable
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -17,6 +18,8 @@ from vri_pyro.data.resident import DeviceData
 from vri_pyro.infer.algorithm import Algorithm
 from vri_pyro.interfaces.training_context import TrainingContext
 from vri_pyro.label_issues import evidence_of, rank
+from vri_pyro.report.noise_rate import noise_rate_verdict
+from vri_pyro.report.seen import SeenRun
 from vri_pyro.runs.run import Run
 from vri_pyro.training.run_folder import RunFolder
 
@@ -120,6 +123,23 @@ def test_run_of_a_version_without_the_option_resumes(train: Train, tmp_path: Pat
     (folder / "config.yaml").write_text(yaml.safe_dump(saved, sort_keys=False))
     assert main(["fit", "--config", str(folder / "config.yaml"), "--resume", "true"]) == 0
     assert len(Run(folder).split.noisy_holdout) == 0
+
+
+def test_report_judges_all_of_them_and_says_why_the_rate_cannot_be_told(
+    train: Train, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    run = Run(train(tmp_path / "run", *SMALL, *KEPT_OUT))
+    seen = SeenRun(run, most=45)
+    assert len(seen.judged) < len(run.split.noisy_indices)
+    assert set(run.split.noisy_holdout) < set(run.split.noisy_indices[seen.judged])
+    # Memorised labels are no problem for the rate here, so what is said is that its interval is wide.
+    memorised = replace(seen.issues, learned_by_heart=True, by_classifier=True, accuracy=(0.9, 100), kept_out=40)
+    monkeypatch.setattr(type(memorised.transition), "noise_rate_interval", lambda _: (0.1, 0.6))
+    seen.__dict__["issues"] = memorised
+    assert memorised.warning is not None
+    verdict = noise_rate_verdict(seen).words
+    assert "The 95% interval of the estimate is wider than 20 percentage points" in verdict
+    assert memorised.warning not in verdict
 
 
 def test_commands_rank_report_and_correct_all_noisy_examples(

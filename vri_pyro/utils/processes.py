@@ -142,7 +142,7 @@ def _join() -> None:
         ) from error
     backend = "cpu:gloo,cuda:nccl" if torch.cuda.is_available() else "gloo"
     with loss_explained():
-        _wait_for(store, "joined", count, f"within {_JOINING:.0f} s, only {{}} of {count} processes came to {place}")
+        _wait_for_all(store, count, place)
         store.set_timeout(_TIMEOUT)
         distributed.init_process_group(backend, store=store, rank=rank, world_size=count, timeout=_TIMEOUT)
     _group = _Group(Share(rank, count), local, store)
@@ -162,14 +162,17 @@ def _rank_and_count() -> tuple[int, int]:
     return rank, count
 
 
-def _wait_for(store: Any, key: str, count: int, told: str) -> None:
-    """Announce this process under ``key``, and wait until ``count`` have done so."""
-    deadline, found = time.monotonic() + _JOINING, store.add(key, 1)
+def _wait_for_all(store: Any, count: int, place: str) -> None:
+    """Announce this process, and wait until all ``count`` processes have done so."""
+    deadline, found = time.monotonic() + _JOINING, store.add("joined", 1)
     while found < count:
         if time.monotonic() > deadline:
-            raise UserError(f"{told.format(found)}; check that all were started")
+            raise UserError(
+                f"within {_JOINING:.0f} s, only {found} of {count} processes came to {place}; check that all were "
+                "started"
+            )
         time.sleep(0.01)
-        found = store.add(key, 0)
+        found = store.add("joined", 0)
 
 
 @contextmanager
