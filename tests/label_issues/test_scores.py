@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pyro
 import pyro.distributions as dist
 import pytest
@@ -33,6 +34,7 @@ from vri_pyro.label_issues import (
     smoothed,
     surprise,
 )
+from vri_pyro.label_issues.open_set import upper_p_values
 from vri_pyro.models import CrossEntropy, Rectification
 from vri_pyro.utils.errors import UserError
 
@@ -147,24 +149,44 @@ def test_distance_excludes_the_example_itself() -> None:
         torch.testing.assert_close(others[row], expected)
 
 
-def test_p_values_of_exchangeable_examples_are_uniform_and_none_is_open_set() -> None:
-    trusted, alike = torch.randn(300), torch.randn(3000)
-    p = conformal_p_values(alike, trusted)
+def test_p_values_of_exchangeable_examples_are_uniform() -> None:
+    p = conformal_p_values(torch.randn(3000), torch.randn(300))
     assert (p > 0).all()
     assert (p <= 1).all()
     assert abs(float((p <= 0.1).float().mean()) - 0.1) < 0.06
-    assert float(probability_of_no_class(p).mean()) < 0.01
     torch.testing.assert_close(
         conformal_p_values(torch.tensor([-9.0, 0.5, 9.0]), torch.tensor([0.0, 1.0, 0.5])),
         torch.tensor([1.0, 3 / 4, 1 / 4]),
     )
 
 
-def test_group_far_from_the_trusted_examples_is_open_set() -> None:
+def test_upper_p_values_hold_for_19_of_20_samples_of_trusted_examples() -> None:
+    generator = np.random.default_rng(0)
+    for farther in (0, 3, 18):
+        bound = float(upper_p_values(np.array([(1 + farther) / 21]), 20)[0])
+        # the p-value of an example just nearer than the trusted one before: its distance as a uniform variable
+        shares = np.sort(generator.random((4000, 20)))[:, farther]
+        assert np.mean(shares <= bound) == pytest.approx(0.95, abs=0.015)
+    found = upper_p_values(np.array([1.0, 3 / 4, 1 / 4]), 3)
+    assert found == pytest.approx([1.0, 0.95 ** (1 / 3), 1 - 0.05 ** (1 / 3)])
+
+
+@pytest.mark.parametrize("trusted", [2, 10, 20, 300])
+def test_exchangeable_examples_are_not_open_set_however_few_are_trusted(trusted: int) -> None:
+    generator, found = torch.Generator().manual_seed(trusted), []
+    for _ in range(200):
+        p = conformal_p_values(torch.randn(1000, generator=generator), torch.randn(trusted, generator=generator))
+        found.append(float(probability_of_no_class(p, trusted).mean()))
+    assert np.mean(found) < 0.005
+    assert np.quantile(found, 0.95) < 0.01
+
+
+@pytest.mark.parametrize("trusted", [60, 200])
+def test_group_far_from_the_trusted_examples_is_open_set(trusted: int) -> None:
     distances = torch.cat([torch.randn(1200), 8 + torch.randn(800)])
-    none = probability_of_no_class(conformal_p_values(distances, torch.randn(200)))
-    assert float(none[1200:].mean()) > 0.9
-    assert float(none[:1200].mean()) < 0.02
+    none = probability_of_no_class(conformal_p_values(distances, torch.randn(trusted)), trusted)
+    assert float(none[1200:].mean()) > 0.85
+    assert float(none[:1200].mean()) < 0.05
 
 
 @pytest.mark.parametrize("clean", [True, False])

@@ -89,7 +89,7 @@ def test_no_class_is_judged_by_the_distances_of_the_trusted_examples_held_out_fr
     rest = [torch.cat([trusted[:row], trusted[row + 1 :]]) for row in range(HELD_OUT)]
     null = [_distance(trusted[row], rest[row]) for row in range(HELD_OUT)]
     p_values = [(1 + sum(far >= d for far in null)) / (1 + HELD_OUT) for d in distance.tolist()]
-    expected = probability_of_no_class(torch.tensor(p_values, dtype=torch.float64))
+    expected = probability_of_no_class(torch.tensor(p_values, dtype=torch.float64), HELD_OUT)
     torch.testing.assert_close(issues.scores["open_set"], distance)
     torch.testing.assert_close(issues.posterior[:, -1], expected)
     assert float(expected[SIZE:].mean()) > 0.5 > 0.1 > float(expected[:SIZE].mean())

@@ -297,6 +297,6 @@ def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[T
     some = torch.arange(len(trusted.labels)) < trusted.held_out
     some |= ~torch.isin(trusted.labels, trusted.labels[some])
     near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves=True)
-    none = probability_of_no_class(conformal_p_values(distance, near[some])).double()
+    none = probability_of_no_class(conformal_p_values(distance, near[some]), int(some.sum())).double()
     known = torch.isin(predicted, trusted.labels) & torch.isin(evidence.given, trusted.labels)
     return distance, torch.where(known, none, 0.0)
