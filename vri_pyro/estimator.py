@@ -47,6 +47,8 @@ from vri_pyro.runs.named import named_configuration
 from vri_pyro.runs.network_choice import NetworkChoice, choose_network, chooses
 from vri_pyro.runs.run import Run
 from vri_pyro.training import Trunk
+from vri_pyro.training.mixture import Mixture
+from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.device import choose_device
 from vri_pyro.utils.errors import UserError, UserTypeError, described
 from vri_pyro.utils.interruption import Interrupted
@@ -61,7 +63,7 @@ _SMALL_BATCH = 16
 _MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
 _FAR = 1e3  # standard deviations between the mean of a column and 0, from which on the mean is subtracted first
-_METHODS = "learned_transition", "vri", "elr"  # that "auto" chooses from, the first unless another is clearly better
+_METHODS = "learned_transition", "vri", "elr"  # that "auto" weighs
 _WITHOUT_TRUSTED = "learned_transition", "elr"
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
@@ -77,10 +79,11 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
 
     Args:
         method: training method: "auto", a name such as "vri", "elr" or "glc", or a
-            :class:`~vri_pyro.methods.Method`. "auto" chooses between "vri", "learned_transition" and "elr"
-            with trusted labels, and between the last two without, by the likelihood of labels that are held out; see
-            :func:`~vri_pyro.runs.method_choice.choose_method`. With fewer than 500 labels that are not trusted, it is
-            the first of these that the labels allow.
+            :class:`~vri_pyro.methods.Method`. "auto" trains "learned_transition", "vri" (with trusted labels) and
+            "elr", and averages their predictions with weights that follow from the likelihood of labels that are held
+            out; see :func:`~vri_pyro.runs.method_choice.choose_method`. Methods of little weight are left out. With
+            fewer than 500 labels that are not trusted, it is "vri" alone, or "learned_transition" without trusted
+            labels.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
@@ -109,11 +112,12 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         classes_: the classes, sorted, [K].
         n_features_in_: number of features; the height of images.
         feature_names_in_: names of the columns of ``X``, if it was a DataFrame.
-        method_: name of the training method, or the method itself.
+        method_: name of the training method, or the method itself; with "auto", the one with the greatest weight.
         n_trusted_: number of trusted examples.
         network_choice_: the chosen network and the scores of all candidates; None if nothing was to choose.
-        method_choice_: the chosen method and the scores of all candidates; None if nothing was to choose.
-        run_: the training run, with model and guide, for the diagnostics of the posterior; None after unpickling.
+        method_choice_: the weights and scores of the methods; None if nothing was to choose.
+        run_: the training run of ``method_``, with model and guide, for the diagnostics of the posterior; None after
+            unpickling.
 
     Example:
         >>> from sklearn.datasets import load_wine
@@ -505,11 +509,10 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         split: Split,
         scale: tuple[np.ndarray, np.ndarray],
     ) -> Run:
-        """Choose network and method, and train in memory; the random state of PyTorch does not change."""
-        console, device = Console(quiet=not self.verbose), choose_device(self.device)
+        """Choose network and methods, and train in memory; the random state of PyTorch does not change."""
+        device = choose_device(self.device)
         self.network_choice_: NetworkChoice | None = None
         self.method_choice_: MethodChoice | None = None
-        name, configuration = next(iter(candidates.items()))
         with (
             _usual_settings(),
             torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
@@ -518,21 +521,43 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         ):
             warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
             try:
-                if chooses(configuration, arrays, split):
-                    self.network_choice_ = choose_network(configuration, arrays, split, scale)
-                    chosen = self.network_choice_.chosen
-                    candidates = {name: chosen.set_in(candidate) for name, candidate in candidates.items()}
-                if len(candidates) > 1:
-                    self.method_choice_ = choose_method(candidates, arrays, split, scale)
-                    name = self.method_choice_.chosen
-                self.method_ = self.method if isinstance(self.method, Method) else name
-                configuration = candidates[name]
-                torch.manual_seed(configuration.seed)
-                trainer = build_trainer(configuration, None, arrays, split, scale, identity="")
-                trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
+                return self._run_of(candidates, arrays, split, scale)
             except Interrupted:
                 raise KeyboardInterrupt from None
-        return Run.of_trainer(trainer, split, arrays.classes)
+
+    def _run_of(
+        self,
+        candidates: dict[str, Configuration],
+        arrays: Arrays,
+        split: Split,
+        scale: tuple[np.ndarray, np.ndarray],
+    ) -> Run:
+        """Choose network and methods, and train; the run is that of the method with the greatest weight."""
+        first, *others = candidates
+        if chooses(candidates[first], arrays, split):
+            self.network_choice_ = choose_network(candidates[first], arrays, split, scale)
+            chosen = self.network_choice_.chosen
+            candidates = {name: chosen.set_in(candidate) for name, candidate in candidates.items()}
+        if others:
+            self.method_choice_ = choose_method(candidates, arrays, split, scale)
+            first, *others = self.method_choice_.chosen
+        self.method_ = self.method if isinstance(self.method, Method) else first
+        console = Console(quiet=not self.verbose)
+
+        def trained(name: str) -> Trainer:
+            torch.manual_seed(candidates[name].seed)
+            trainer = build_trainer(candidates[name], None, arrays, split, scale, identity="")
+            trainer.run(lambda epochs, steps: ProgressDisplay(epochs, steps, console))
+            return trainer
+
+        networks = {name: trained(name).ema.network for name in others}
+        trainer = trained(first)
+        if (choice := self.method_choice_) is None:
+            return Run.of_trainer(trainer, split, arrays.classes)
+        networks[first] = trainer.ema.network
+        weights, scales = ([of[name] for name in networks] for of in (choice.weights, choice.scales))
+        mixture = Mixture(list(networks.values()), weights, scales)
+        return Run.of_trainer(trainer, split, arrays.classes, predictor=mixture)
 
     def _keep(self, run: Run, arrays: Arrays, scale: tuple[np.ndarray, np.ndarray]) -> None:
         """Keep what predictions and label issues need."""
@@ -544,7 +569,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self._scale = 1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0
         self._shape = arrays.x_train.shape[1:]
         self._network = deepcopy(run.predictor)
-        if isinstance(self._network, MLP):
+        if all(isinstance(member, MLP) for member in getattr(self._network, "members", [self._network])):
             self._network.double()
 
 

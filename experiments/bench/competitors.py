@@ -66,7 +66,7 @@ def estimator(given: Given, chosen: Candidate | None, **options: Any) -> Answer:
     if (network := classifier.network_choice_) is not None:
         facts["network"] = {"hidden": list(network.chosen.hidden), "weight_decay": network.chosen.weight_decay}
     if (method := classifier.method_choice_) is not None:
-        facts["methods"] = dict(method.scores)
+        facts |= {"methods": dict(method.scores), "weights": dict(method.weights), "scales": dict(method.scales)}
     return probabilities, facts
 
 

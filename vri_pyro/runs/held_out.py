@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from dataclasses import replace
-from typing import Any
+from typing import Any, NamedTuple
 
 import numpy as np
 import torch
@@ -48,14 +48,26 @@ def held_out_parts(split: Split) -> Iterator[Split]:
         )
 
 
-def held_out_likelihood(
+class HeldOutFit(NamedTuple):
+    """How well a classifier predicts the held-out labels that it was trained without.
+
+    Attributes:
+        log_likelihood: log-likelihood of each held-out label, in nats, [n].
+        scale: number that the logits were multiplied by.
+    """
+
+    log_likelihood: np.ndarray
+    scale: float
+
+
+def fit_held_out(
     configuration: Configuration,
     arrays: Arrays,
     split: Split,
     standardisation: tuple[np.ndarray, np.ndarray],
     scaled: bool = False,
-) -> np.ndarray:
-    """Train, and return the log-likelihood of each validation label, in nats, [n].
+) -> HeldOutFit:
+    """Train, and compute the log-likelihood of the validation labels.
 
     It is that of log(softmax(F(x))ᵀ T)_y with the transition matrix T that the method has learned, or with the identity
     if it has learned none.
@@ -75,5 +87,6 @@ def held_out_likelihood(
     found = learned_transition(algorithm, getattr(algorithm, "model", None), getattr(algorithm, "guide", None))
     transition = (torch.eye(logits.shape[1]) if found is None else found).to(logits)
     scales = _SCALES.tolist() if scaled else [1.0]
-    each = [GivenLabel(scale * logits, transition).log_prob(given) for scale in scales]
-    return max(each, key=lambda values: float(values.mean())).double().cpu().numpy()
+    each = {scale: GivenLabel(scale * logits, transition).log_prob(given) for scale in scales}
+    scale = max(each, key=lambda one: float(each[one].mean()))
+    return HeldOutFit(each[scale].double().cpu().numpy(), scale)

@@ -1,30 +1,40 @@
-"""Choose the method from the data, by the likelihood of noisy labels that are held out."""
+"""Weigh methods, for a mixture of their predictions, by the likelihood of noisy labels that are held out."""
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
 
 import numpy as np
 
 from vri_pyro.data import Arrays, Split
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.runs.held_out import held_out_likelihood, held_out_parts
+from vri_pyro.runs.held_out import fit_held_out, held_out_parts
 
 LEAST = 500  # noisy labels; with fewer, the comparison would depend on chance, and take longer than it is worth
+_LEAST_WEIGHT = 0.1  # of a method that is worth its training
+_GRID = 40  # cells of the grid from weight 0 to weight 1
 
 
 @dataclass(frozen=True)
 class MethodChoice:
-    """The chosen method, and the scores of all candidates.
+    """The weights of the methods in a mixture of their predictions, and their scores.
 
     Attributes:
-        chosen: name of the chosen method.
+        weights: weight of each method, by name; they sum to one, and are 0 for methods that are left out.
+        scales: number that the logits of each method are multiplied by, by name.
         scores: mean log-likelihood of the held-out labels, in nats per label, by name.
     """
 
-    chosen: str
+    weights: Mapping[str, float]
+    scales: Mapping[str, float]
     scores: Mapping[str, float]
+
+    @property
+    def chosen(self) -> list[str]:
+        """Names of the methods whose weight is not 0, the greatest weight first."""
+        return sorted((name for name, weight in self.weights.items() if weight), key=lambda name: -self.weights[name])
 
 
 def choose_method(
@@ -33,30 +43,58 @@ def choose_method(
     split: Split,
     standardisation: tuple[np.ndarray, np.ndarray],
 ) -> MethodChoice:
-    """Choose a method by the likelihood of noisy labels that are held out.
+    """Weigh methods by the likelihood of noisy labels that are held out.
 
-    Every candidate is trained on 85% of the noisy labels. The one that gives the other 15% the highest likelihood is
-    chosen, under its own transition matrix T, and with its logits scaled by the number that suits them best. The first
-    candidate is chosen unless that one is better by a standard error. With fewer than 2,000 noisy labels, three parts
+    Every candidate is trained on 85% of the noisy labels and predicts the other 15%: under its own transition matrix T,
+    and with its logits scaled by the number that suits them best. The weights are the mean of the posterior of
+    :func:`mixture_weights`; methods of a weight below 0.1 are left out. With fewer than 2,000 noisy labels, three parts
     are held out in turn.
 
     A classifier and its T predict labels well if both are right. They do so too if two classes change places in both,
     but a T that starts from predictions does not get there, as long as most labels of a class are right.
 
     Args:
-        candidates: configurations by the name of their method, the simplest first. They differ in the method alone.
+        candidates: configurations by the name of their method. They differ in the method alone.
         arrays, split, standardisation: see :func:`~vri_pyro.runs.building.build_trainer`.
 
     Returns:
         the choice; PyTorch's random state changes.
     """
-    parts, found = list(held_out_parts(split)), {}
-    for name, configuration in candidates.items():
+    parts, found, scales = list(held_out_parts(split)), [], []
+    for configuration in candidates.values():
         quiet = replace(configuration, evaluate_every=configuration.epochs, networks=1, loggers=(), quiet=True)
-        found[name] = np.concatenate(
-            [held_out_likelihood(quiet, arrays, part, standardisation, scaled=True) for part in parts]
-        )
-    scores = {name: float(values.mean()) for name, values in found.items()}
-    first, best = next(iter(found)), max(scores, key=scores.__getitem__)
-    lead = found[best] - found[first]
-    return MethodChoice(best if lead.mean() > lead.std() / np.sqrt(len(lead)) else first, scores)
+        fits = [fit_held_out(quiet, arrays, part, standardisation, scaled=True) for part in parts]
+        found.append(np.concatenate([fit.log_likelihood for fit in fits]))
+        scales.append(float(np.exp(np.mean(np.log([fit.scale for fit in fits])))))
+    weights = mixture_weights(np.stack(found, axis=1))
+    weights[weights < _LEAST_WEIGHT] = 0
+    weights /= weights.sum()
+    scores = [float(values.mean()) for values in found]
+    return MethodChoice(*(dict(zip(candidates, of, strict=True)) for of in (weights.tolist(), scales, scores)))
+
+
+def mixture_weights(log_likelihood: np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the weights of a mixture of M predictions, [M], under a uniform prior.
+
+    Where a prediction is clearly better than the others, it gets nearly all the weight. Where the labels hardly tell
+    predictions apart, these get nearly equal weights, which is safer than to choose one of them by chance.
+
+    Args:
+        log_likelihood: log-likelihood of each held-out label under each prediction, in nats, [n, M].
+
+    Reference: mixtures of predictions weighted by held-out likelihood: Yao et al., Using stacking to average Bayesian
+        predictive distributions, Bayesian Analysis 2018. They maximise the likelihood of the weights; this is the mean
+        of their posterior, on a grid of 41 cells a weight.
+    """
+    likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
+    grid = np.array(list(_grid(likelihood.shape[1])))
+    logs = np.array([np.log(likelihood @ weights).sum() for weights in grid])
+    posterior = np.exp(logs - logs.max())
+    return posterior @ grid / posterior.sum()
+
+
+def _grid(count: int) -> Iterator[list[float]]:
+    """Yield the centres of the cells of a grid on the weights of ``count`` predictions; no weight is 0."""
+    for bars in combinations(range(_GRID + count - 1), count - 1):
+        edges = [-1, *bars, _GRID + count - 1]
+        yield [(high - low - 1 + 1 / count) / (_GRID + 1) for low, high in pairwise(edges)]

@@ -13,7 +13,7 @@ from vri_pyro.data import Arrays, Split
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.methods.learned_transition import LearnedTransition
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.runs.held_out import held_out_likelihood, held_out_parts
+from vri_pyro.runs.held_out import fit_held_out, held_out_parts
 
 #: options of a configuration that the choice sets
 CHOSEN = ("backbone", "weight_decay", "choose_network")
@@ -141,7 +141,7 @@ def choose_network(
     first, *others = held_out_parts(split)
 
     def on(part: Split, candidate: Candidate) -> np.ndarray:
-        return held_out_likelihood(candidate.set_in(preliminary), arrays, part, standardisation)
+        return fit_held_out(candidate.set_in(preliminary), arrays, part, standardisation).log_likelihood
 
     found = {candidate: on(first, candidate) for candidate in CANDIDATES}
     if others:

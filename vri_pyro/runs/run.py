@@ -16,7 +16,7 @@ from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Split
 from vri_pyro.data.batch import Batch
 from vri_pyro.infer.algorithm import Algorithm
-from vri_pyro.interfaces.classifier import ClassifierOutput
+from vri_pyro.interfaces.classifier import Classifier, ClassifierOutput
 from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.parsing import USED, configuration_parser, read_run
 from vri_pyro.runs.restoring import restore_data
@@ -54,7 +54,7 @@ class Run:
             step.
         model, guide: model and guide of ``algorithm``, in evaluation mode; see :attr:`has_pair`.
         predictor: the network that was evaluated in the run: the moving average if the run has one, and the whole
-            ensemble if it has several networks.
+            ensemble if it has several networks. In a :class:`~vri_pyro.VRIClassifier` that mixes methods, the mixture.
         examples: training inputs, with the labels used in training; the indices of the split refer to them.
         test: test inputs and labels; None without a test set.
         split: noisy, clean and validation examples, with given labels and, if known, true labels.
@@ -93,10 +93,21 @@ class Run:
         self._take(trainer, split, classes, network)
 
     @classmethod
-    def of_trainer(cls, trainer: Trainer, split: Split, classes: Sequence[str], network: int = 0) -> Run:
-        """Return the run of a trainer that has finished, without loading its checkpoint."""
+    def of_trainer(
+        cls,
+        trainer: Trainer,
+        split: Split,
+        classes: Sequence[str],
+        network: int = 0,
+        predictor: Classifier | None = None,
+    ) -> Run:
+        """Return the run of a trainer that has finished, without loading its checkpoint.
+
+        Its ``predictor`` may be another one than the trainer's own.
+        """
         run = cls.__new__(cls)
         run._take(trainer, split, classes, network)
+        run.predictor = run.predictor if predictor is None else predictor.eval()
         return run
 
     def _take(self, trainer: Trainer, split: Split, classes: Sequence[str], network: int) -> None:
@@ -105,7 +116,8 @@ class Run:
         self.trained_on = np.unique(np.concatenate([stage.pool for stage in trainer.stages]))
         self.algorithm = self.algorithms[MAIN]
         self.algorithm.classifier.eval()
-        self.predictor = predictor = trainer.ema.network.eval()
+        predictor = trainer.ema.network.eval()
+        self.predictor: Classifier = predictor
         self.classifier = predictor.member(network) if isinstance(predictor, Ensemble) else predictor
         self.model, self.guide = self.algorithm.model.eval(), self.algorithm.guide.eval()
         self.examples, self.test = trainer.data.train, trainer.data.test
