@@ -63,8 +63,7 @@ _SMALL_BATCH = 16
 _MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
 _FAR = 1e3  # standard deviations between the mean of a column and 0, from which on the mean is subtracted first
-_METHODS = "learned_transition", "vri", "elr"  # that "auto" weighs
-_WITHOUT_TRUSTED = "learned_transition", "elr"
+_METHODS = "vri", "learned_transition", "elr"  # that "auto" weighs; without trusted labels, all but the first
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
 
@@ -82,8 +81,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             :class:`~vri_pyro.methods.Method`. "auto" trains "learned_transition", "vri" (with trusted labels) and
             "elr", and averages their predictions with weights that follow from the likelihood of labels that are held
             out; see :func:`~vri_pyro.runs.method_choice.choose_method`. Methods of little weight are left out. With
-            fewer than 500 labels that are not trusted, it is "vri" alone, or "learned_transition" without trusted
-            labels.
+            fewer than 500 labels that are not trusted, the first two have equal weights, or the second is alone.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
@@ -445,9 +443,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 "them as trusted (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
-        names: tuple[str, ...] = _METHODS if trusted else _WITHOUT_TRUSTED
+        names = _METHODS if trusted else _METHODS[1:]
         if len(split.noisy_training_indices) < LEAST:
-            names = ("vri",) if trusted else names[:1]
+            names = names[:-1]  # the last does not model the noise, and its weight has to be found out
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
         return {name: self._configuration(name, clean, arrays, split, seed) for name in names}
 
@@ -539,7 +537,10 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             chosen = self.network_choice_.chosen
             candidates = {name: chosen.set_in(candidate) for name, candidate in candidates.items()}
         if others:
-            self.method_choice_ = choose_method(candidates, arrays, split, scale)
+            enough = len(split.noisy_training_indices) >= LEAST
+            self.method_choice_ = (
+                choose_method(candidates, arrays, split, scale) if enough else MethodChoice.equal(candidates)
+            )
             first, *others = self.method_choice_.chosen
         self.method_ = self.method if isinstance(self.method, Method) else first
         console = Console(quiet=not self.verbose)

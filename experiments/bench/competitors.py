@@ -75,6 +75,18 @@ def own(method: Method | str, **options: Any) -> Callable[[Given, Candidate | No
     return partial(estimator, method=method, **options)
 
 
+def averaged(networks: int, method: Method) -> Callable[[Given, Candidate | None], Answer]:
+    """Return a function that averages the predictions of several networks, trained with different seeds."""
+
+    def predict(given: Given, chosen: Candidate | None) -> Answer:
+        answers = [
+            estimator(given._replace(seed=given.seed + member), chosen, method=method) for member in range(networks)
+        ]
+        return np.mean([probabilities for probabilities, _ in answers], axis=0), {}
+
+    return predict
+
+
 def linear(input_shape: tuple[int, ...], num_classes: int) -> MLP:
     """Build a linear classifier."""
     return MLP(input_shape, num_classes, hidden=())
@@ -109,10 +121,14 @@ COMPETITORS = {
     "VRI, network chosen": Competitor(own("vri"), least_trusted=1),
     "learned T, network chosen": Competitor(own("learned_transition")),
     "learned T + clean batch, network chosen": Competitor(own(LearnedTransition(clean_weight=0.2)), least_trusted=1),
+    "three learned T + clean batch, network chosen": Competitor(
+        averaged(3, LearnedTransition(clean_weight=0.2)), least_trusted=1
+    ),
     "GLC + clean batch": Competitor(own(GLC(clean_weight=0.2), backbone=linear), images=False, least_trusted=1),
     "GLC + clean batch, network chosen": Competitor(own(GLC(clean_weight=0.2)), least_trusted=1),
     "ELR, network chosen": Competitor(own("elr")),
     "ELR + clean batch, network chosen": Competitor(own(ELR(clean_weight=0.2)), least_trusted=1),
+    "SOP, network chosen": Competitor(own("sop")),
     "cross entropy, network chosen": Competitor(own("cross_entropy")),
     **{name: Competitor(baseline(name), images=False) for name in BASELINES if name != "majority class"},
 }

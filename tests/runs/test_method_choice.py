@@ -120,7 +120,7 @@ def test_the_estimator_weighs_methods_that_its_labels_allow() -> None:
     without = VRIClassifier(**options).fit(arrays.x_train, arrays.y_train)
     assert with_trusted.method_choice_ is not None
     assert without.method_choice_ is not None
-    assert list(with_trusted.method_choice_.weights) == ["learned_transition", "vri", "elr"]
+    assert list(with_trusted.method_choice_.weights) == ["vri", "learned_transition", "elr"]
     assert list(without.method_choice_.weights) == ["learned_transition", "elr"]
     for classifier in (with_trusted, without):
         assert sum(classifier.method_choice_.weights.values()) == pytest.approx(1)
@@ -152,10 +152,13 @@ def test_the_estimator_predicts_with_the_weighted_mean_of_its_methods(monkeypatc
 
 
 @pytest.mark.filterwarnings(UNTRUSTED)
-def test_nothing_is_chosen_if_a_method_is_given_or_labels_are_few() -> None:
+def test_nothing_is_compared_if_a_method_is_given_or_labels_are_few() -> None:
     arrays = _gaussian(700)
     given = VRIClassifier("elr", epochs=1).fit(arrays.x_train, arrays.y_train)
     assert (given.method_choice_, given.method_) == (None, "elr")
     few = VRIClassifier(epochs=1, backbone=partial(MLP, hidden=()))
     few.fit(arrays.x_train, arrays.y_train, trusted=range(25))  # 275 others
-    assert (few.method_choice_, few.method_) == (None, "vri")
+    assert few.method_choice_ == MethodChoice.equal(["vri", "learned_transition"])
+    assert few.method_ == "vri"
+    untrusted = VRIClassifier(epochs=1, backbone=partial(MLP, hidden=())).fit(arrays.x_train, arrays.y_train)
+    assert (untrusted.method_choice_, untrusted.method_) == (None, "learned_transition")

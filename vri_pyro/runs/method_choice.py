@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -12,7 +12,7 @@ from vri_pyro.data import Arrays, Split
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.held_out import fit_held_out, held_out_parts
 
-LEAST = 500  # noisy labels; with fewer, the comparison would depend on chance, and take longer than it is worth
+LEAST = 500  # noisy labels; with fewer, the weights would depend on chance, and take longer than it is worth
 _LEAST_WEIGHT = 0.1  # of a method that is worth its training
 _GRID = 40  # cells of the grid from weight 0 to weight 1
 
@@ -24,12 +24,17 @@ class MethodChoice:
     Attributes:
         weights: weight of each method, by name; they sum to one, and are 0 for methods that are left out.
         scales: number that the logits of each method are multiplied by, by name.
-        scores: mean log-likelihood of the held-out labels, in nats per label, by name.
+        scores: mean log-likelihood of the held-out labels, in nats per label, by name; empty if none were held out.
     """
 
     weights: Mapping[str, float]
     scales: Mapping[str, float]
     scores: Mapping[str, float]
+
+    @classmethod
+    def equal(cls, names: Collection[str]) -> MethodChoice:
+        """Return equal weights, for methods that are not compared."""
+        return cls(dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, 1.0), {})
 
     @property
     def chosen(self) -> list[str]:
