@@ -80,15 +80,16 @@ def test_methods_of_little_weight_are_left_out(monkeypatch: pytest.MonkeyPatch) 
     assert choice.scales == pytest.approx(dict.fromkeys(candidates, 0.5))
 
 
-def test_score_is_that_of_the_first_held_out_part_and_the_test_set_plays_no_part() -> None:
+def test_score_is_the_mean_over_the_held_out_parts_and_the_test_set_plays_no_part() -> None:
     arrays, scale = _gaussian(1000), mean_and_std(_gaussian(1000).x_train)
     split, configuration = _split(arrays), replace(_configuration("elr"), epochs=2)
     choice = choose_method({"elr": configuration}, arrays, split, scale)
     quiet = replace(configuration, evaluate_every=2)
     untested = replace(arrays, x_test=None, y_test=None)
-    fit = fit_held_out(quiet, untested, next(held_out_parts(split)), scale, scaled=True)
-    assert choice.scores["elr"] == fit.log_likelihood.mean()
-    assert choice.scales["elr"] == fit.scale
+    parts = [fit_held_out(quiet, untested, part, scale, scaled=True) for part in held_out_parts(split)]
+    assert len(parts) == 3
+    assert choice.scores["elr"] == np.concatenate([part.log_likelihood for part in parts]).mean()
+    assert choice.scales["elr"] == pytest.approx(np.prod([part.scale for part in parts]) ** (1 / 3))
 
 
 def test_held_out_parts_are_disjoint_shares_of_the_noisy_labels() -> None:

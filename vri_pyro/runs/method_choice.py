@@ -52,7 +52,8 @@ def choose_method(
 
     Every candidate is trained on 85% of the noisy labels and predicts the other 15%: under its own transition matrix T,
     and with its logits scaled by the number that suits them best. The weights are the mean of the posterior of
-    :func:`mixture_weights`; methods of a weight below 0.1 are left out.
+    :func:`mixture_weights`; methods of a weight below 0.1 are left out. With fewer than 2,000 noisy labels, three parts
+    are held out in turn.
 
     A classifier and its T predict labels well if both are right. They do so too if two classes change places in both,
     but a T that starts from predictions does not get there, as long as most labels of a class are right.
@@ -64,15 +65,16 @@ def choose_method(
     Returns:
         the choice; PyTorch's random state changes.
     """
-    part, fits = next(held_out_parts(split)), []
+    parts, found, scales = list(held_out_parts(split)), [], []
     for configuration in candidates.values():
         quiet = replace(configuration, evaluate_every=configuration.epochs, networks=1, loggers=(), quiet=True)
-        fits.append(fit_held_out(quiet, arrays, part, standardisation, scaled=True))
-    weights = mixture_weights(np.stack([fit.log_likelihood for fit in fits], axis=1))
+        fits = [fit_held_out(quiet, arrays, part, standardisation, scaled=True) for part in parts]
+        found.append(np.concatenate([fit.log_likelihood for fit in fits]))
+        scales.append(float(np.exp(np.mean(np.log([fit.scale for fit in fits])))))
+    weights = mixture_weights(np.stack(found, axis=1))
     weights[weights < _LEAST_WEIGHT] = 0
     weights /= weights.sum()
-    scales = [fit.scale for fit in fits]
-    scores = [float(fit.log_likelihood.mean()) for fit in fits]
+    scores = [float(values.mean()) for values in found]
     return MethodChoice(*(dict(zip(candidates, of, strict=True)) for of in (weights.tolist(), scales, scores)))
 
 
