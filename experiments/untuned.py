@@ -15,9 +15,8 @@ import argparse
 import sys
 import time
 from collections.abc import Callable, Collection, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor, as_completed
+from concurrent.futures import as_completed
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
@@ -26,6 +25,7 @@ from bench.cells import Cell, draw, given
 from bench.competitors import COMPETITORS
 from bench.datasets import DATASETS
 from bench.ranking import diagram, ranks
+from study.execution import worker_pool
 from study.records import Records, Store
 from study.runs import StudyRun
 from study.statistics import mean_of, paired_difference
@@ -92,7 +92,7 @@ def execute(todo: Mapping[Cell, Sequence[StudyRun]], folder: Path, store: Store,
         for cell, missing in todo.items():
             tell(cell, partial(perform, cell, missing, folder, store))
         return failed
-    with ProcessPoolExecutor(jobs, mp_context=get_context("spawn")) as pool:
+    with worker_pool(jobs) as pool:
         waiting = {pool.submit(perform, cell, missing, folder, store): cell for cell, missing in todo.items()}
         for future in as_completed(waiting):
             tell(waiting[future], future.result)
@@ -194,7 +194,11 @@ def main(arguments: Sequence[str] | None = None) -> int:
     study = f"untuned_{options.draw}"
     store = Store(options.results / "records" / f"{study}.jsonl.gz")
     todo = {cell: missing for cell in cells if (missing := store.missing(runs([cell], options.only)))}
-    failed = 0 if options.report_only else execute(todo, options.data, store, options.jobs)
+    try:
+        failed = 0 if options.report_only else execute(todo, options.data, store, options.jobs)
+    except KeyboardInterrupt:
+        print("stopped; repeat the same command to resume", file=sys.stderr)
+        return 130
     records = store.collect(runs(cells, list(COMPETITORS)))
     if len(records):
         chosen = "".join(f" {name!r}" for name in options.datasets) if options.datasets != list(DATASETS) else ""

@@ -11,6 +11,7 @@ import warnings
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor, as_completed
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -24,7 +25,7 @@ from vri_pyro.cli.main import main
 from vri_pyro.infer.bilevel import StructuralZeroWarning
 from vri_pyro.training.run_folder import RunFolder
 
-_STOPPED = 130
+_STOPPED = 130, 143  # exit statuses of the command after SIGINT and SIGTERM
 # What a run imports; the last two by its first optimiser and its logger.
 _IMPORTED = ["vri_pyro.cli.fit", "vri_pyro.runs.building", "torch._dynamo", "torch.utils.tensorboard"]
 
@@ -122,7 +123,7 @@ def run_all(runs: Sequence[StudyRun], workshop: Workshop, jobs: int = 1) -> list
         console.print(f"{done} of {len(runs)} runs are already done", highlight=False)
     outcomes = _in_turn(waiting, workshop) if jobs == 1 else _in_parallel(waiting, workshop, jobs)
     for number, (run, outcome) in enumerate(outcomes, done + 1):
-        if outcome.status == _STOPPED:
+        if outcome.status in _STOPPED:
             raise KeyboardInterrupt
         if outcome.status:
             failed.append(run)
@@ -136,16 +137,28 @@ def _in_turn(runs: Sequence[StudyRun], workshop: Workshop) -> Iterator[tuple[Stu
 
 
 def _in_parallel(runs: Sequence[StudyRun], workshop: Workshop, jobs: int) -> Iterator[tuple[StudyRun, Outcome]]:
-    # Forked from a process with the imports done, which has computed nothing: a child of this process would inherit
-    # PyTorch's threads in an undefined state.
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_IMPORTED)
-    pool = ProcessPoolExecutor(min(jobs, max(1, len(runs))), mp_context=context, initializer=_become_worker)
-    previous = signal.signal(signal.SIGTERM, _interrupt)
-    futures = {pool.submit(workshop.do, run): run for run in runs}
-    try:
+    with worker_pool(min(jobs, max(1, len(runs)))) as pool:
+        futures = {pool.submit(workshop.do, run): run for run in runs}
         for future in as_completed(futures):
             yield futures[future], _outcome(futures[future], future)
+
+
+@contextmanager
+def worker_pool(jobs: int) -> Iterator[ProcessPoolExecutor]:
+    """Start processes that end if this one is interrupted or terminated.
+
+    They are forked from a process with the imports done, which has computed nothing: a child of this process would
+    inherit PyTorch's threads in an undefined state.
+
+    Raises:
+        KeyboardInterrupt: on SIGINT and SIGTERM, after the processes have ended.
+    """
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(_IMPORTED)
+    pool = ProcessPoolExecutor(jobs, mp_context=context, initializer=_become_worker)
+    previous = signal.signal(signal.SIGTERM, _interrupt)
+    try:
+        yield pool
     except BaseException:
         pool.shutdown(wait=False, cancel_futures=True)
         _stop_workers()

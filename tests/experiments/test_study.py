@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import gzip
 import json
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -364,12 +365,29 @@ def test_study_that_is_killed_goes_on_with_the_run_it_was_at(tmp_path: Path) -> 
     assert (tmp_path / "done.txt").read_text().split() == ["0", "1", "2", "2", "3"]
 
 
-def test_run_that_was_stopped_stops_the_study(workshop: Workshop, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.parametrize("status", [130, 143])  # after SIGINT and SIGTERM
+def test_run_that_was_stopped_stops_the_study(workshop: Workshop, monkeypatch: pytest.MonkeyPatch, status: int) -> None:
     asked: list[str] = []
-    monkeypatch.setattr(execution, "main", lambda arguments: asked.append(arguments[0]) or 130)
+    monkeypatch.setattr(execution, "main", lambda arguments: asked.append(arguments[0]) or status)
     with pytest.raises(KeyboardInterrupt):
         run_all(quick_runs(), workshop)
     assert asked == ["fit"]
+
+
+def test_workers_end_with_a_process_that_is_terminated() -> None:
+    began = time.monotonic()
+
+    def terminated() -> None:
+        with execution.worker_pool(2) as pool:
+            waiting = [pool.submit(time.sleep, 300) for _ in range(3)]
+            while not all(future.running() for future in waiting[:2]) and time.monotonic() - began < 60:
+                time.sleep(0.05)
+            signal.raise_signal(signal.SIGTERM)
+
+    with pytest.raises(KeyboardInterrupt):
+        terminated()
+    assert multiprocessing.active_children() == []
+    assert time.monotonic() - began < 120
 
 
 def _study(report_on: list[int]) -> Study:
