@@ -446,7 +446,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 "them as trusted (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
-        names = _METHODS if trusted else _METHODS[1:]
+        names: tuple[str, ...] = _METHODS if trusted else _METHODS[1:]
         if len(split.noisy_training_indices) < LEAST:
             names = names[:-1]  # the last does not model the noise, and its weight has to be found out
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
@@ -585,7 +585,7 @@ def _of_module(network: nn.Module, input_shape: tuple[int, ...], num_classes: in
         return FromModule(input_shape, num_classes, network, head="")
 
 
-def _networks(classifier: Classifier) -> Iterator[Classifier]:
+def _networks(classifier: nn.Module) -> Iterator[nn.Module]:
     """Yield the networks of a mixture of ensembles."""
     if isinstance(classifier, Mixture | Ensemble):
         for member in classifier.members:
