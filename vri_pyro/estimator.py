@@ -42,12 +42,11 @@ from vri_pyro.label_issues.frame import issues_frame
 from vri_pyro.methods.base import Method
 from vri_pyro.runs.building import build_trainer
 from vri_pyro.runs.configuration import Configuration
-from vri_pyro.runs.method_choice import LEAST, MethodChoice, choose_method
+from vri_pyro.runs.method_choice import MethodChoice, choose_method
 from vri_pyro.runs.named import named_configuration
 from vri_pyro.runs.network_choice import NetworkChoice, choose_network, chooses
 from vri_pyro.runs.run import Run
 from vri_pyro.training import Trunk
-from vri_pyro.training.ensemble import Ensemble
 from vri_pyro.training.mixture import Mixture
 from vri_pyro.training.trainer import Trainer
 from vri_pyro.utils.device import choose_device
@@ -64,7 +63,7 @@ _SMALL_BATCH = 16
 _MOMENTUM = 0.9
 _BATCH_SIZE = 1000  # of predictions
 _FAR = 1e3  # standard deviations between the mean of a column and 0, from which on the mean is subtracted first
-_METHODS = "vri", "learned_transition", "elr"  # that "auto" weighs; without trusted labels, all but the first
+_METHODS = "vri", "learned_transition", "elr"  # that "auto" weighs; the first needs trusted labels
 _CHEAP, _NETWORKS = "learned_transition", 3  # the mean of three of its networks takes less time than one of VRI
 _NUMBERS = ("integer", "floating", "mixed-integer-float", "boolean", "decimal")
 
@@ -83,8 +82,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             :class:`~vri_pyro.methods.Method`. "auto" trains "learned_transition", "vri" (with trusted labels) and
             "elr", and averages their predictions with weights that follow from the likelihood of labels that are held
             out; see :func:`~vri_pyro.runs.method_choice.choose_method`. "learned_transition", which takes the least
-            time, is a mean of three networks. Methods of little weight are left out. With
-            fewer than 500 labels that are not trusted, the first two have equal weights, or the second is alone.
+            time, is a mean of three networks. Methods of little weight are left out. With fewer than 500 labels that
+            are not trusted, the first two have equal weights.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the
@@ -203,7 +202,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         split = self._split(arrays, positions, seed)
         _warn_of_duplicates(arrays, split)
         scale = mean_and_std(arrays.x_train)
-        run = self._trained(self._configurations(arrays, split, seed), arrays, split, scale)
+        candidates = self._configurations(arrays, split, seed)
+        with _training_in_memory(choose_device(self.device)):
+            run = self._trained(candidates, arrays, split, scale)
         self._keep(run, arrays, (run.examples.mean, run.examples.std))
         return self
 
@@ -446,9 +447,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
                 "them as trusted (in cross-validation, every training part needs some)",
                 stacklevel=3,
             )
-        names: tuple[str, ...] = _METHODS if trusted else _METHODS[1:]
-        if len(split.noisy_training_indices) < LEAST:
-            names = names[:-1]  # the last does not model the noise, and its weight has to be found out
+        names = [name for name in _METHODS if trusted or name != "vri"]
         clean = {"method": {"init_args": {"clean_weight": CLEAN_WEIGHT if trusted else 0.0}}}
         found = {name: self._configuration(name, clean, arrays, split, seed) for name in names}
         return found | {_CHEAP: replace(found[_CHEAP], networks=_NETWORKS)}
@@ -511,40 +510,16 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         split: Split,
         scale: tuple[np.ndarray, np.ndarray],
     ) -> Run:
-        """Choose network and methods, and train in memory; the random state of PyTorch does not change."""
-        device = choose_device(self.device)
+        """Choose network and methods, and train; the run is that of the method with the greatest weight."""
         self.network_choice_: NetworkChoice | None = None
         self.method_choice_: MethodChoice | None = None
-        with (
-            _usual_settings(),
-            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
-            pyro.validation_enabled(False),  # validation is slow
-            warnings.catch_warnings(),
-        ):
-            warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
-            try:
-                return self._run_of(candidates, arrays, split, scale)
-            except Interrupted:
-                raise KeyboardInterrupt from None
-
-    def _run_of(
-        self,
-        candidates: dict[str, Configuration],
-        arrays: Arrays,
-        split: Split,
-        scale: tuple[np.ndarray, np.ndarray],
-    ) -> Run:
-        """Choose network and methods, and train; the run is that of the method with the greatest weight."""
         first, *others = candidates
         if chooses(candidates[first], arrays, split):
             self.network_choice_ = choose_network(candidates[first], arrays, split, scale)
             chosen = self.network_choice_.chosen
             candidates = {name: chosen.set_in(candidate) for name, candidate in candidates.items()}
         if others:
-            enough = len(split.noisy_training_indices) >= LEAST
-            self.method_choice_ = (
-                choose_method(candidates, arrays, split, scale) if enough else MethodChoice.equal(candidates)
-            )
+            self.method_choice_ = choose_method(candidates, arrays, split, scale)
             first, *others = self.method_choice_.chosen
         self.method_ = self.method if isinstance(self.method, Method) else first
         console = Console(quiet=not self.verbose)
@@ -574,7 +549,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         self._scale = 1 / 255 if arrays.x_train.dtype == np.uint8 else 1.0
         self._shape = arrays.x_train.shape[1:]
         self._network = deepcopy(run.predictor)
-        if isinstance(next(_networks(self._network)), MLP):
+        if isinstance(run.classifier, MLP):  # one of the networks, which all have the same backbone
             self._network.double()
 
 
@@ -583,15 +558,6 @@ def _of_module(network: nn.Module, input_shape: tuple[int, ...], num_classes: in
         return FromModule(input_shape, num_classes, network)
     except NoLastLayer:
         return FromModule(input_shape, num_classes, network, head="")
-
-
-def _networks(classifier: nn.Module) -> Iterator[nn.Module]:
-    """Yield the networks of a mixture of ensembles."""
-    if isinstance(classifier, Mixture | Ensemble):
-        for member in classifier.members:
-            yield from _networks(member)
-    else:
-        yield classifier
 
 
 @dataclass(frozen=True, eq=False)
@@ -649,13 +615,26 @@ def _dimensions(values: Any) -> int:
 
 
 @contextmanager
-def _usual_settings() -> Iterator[None]:
-    """Train in float32 and with gradients, whatever PyTorch's settings outside are."""
+def _training_in_memory(device: torch.device) -> Iterator[None]:
+    """Train in float32 and with gradients, whatever PyTorch's settings outside are; its random state does not change.
+
+    Raises:
+        KeyboardInterrupt: the training was interrupted.
+    """
     dtype = torch.get_default_dtype()
     torch.set_default_dtype(torch.float32)
     try:
-        with torch.inference_mode(False), torch.enable_grad():
+        with (
+            torch.inference_mode(False),
+            torch.enable_grad(),
+            torch.random.fork_rng(devices=[device] if device.type == "cuda" else []),
+            pyro.validation_enabled(False),  # validation is slow
+            warnings.catch_warnings(),
+        ):
+            warnings.filterwarnings("ignore", message="`torch.jit.script` is deprecated")  # PyTorch's own call
             yield
+    except Interrupted:
+        raise KeyboardInterrupt from None
     finally:
         torch.set_default_dtype(dtype)
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -12,7 +12,7 @@ from vri_pyro.data import Arrays, Split
 from vri_pyro.runs.configuration import Configuration
 from vri_pyro.runs.held_out import fit_held_out, held_out_parts
 
-LEAST = 500  # noisy labels; with fewer, the weights would depend on chance, and take longer than it is worth
+_LEAST = 500  # noisy labels; with fewer, the weights would depend on chance, and take longer than it is worth
 _LEAST_WEIGHT = 0.1  # of a method that is worth its training
 _GRID = 40  # cells of the grid from weight 0 to weight 1
 
@@ -30,11 +30,6 @@ class MethodChoice:
     weights: Mapping[str, float]
     scales: Mapping[str, float]
     scores: Mapping[str, float]
-
-    @classmethod
-    def equal(cls, names: Collection[str]) -> MethodChoice:
-        """Return equal weights, for methods that are not compared."""
-        return cls(dict.fromkeys(names, 1 / len(names)), dict.fromkeys(names, 1.0), {})
 
     @property
     def chosen(self) -> list[str]:
@@ -55,6 +50,9 @@ def choose_method(
     :func:`mixture_weights`; methods of a weight below 0.1 are left out. With fewer than 2,000 noisy labels, three parts
     are held out in turn.
 
+    With fewer than 500, nothing is held out. The methods that model the noise have equal weights, and no logits are
+    scaled; the others fail where labels are confused in a pattern, which would have to be found out.
+
     A classifier and its T predict labels well if both are right. They do so too if two classes change places in both,
     but a T that starts from predictions does not get there, as long as most labels of a class are right.
 
@@ -65,6 +63,10 @@ def choose_method(
     Returns:
         the choice; PyTorch's random state changes.
     """
+    if len(split.noisy_training_indices) < _LEAST:
+        able = {name for name, configuration in candidates.items() if configuration.method.models_noise}
+        weights_of = {name: (name in able) / len(able) for name in candidates}
+        return MethodChoice(weights_of, dict.fromkeys(candidates, 1.0), {})
     parts, found, scales = list(held_out_parts(split)), [], []
     for configuration in candidates.values():
         quiet = replace(configuration, evaluate_every=configuration.epochs, networks=1, loggers=(), quiet=True)
