@@ -83,7 +83,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             "elr", and averages their predictions with weights that follow from the likelihood of labels that are held
             out; see :func:`~vri_pyro.runs.method_choice.choose_method`. "learned_transition", which takes the least
             time, is a mean of three networks. Methods of little weight are left out. With fewer than 500 labels that
-            are not trusted, the first two have equal weights.
+            are not trusted, nothing is held out, and the first two have weights of 3/4 and 1/4.
         backbone: network: "auto", a PyTorch module such as a pretrained network, or a function of (input_shape,
             num_classes) that returns a :class:`~vri_pyro.Classifier`. The last linear layer of a module is replaced by
             a new one, as by :class:`~vri_pyro.backbones.FromModule`; if its output is not that of a linear layer, the

@@ -48,14 +48,15 @@ def test_a_method_that_models_the_noise_gets_the_weight_if_there_is_noise() -> N
     assert choice.scores["learned_transition"] > choice.scores["cross_entropy"] + 0.02
 
 
-def test_weights_are_the_posterior_mean_by_independent_integration() -> None:
+@pytest.mark.parametrize("concentration", [[1, 1, 1], [1, 3, 1]])
+def test_weights_are_the_posterior_mean_by_independent_integration(concentration: list[int]) -> None:
     generator = np.random.default_rng(0)
     found = generator.normal(-1, 0.4, (30, 3))
-    draws = generator.dirichlet(np.ones(3), 200_000)
+    draws = generator.dirichlet(concentration, 200_000)
     likelihood = np.exp(np.log(np.exp(found) @ draws.T).sum(0))
     expected = likelihood @ draws / likelihood.sum()
-    assert mixture_weights(found) == pytest.approx(expected, abs=0.02)
-    two = mixture_weights(found[:, :2])
+    assert mixture_weights(found, concentration) == pytest.approx(expected, abs=0.02)
+    two = mixture_weights(found[:, :2], np.ones(2))
     shares = np.linspace(0, 1, 2001)
     likelihood = np.exp(np.log(np.exp(found[:, :2]) @ np.stack([shares, 1 - shares])).sum(0))
     assert two[0] == pytest.approx(likelihood @ shares / likelihood.sum(), abs=0.02)
@@ -63,10 +64,20 @@ def test_weights_are_the_posterior_mean_by_independent_integration() -> None:
 
 def test_a_few_labels_leave_weights_nearly_equal_and_many_decide() -> None:
     lead = np.array([[0.0, -0.3]])
-    assert mixture_weights(np.repeat(lead, 3, 0))[0] < 0.6
-    assert mixture_weights(np.repeat(lead, 3000, 0))[0] > 0.98
-    assert mixture_weights(np.array([[-800.0, -np.inf], [-900.0, -950.0]]))[0] > 0.7
-    assert mixture_weights(np.zeros((5, 1))).tolist() == [1.0]
+    assert mixture_weights(np.repeat(lead, 3, 0), [1, 1])[0] < 0.6
+    assert mixture_weights(np.repeat(lead, 3000, 0), [1, 1])[0] > 0.98
+    assert mixture_weights(np.repeat(lead, 3000, 0), [1, 3])[0] > 0.98
+    assert mixture_weights(np.array([[-800.0, -np.inf], [-900.0, -950.0]]), [1, 1])[0] > 0.7
+    assert mixture_weights(np.zeros((5, 1)), [1]).tolist() == [1.0]
+
+
+def test_every_network_counts_the_same_before_a_label_is_seen() -> None:
+    assert mixture_weights(np.zeros((5, 2)), [3, 1]) == pytest.approx([0.75, 0.25], abs=0.02)
+    arrays, scale = _gaussian(700), mean_and_std(_gaussian(700).x_train)
+    candidates = {name: _configuration(name) for name in ("vri", "learned_transition", "elr")}
+    candidates["learned_transition"] = replace(candidates["learned_transition"], networks=3)
+    choice = choose_method(candidates, arrays, _split(arrays), scale)  # 275 noisy labels: no comparison
+    assert choice.weights == {"vri": 0.25, "learned_transition": 0.75, "elr": 0.0}
 
 
 def test_methods_of_little_weight_are_left_out(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -160,8 +171,8 @@ def test_nothing_is_compared_if_a_method_is_given_or_labels_are_few(monkeypatch:
     few = VRIClassifier(epochs=1, backbone=partial(MLP, hidden=()))
     few.fit(arrays.x_train, arrays.y_train, trusted=range(25))  # 275 others
     assert few.method_choice_ is not None
-    assert few.method_choice_.weights == {"vri": 0.5, "learned_transition": 0.5, "elr": 0.0}
-    assert few.method_ == "vri"
+    assert few.method_choice_.weights == {"vri": 0.25, "learned_transition": 0.75, "elr": 0.0}
+    assert few.method_ == "learned_transition"
     untrusted = VRIClassifier(epochs=1, backbone=partial(MLP, hidden=())).fit(arrays.x_train, arrays.y_train)
     assert untrusted.method_choice_ is not None
     assert untrusted.method_choice_.weights == {"learned_transition": 1.0, "elr": 0.0}

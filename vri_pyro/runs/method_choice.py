@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 
@@ -47,25 +47,28 @@ def choose_method(
 
     Every candidate is trained on 85% of the noisy labels and predicts the other 15%: under its own transition matrix T,
     and with its logits scaled by the number that suits them best. The weights are the mean of the posterior of
-    :func:`mixture_weights`; methods of a weight below 0.1 are left out. With fewer than 2,000 noisy labels, three parts
-    are held out in turn.
+    :func:`mixture_weights`, where every network counts the same before any label is seen, so that a method with three
+    networks counts three times. Methods of a weight below 0.1 are left out. With fewer than 2,000 noisy labels, three
+    parts are held out in turn.
 
-    With fewer than 500, nothing is held out. The methods that model the noise have equal weights, and no logits are
-    scaled; the others fail where labels are confused in a pattern, which would have to be found out.
+    With fewer than 500, nothing is held out. All networks of the methods that model the noise have equal weights, and
+    no logits are scaled; the other methods fail where labels are confused in a pattern, which would have to be found
+    out.
 
     A classifier and its T predict labels well if both are right. They do so too if two classes change places in both,
     but a T that starts from predictions does not get there, as long as most labels of a class are right.
 
     Args:
-        candidates: configurations by the name of their method. They differ in the method alone.
+        candidates: configurations by the name of their method. They differ in the method and the number of networks.
         arrays, split, standardisation: see :func:`~vri_pyro.runs.building.build_trainer`.
 
     Returns:
         the choice; PyTorch's random state changes.
     """
+    networks = np.array([configuration.networks for configuration in candidates.values()])
     if len(split.noisy_training_indices) < _LEAST:
-        able = {name for name, configuration in candidates.items() if configuration.method.models_noise}
-        weights_of = {name: (name in able) / len(able) for name in candidates}
+        able = networks * [configuration.method.models_noise for configuration in candidates.values()]
+        weights_of = dict(zip(candidates, (able / able.sum()).tolist(), strict=True))
         return MethodChoice(weights_of, dict.fromkeys(candidates, 1.0), {})
     parts, found, scales = list(held_out_parts(split)), [], []
     for configuration in candidates.values():
@@ -73,21 +76,22 @@ def choose_method(
         fits = [fit_held_out(quiet, arrays, part, standardisation, scaled=True) for part in parts]
         found.append(np.concatenate([fit.log_likelihood for fit in fits]))
         scales.append(float(np.exp(np.mean(np.log([fit.scale for fit in fits])))))
-    weights = mixture_weights(np.stack(found, axis=1))
+    weights = mixture_weights(np.stack(found, axis=1), networks)
     weights[weights < _LEAST_WEIGHT] = 0
     weights /= weights.sum()
     scores = [float(values.mean()) for values in found]
     return MethodChoice(*(dict(zip(candidates, of, strict=True)) for of in (weights.tolist(), scales, scores)))
 
 
-def mixture_weights(log_likelihood: np.ndarray) -> np.ndarray:
-    """Return the posterior mean of the weights of a mixture of M predictions, [M], under a uniform prior.
+def mixture_weights(log_likelihood: np.ndarray, concentration: Sequence[float] | np.ndarray) -> np.ndarray:
+    """Return the posterior mean of the weights of a mixture of M predictions, [M], under a Dirichlet prior.
 
     Where a prediction is clearly better than the others, it gets nearly all the weight. Where the labels hardly tell
-    predictions apart, these get nearly equal weights, which is safer than to choose one of them by chance.
+    predictions apart, their weights are nearly those of the prior, which is safer than to choose one of them by chance.
 
     Args:
         log_likelihood: log-likelihood of each held-out label under each prediction, in nats, [n, M].
+        concentration: parameters of the Dirichlet prior, at least 1 each, [M]; all 1 for a uniform prior.
 
     Reference: mixtures of predictions weighted by held-out likelihood: Yao et al., Using stacking to average Bayesian
         predictive distributions, Bayesian Analysis 2018. They maximise the likelihood of the weights; this is the mean
@@ -96,6 +100,7 @@ def mixture_weights(log_likelihood: np.ndarray) -> np.ndarray:
     likelihood = np.exp(log_likelihood - log_likelihood.max(axis=1, keepdims=True))
     grid = np.array(list(_grid(likelihood.shape[1])))
     logs = np.array([np.log(likelihood @ weights).sum() for weights in grid])
+    logs += np.log(grid) @ (np.asarray(concentration) - 1)
     posterior = np.exp(logs - logs.max())
     return posterior @ grid / posterior.sum()
 
