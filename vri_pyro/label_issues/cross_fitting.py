@@ -5,6 +5,8 @@ from __future__ import annotations
 from typing import NamedTuple
 
 import numpy as np
+from scipy.sparse import csr_matrix
+from scipy.special import logsumexp
 
 from vri_pyro.data import generator_for, permutation
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head
@@ -16,9 +18,9 @@ _FEWEST = 50  # examples for which heads are fitted
 _FOLDS = 5
 _WORK, _ENOUGH = 40_000_000, 2000  # examples times features times classes that a head is fitted to; and examples
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
-_AWAY = 0.03  # precision of the recalibration's coefficients around a temperature, for each of them
-_SLOPES = np.geomspace(0.5, 4, 7)
-_EM_STEPS = 5
+_PULLS = (1.0, 0.3, 0.1)  # precisions of the recalibration's coefficients, for each of them
+_SLOPES = np.geomspace(0.5, 4, 13)
+_EM_STEPS, _CONVERGED = 30, 1e-3
 _CONFIDENT = 3.0  # examples that the confident counts are worth beside a class's trusted ones
 _PRIOR = 0.5
 _LEAST = 1e-3
@@ -51,7 +53,7 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     """Predict true and given labels by heads on features, each example by heads that saw no label of its fold.
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
-    transition matrix and to trusted labels directly. Its predictions are recalibrated, as in ``_recalibrated``.
+    transition matrix T and to trusted labels directly. Its predictions are recalibrated, as in ``_recalibrated``.
 
     Args:
         features: standardised features, [n, D].
@@ -73,41 +75,50 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
         heads.append(start)
         log_given[out] = start.log_probabilities(features[out])
     first = _first_transition(np.exp(log_given), labels)
-    log_true = np.empty_like(log_given)
+    log_true, transitions = np.empty_like(log_given), []
     for out, head in zip(folds, heads, strict=True):
         inside = _some(~out, features.shape[1] * num_classes, seed) | (~out & labels.trusted)
         found = fitted_head(features[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
         log_true[out] = found.log_probabilities(features[out])
-    return _recalibrated(log_true, log_given, labels, seed + 1)
+        transitions.append(found.transition)
+    log_true, transition = _recalibrated(log_true, np.mean(transitions, axis=0), labels, seed + 1)
+    return Predictions(log_true, log_given, transition)
 
 
-def _recalibrated(log_p: np.ndarray, log_given: np.ndarray, labels: Labels, seed: int) -> Predictions:
-    """Recalibrate out-of-sample predictions of the true classes.
+def _recalibrated(
+    log_p: np.ndarray, transition: np.ndarray, labels: Labels, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """Recalibrate out-of-sample predictions of the true classes; returns their logarithms [n, K], and T [K, K].
 
-    The head of :mod:`~vri_pyro.label_issues.noise_aware_head` on log p, cross-fitted in turn, with coefficients near
-    those of a temperature.
+    First a temperature and T are fitted. Then heads on log p, with coefficients near those of no change and this T, are
+    cross-fitted in turn, each with another precision. Of these and the temperature alone, the predictions are
+    returned under which the labels, which none of them has seen, are most likely. With few labels a class, a head
+    would predict worse than the temperature alone.
 
     Args:
         log_p: log probabilities, [n, K].
-        log_given: log probabilities of the given label, [n, K], which are passed on.
+        transition: an estimate of T, [K, K].
         labels: noisy and trusted labels.
         seed: seed of the folds.
 
-    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, for matrix scaling.
+    Reference: Guo et al., On calibration of modern neural networks, ICML 2017, for temperature and matrix scaling.
     """
+    log_p, transition = _temperature(log_p, labels, transition)
     classes = log_p.shape[1]
+    unchanged = np.eye(classes)
     x = np.log((1 - _LEAST) * np.exp(log_p) + _LEAST / classes)
     x -= x.mean(1, keepdims=True)
-    slope, transition = _temperature(x, labels, _first_transition(np.exp(log_given), labels))
-    centre = slope * np.eye(classes)
-    start = Head(np.vstack([centre, np.zeros(classes)]), transition)
-    log_true, transitions = np.empty_like(log_p), []
-    for out in _folds(labels, seed):
-        inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
-        start = fitted_head(x[inside], labels.at(inside), _AWAY * classes**2, start, centre=centre)
-        log_true[out] = start.log_probabilities(x[out])
-        transitions.append(start.transition)
-    return Predictions(log_true, log_given, np.mean(transitions, axis=0))
+    candidates, folds = [log_p], _folds(labels, seed)
+    for pull in _PULLS:
+        start, changed = Head(np.vstack([unchanged, np.zeros(classes)]), transition), np.empty_like(log_p)
+        for out in folds:
+            inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
+            start = fitted_head(
+                x[inside], labels.at(inside), pull * classes**2, start, learn=False, centre=unchanged
+            )
+            changed[out] = start.log_probabilities(x[out])
+        candidates.append(changed)
+    return max(candidates, key=lambda each: _log_likelihood(each, labels, transition)), transition
 
 
 def _first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
@@ -154,35 +165,41 @@ def _chosen(x: np.ndarray, labels: Labels, inside: np.ndarray, out: np.ndarray, 
     best = (-np.inf, _PRECISIONS[0], start)
     for precision in _PRECISIONS:
         start = fitted_head(x[inside], labels.at(inside), precision, start, learn=False)
-        score = float(
-            np.log(_likelihood(np.exp(start.log_probabilities(x[out])), labels.at(out), start.transition)).sum()
-        )
+        score = _log_likelihood(start.log_probabilities(x[out]), labels.at(out), start.transition)
         if score > best[0]:
             best = (score, precision, start)
     return best[1], best[2]
 
 
-def _likelihood(p: np.ndarray, labels: Labels, transition: np.ndarray) -> np.ndarray:
+def _log_likelihood(log_p: np.ndarray, labels: Labels, transition: np.ndarray) -> float:
+    """Return the log-likelihood of noisy labels through T, and of trusted labels."""
+    p = np.exp(log_p)
     of_noisy = (p * transition.T[labels.given]).sum(1)
-    return np.asarray(np.where(labels.trusted, p[np.arange(len(p)), labels.given], of_noisy) + 1e-12)
+    each = np.where(labels.trusted, p[np.arange(len(p)), labels.given], of_noisy)
+    return float(np.log(each + 1e-12).sum())
 
 
-def _temperature(x: np.ndarray, labels: Labels, transition: np.ndarray) -> tuple[float, np.ndarray]:
-    """Fit a slope of log probabilities on a grid, and T by EM, by maximum likelihood."""
-    classes, noisy, best = x.shape[1], ~labels.trusted, (-np.inf, 1.0, transition)
+def _temperature(log_p: np.ndarray, labels: Labels, transition: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """Fit a slope of log probabilities on a grid, and T by EM, by maximum likelihood; returns log p and T.
+
+    Slope and T have to be fitted together: predictions that are too unsure go with a T that has too little noise.
+    """
+    classes, noisy = log_p.shape[1], ~labels.trusted
     given = labels.given[noisy]
-    labelled = np.zeros((len(given), classes))
-    labelled[np.arange(len(given)), given] = 1
+    labelled = csr_matrix((np.ones(len(given)), (given, np.arange(len(given)))), (classes, len(given)))
     prior = np.eye(classes) + 1 / classes
+    best = (-np.inf, log_p, transition)
     for slope in _SLOPES:
-        p = np.exp(slope * x)
-        p /= p.sum(1, keepdims=True)
-        found = transition
+        scaled = slope * log_p
+        scaled -= logsumexp(scaled, axis=1, keepdims=True)
+        p, found = np.exp(scaled[noisy]), transition
         for _ in range(_EM_STEPS):
-            joint = p[noisy] * found.T[given]
-            counts = (joint / joint.sum(1, keepdims=True)).T @ labelled + prior
-            found = counts / counts.sum(1, keepdims=True)
-        score = float(np.log(_likelihood(p, labels, found)).sum())
+            joint = p * found.T[given]
+            counts = (labelled @ (joint / joint.sum(1, keepdims=True))).T + prior
+            before, found = found, counts / counts.sum(1, keepdims=True)
+            if np.abs(found - before).max() < _CONVERGED:
+                break
+        score = _log_likelihood(scaled, labels, found)
         if score > best[0]:
-            best = (score, float(slope), found)
+            best = (score, scaled, found)
     return best[1], best[2]

@@ -12,13 +12,14 @@ from torch import Tensor
 
 from vri_pyro.data import generator_for
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.agreement import DOUBT, agreeing_with_rate, doubted_rates
+from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates
 from vri_pyro.label_issues.label_sampler import Candidates, Indexed, LabelSampler, TrustedCandidates
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
 
 LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
+_DOUBT = 0.3  # standard deviation of the shift of the log odds
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
 _SWEEPS = 400  # least number of sweeps from which draws are taken
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
@@ -135,7 +136,7 @@ def joint_posterior(
     draws: int = 200,
     seed: int = 0,
     taught: float | None = _TAUGHT,
-    doubt: float = DOUBT,
+    doubt: float = _DOUBT,
     progress: Callable[[float], None] | None = None,
     pairs: tuple[np.ndarray, np.ndarray] | None = None,
 ) -> JointPosterior:

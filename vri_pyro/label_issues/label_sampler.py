@@ -16,6 +16,7 @@ _OFTENER = 0.5  # prior standard deviation of log r
 _SLOPE = 0.5  # prior standard deviation of log b
 _TINY, _MOST = 1e-30, 1 - 1e-12
 _STEPS = 0.05  # first standard deviations of the joint proposal
+_WIDEST = 0.5  # greatest standard deviation of the joint proposal, before it is scaled
 _ADAPT, _ACCEPTED = 20, 0.3  # sweeps between two adaptations of the proposal, and the share to accept
 
 
@@ -310,7 +311,11 @@ class LabelSampler:
         self._scale *= np.exp(2 * (self._accepted / _ADAPT - _ACCEPTED))
         self._accepted = 0
         if len(self._path) >= 3 * _ADAPT:
-            self._covariance = np.cov(np.array(self._path[len(self._path) // 3 :]).T) + 1e-6 * np.eye(5)
+            if len(self._path) == 3 * _ADAPT:
+                self._scale = 1.0  # that of the first proposal does not suit this one
+            found = np.cov(np.array(self._path[len(self._path) // 3 :]).T) + 1e-6 * np.eye(5)
+            shrunk = np.minimum(1, _WIDEST / np.sqrt(found.diagonal()))
+            self._covariance = found * np.outer(shrunk, shrunk)
 
     def _drawn(self, weights: np.ndarray) -> np.ndarray:
         """Draw a column of each row with probabilities proportional to the weights, int64 [n]."""
