@@ -139,13 +139,16 @@ def find_label_issues(
         posterior, decided = _of_predictions(arrays, predicted, draws, seed, progress)
     low, high = posterior.transition.noise_rate_interval()
     if not arrays.trusted.any():
-        high = _at_least(high, float((decided != arrays.codes).mean()))
+        high = _at_least(high, posterior.noise_rate, float((decided != arrays.codes).mean()))
     return _table(arrays, posterior, posterior.flags(missed, in_vain), [low, high])
 
 
-def _at_least(high: float, differing: float) -> float:
-    """Return the upper end of an interval that no trusted label supports, given the share of differing predictions."""
-    if differing > high + _NEAR:
+def _at_least(high: float, rate: float, differing: float) -> float:
+    """Return the upper end of an interval that no trusted label supports, given the share of differing predictions.
+
+    A warning is raised if it was much lower, or if the estimate of the noise rate is less than half that share.
+    """
+    if differing > min(high, 2 * rate) + _NEAR:
         warnings.warn(
             f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples "
             f"nothing tells which of the two are wrong, so the noise rate may be up to {differing:.0%} and the scores "
