@@ -95,6 +95,26 @@ def test_noise_is_recovered_and_clean_labels_are_said_to_be_clean() -> None:
         assert high - low < 0.14
 
 
+@pytest.mark.parametrize("seed", [0, 2, 3])
+def test_the_sampler_moves_although_clean_labels_leave_the_level_of_the_noise_open(
+    seed: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    generator = np.random.default_rng(seed)
+    p = predictions(generator, 2400, 4.0)
+    truth = drawn(generator, p)
+    sweep, slopes = model.LabelSampler.sweep, []
+
+    def followed(sampler: model.LabelSampler, adapt: bool) -> None:
+        sweep(sampler, adapt)
+        if not adapt:
+            slopes.append(sampler.state.log_slope)
+
+    monkeypatch.setattr(model.LabelSampler, "sweep", followed)
+    found = joint_posterior(evidence(p[:2000], truth[:2000]), CLASSES, evidence(p[2000:], truth[2000:]), seed=seed)
+    assert found.noise_rate < 0.005
+    assert len(set(slopes)) > 0.15 * len(slopes)
+
+
 def test_verified_pairs_narrow_the_noise() -> None:
     p, truth, given = noisy(700, seed=2)
     sharp = evidence(p[:100], given[:100])
