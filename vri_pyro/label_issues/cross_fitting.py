@@ -113,9 +113,7 @@ def _recalibrated(
         start, changed = Head(np.vstack([unchanged, np.zeros(classes)]), transition), np.empty_like(log_p)
         for out in folds:
             inside = _some(~out, classes**2, seed) | (~out & labels.trusted)
-            start = fitted_head(
-                x[inside], labels.at(inside), pull * classes**2, start, learn=False, centre=unchanged
-            )
+            start = fitted_head(x[inside], labels.at(inside), pull * classes**2, start, learn=False, centre=unchanged)
             changed[out] = start.log_probabilities(x[out])
         candidates.append(changed)
     return max(candidates, key=lambda each: _log_likelihood(each, labels, transition)), transition
