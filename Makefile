@@ -23,7 +23,7 @@ test-fast: setup
 	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup -m 'not slow'
 
 docs: setup
-	PATH="$(BIN):$$PATH" $(BIN)/python -m sphinx --builder html --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
+	PATH="$(BIN):$$PATH" $(BIN)/python -m sphinx --builder html --jobs auto --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html
 	@echo "the site: $(CURDIR)/docs/_build/html/index.html"
 
 lint: setup

@@ -11,7 +11,7 @@ from vri_pyro.label_issues.error_rates import Shared, drawn_index, noise_rates
 
 _SPREADS = np.geomspace(0.09, 900, 13)  # α, the total concentration of a row of ω
 _TRUST = np.geomspace(0.5, 500, 11)  # s
-_FLOOR = float(np.log(0.01)), 1.5  # prior mean and standard deviation of the log odds of ε
+_FLOOR = float(np.log(0.01)), 0.5  # prior mean and standard deviation of the log odds of ε
 _OFTENER = 0.5  # prior standard deviation of log r
 _SLOPE = 0.5  # prior standard deviation of log b
 _TINY, _MOST = 1e-30, 1 - 1e-12
