@@ -19,6 +19,7 @@ from vri_pyro.label_issues import find_label_issues, out_of_sample
 from vri_pyro.utils.errors import UserError, UserTypeError
 
 NAMES = np.array(["bird", "cat", "dog"])
+AT_CHANCE = "ignore:out-of-sample predictions agree with .* hardly above chance:UserWarning"
 
 
 class Arrays:
@@ -232,6 +233,7 @@ def test_few_labels_and_no_trusted_ones_are_enough(trusted: Any) -> None:
     assert len(table) == 4
 
 
+@pytest.mark.filterwarnings(AT_CHANCE)
 def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name() -> None:
     generator = np.random.default_rng(0)
     labels = np.array(["b", "c", "a"])[generator.integers(3, size=90)]
@@ -247,6 +249,7 @@ def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name(
         find_label_issues(labels, p.set_axis(["c", "a", "x"], axis=1))
 
 
+@pytest.mark.filterwarnings(AT_CHANCE)
 def test_columns_are_matched_to_classes_of_another_number_type() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(2, size=60).astype(float)  # as pandas writes integers of a column with gaps
@@ -255,6 +258,7 @@ def test_columns_are_matched_to_classes_of_another_number_type() -> None:
     pd.testing.assert_frame_equal(find_label_issues(labels, p[[1, 0]], draws=20, trusted=range(20)), expected)
 
 
+@pytest.mark.filterwarnings(AT_CHANCE)
 def test_tables_of_numbers_of_any_type_are_features() -> None:
     generator = np.random.default_rng(0)
     x, labels = pd.DataFrame(generator.standard_normal((60, 3))), np.arange(60) % 3
@@ -294,4 +298,8 @@ def test_interval_without_trusted_labels_contains_the_rate_with_few_labels_a_cla
     # Almost all predictions are right here, so the share of those that differ is the rate, give or take a few.
     assert low <= (given != true).mean() <= high + 0.01
     assert high < 0.3
-    assert classes == 3 or any("nothing tells which of the two are wrong" in str(warning.message) for warning in told)
+    assert (
+        classes == 3
+        or table.attrs["noise_rate"] > 0.08
+        or any("nothing tells which of the two are wrong" in str(warning.message) for warning in told)
+    )

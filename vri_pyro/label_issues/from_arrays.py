@@ -18,6 +18,7 @@ from vri_pyro.label_issues.chosen_pairs import chosen_by_score
 from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.head_candidates import head_candidates
+from vri_pyro.label_issues.interval_checks import checked_interval
 from vri_pyro.label_issues.joint_posterior import JointPosterior, check_losses, joint_posterior
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_aware_head import Labels
@@ -27,7 +28,6 @@ from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
-_NEAR = 0.05  # difference between shares of labels that is not worth a warning
 _CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
@@ -110,15 +110,17 @@ def find_label_issues(
         of rows with the probability that an example of the row's class has the column's label; None above 100 classes.
         Without trusted examples, nothing tells whether a label or a prediction that differs from it is wrong. The
         estimates then depend on the calibration of the probabilities, and the upper end of the interval is at least
-        the share of labels that differ from the out-of-sample prediction.
+        the share of labels that differ from the out-of-sample prediction. If the predictions are hardly above chance,
+        the interval starts at 0 as well.
 
     Raises:
         UserError: an array has an invalid value, shape or length (a ValueError).
         UserTypeError: an array has an invalid type (also a TypeError).
 
     Warns:
-        UserWarning: the verified examples were chosen by how suspicious they look, or there are no trusted examples and
-            the noise rate may be much higher than estimated.
+        UserWarning: the verified examples were chosen by how suspicious they look, or do not fit the estimate; there
+            are no trusted examples, and the noise rate may be much higher than estimated; or the predictions are hardly
+            above chance.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
@@ -133,69 +135,57 @@ def find_label_issues(
     features = None if arrays.features is None else _standardised(arrays.features)
     size = len(arrays.classes)
     if arrays.pred_probs is None and features is not None and can_be_fitted(arrays.known, size, features.shape[1]):
-        posterior, decided = _of_features(arrays, features, draws, seed, progress)
+        posterior, decided, chosen = _of_features(arrays, features, draws, seed, progress)
     else:
         predicted = _predicted(arrays, features, neighbours, seed)
-        posterior, decided = _of_predictions(arrays, predicted, draws, seed, progress)
-    low, high = posterior.transition.noise_rate_interval()
-    if not arrays.trusted.any():
-        high = _at_least(high, posterior.noise_rate, float((decided != arrays.codes).mean()))
-    return _table(arrays, posterior, posterior.flags(missed, in_vain), [low, high])
-
-
-def _at_least(high: float, rate: float, differing: float) -> float:
-    """Return the upper end of an interval that no trusted label supports, given the share of differing predictions.
-
-    A warning is raised if it was much lower, or if the estimate of the noise rate is less than half that share.
-    """
-    if differing > min(high, 2 * rate) + _NEAR:
-        warnings.warn(
-            f"out-of-sample predictions differ from {differing:.0%} of the labels, and without trusted examples "
-            f"nothing tells which of the two are wrong, so the noise rate may be up to {differing:.0%} and the scores "
-            "may be too low; the ranking needs no trusted examples, but the noise rate does",
-            stacklevel=3,
-        )
-    return max(high, differing)
+        posterior, decided, chosen = _of_predictions(arrays, predicted, draws, seed, progress)
+    flags = posterior.flags(missed, in_vain)
+    return _table(arrays, posterior, flags, checked_interval(posterior, decided, arrays, chosen))
 
 
 def _of_features(
     arrays: CheckedArrays, features: np.ndarray, draws: int, seed: int, progress: _Progress | None
-) -> tuple[JointPosterior, np.ndarray]:
-    """Judge the unverified labels by heads that are cross-fitted on the features; also return the decisions [N]."""
+) -> tuple[JointPosterior, np.ndarray, bool]:
+    """Judge the unverified labels by heads that are cross-fitted on the features.
+
+    Also returns the decisions, [N], and whether the verified examples were chosen by their scores.
+    """
     labels = Labels(arrays.known, arrays.trusted)
     predicted = cross_fitted(features, labels, len(arrays.classes), seed)
     candidates = head_candidates(predicted, labels)
     doubt = 1 - np.exp(predicted.log_true[np.arange(len(arrays.codes)), arrays.codes])
+    chosen = _chosen(candidates.decided, doubt, arrays)
     posterior = joint_posterior(
         candidates.at(~arrays.trusted),
         len(arrays.classes),
         candidates.at(arrays.trusted),
-        None if _chosen(candidates.decided, doubt, arrays) else arrays.earlier[arrays.trusted],
+        None if chosen else arrays.earlier[arrays.trusted],
         draws=draws,
         seed=seed,
         progress=progress,
     )
-    return posterior, candidates.decided
+    return posterior, candidates.decided, chosen
 
 
 def _of_predictions(
     arrays: CheckedArrays, predicted: TopClasses, draws: int, seed: int, progress: _Progress | None
-) -> tuple[JointPosterior, np.ndarray]:
-    """Judge the unverified labels by predictions of the given labels; also return the decisions [N]."""
+) -> tuple[JointPosterior, np.ndarray, bool]:
+    """Judge the unverified labels by predictions of the given labels; returns what ``_of_features`` does."""
     given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
     some = predicted.at(noisy)
     first = confident_transition(some, given[noisy])
     found = decisions(predicted, first, noisy)
-    pairs = None
+    pairs, chosen = None, False
     if arrays.verified is not None:
         doubt = 1 - class_posterior(predicted, given, first)[:, 0].numpy()
-        if not _chosen(found.decided.numpy(), doubt, arrays):
+        chosen = _chosen(found.decided.numpy(), doubt, arrays)
+        if not chosen:
             checked = arrays.earlier >= 0
             pairs = torch.from_numpy(arrays.known[checked]), given[torch.from_numpy(checked)]
     held_out = None if noisy.all() else (found.decided[~noisy], torch.from_numpy(arrays.known)[~noisy])
     of_noisy = found._replace(decided=found.decided[noisy])
     posterior = predictions_posterior(some, of_noisy, given[noisy], held_out, pairs, draws, seed, progress)
-    return posterior, found.decided.numpy()
+    return posterior, found.decided.numpy(), chosen
 
 
 def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: int, seed: int) -> TopClasses:

@@ -11,6 +11,7 @@ from torch import Tensor
 
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
 from vri_pyro.label_issues.beliefs import beliefs, consulted
+from vri_pyro.label_issues.chance import hardly_above
 from vri_pyro.label_issues.classifier_posterior import classifier_posterior
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.input_candidates import accuracy_of, input_candidates
@@ -25,7 +26,6 @@ BEST = "combined"
 Problem = Literal["unknown", "memorised", "chance"]
 
 WIDEST = 0.2  # width of the 95% interval of the noise rate up to which an estimate is given
-_LITTLE = 0.25  # fraction of the way from chance to an accuracy of 1
 
 _Progress = Callable[[float], None]
 
@@ -105,8 +105,7 @@ class LabelIssues:
             return "unknown"
         if self.by_classifier and self.learned_by_heart:
             return "memorised"
-        chance = 1 / self.joint.num_classes
-        return "chance" if self.accuracy[0] - chance < _LITTLE * (1 - chance) else None
+        return "chance" if hardly_above(1 / self.joint.num_classes, self.accuracy[0]) else None
 
     @property
     def rate_problem(self) -> Problem | None:
