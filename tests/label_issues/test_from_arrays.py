@@ -242,6 +242,9 @@ def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name(
     permuted = find_label_issues(labels, p[["c", "a", "b"]], draws=20, trusted=range(20))
     pd.testing.assert_frame_equal(permuted, expected)
     assert permuted.attrs == expected.attrs
+    for names in (["A", "B", "C"], ["p_a", "p_b", "p_c"]):
+        similar = p.set_axis(names, axis=1)[[names[2], names[0], names[1]]]
+        pd.testing.assert_frame_equal(find_label_issues(labels, similar, draws=20, trusted=range(20)), expected)
     for names in (["p1", "p2", "p3"], range(3)):
         by_position = find_label_issues(labels, p.set_axis(names, axis=1), draws=20, trusted=range(20))
         pd.testing.assert_frame_equal(by_position, expected)
@@ -255,7 +258,8 @@ def test_columns_are_matched_to_classes_of_another_number_type() -> None:
     labels = generator.integers(2, size=60).astype(float)  # as pandas writes integers of a column with gaps
     p = pd.DataFrame(generator.dirichlet([1, 1], 60), columns=[0, 1])
     expected = find_label_issues(labels, p, draws=20, trusted=range(20))
-    pd.testing.assert_frame_equal(find_label_issues(labels, p[[1, 0]], draws=20, trusted=range(20)), expected)
+    for other in (p[[1, 0]], p.set_axis(["0.0", "1.0"], axis=1)[["1.0", "0.0"]]):
+        pd.testing.assert_frame_equal(find_label_issues(labels, other, draws=20, trusted=range(20)), expected)
 
 
 @pytest.mark.filterwarnings(AT_CHANCE)

@@ -125,10 +125,13 @@ def _in_order_of(classes: list[Hashable], values: Any) -> Any:
     names = list(getattr(values, "columns", ()))
     if len(names) != len(classes) or names == list(range(len(names))):
         return values
-    order = [[i for i, name in enumerate(names) if name == label or str(name) == str(label)] for label in classes]
-    if not any(order):
-        return values
+    exact = [[i for i, name in enumerate(names) if name == label or str(name) == str(label)] for label in classes]
+    stems, wanted = _stems(names), _stems(classes)
+    similar = [[i for i, stem in enumerate(stems) if stem == label] for label in wanted]
+    order = exact if all(len(places) == 1 for places in exact) else similar
     if any(len(places) != 1 for places in order):
+        if not any(exact):
+            return values
         raise UserError(
             f"pred_probs has the columns {shown_classes(names)} for the classes {shown_classes(classes)}; name every "
             "column as its class, or pass an array whose columns are in the order of the classes."
@@ -137,6 +140,14 @@ def _in_order_of(classes: list[Hashable], values: Any) -> Any:
     if places == sorted(places):
         return values
     return values.iloc[:, places] if isinstance(values, pd.DataFrame) else np.asarray(values)[:, places]
+
+
+def _stems(names: list[Hashable]) -> list[str]:
+    """Return names without the prefix that all have, such as "p_", in small letters, and 2.0 as "2"."""
+    texts = [str(name).casefold().removesuffix(".0") for name in names]
+    ends = (at for at, letters in enumerate(zip(*texts, strict=False)) if len(set(letters)) > 1)
+    prefix = next(ends, min(map(len, texts)))
+    return [text[prefix:] for text in texts]
 
 
 def _checked_probabilities(values: Any, count: int, classes: list[Hashable], listed: bool) -> np.ndarray:

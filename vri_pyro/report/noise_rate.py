@@ -95,4 +95,5 @@ def _suspects(seen: SeenRun) -> int:
 
 
 def _truth(seen: SeenRun) -> str:
-    return "" if seen.true_labels is None else f"true rate {percent(seen.wrong.mean())}"
+    what = "true rate" if seen.run.split.verified else "noise was injected into"
+    return "" if seen.true_labels is None else f"{what} {percent(seen.wrong.mean())}"
