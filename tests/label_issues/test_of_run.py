@@ -116,13 +116,8 @@ def test_table_lists_the_paths_of_image_files(tmp_path: Path, capsys: pytest.Cap
     folder = fit(tmp_path / "run", *vector, *data, "--epochs", "8", "--noise", "Flip", "--noise.rate", "0.3")
     assert "Flip(rate=0.3) is injected into unverified labels" in capsys.readouterr().err
     assert main(["report", str(folder), "--device", "cpu"]) == 0
-    text = (folder / "report.html").read_text()
-    assert "noisy/digit " in text
-    capsys.readouterr()
+    assert "noisy/digit " in (folder / "report.html").read_text()
     assert main(["issues", str(folder), "--device", "cpu"]) == 0
-    for told in (text, capsys.readouterr().out):  # who knows how many labels were wrong before?
-        assert "noise was injected into" in told
-        assert "true rate" not in told
     with (folder / "label_issues.csv").open(newline="") as file:
         rows = list(csv.DictReader(file))
     for row in rows:

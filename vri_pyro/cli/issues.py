@@ -115,8 +115,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if split.pairs is not None:
         console.print(split.pairs.described, soft_wrap=True)
     low, high = issues.transition.noise_rate_interval()
-    what = "true rate" if split.verified else "noise was injected into"
-    truth = "" if split.true_labels is None else f"; {what} {split.realised_rate:.1%}"
+    truth = "" if split.true_labels is None else f"; true rate {split.realised_rate:.1%}"
     console.print(
         f"estimated noise rate: {issues.joint.noise_rate:.1%}, 95% interval {low:.1%} to {high:.1%}{truth}",
         soft_wrap=True,

@@ -95,5 +95,4 @@ def _suspects(seen: SeenRun) -> int:
 
 
 def _truth(seen: SeenRun) -> str:
-    what = "true rate" if seen.run.split.verified else "noise was injected into"
-    return "" if seen.true_labels is None else f"{what} {percent(seen.wrong.mean())}"
+    return "" if seen.true_labels is None else f"true rate {percent(seen.wrong.mean())}"
