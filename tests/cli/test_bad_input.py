@@ -177,14 +177,20 @@ def _complaint(result: Result) -> str:
             "--method.hypergradient Nope",
             "--method.hypergradient: 'Nope' is not a class path; expected one such as my_file.MyClass",
         ),
-        ("--data vri_pyro.data.NpzFile", "--data: options without a default are missing; set path"),
-        ("--fine_tuning.epochs 3", "--fine_tuning: options without a default are missing; set method, optimizer"),
+        ("--data vri_pyro.data.NpzFile", "--data: options without a default are missing; set --data.path"),
+        (
+            "--fine_tuning.epochs 3",
+            "--fine_tuning: options without a default are missing; set --fine_tuning.method, --fine_tuning.optimizer",
+        ),
         ("--config tuned.yaml --fine_tuning.epochs 0", "epochs is 0; expected a value >= 1"),
         (
             "--config tuned.yaml --fine_tuning.schedule CyclicCosine --fine_tuning.schedule.half_period 0",
             "schedule.half_period is 0",
         ),
-        ("--warm_up.epochs 3", "--warm_up: options without a default are missing; set method, optimizer"),
+        (
+            "--warm_up.epochs 3",
+            "--warm_up: options without a default are missing; set --warm_up.method, --warm_up.optimizer",
+        ),
         (
             "--optimizer torch.optim.LBFGS",
             "no virtual step is implemented for the inner optimiser LBFGS; use one of SGD, Adam, AdamW",

@@ -48,7 +48,7 @@ def test_replaced_images_are_written_too(vri_pyro: Command, here: Path) -> None:
             "--noise Flip --noise.rate 0.2 --output labels.csv",
             "output is labels.csv; expected the name of an .npz file",
         ),
-        ("--noise OpenSet", "--noise: options without a default are missing; set images"),
+        ("--noise OpenSet", "--noise: options without a default are missing; set --noise.images"),
         ("--noise NoNoise --epochs 3", "unrecognised arguments: --epochs 3; `vri-pyro noise --help` lists the options"),
     ],
 )

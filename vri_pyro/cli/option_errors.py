@@ -130,10 +130,10 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
         reason = re.sub(r"the following arguments are required: .*", use, reason)
     for pattern, sentence in _SENTENCES:
         reason = re.sub(pattern, sentence.replace("COMMAND", command), reason)
-    if not option:
-        reason = re.sub(
-            r"(?<=are missing; set )[\w., ]+", lambda names: re.sub(r"(\w[\w.]*)", r"--\1", names[0]), reason
-        )
+    start = f"--{option}." if option else "--"
+    reason = re.sub(
+        r"(?<=are missing; set )[\w., ]+", lambda names: re.sub(r"(\w[\w.]*)", rf"{start}\1", names[0]), reason
+    )
     reason = re.sub(r", not 'NestedArg\(.*", "", reason)
     unknown = typo and (typo.groupdict().get("argument") or typo.groupdict().get("option"))
     if option and unknown and not meant and (owners := classes_with(option, unknown)):
