@@ -100,7 +100,7 @@ Fitted = tuple[VRIClassifier, np.ndarray, np.ndarray, np.ndarray]
 
 def test_learns_the_true_classes_from_wrong_labels(vri: Fitted) -> None:
     classifier, x, given, true = vri
-    assert classifier.method_ == "vri"
+    assert classifier.method_ == "learned_transition"  # few labels: three of its networks, and one of VRI
     assert (given == true).mean() < 0.8
     assert classifier.score(x, true) > 0.97
 

@@ -31,7 +31,8 @@ def test_verified_examples_are_trained_with_their_class_and_keep_their_label_in_
     x, given, true = overlapping()
     some = np.arange(0, COUNT, 6)
     names = np.array(["ant", "bee", "cat"])
-    classifier = VRIClassifier(epochs=2).fit(x, names[given], verified=np.array(["", *names])[marked(true, some) + 1])
+    told = np.array(["", *names])[marked(true, some) + 1]
+    classifier = VRIClassifier("vri", epochs=2).fit(x, names[given], verified=told)
     assert classifier.n_trusted_ == len(some)
     assert classifier.method_ == "vri"
     split = classifier.run_.split
@@ -43,7 +44,8 @@ def test_verified_examples_are_trained_with_their_class_and_keep_their_label_in_
     assert np.array_equal(split.pairs.classes, true[some])
     assert np.array_equal(np.sort(classifier.label_issues_["index"]), np.setdiff1d(np.arange(COUNT), some))
     prior = classifier.run_.model.concentration.sum()
-    alone = VRIClassifier(epochs=2).fit(x, names[np.where(np.isin(np.arange(COUNT), some), true, given)], trusted=some)
+    replaced = names[np.where(np.isin(np.arange(COUNT), some), true, given)]
+    alone = VRIClassifier("vri", epochs=2).fit(x, replaced, trusted=some)
     assert prior - alone.run_.model.concentration.sum() == pytest.approx(len(some), abs=1e-3)
 
 
