@@ -214,7 +214,7 @@ def page(records: list[dict[str, Any]], command: str, picture: str) -> str:
     """Return the page of results in Markdown."""
     parts = [
         "# The numbers about labels",
-        f"Made with `{command}`.",
+        f"By `{command}`, from the records in the JSON file of this name.",
         "\n\n".join((__doc__ or "").split("\n\n")[2:]).strip(),
         "Width, interval score, and bias with its standard error are in percentage points. The interval score is the "
         "width, plus 40 times the distance by which the interval misses the rate. ECE is the expected calibration "

@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any
 
 import compare
+import label_numbers
 import pytest
 import untuned
 from study import Bench, main
@@ -35,6 +36,22 @@ def test_every_page_of_a_study_has_its_table() -> None:
     assert pages == set(TABLES)
     assert {"compare", "convergence", "label_issues"} <= pages
     assert all(table.name.endswith(".jsonl.gz") for table in TABLES.values())
+
+
+@pytest.mark.parametrize(
+    ("study", "options"),
+    [
+        ("label_numbers", ["--seed", "7", "--cells", "125"]),
+        ("label_numbers_few_trusted", ["--seed", "8", "--trusted", "0", "1", "--cells", "85"]),
+    ],
+)
+def test_page_of_the_numbers_about_labels_is_what_its_records_make(
+    study: str, options: list[str], tmp_path: Path
+) -> None:
+    records = shutil.copy(RESULTS / f"{study}.json", tmp_path)
+    assert label_numbers.main([*options, "--output", str(records)]) == 0
+    assert (tmp_path / f"{study}.md").read_text() == (RESULTS / f"{study}.md").read_text()
+    assert Path(records).read_text() == (RESULTS / f"{study}.json").read_text()
 
 
 @pytest.mark.parametrize("study", TABLES)
