@@ -302,8 +302,5 @@ def test_interval_without_trusted_labels_contains_the_rate_with_few_labels_a_cla
     # Almost all predictions are right here, so the share of those that differ is the rate, give or take a few.
     assert low <= (given != true).mean() <= high + 0.01
     assert high < 0.3
-    assert (
-        classes == 3
-        or table.attrs["noise_rate"] > 0.08
-        or any("nothing tells which of the two are wrong" in str(warning.message) for warning in told)
-    )
+    warned = any("nothing tells which of the two are wrong" in str(warning.message) for warning in told)
+    assert warned or table.attrs["noise_rate"] > 0.08

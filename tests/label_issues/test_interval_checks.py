@@ -49,7 +49,9 @@ def test_noise_alone_does_not_look_like_chance(rate: float) -> None:
     y = np.where(generator.random(800) < rate, 1 - truth, truth)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
-        find_label_issues(y, features=x)
+        found = find_label_issues(y, features=x)
+    low, high = found.attrs["noise_rate_interval"]
+    assert low <= (y != truth).mean() <= high
 
 
 def _messages(verified_wrong: int, kind: str) -> list[str]:

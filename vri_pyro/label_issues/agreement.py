@@ -8,7 +8,7 @@ from scipy.special import expit, logit, ndtri
 
 _MOST = 40.0  # greatest shift of log odds
 _LEAST = 1e-12
-DOUBT = 0.4  # standard deviation of δ
+_DOUBT = 0.4  # standard deviation of δ
 _SAMPLE, _SHIFTS = 20_000, np.linspace(-12, 12, 241)
 
 
@@ -38,7 +38,7 @@ def agreeing_with_rate(p: np.ndarray, none: np.ndarray, rate: float) -> np.ndarr
 
 
 def doubted_rates(
-    p: np.ndarray, none: np.ndarray, rates: np.ndarray, generator: np.random.Generator, doubt: float = DOUBT
+    p: np.ndarray, none: np.ndarray, rates: np.ndarray, generator: np.random.Generator, doubt: float = _DOUBT
 ) -> np.ndarray:
     """Shift the log odds of all labels by δ ~ Normal(0, doubt) in each draw of the noise rate.
 

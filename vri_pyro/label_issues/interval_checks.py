@@ -12,7 +12,7 @@ from vri_pyro.label_issues.joint_posterior import JointPosterior
 
 _NEAR = 0.05  # difference between shares of labels that is not worth a warning
 _ENOUGH = 10  # trusted examples that tell whether predictions are above chance
-_LITTLE = 0.25, 0.15  # shares of the way from chance to 1, of trusted and of noisy labels
+_LITTLE = 0.15  # share of the way from chance to 1 for agreement with noisy labels, which noise lowers
 _FAR = 3.5  # standard errors between verified labels and the posterior that are worth a warning
 
 
@@ -38,12 +38,12 @@ def checked_interval(
     differing = float((decided != arrays.codes).mean())
     trusted = arrays.trusted
     if trusted.sum() >= _ENOUGH:
-        right, chance = float((decided == arrays.known)[trusted].mean()), 1 / len(arrays.classes)
-        of, little = "trusted examples", _LITTLE[0]
+        right, of = float((decided == arrays.known)[trusted].mean()), "trusted examples"
+        useless = hardly_above(1 / len(arrays.classes), right)
     else:
-        right, chance = 1 - differing, float(np.bincount(arrays.codes).max() / len(decided))
-        of, little = "labels", _LITTLE[1]
-    if hardly_above(chance, right, little):
+        right, of = 1 - differing, "labels"
+        useless = hardly_above(float(np.bincount(arrays.codes).max() / len(decided)), right, _LITTLE)
+    if useless:
         warnings.warn(
             f"out-of-sample predictions agree with {right:.0%} of the {of}, hardly above chance: wrong labels cannot "
             "be identified, and their share may be anything; pass features that tell the classes apart, or pred_probs "

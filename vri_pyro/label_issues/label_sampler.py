@@ -132,7 +132,7 @@ class LabelSampler:
         p(y | z, x) = e[z] ((1 − q) ω[z, y] + q (v h_y(x) + (1 − v) g_y(x)))         for y ≠ z
 
     p are predictions by classifiers that saw neither y nor z. The slope b, the floor ε, the factor r of all errors and
-    the weights w recalibrate them: log b and log r ~ Normal(0, 1/2), logit ε ~ Normal(log 0.01, 3/2), w ~ Gamma(s, s).
+    the weights w recalibrate them: log b and log r ~ Normal(0, 1/2), logit ε ~ Normal(log 0.01, 1/2), w ~ Gamma(s, s).
     h and g let the wrong label of an example depend on the example, as the likeness and the excess of
     :class:`Candidates`. The priors of the noise are e[c] ~ Beta(κρ, κ(1 − ρ)), ω[c] ~ Dirichlet(α / (K − 1), …), q and
     v uniform. log s, log α and log κ are uniform on grids; ρ is uniform above 0.1 and log-uniform below.
