@@ -5,7 +5,8 @@ from __future__ import annotations
 import numpy as np
 import pytest
 
-from vri_pyro.label_issues.cross_fitting import _recalibrated, _temperature, cross_fitted
+from vri_pyro.label_issues import cross_fitting
+from vri_pyro.label_issues.cross_fitting import cross_fitted
 from vri_pyro.label_issues.noise_aware_head import Labels
 
 
@@ -14,19 +15,6 @@ def _overlapping(classes: int, count: int, distance: float) -> tuple[np.ndarray,
     truth = generator.integers(classes, size=count)
     means = distance * generator.standard_normal((classes, 32))
     return means[truth] + generator.standard_normal((count, 32)), truth
-
-
-def _calibrated(count: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray]:
-    """Return log probabilities, [count, 3], and classes that are drawn from them."""
-    generator = np.random.default_rng(seed)
-    logits = 3 * generator.standard_normal((count, 3))
-    log_p = logits - np.log(np.exp(logits).sum(1, keepdims=True))
-    return log_p, (generator.random((count, 1)) > np.exp(log_p).cumsum(1)).sum(1).clip(0, 2)
-
-
-def _flipped(truth: np.ndarray, transition: np.ndarray, seed: int = 1) -> np.ndarray:
-    below = np.random.default_rng(seed).random((len(truth), 1)) > transition[truth].cumsum(1)
-    return below.sum(1).clip(0, len(transition) - 1)
 
 
 def _surprise(log_p: np.ndarray, truth: np.ndarray) -> float:
@@ -48,28 +36,24 @@ def test_predictions_are_as_sure_as_they_are_right(classes: int, distance: float
     assert _entropy(found) == pytest.approx(_surprise(found, truth), abs=0.15)
 
 
-@pytest.mark.parametrize("slope", [0.5, 1.0, 2.0])
-@pytest.mark.parametrize("start", [0.0, 0.5])
-def test_temperature_and_transition_are_fitted_together(slope: float, start: float) -> None:
-    log_p, truth = _calibrated(4000)
-    transition = np.array([[0.7, 0.2, 0.1], [0.0, 0.9, 0.1], [0.3, 0.0, 0.7]])
-    labels = Labels(_flipped(truth, transition), np.zeros(4000, dtype=bool))
-    first = (1 - start) * np.eye(3) + start / 3
-    found, estimate = _temperature(log_p * slope, labels, first + 1e-3)
-    assert _surprise(found, truth) == pytest.approx(_surprise(log_p, truth), abs=0.01)
-    np.testing.assert_allclose(estimate, transition, atol=0.06)
+def _chequered(count: int, squares: int) -> tuple[np.ndarray, np.ndarray]:
+    x = np.random.default_rng(7).random((count, 2))
+    return (x - x.mean(0)) / x.std(0), (squares * x).astype(int).sum(1) % 2
 
 
-def test_recalibration_is_left_out_where_it_would_predict_worse_and_taken_where_it_helps() -> None:
-    log_p, truth = _calibrated(400)
-    labels = Labels(truth, np.arange(400) < 100)
-    alone, transition = _temperature(log_p, labels, np.eye(3))
-    found, same = _recalibrated(log_p, np.eye(3), labels, 0)
-    np.testing.assert_array_equal(found, alone)
-    np.testing.assert_array_equal(same, transition)
-    log_p, truth = _calibrated(3000)
-    mixed = log_p[:, [1, 0, 2]]  # two classes change places, which no temperature mends
-    labels = Labels(truth, np.arange(3000) < 1500)
-    alone, _ = _temperature(mixed, labels, np.eye(3))
-    found, _ = _recalibrated(mixed, np.eye(3), labels, 0)
-    assert _surprise(found, truth) < _surprise(alone, truth) - 0.5
+@pytest.mark.parametrize(("squares", "rate", "least"), [(2, 0.0, 0.98), (2, 0.2, 0.96), (4, 0.2, 0.88)])
+def test_classes_that_no_line_separates_are_told_apart(squares: int, rate: float, least: float) -> None:
+    x, truth = _chequered(2000, squares)
+    moved = np.random.default_rng(5).random(2000) < rate
+    found = cross_fitted(x, Labels(np.where(moved, 1 - truth, truth), np.zeros(2000, dtype=bool)), 2, 0)
+    assert (found.log_true.argmax(1) == truth).mean() > least
+    assert _surprise(found.log_true, truth) < 0.4
+    np.testing.assert_allclose(found.transition, (1 - rate) * np.eye(2) + rate * np.eye(2)[::-1], atol=0.06)
+
+
+def test_kernels_are_left_out_where_they_predict_no_better(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, truth = _overlapping(5, 1000, 0.4)
+    labels = Labels(truth, np.zeros(1000, dtype=bool))
+    found = cross_fitted(x, labels, 5, 0).log_true
+    monkeypatch.setattr(cross_fitting, "designs", lambda features, *_: iter([features]))
+    np.testing.assert_array_equal(found, cross_fitted(x, labels, 5, 0).log_true)

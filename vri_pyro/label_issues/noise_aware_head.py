@@ -96,3 +96,17 @@ def fitted_head(
         return Head(weights, start.transition)
     logs = found[dim * classes :].reshape(classes, classes)
     return Head(weights, np.exp(logs - logsumexp(logs, axis=1, keepdims=True)))
+
+
+def log_likelihoods(log_p: np.ndarray, labels: Labels, transition: np.ndarray) -> np.ndarray:
+    """Return the log-likelihood of each label, of noisy ones through T, [n].
+
+    Args:
+        log_p: log probabilities of the true classes, [n, K].
+        labels: labels of the n examples.
+        transition: T of the noisy labels, [K, K].
+    """
+    p = np.exp(log_p)
+    of_noisy = (p * transition.T[labels.given]).sum(1)
+    each = np.where(labels.trusted, p[np.arange(len(p)), labels.given], of_noisy)
+    return np.asarray(np.log(each + _TINY))
