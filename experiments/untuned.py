@@ -125,7 +125,8 @@ def report(records: Records, cells: Sequence[Cell], command: str, picture: str) 
     kinds = {cell.name: DATASETS[cell.dataset].kind for cell in cells}
     found = accuracies(records, [cell.name for cell in cells])
     finished = list(found.get(DEFAULT) or dict.fromkeys(cell for of in found.values() for cell in of))
-    found = accuracies(records, finished)
+    everything = accuracies(records, finished)
+    found = {method: of for method, of in everything.items() if not COMPETITORS[method].semi_supervised}
     default = found.get(DEFAULT, {})
     best = {cell: max(of.get(cell, 0.0) for of in found.values()) for cell in finished}
     places, rows = ranks(found), []
@@ -158,8 +159,28 @@ def report(records: Records, cells: Sequence[Cell], command: str, picture: str) 
         "The diagram has the methods that take every kind of data, in the cells with trusted labels.",
         "## Cells in which the default is more than a point behind the best",
         losses(found, best),
+        *semi_supervised(everything, kinds),
     ]
     return "\n\n".join(parts) + "\n"
+
+
+def semi_supervised(found: Mapping[str, Mapping[str, float]], kinds: Mapping[str, str]) -> list[str]:
+    """Return a section about the methods that predict labels and train on two views."""
+    default, rows = found.get(DEFAULT, {}), []
+    for method in (method for method in found if COMPETITORS[method].semi_supervised):
+        own = found[method]
+        leads = [lead(default, own, {cell for cell, kind in kinds.items() if kind == each}) for each in KINDS]
+        ahead = sum(accuracy < default[cell] for cell, accuracy in own.items())
+        rows.append([method, str(len(own)), f"{mean_of(list(own.values())).value:.1f}", str(ahead), *leads])
+    if not rows:
+        return []
+    head = ["method", "cells", "accuracy", "default ahead in", *(f"default's lead, {kind}" for kind in KINDS)]
+    return [
+        "## Semi-supervised methods",
+        "These train two networks, which predict labels for each other, on two views of each example. They have no "
+        "rank above. No method of the bench augments the data, so both views are equal; their papers augment images.",
+        markdown_table(head, rows),
+    ]
 
 
 def lead(default: Mapping[str, float], own: Mapping[str, float], cells: Collection[str]) -> str:
@@ -175,7 +196,11 @@ def everywhere(records: Records, cells: Sequence[Cell]) -> dict[str, dict[str, f
     """Return the accuracies of the methods that take every kind of data, in the finished cells with trusted labels."""
     finished = [c.name for c in cells if c.trusted and records.accuracies(DEFAULT, c.name)]
     found = accuracies(records, finished)
-    return {method: of for method, of in found.items() if COMPETITORS[method].images and len(of) == len(finished)}
+    return {
+        method: of
+        for method, of in found.items()
+        if COMPETITORS[method].images and not COMPETITORS[method].semi_supervised and len(of) == len(finished)
+    }
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

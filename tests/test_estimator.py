@@ -22,8 +22,9 @@ from torch import nn
 
 from vri_pyro import VRIClassifier
 from vri_pyro.backbones import MLP
-from vri_pyro.methods import ELR
+from vri_pyro.methods import ELR, DivideMix, Method
 from vri_pyro.runs.named import method_names
+from vri_pyro.training.ensemble import networks_of
 
 UNTRUSTED = "ignore:no labels are trusted:UserWarning"
 NOT_HELD_OUT = "ignore:No trusted examples were held out:UserWarning"
@@ -239,11 +240,13 @@ def test_the_learning_rate_is_that_of_the_method_unless_it_is_given() -> None:
     assert group(method="elr", learning_rate=0.3)["lr"] == 0.3
 
 
-def test_a_method_object_can_be_given() -> None:
+@pytest.mark.parametrize("method", [ELR(clean_weight=0.2), DivideMix(early_epochs=5)])
+def test_a_method_object_can_be_given(method: Method) -> None:
     x, _, true = _blobs()
-    classifier = _fast(method=ELR(clean_weight=0.2)).fit(x, true, trusted=range(60))
-    assert isinstance(classifier.method_, ELR)
+    classifier = _fast(method=method).fit(x, true, trusted=range(60))
+    assert classifier.method_ is method
     assert classifier.score(x, true) > 0.9
+    assert len(networks_of(classifier.run_.predictor)) == method.least_networks
 
 
 def test_clone_and_get_params_keep_all_settings() -> None:

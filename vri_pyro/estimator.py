@@ -472,7 +472,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             "quiet": not self.verbose,
         }
         if not isinstance(method, str):
-            fields["method"] = method
+            fields |= {"method": method, "networks": method.least_networks}
         defaults = {"optimizer": {"init_args": {"momentum": _MOMENTUM}}, "loggers": []}
         rate = {} if self.learning_rate == "auto" else {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}}
         configuration = named_configuration(

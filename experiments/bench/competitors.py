@@ -32,11 +32,14 @@ class Competitor:
             and, if another method has chosen it for the same data, the network.
         images: whether it takes images.
         least_trusted: least number of trusted labels per class.
+        semi_supervised: whether it predicts labels for some examples and trains on two views; it has a table of its
+            own.
     """
 
     predict: Callable[[Given, Candidate | None], Answer]
     images: bool = True
     least_trusted: int = 0
+    semi_supervised: bool = False
 
     def takes(self, kind: str, trusted: int) -> bool:
         """Whether the method can be used on such data."""
@@ -129,6 +132,13 @@ COMPETITORS = {
     "ELR, network chosen": Competitor(own("elr")),
     "ELR + clean batch, network chosen": Competitor(own(ELR(clean_weight=0.2)), least_trusted=1),
     "SOP, network chosen": Competitor(own("sop")),
+    "PES, network chosen": Competitor(own("pes")),
+    "EMLC, network chosen": Competitor(own("emlc"), least_trusted=1),
+    "BOME, network chosen": Competitor(own("bome"), least_trusted=1),
+    "DivideMix, network chosen": Competitor(own("dividemix"), semi_supervised=True),
+    "DivideMix with clean labels, network chosen": Competitor(
+        own("dividemix_clean"), least_trusted=1, semi_supervised=True
+    ),
     "cross entropy, network chosen": Competitor(own("cross_entropy")),
     **{name: Competitor(baseline(name), images=False) for name in BASELINES if name != "majority class"},
 }

@@ -62,6 +62,10 @@ def _complaint(result: Result) -> str:
         ("--epochs true", "--epochs: expected an integer, not 'true'"),
         ("--backbone MLP --backbone.hidden [8.5]", "--backbone.hidden: expected an integer, not '8.5'"),
         ("--backbone MLP --backbone.hidden [1000000000]", "the backbone needs more memory than there is ("),
+        (
+            "--data CsvFile",
+            "--data: 'CsvFile' is not a class path; expected one such as my_file.MyClass, or one of Animal10N, CIFAR10, ",
+        ),
         ("--method VIR", "--method: 'VIR' is not a class path; did you mean --config vri?"),
         ("--data.path x", "--data: choose a class that has the option 'path', --data CLASS with one of Animal10N, "),
         ("--output=", "--output is empty; give it a value, or leave it out"),

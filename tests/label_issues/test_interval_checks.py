@@ -34,11 +34,16 @@ def test_predictions_at_chance_say_nothing_about_the_noise(trusted: range | None
     assert high > 0.6
 
 
-def test_clean_circles_are_not_said_to_be_wrong_without_a_word() -> None:
-    x, y = make_circles(600, noise=0.1, factor=0.5, random_state=0)
-    with pytest.warns(UserWarning, match="hardly above chance"):
-        found = find_label_issues(y, features=x)
-    assert found.attrs["noise_rate_interval"][0] == 0
+@pytest.mark.parametrize("rate", [0.0, 0.2])
+def test_share_of_wrong_labels_is_found_where_no_line_separates_the_classes(rate: float) -> None:
+    x, truth = make_circles(600, noise=0.1, factor=0.5, random_state=0)
+    wrong = np.random.default_rng(1).random(600) < rate
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        found = find_label_issues(np.where(wrong, 1 - truth, truth), features=x)
+    low, high = found.attrs["noise_rate_interval"]
+    assert low <= wrong.mean() <= high
+    assert high < wrong.mean() + 0.05
 
 
 @pytest.mark.parametrize("rate", [0.2, 0.4])

@@ -10,6 +10,7 @@ from pathlib import Path
 
 from vri_pyro.cli.suggestions import (
     classes_with,
+    named_classes,
     nearest_argument,
     nearest_choice,
     nearest_class,
@@ -140,6 +141,8 @@ def explained(message: str, command: str = "fit", arguments: Sequence[str] = (),
         reason = f"choose a class that has the option '{unknown}', --{option} CLASS with one of {', '.join(owners)}"
     if reason.startswith("choose a class") and (file := _options_of_resumed(arguments)):
         reason = f"--resume true alone does not read the options of the run; add --config {shlex.quote(str(file))}"
+    if typo and typo.groupdict().get("class") and not meant and (known := named_classes(option)):
+        reason += f", or one of {', '.join(known)}"
     if meant:
         kept = reason if reason.startswith("expected one of") else reason.partition(";")[0]
         reason = f"{kept}; did you mean {meant}?"

@@ -66,17 +66,26 @@ def nearest_class(option: str, name: str) -> str | None:
 
     For a method, it may be a configuration, such as "--config vri".
     """
-    last = option.rpartition(".")[2].removeprefix("clean_")
-    kinds = [key for key, kind in KINDS.items() if kind.option.rpartition(".")[2].removeprefix("--") == last]
+    last = _last(option)
     if "optimizer" in last:
         from torch import optim
 
         near = nearest(name, optim.__all__)
         return near and f"torch.optim.{near}"
-    if near := nearest(name, [one for kind in kinds or KINDS for one in choices(kind)]):
+    if near := nearest(name, named_classes(option) or [one for kind in KINDS for one in choices(kind)]):
         return near
     configuration = nearest(name, configuration_files()) if last == "method" else None
     return configuration and f"--config {configuration}"
+
+
+def named_classes(option: str) -> list[str]:
+    """Return the classes of the package that an option can name; none if it takes other ones."""
+    kinds = [key for key, kind in KINDS.items() if _last(kind.option.removeprefix("--")) == _last(option)]
+    return [one for kind in kinds for one in choices(kind)]
+
+
+def _last(option: str) -> str:
+    return option.rpartition(".")[2].removeprefix("clean_")
 
 
 def classes_with(option: str, name: str) -> list[str]:

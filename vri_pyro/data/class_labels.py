@@ -35,7 +35,8 @@ def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
         classes: all classes in the order of their numbers; None for the sorted distinct labels.
 
     Raises:
-        UserError: there are no labels, a label is missing or not in ``classes``, or a class occurs twice.
+        UserError: there are no labels, a label is missing or not in ``classes``, a class occurs twice, or a number has
+            a fraction although ``classes`` is None.
         UserTypeError: the labels are not a sequence, are unhashable, have several types, or have no order.
     """
     series = label_series(name, labels)
@@ -56,6 +57,8 @@ def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
     except TypeError as error:
         raise UserTypeError(f"{name} has a value that is not hashable ({error}); use strings or integers.") from None
     found = list(values)
+    if classes is None:
+        _check_whole(name, found)
     known = _sorted(name, found) if classes is None else _checked_classes(name, classes, found)
     place = {value: number for number, value in enumerate(known)}
     return ClassLabels(np.array([place[value] for value in found], dtype=np.int64)[codes], known)
@@ -112,6 +115,16 @@ def _kind(kind: type) -> str:
     if issubclass(kind, int | float | np.number):
         return "number"
     return "str" if issubclass(kind, str) else kind.__name__
+
+
+def _check_whole(name: str, values: list[Hashable]) -> None:
+    """Refuse numbers with a fraction, which are hardly ever classes."""
+    for value in values:
+        if isinstance(value, float | np.floating) and not float(value).is_integer():
+            raise UserError(
+                f"{name} contains {value:g}, which is no whole number, like the target of a regression; put the "
+                "numbers into bins, or convert them to strings if they are names of classes."
+            )
 
 
 def _sorted(name: str, values: list[Hashable]) -> list[Hashable]:

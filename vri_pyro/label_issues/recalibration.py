@@ -15,9 +15,7 @@ _EM_STEPS, _CONVERGED = 30, 1e-3
 _LEAST = 1e-3
 
 
-def recalibrated(
-    log_p: np.ndarray, transition: np.ndarray, labels: Labels, seed: int
-) -> tuple[np.ndarray, np.ndarray]:
+def recalibrated(log_p: np.ndarray, transition: np.ndarray, labels: Labels, seed: int) -> tuple[np.ndarray, np.ndarray]:
     """Recalibrate out-of-sample predictions of the true classes; returns their logarithms [n, K], and T [K, K].
 
     First a temperature and T are fitted. Then heads on log p, with coefficients near those of no change and this T, are
