@@ -10,7 +10,7 @@ from vri_pyro.label_issues.folds import FOLDS, folds_of, some_of
 from vri_pyro.label_issues.kernel_features import designs
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head, log_likelihoods
 from vri_pyro.label_issues.out_of_sample import LARGEST
-from vri_pyro.label_issues.recalibration import recalibrated
+from vri_pyro.label_issues.recalibration import recalibrated, tempered
 
 _MOST_CLASSES = 50  # for which heads are fitted
 _FEWEST = 50  # examples for which heads are fitted
@@ -48,7 +48,7 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
 
     The heads are linear in the features. If labels that they have not seen become clearly more likely, they are linear
     in the features and in components of a Gaussian kernel, which becomes narrower for as long as that is so.
-    Predictions of the true classes are recalibrated, see :func:`~vri_pyro.label_issues.recalibration.recalibrated`.
+    Predictions of the true classes are recalibrated, see :mod:`~vri_pyro.label_issues.recalibration`.
 
     Args:
         features: standardised features, [n, D].
@@ -56,30 +56,20 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
         num_classes: number of classes K.
         seed: seed of the folds.
     """
-    folds, best = folds_of(labels, seed), None
+    folds, best, likelihoods = folds_of(labels, seed), None, np.zeros(len(features))
     for design in designs(features, LARGEST // num_classes, seed):
-        found = _fitted(design, labels, num_classes, folds, seed, best)
-        if found is None:
+        found = _of_heads(design, labels, num_classes, folds, seed)
+        log_true, transition = tempered(found.log_true, found.transition, labels)
+        gain = log_likelihoods(log_true, labels, transition) - likelihoods
+        if best is not None and gain.sum() <= _CLEARLY * np.sqrt(len(gain)) * gain.std():
             break
-        best = found
+        best, likelihoods = Predictions(log_true, found.log_given, transition), likelihoods + gain
     assert best is not None
-    log_true, transition = recalibrated(best.log_true, best.transition, labels, seed + 1)
-    return Predictions(log_true, best.log_given, transition)
+    return best._replace(log_true=recalibrated(best.log_true, best.transition, labels, seed + 1))
 
 
-class _Fit(NamedTuple):
-    """Out-of-sample predictions as in ``Predictions``, and the log-likelihood of each label under them, [n]."""
-
-    log_true: np.ndarray
-    log_given: np.ndarray
-    transition: np.ndarray
-    likelihoods: np.ndarray
-
-
-def _fitted(
-    x: np.ndarray, labels: Labels, num_classes: int, folds: list[np.ndarray], seed: int, best: _Fit | None
-) -> _Fit | None:
-    """Predict by heads on a design [n, D]; None if the labels are not clearly more likely than under the best so far.
+def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, folds: list[np.ndarray], seed: int) -> Predictions:
+    """Predict by heads on a design [n, D].
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
     transition matrix T and to trusted labels directly.
@@ -98,25 +88,13 @@ def _fitted(
         heads.append(start)
         log_given[out] = start.log_probabilities(x[out])
     first = _first_transition(np.exp(log_given), labels)
-    log_true, transitions, likelihoods, gain = np.empty_like(log_given), [], np.empty(len(x)), np.zeros(len(x))
+    log_true, transitions = np.empty_like(log_given), []
     for out, head in zip(folds, heads, strict=True):
         inside = some_of(~out, work, seed) | (~out & labels.trusted)
         found = fitted_head(x[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
         log_true[out] = found.log_probabilities(x[out])
         transitions.append(found.transition)
-        likelihoods[out] = log_likelihoods(log_true[out], labels.at(out), found.transition)
-        if best is not None:
-            gain[out] = likelihoods[out] - best.likelihoods[out]
-            if gain.sum() < -_error(gain):  # the other folds will hardly change that
-                return None
-    if best is not None and gain.sum() < _CLEARLY * _error(gain):
-        return None
-    return _Fit(log_true, log_given, np.mean(transitions, axis=0), likelihoods)
-
-
-def _error(gain: np.ndarray) -> float:
-    """Return the standard error of the sum of differences, [n]."""
-    return float(np.sqrt(len(gain)) * gain.std())
+    return Predictions(log_true, log_given, np.mean(transitions, axis=0))
 
 
 def _first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-_COMPONENTS = 300
+_COMPONENTS = 200
 _NARROWER = (1.0, 4.0, 16.0)  # inverse squares of the kernels' widths, in units of that of the widest
 _VARIANCE = 0.3  # of a component, beside standardised features; with more, heads need stronger priors
 
