@@ -64,7 +64,7 @@ def _complaint(result: Result) -> str:
         ("--backbone MLP --backbone.hidden [1000000000]", "the backbone needs more memory than there is ("),
         (
             "--data CsvFile",
-            "--data: 'CsvFile' is not a class path; expected one such as my_file.MyClass, or one of Animal10N, CIFAR10, ",
+            "--data: 'CsvFile' is not a class path; expected one such as my_file.MyClass, or one of Animal10N, ",
         ),
         ("--method VIR", "--method: 'VIR' is not a class path; did you mean --config vri?"),
         ("--data.path x", "--data: choose a class that has the option 'path', --data CLASS with one of Animal10N, "),
