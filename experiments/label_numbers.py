@@ -10,10 +10,10 @@ estimate from the confident joint with a bootstrap, and the rate of GLC's matrix
 Their predictions are those of the same cross-validated logistic regression, with features of a kernel where the package
 takes them, and isotonic regression on the trusted labels makes cleanlab's scores probabilities.
 
-The method was designed on cells of seeds 0 to 2, 5 and 6. Those of seeds 7 and 8 were measured once, after that. Then came
-the features of a kernel, designed on cells of seeds 0 and 11 and other examples, and two kinds of classes that no line
-separates: "clusters", of which each class has four, and "quadrants", of which each class has two. Those of seeds 9 and
-10 were measured once, after that.
+The method was designed on cells of seeds 0 to 2, 5 and 6, and measured on those of seeds 7 and 8. Then came the
+features of a kernel, designed on cells of seeds 0 and 11 and on other examples, and two kinds of classes that no line
+separates: "clusters", of which each class has four, and "quadrants", of which each class has two. The cells of seeds 9
+and 10 were measured once, after that.
 """
 
 from __future__ import annotations
@@ -91,7 +91,7 @@ def gaussian(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.
 
 
 def clustered(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw classes of several normal clusters each, or the quadrants of two columns of which opposite ones are alike."""
+    """Draw classes of several normal clusters each, or classes of two opposite quadrants of two columns."""
     classes, clusters, columns = CLUSTERED[name]
     noise = generator.standard_normal((_CLUSTERED, columns))
     if name == "quadrants":
