@@ -1,8 +1,8 @@
 """Full-size CIFAR-10: 49,000 noisy images of 32 pixels, with augmentation, three noises.
 
 The network is a ResNet-8 that is trained for 15 epochs, so that a run of VRI takes about an hour of one core. The
-learned T and ELR with a clean batch are those peers that were best on images where nothing was tuned. A hundred labels a
-class are clean. Settings are those of the comparisons of small images; nothing was tuned here.
+learned T and ELR with a clean batch are those peers that were best on images where nothing was tuned. A hundred labels
+a class are clean. Settings are those of the comparisons of small images; nothing was tuned here.
 """
 
 from __future__ import annotations

@@ -179,8 +179,8 @@ def rank(
     The score ``combined`` is the probability that the label is wrong. Its mean is the noise rate. It has three parts:
 
     1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
-       inputs, or also on features of a kernel, which never saw the label; see :func:`~vri_pyro.label_issues.input_candidates.input_candidates`.
-       Otherwise, and if the classifier is clearly better on held-out examples, they are the classifier's. These are
+       inputs, or also on features of a kernel, which never saw the label; see
+       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. Otherwise, and if the classifier is clearly better on held-out examples, they are the classifier's. These are
        calibrated by a temperature that is fitted on trusted examples held out of training. Each example's own
        probabilities and the mean of its nearest neighbours' have weights of one half. The neighbours' are used alone if
        the classifier was trained on these labels and has either memorised labels
