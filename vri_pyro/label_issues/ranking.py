@@ -180,12 +180,12 @@ def rank(
 
     1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
        inputs, or also on features of a kernel, which never saw the label; see
-       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. Otherwise, and if the classifier is clearly better on held-out examples, they are the classifier's. These are
-       calibrated by a temperature that is fitted on trusted examples held out of training. Each example's own
-       probabilities and the mean of its nearest neighbours' have weights of one half. The neighbours' are used alone if
-       the classifier was trained on these labels and has either memorised labels
-       (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise a memorised label would
-       look correct.
+       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. Otherwise, and if the classifier is clearly
+       better on held-out examples, they are the classifier's. These are calibrated by a temperature that is fitted on
+       trusted examples held out of training. Each example's own probabilities and the mean of its nearest neighbours'
+       have weights of one half. The neighbours' are used alone if the classifier was trained on these labels and has
+       either memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise
+       a memorised label would look correct.
     2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of cross-fitted predictions, or the posterior of
        :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows for memorised labels. Verified pairs count as
        observations of the transition matrix.
