@@ -10,9 +10,9 @@ class. After each round, the labels are judged again by ``find_label_issues``, w
   the first check.
 * Teach: the test accuracy of a network with one hidden layer that learns T (``VRIClassifier("learned_transition")``),
   to which the answers are verified labels. "Hypergradient" takes the labels whose answer is expected to lower the
-  loss of the trusted examples most. A gradient step on log p(c | x) of an example lowers that loss at the rate of the product of both
-  gradients, here those of a linear head; the gain is the probability that the label is wrong, times the rate with the
-  most probable other class minus the rate with the label as given.
+  loss of the trusted examples most. A gradient step on log p(c | x) of an example lowers that loss at the rate of the
+  product of both gradients, here those of a linear head; the gain is the probability that the label is wrong, times
+  the rate with the most probable other class minus the rate with the label as given.
 
 Finished cells are kept in the records file; repeat the command to go on after an interruption.
 """
@@ -254,7 +254,8 @@ def picture(records: list[dict[str, Any]]) -> Figure:
                     BUDGET * np.arange(ROUNDS + 1)[-len(mean) :], mean, "o-", color=colour, label=way, markersize=3
                 )
         axis.set(title=purpose.capitalize(), xlabel="checks", ylabel=UNITS[purpose])
-        axis.legend(fontsize=7)
+        if axis.lines:
+            axis.legend(fontsize=7)
     return figure
 
 

@@ -10,6 +10,8 @@ from __future__ import annotations
 import sys
 from dataclasses import replace
 
+import numpy as np
+from matplotlib.figure import Figure
 from study import Bench, Cell, Page, Records, Study, by_method, config, grid, main
 from study.benches import AVERAGED, CIFAR10, SYNTHETIC, noise, sgd
 
@@ -40,7 +42,19 @@ def cells(bench: Bench) -> list[Cell]:
 
 def report(records: Records) -> Page:
     """Report the accuracies."""
-    return Page("Test accuracy (%) on CIFAR-10 at full size", [by_method(records), "One seed each."])
+    parts = [by_method(records), "The picture shows the accuracy after each epoch."]
+    return Page("Test accuracy (%) on CIFAR-10 at full size", parts, _curves(records))
+
+
+def _curves(records: Records) -> Figure:
+    figure = Figure(figsize=(9, 3.2))
+    for axis, setting in zip(np.atleast_1d(figure.subplots(1, len(records.settings))), records.settings, strict=True):
+        for method in records.methods:
+            for curve in records.curves(method, setting, "test_accuracy"):
+                axis.plot(range(1, len(curve) + 1), curve, label=method)
+        axis.set(title=setting, xlabel="epoch", ylabel="test accuracy (%)")
+    axis.legend()
+    return figure
 
 
 BENCHES = {"small": (FULL,), "tiny": (SYNTHETIC,)}

@@ -35,6 +35,9 @@ SMALLEST = {
     "posterior_memory.py": [
         *("--draws", "3", "--examples", "20", "--classes", "3", "--chunk", "2", "--output", "memory.json"),
     ],
+    "check_purposes.py": [
+        *("--seeds", "0", "--data", "digits", "--purposes", "measure", "mend", "--output", "purposes.json"),
+    ],
     "overview.py": ["--epochs", "1", "--output", "overview.png"],
     "gallery.py": ["--epochs", "1", "--output", "gallery", "--examples", "10"],
     "own_loop.py": ["3"],
@@ -106,6 +109,7 @@ STUDIES = {
         ["--settings", "wine, flip 30%"],
         ["| AUROC (%), 10 trusted labels a class | ", "| wine, flip 30% | ", "ours, both", "at least -0.05"],
     ),
+    "full_size.py": (["--settings", "flip 40%", "--methods", "VRI"], ["| VRI | ", "flip 40%"]),
     "heldout_labels.py": (
         [
             *("--settings", "synthetic, uniform 40%, 0% kept out", "synthetic, uniform 40%, 10% kept out"),
