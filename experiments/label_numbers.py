@@ -295,7 +295,7 @@ def summary(records: list[dict[str, Any]]) -> str:
         rows.append((f"ours, {per} trusted a class", "ours", [one for one in records if one["cell"][3] == per]))
     for kind in ("none", *NOISES):
         rows.append((f"ours, {kind}", "ours", [one for one in records if one["cell"][1] == kind]))
-    for name in (*GAUSSIANS, "digits", *STORED):
+    for name in (*GAUSSIANS, *CLUSTERED, "digits", *STORED):
         rows.append((f"ours, {name}", "ours", [one for one in records if one["cell"][0] == name]))
     return "\n".join(lines + [_row(*row) for row in rows if row[2]])
 

@@ -57,3 +57,15 @@ def test_kernels_are_left_out_where_they_predict_no_better(monkeypatch: pytest.M
     found = cross_fitted(x, labels, 5, 0).log_true
     monkeypatch.setattr(cross_fitting, "designs", lambda features, *_: iter([features]))
     np.testing.assert_array_equal(found, cross_fitted(x, labels, 5, 0).log_true)
+
+
+def test_of_many_examples_a_part_decides_on_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(cross_fitting, "_COMPARED", 600)
+    x, truth = _chequered(2000, 2)
+    found = cross_fitted(x, Labels(truth, np.zeros(2000, dtype=bool)), 2, 0).log_true
+    assert (found.argmax(1) == truth).mean() > 0.98
+    x, truth = _overlapping(5, 1000, 0.4)
+    labels = Labels(truth, np.zeros(1000, dtype=bool))
+    linear = cross_fitted(x, labels, 5, 0).log_true
+    monkeypatch.setattr(cross_fitting, "_COMPARED", 1000)
+    np.testing.assert_array_equal(linear, cross_fitted(x, labels, 5, 0).log_true)

@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
+from vri_pyro.data import generator_for, permutation
 from vri_pyro.label_issues.folds import FOLDS, folds_of, some_of
 from vri_pyro.label_issues.kernel_features import designs
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head, log_likelihoods
@@ -16,6 +18,7 @@ _MOST_CLASSES = 50  # for which heads are fitted
 _FEWEST = 50  # examples for which heads are fitted
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
 _CLEARLY = 2.0  # standard errors by which heads on kernels must be better
+_COMPARED = 4000  # examples by which kernels are chosen
 _CONFIDENT = 3.0  # examples that the confident counts are worth beside a class's trusted ones
 _PRIOR = 0.5
 
@@ -47,8 +50,9 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     """Predict true and given labels by heads on features, each example by heads that saw no label of its fold.
 
     The heads are linear in the features. If labels that they have not seen become clearly more likely, they are linear
-    in the features and in components of a Gaussian kernel, which becomes narrower for as long as that is so.
-    Predictions of the true classes are recalibrated, see :mod:`~vri_pyro.label_issues.recalibration`.
+    in the features and in components of a Gaussian kernel, which becomes narrower for as long as that is so. Of more
+    than 4,000 examples, a random part decides that. Predictions of the true classes are recalibrated, see
+    :mod:`~vri_pyro.label_issues.recalibration`.
 
     Args:
         features: standardised features, [n, D].
@@ -56,16 +60,35 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
         num_classes: number of classes K.
         seed: seed of the folds.
     """
-    folds, best, likelihoods = folds_of(labels, seed), None, np.zeros(len(features))
-    for design in designs(features, LARGEST // num_classes, seed):
-        found = _of_heads(design, labels, num_classes, folds, seed)
-        log_true, transition = tempered(found.log_true, found.transition, labels)
-        gain = log_likelihoods(log_true, labels, transition) - likelihoods
+    count, most = len(features), LARGEST // num_classes
+    rows = np.arange(count)
+    if count > _COMPARED:
+        rows = np.sort(permutation(generator_for(seed, "kernels"), count)[:_COMPARED])
+    number, best = _best(features[rows], labels.at(rows), num_classes, most * len(rows) // count, seed)
+    if count > _COMPARED:
+        design = next(islice(designs(features, most, seed), number, None))
+        best = _tempered(design, labels, num_classes, seed)
+    return best._replace(log_true=recalibrated(best.log_true, best.transition, labels, seed + 1))
+
+
+def _best(x: np.ndarray, labels: Labels, num_classes: int, most: int, seed: int) -> tuple[int, Predictions]:
+    """Return the number of the chosen design, and its predictions."""
+    best, likelihoods = None, np.zeros(len(x))
+    for number, design in enumerate(designs(x, most, seed)):
+        found = _tempered(design, labels, num_classes, seed)
+        gain = log_likelihoods(found.log_true, labels, found.transition) - likelihoods
         if best is not None and gain.sum() <= _CLEARLY * np.sqrt(len(gain)) * gain.std():
             break
-        best, likelihoods = Predictions(log_true, found.log_given, transition), likelihoods + gain
+        best, likelihoods = (number, found), likelihoods + gain
     assert best is not None
-    return best._replace(log_true=recalibrated(best.log_true, best.transition, labels, seed + 1))
+    return best
+
+
+def _tempered(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
+    """Predict by heads on a design [n, D], with the temperature that suits the labels."""
+    found = _of_heads(x, labels, num_classes, folds_of(labels, seed), seed)
+    log_true, transition = tempered(found.log_true, found.transition, labels)
+    return Predictions(log_true, found.log_given, transition)
 
 
 def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, folds: list[np.ndarray], seed: int) -> Predictions:
