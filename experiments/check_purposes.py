@@ -38,7 +38,7 @@ from study.page import COLOURS, STYLE
 
 from vri_pyro import VRIClassifier, find_label_issues
 from vri_pyro.backbones import MLP
-from vri_pyro.certification import NOT_CHECKED, Checks, Population, certify, order_to_mend, order_to_teach
+from vri_pyro.certification import Checks, Population, certify, order_to_mend, order_to_teach
 from vri_pyro.data.noise import InstanceDependent, LabelNoise, PairFlip, UniformExclusive
 from vri_pyro.utils.files import write_atomically
 
@@ -136,15 +136,7 @@ def measure(data: Data, way: str, seed: int) -> list[float]:
     drawn = np.random.default_rng(seed).permutation(len(free))[: BUDGET * ROUNDS]
     found = []
     for count in range(BUDGET, BUDGET * ROUNDS + 1, BUDGET):
-        verified = np.full(len(free), NOT_CHECKED)
-        verified[drawn[:count]] = data.truth[free][drawn[:count]]
-        checks = Checks(
-            order=drawn[:count],
-            round=np.zeros(count, dtype=np.int64),
-            uniform=(1.0,),
-            verified=verified,
-            out=np.full(len(free), np.iinfo(np.int64).max),
-        )
+        checks = Checks.random_sample(len(free), drawn[:count], data.truth[free][drawn[:count]])
         rate = certify(Population(given=data.given[free], score=score), checks).rate
         found.append(100 * (rate.high - rate.low))
     return found
@@ -219,7 +211,8 @@ def page(records: list[dict[str, Any]], seeds: list[int]) -> str:
     lines = [
         "# Which labels to check next",
         "",
-        f"Made with `python experiments/check_purposes.py --seeds {' '.join(map(str, seeds))}`.",
+        f"By `python experiments/check_purposes.py --seeds {' '.join(map(str, seeds))}`, from the records in the JSON "
+        "file of this name.",
         "",
     ]
     lines += ["\n\n".join((__doc__ or "").strip().split("\n\n")[2:]), "", "![Curves](check_purposes.png)", ""]
@@ -253,7 +246,8 @@ def picture(records: list[dict[str, Any]]) -> Figure:
                 axis.plot(
                     BUDGET * np.arange(ROUNDS + 1)[-len(mean) :], mean, "o-", color=colour, label=way, markersize=3
                 )
-        axis.set(title=purpose.capitalize(), xlabel="checks", ylabel=UNITS[purpose])
+        axis.set(title=purpose.capitalize(), xlabel="checks")
+        axis.set_ylabel(UNITS[purpose], fontsize=8)
         if axis.lines:
             axis.legend(fontsize=7)
     return figure

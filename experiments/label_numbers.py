@@ -65,7 +65,7 @@ GAUSSIANS = {  # classes, distance of the means, examples, imbalance
     "thirty": (30, 0.6, 4000, 1.0),
     "skew": (10, 0.5, 2500, 10.0),
 }
-CLUSTERED = {"clusters": (5, 4, 8), "quadrants": (2, 2, 6)}  # classes, clusters of each, columns
+CLUSTERED = {"clusters": 8, "quadrants": 6}  # columns
 STORED = ("cifar10", "fashion_mnist")
 TRUSTED = (3, 30, 100)  # a class: 1 + 2 and 10 + 20 for training and validation; 100
 _DIMENSIONS, _STORED, _CLUSTERED = 64, 3500, 2500
@@ -92,13 +92,12 @@ def gaussian(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.
 
 def clustered(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
     """Draw classes of several normal clusters each, or classes of two opposite quadrants of two columns."""
-    classes, clusters, columns = CLUSTERED[name]
-    noise = generator.standard_normal((_CLUSTERED, columns))
+    noise = generator.standard_normal((_CLUSTERED, CLUSTERED[name]))
     if name == "quadrants":
         return noise, ((noise[:, 0] > 0) ^ (noise[:, 1] > 0)).astype(np.int64)
-    means = 2 * generator.standard_normal((classes * clusters, columns))
+    means = 2 * generator.standard_normal((20, CLUSTERED[name]))
     of = generator.integers(len(means), size=_CLUSTERED)
-    return means[of] + noise, of % classes
+    return means[of] + noise, of % 5
 
 
 def examples(name: str, generator: np.random.Generator, folder: Path) -> tuple[np.ndarray, np.ndarray]:

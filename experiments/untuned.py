@@ -128,7 +128,7 @@ def report(records: Records, cells: Sequence[Cell], command: str, picture: str) 
     everything = accuracies(records, finished)
     found = {method: of for method, of in everything.items() if not COMPETITORS[method].semi_supervised}
     default = found.get(DEFAULT, {})
-    best = {cell: max(of.get(cell, 0.0) for of in found.values()) for cell in finished}
+    best = {cell: max((of.get(cell, 0.0) for of in found.values()), default=0.0) for cell in finished}
     places, rows = ranks(found), []
     for method in sorted(places, key=lambda name: np.mean(list(places[name].values()))):
         own = found[method]
@@ -170,7 +170,7 @@ def semi_supervised(found: Mapping[str, Mapping[str, float]], kinds: Mapping[str
     for method in (method for method in found if COMPETITORS[method].semi_supervised):
         own = found[method]
         leads = [lead(default, own, {cell for cell, kind in kinds.items() if kind == each}) for each in KINDS]
-        ahead = sum(accuracy < default[cell] for cell, accuracy in own.items())
+        ahead = sum(accuracy < default.get(cell, 0.0) for cell, accuracy in own.items())
         rows.append([method, str(len(own)), f"{mean_of(list(own.values())).value:.1f}", str(ahead), *leads])
     if not rows:
         return []

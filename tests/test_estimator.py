@@ -246,7 +246,7 @@ def test_a_method_object_can_be_given(method: Method) -> None:
     classifier = _fast(method=method).fit(x, true, trusted=range(60))
     assert classifier.method_ is method
     assert classifier.score(x, true) > 0.9
-    assert len(networks_of(classifier.run_.predictor)) == method.least_networks
+    assert len(networks_of(classifier.run_.predictor)) == method.networks
 
 
 def test_clone_and_get_params_keep_all_settings() -> None:

@@ -177,8 +177,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             verified: the class that a person has found for each example, [N], beside the label as given in ``y``;
                 None, NaN, -1 or an empty string where nobody has looked. These examples are trusted, with the verified
                 class as their label. Both their labels show how the noise changes labels, so keep the label as given
-                in ``y``, and check examples that were chosen at random, or by anything else than their label. Must
-                agree with ``trusted`` where both are given.
+                in ``y``, and check examples that were chosen at random, or by anything else than their label. If the
+                most suspicious labels were corrected in ``y`` instead, the others would look cleaner than the noise is.
+                Must agree with ``trusted`` where both are given.
 
         Raises:
             ValueError: the data are unusable; the message says what is wrong.
@@ -472,7 +473,7 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             "quiet": not self.verbose,
         }
         if not isinstance(method, str):
-            fields |= {"method": method, "networks": method.least_networks}
+            fields |= {"method": method, "networks": method.networks}
         defaults = {"optimizer": {"init_args": {"momentum": _MOMENTUM}}, "loggers": []}
         rate = {} if self.learning_rate == "auto" else {"optimizer": {"init_args": {"lr": float(self.learning_rate)}}}
         configuration = named_configuration(

@@ -8,11 +8,13 @@ import json
 import re
 import shlex
 import shutil
+from collections.abc import Callable
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any
 
+import check_purposes
 import compare
 import label_numbers
 import pytest
@@ -39,17 +41,18 @@ def test_every_page_of_a_study_has_its_table() -> None:
 
 
 @pytest.mark.parametrize(
-    ("study", "options"),
+    ("study", "main", "options"),
     [
-        ("label_numbers", ["--seed", "7", "--cells", "125"]),
-        ("label_numbers_few_trusted", ["--seed", "8", "--trusted", "0", "1", "--cells", "85"]),
+        ("label_numbers", label_numbers.main, ["--seed", "9", "--cells", "125"]),
+        ("label_numbers_few_trusted", label_numbers.main, ["--seed", "10", "--trusted", "0", "1", "--cells", "85"]),
+        ("check_purposes", check_purposes.main, ["--seeds", "0"]),
     ],
 )
-def test_page_of_the_numbers_about_labels_is_what_its_records_make(
-    study: str, options: list[str], tmp_path: Path
+def test_page_of_records_in_json_is_what_they_make(
+    study: str, main: Callable[[list[str]], int], options: list[str], tmp_path: Path
 ) -> None:
     records = shutil.copy(RESULTS / f"{study}.json", tmp_path)
-    assert label_numbers.main([*options, "--output", str(records)]) == 0
+    assert main([*options, "--output", str(records)]) == 0
     assert (tmp_path / f"{study}.md").read_text() == (RESULTS / f"{study}.md").read_text()
     assert Path(records).read_text() == (RESULTS / f"{study}.json").read_text()
 

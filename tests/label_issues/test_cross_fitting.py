@@ -55,17 +55,35 @@ def test_kernels_are_left_out_where_they_predict_no_better(monkeypatch: pytest.M
     x, truth = _overlapping(5, 1000, 0.4)
     labels = Labels(truth, np.zeros(1000, dtype=bool))
     found = cross_fitted(x, labels, 5, 0).log_true
-    monkeypatch.setattr(cross_fitting, "designs", lambda features, *_: iter([features]))
+    monkeypatch.setattr(cross_fitting, "NARROWER", ())
     np.testing.assert_array_equal(found, cross_fitted(x, labels, 5, 0).log_true)
 
 
 def test_of_many_examples_a_part_decides_on_the_kernel(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(cross_fitting, "_COMPARED", 600)
+    sizes, kernel = list[tuple[int, float]](), cross_fitting.with_kernel
+
+    def followed(features: np.ndarray, narrower: float, seed: int) -> np.ndarray:
+        sizes.append((len(features), narrower))
+        return kernel(features, narrower, seed)
+
+    monkeypatch.setattr(cross_fitting, "with_kernel", followed)
     x, truth = _chequered(2000, 2)
     found = cross_fitted(x, Labels(truth, np.zeros(2000, dtype=bool)), 2, 0).log_true
     assert (found.argmax(1) == truth).mean() > 0.98
+    assert sizes in ([(600, 1.0), (600, 4.0), (2000, 1.0)], [(600, 1.0), (600, 4.0), (600, 16.0), (2000, 4.0)])
+    sizes.clear()
     x, truth = _overlapping(5, 1000, 0.4)
-    labels = Labels(truth, np.zeros(1000, dtype=bool))
-    linear = cross_fitted(x, labels, 5, 0).log_true
-    monkeypatch.setattr(cross_fitting, "_COMPARED", 1000)
-    np.testing.assert_array_equal(linear, cross_fitted(x, labels, 5, 0).log_true)
+    linear = cross_fitted(x, Labels(truth, np.zeros(1000, dtype=bool)), 5, 0).log_true
+    assert sizes == [(600, 1.0)]
+    monkeypatch.setattr(cross_fitting, "NARROWER", ())
+    np.testing.assert_array_equal(linear, cross_fitted(x, Labels(truth, np.zeros(1000, dtype=bool)), 5, 0).log_true)
+
+
+def test_no_kernel_is_computed_for_more_examples_than_memory_and_time_allow(monkeypatch: pytest.MonkeyPatch) -> None:
+    x, truth = _chequered(500, 2)
+    labels = Labels(truth, np.zeros(500, dtype=bool))
+    monkeypatch.setattr(cross_fitting, "LARGEST", 500 * 202 * 2 - 1)
+    few = (cross_fitted(x, labels, 2, 0).log_true.argmax(1) == truth).mean()
+    monkeypatch.setattr(cross_fitting, "LARGEST", 500 * 202 * 2)
+    assert (cross_fitted(x, labels, 2, 0).log_true.argmax(1) == truth).mean() > 0.95 > 0.8 > few

@@ -2,14 +2,13 @@
 
 from __future__ import annotations
 
-from itertools import islice
 from typing import NamedTuple
 
 import numpy as np
 
 from vri_pyro.data import generator_for, permutation
 from vri_pyro.label_issues.folds import FOLDS, folds_of, some_of
-from vri_pyro.label_issues.kernel_features import designs
+from vri_pyro.label_issues.kernel_features import COMPONENTS, NARROWER, with_kernel
 from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head, log_likelihoods
 from vri_pyro.label_issues.out_of_sample import LARGEST
 from vri_pyro.label_issues.recalibration import recalibrated, tempered
@@ -51,8 +50,8 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
 
     The heads are linear in the features. If labels that they have not seen become clearly more likely, they are linear
     in the features and in components of a Gaussian kernel, which becomes narrower for as long as that is so. Of more
-    than 4,000 examples, a random part decides that. Predictions of the true classes are recalibrated, see
-    :mod:`~vri_pyro.label_issues.recalibration`.
+    than 4,000 examples, a random part decides that. There are no kernels if n · (D + 200) · K is above 2e8.
+    Predictions of the true classes are recalibrated, see :mod:`~vri_pyro.label_issues.recalibration`.
 
     Args:
         features: standardised features, [n, D].
@@ -60,44 +59,44 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
         num_classes: number of classes K.
         seed: seed of the folds.
     """
-    count, most = len(features), LARGEST // num_classes
+    count, columns = features.shape
     rows = np.arange(count)
     if count > _COMPARED:
         rows = np.sort(permutation(generator_for(seed, "kernels"), count)[:_COMPARED])
-    number, best = _best(features[rows], labels.at(rows), num_classes, most * len(rows) // count, seed)
+    x, known, chosen = features[rows], labels.at(rows), None
+    best = _tempered(x, known, num_classes, seed)
+    for narrower in NARROWER if count * (columns + COMPONENTS) * num_classes <= LARGEST else ():
+        found = _tempered(with_kernel(x, narrower, seed), known, num_classes, seed)
+        gain = _likelihoods(found, known) - _likelihoods(best, known)
+        if gain.sum() <= _CLEARLY * np.sqrt(len(gain)) * gain.std():
+            break
+        best, chosen = found, narrower
     if count > _COMPARED:
-        design = next(islice(designs(features, most, seed), number, None))
-        best = _tempered(design, labels, num_classes, seed)
+        best = _tempered(features, labels, num_classes, seed)
+        if chosen is not None:  # heads on a kernel may be fitted to fewer examples than linear ones, see some_of
+            found = _tempered(with_kernel(features, chosen, seed), labels, num_classes, seed)
+            best = max(best, found, key=lambda each: _likelihoods(each, labels).sum())
     return best._replace(log_true=recalibrated(best.log_true, best.transition, labels, seed + 1))
 
 
-def _best(x: np.ndarray, labels: Labels, num_classes: int, most: int, seed: int) -> tuple[int, Predictions]:
-    """Return the number of the chosen design, and its predictions."""
-    best, likelihoods = None, np.zeros(len(x))
-    for number, design in enumerate(designs(x, most, seed)):
-        found = _tempered(design, labels, num_classes, seed)
-        gain = log_likelihoods(found.log_true, labels, found.transition) - likelihoods
-        if best is not None and gain.sum() <= _CLEARLY * np.sqrt(len(gain)) * gain.std():
-            break
-        best, likelihoods = (number, found), likelihoods + gain
-    assert best is not None
-    return best
+def _likelihoods(found: Predictions, labels: Labels) -> np.ndarray:
+    return log_likelihoods(found.log_true, labels, found.transition)
 
 
 def _tempered(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
     """Predict by heads on a design [n, D], with the temperature that suits the labels."""
-    found = _of_heads(x, labels, num_classes, folds_of(labels, seed), seed)
+    found = _of_heads(x, labels, num_classes, seed)
     log_true, transition = tempered(found.log_true, found.transition, labels)
     return Predictions(log_true, found.log_given, transition)
 
 
-def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, folds: list[np.ndarray], seed: int) -> Predictions:
+def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
     """Predict by heads on a design [n, D].
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
     transition matrix T and to trusted labels directly.
     """
-    work = x.shape[1] * num_classes
+    folds, work = folds_of(labels, seed), x.shape[1] * num_classes
     log_given = np.empty((len(x), num_classes))
     plain = Labels(labels.given, np.ones_like(labels.trusted))
     noisy = ~labels.trusted

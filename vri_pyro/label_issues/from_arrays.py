@@ -56,8 +56,8 @@ def find_label_issues(
     that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
 
     * From features alone: logistic regressions behind a transition matrix predict the true class in 5-fold
-      cross-validation, on the features, or on these and a kernel's where that predicts clearly better. How good they
-      are, the matrix and the classes are sampled from one joint posterior, see
+      cross-validation, on the features, or also on features of a kernel where that predicts clearly better. How good
+      they are, the matrix and the classes are sampled from one joint posterior, see
       :func:`~vri_pyro.label_issues.joint_posterior`.
     * From ``pred_probs``, and for more than 50 classes, fewer than 50 labels, fewer than 5 of a class, or N · D · K
       above 2e8: the effect of a first estimate of the transition matrix is inverted. With features, the neighbours'

@@ -28,14 +28,14 @@ class Method(ABC):
         needs_clean: whether the method requires clean examples.
         models_noise: whether the method infers from the noisy labels how they came about. Its noisy batches keep the
             labels of before a review, since those that are left are a selection; its clean batches have the new ones.
-        least_networks: number of networks that the method needs.
+        networks: number of networks that the method trains together; 1 for any number.
     """
 
     pool: Pool
     views: Literal[1, 2] = 1
     needs_clean: bool = True
     models_noise: bool = False
-    least_networks: int = 1
+    networks: int = 1
 
     @abstractmethod
     def build(self, classifier: Classifier, optimizer: OptimizerFactory) -> Algorithm:

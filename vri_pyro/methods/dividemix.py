@@ -266,7 +266,7 @@ class DivideMix(Method):
     """
 
     views: Literal[1, 2] = 2
-    least_networks: int = 2
+    networks: int = 2
 
     def __init__(
         self,
