@@ -11,6 +11,7 @@ import pandas as pd
 from vri_pyro.utils.errors import UserError, UserTypeError
 
 _SHOWN = 5  # classes named in a message
+_A_CLASS = 5  # labels of a class in the mean, below which numbers with a fraction are no classes
 
 
 class ClassLabels(NamedTuple):
@@ -35,8 +36,8 @@ def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
         classes: all classes in the order of their numbers; None for the sorted distinct labels.
 
     Raises:
-        UserError: there are no labels, a label is missing or not in ``classes``, a class occurs twice, or a number has
-            a fraction although ``classes`` is None.
+        UserError: there are no labels, a label is missing or not in ``classes``, a class occurs twice, or the labels
+            are numbers with fractions of which there are fewer than five of a kind, although ``classes`` is None.
         UserTypeError: the labels are not a sequence, are unhashable, have several types, or have no order.
     """
     series = label_series(name, labels)
@@ -58,7 +59,7 @@ def number_labels(name: str, labels: Any, classes: Any = None) -> ClassLabels:
         raise UserTypeError(f"{name} has a value that is not hashable ({error}); use strings or integers.") from None
     found = list(values)
     if classes is None:
-        _check_whole(name, found)
+        _check_not_continuous(name, found, len(series))
     known = _sorted(name, found) if classes is None else _checked_classes(name, classes, found)
     place = {value: number for number, value in enumerate(known)}
     return ClassLabels(np.array([place[value] for value in found], dtype=np.int64)[codes], known)
@@ -117,13 +118,15 @@ def _kind(kind: type) -> str:
     return "str" if issubclass(kind, str) else kind.__name__
 
 
-def _check_whole(name: str, values: list[Hashable]) -> None:
-    """Refuse numbers with a fraction, which are hardly ever classes."""
+def _check_not_continuous(name: str, values: list[Hashable], count: int) -> None:
+    """Refuse numbers with a fraction that hardly ever occur twice."""
+    if count >= _A_CLASS * len(values):
+        return
     for value in values:
         if isinstance(value, float | np.floating) and not float(value).is_integer():
             raise UserError(
-                f"{name} contains {value:g}, which is no whole number, like the target of a regression; put the "
-                "numbers into bins, or convert them to strings if they are names of classes."
+                f"{name} has {len(values)} different values among {count}, such as {value:g}, like the target of a "
+                "regression; put the numbers into bins, or convert them to strings if they are names of classes."
             )
 
 
