@@ -7,7 +7,8 @@ Every method gets inputs, labels and the positions of the trusted ones, as a use
 predicts the test set. Nothing is set to fit a data set; what a method chooses, it chooses from what it is given. The
 choices of network and methods were designed on cells of draws 1, 2, 3, 100, 200 and 300, by test accuracy. That the
 learned T has three networks in the default was decided after draw 4, and so was that every network, and not every
-method, counts the same before any label is seen. The default of draw 2 is an earlier one, which chose one method.
+method, counts the same before any label is seen. The default of draw 2 is an earlier one, which chose one method. PES,
+EMLC, BOME and DivideMix came after all draws.
 Finished runs are kept; repeat the command to go on after an interruption.
 """
 
