@@ -35,5 +35,13 @@ def test_few_different_examples_have_the_same_kernel_in_both_precisions(columns:
     np.testing.assert_allclose(single @ single.T, double @ double.T, atol=1e-3 * np.abs(double @ double.T).max())
 
 
-def test_constant_features_have_a_constant_kernel() -> None:
-    np.testing.assert_allclose(with_kernel(np.zeros((100, 2)), 1.0, 0), 0, atol=1e-6)
+def test_constant_features_have_no_kernel() -> None:
+    np.testing.assert_array_equal(with_kernel(np.zeros((100, 2)), 1.0, 0), 0)
+
+
+@pytest.mark.parametrize("columns", [1, 30])
+def test_an_example_unlike_all_others_stands_out_of_rounding_errors(columns: int) -> None:
+    x = np.zeros((5000, columns))
+    x[0, 0] = 1
+    distance = np.linalg.norm((found := with_kernel(x, 1.0, 0)[:, columns:]) - found[1], axis=1)
+    assert distance[0] > 1000 * distance[1:].max()

@@ -7,6 +7,7 @@ import numpy as np
 COMPONENTS = 200
 NARROWER = (1.0, 4.0, 16.0)  # inverse squares of the kernels' widths, in units of that of the widest
 _VARIANCE = 0.3  # mean over the components, beside standardised features; with more, heads need stronger priors
+_CONSTANT = 1e-6  # spread of components below which they are rounding errors; theirs is 0.01 to 1 where examples differ
 
 
 def with_kernel(features: np.ndarray, narrower: float, seed: int) -> np.ndarray:
@@ -32,4 +33,5 @@ def with_kernel(features: np.ndarray, narrower: float, seed: int) -> np.ndarray:
     part = kernel.fit_transform(features.astype(np.float64))
     part -= part.mean(0)
     scale = np.sqrt(part.var(0).mean() / _VARIANCE)
-    return np.hstack([features, (part / max(scale, 1e-6)).astype(features.dtype)])
+    part *= 0 if scale < _CONSTANT else 1 / scale
+    return np.hstack([features, part.astype(features.dtype)])
