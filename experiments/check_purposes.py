@@ -30,7 +30,7 @@ import matplotlib as mpl
 import numpy as np
 import pandas as pd
 import torch
-from label_numbers import examples
+from bench.labelled import examples
 from matplotlib.figure import Figure
 from sklearn.linear_model import LogisticRegression
 from sklearn.model_selection import cross_val_predict

@@ -25,119 +25,46 @@ import time
 import warnings
 import zlib
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import as_completed
-from functools import cache
 from pathlib import Path
 from typing import Any
 
 import matplotlib as mpl
 import numpy as np
 import pandas as pd
+from bench.labelled import CLUSTERED, FOREIGN, GAUSSIANS, NOISES, STORED, TRUSTED, Setting, cells, noisy
 from matplotlib.figure import Figure
 from rich.console import Console
 from scipy.stats import norm
-from sklearn.datasets import load_digits
 from sklearn.isotonic import IsotonicRegression
 from sklearn.metrics import average_precision_score, roc_auc_score
 from study.execution import worker_pool
 from study.page import COLOURS, STYLE
 
 from vri_pyro import find_label_issues
-from vri_pyro.data.noise import Flip, InstanceDependent, LabelNoise, NoNoise, PairFlip, UniformExclusive
+from vri_pyro.certification import NOT_CHECKED, Checks, Population, certify, draw, sampling_weights
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.cross_fitting import Predictions, cross_fitted
 from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.utils.files import write_atomically
 
 RESULTS = Path(__file__).parent / "results" / "label_numbers.json"
 FEATURES = Path("data")  # has cifar10_features.npz and fashion_mnist_features.npz
-NOISES: dict[str, Callable[[float], LabelNoise]] = {
-    "flip": Flip,
-    "pair": PairFlip,
-    "uniform": UniformExclusive,
-    "instance": InstanceDependent,
-}
-GAUSSIANS = {  # classes, distance of the means, examples, imbalance
-    "easy": (10, 0.8, 2500, 1.0),
-    "mid": (10, 0.5, 2500, 1.0),
-    "hard": (10, 0.33, 2500, 1.0),
-    "two": (2, 0.2, 2500, 1.0),
-    "thirty": (30, 0.6, 4000, 1.0),
-    "skew": (10, 0.5, 2500, 10.0),
-}
-CLUSTERED = {"clusters": 8, "quadrants": 6}  # columns
-STORED = ("cifar10", "fashion_mnist")
-TRUSTED = (3, 30, 100)  # a class: 1 + 2 and 10 + 20 for training and validation; 100
-_DIMENSIONS, _STORED, _CLUSTERED = 64, 3500, 2500
+CERTIFIED, POWERED = "100 checks, certified", "100 checks, prediction-powered"
+UNIFORM = 0.5  # share of uniform sampling in the draws of checks, as by default of vri-pyro check
 _BOOTSTRAPS = 100
-Setting = tuple[str, str, float, int]  # data set, noise, rate, trusted labels a class
-
-
-def cells(trusted: Sequence[int] = TRUSTED) -> list[Setting]:
-    """Return every data set under every noise, with each number of trusted labels a class."""
-    noises = [(name, rate) for rate in (0.2, 0.4) for name in NOISES] + [("none", 0.0)]
-    names = [*GAUSSIANS, *CLUSTERED, "digits", *STORED]
-    found = [(name, *noise, per) for per in trusted for noise in noises for name in names]
-    return sorted(found, key=lambda cell: zlib.crc32(repr(cell).encode()))  # a prefix is a fair sample
-
-
-def gaussian(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw normal classes around random means."""
-    classes, distance, count, ratio = GAUSSIANS[name]
-    means = distance * generator.standard_normal((classes, 32))
-    share = np.geomspace(ratio, 1, classes)
-    z = generator.choice(classes, count, p=share / share.sum())
-    return means[z] + generator.standard_normal((count, 32)), z
-
-
-def clustered(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:
-    """Draw classes of several normal clusters each, or classes of two opposite quadrants of two columns."""
-    noise = generator.standard_normal((_CLUSTERED, CLUSTERED[name]))
-    if name == "quadrants":
-        return noise, ((noise[:, 0] > 0) ^ (noise[:, 1] > 0)).astype(np.int64)
-    means = 2 * generator.standard_normal((20, CLUSTERED[name]))
-    of = generator.integers(len(means), size=_CLUSTERED)
-    return means[of] + noise, of % 5
-
-
-def examples(name: str, generator: np.random.Generator, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return standardised features and true classes."""
-    if name in GAUSSIANS:
-        x, z = gaussian(name, generator)
-    elif name in CLUSTERED:
-        x, z = clustered(name, generator)
-    else:
-        x, z = load_digits(return_X_y=True) if name == "digits" else stored(name, folder)
-        some = generator.permutation(len(z))[:_STORED]
-        x, z = x[some], z[some]
-    return (x - x.mean(0)) / np.where(x.std(0) > 0, x.std(0), 1), z
-
-
-@cache
-def stored(name: str, folder: Path) -> tuple[np.ndarray, np.ndarray]:
-    """Return the first principal components of frozen features, and the classes."""
-    with np.load(folder / f"{name}_features.npz") as file:
-        x, z = file["x_train"].astype(np.float64), file["y_train"]
-    x -= x.mean(0)
-    _, vectors = np.linalg.eigh(x.T @ x)
-    return x @ vectors[:, -_DIMENSIONS:], z
 
 
 def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
     """Measure all methods on one cell."""
-    name, kind, rate, per = cell
     generator = np.random.default_rng([seed, zlib.crc32(repr(cell).encode())])
-    x, z = examples(name, generator, folder)
-    noise = NoNoise() if kind == "none" else NOISES[kind](rate)
-    y = noise.apply(z, x, int(z.max()) + 1, generator).labels
-    trusted = np.zeros(len(z), dtype=bool)
-    for c in range(int(z.max()) + 1):
-        trusted[np.flatnonzero(z == c)[: min(per, int(0.5 * (z == c).sum()))]] = True
+    x, z, y, trusted, classes = noisy(cell, generator, folder)
     wrong, started = (y != z)[~trusted], time.process_time()
     labels = Labels(np.where(trusted, z, y), trusted)
     ours = product(labels, features=x)
     seconds = time.process_time() - started
-    predicted = cross_fitted(x, labels, int(z.max()) + 1, 0)
+    predicted = cross_fitted(x, labels, classes, 0)
     theirs = 1 - np.exp(predicted.log_given)[np.arange(len(y)), y]
     table = product(labels, pred_probs=np.exp(predicted.log_given))
     made = theirs[~trusted]
@@ -156,6 +83,7 @@ def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
         | judged(table["score"].to_numpy()[~trusted], wrong),
         "100 checks": by_hand(wrong, 100, generator),
         "200 checks": by_hand(wrong, 200, generator),
+        **certified(wrong, scores, y[~trusted], generator),
         "cleanlab": confident(predicted, labels, generator) | judged(made, wrong, theirs[~trusted]),
     }
     return found | {"GLC": by_matrix(predicted, labels, generator)} if trusted.any() else found
@@ -192,6 +120,21 @@ def by_hand(wrong: np.ndarray, checks: int, generator: np.random.Generator) -> d
     centre = (share + q**2 / (2 * checks)) / (1 + q**2 / checks)
     half = q / (1 + q**2 / checks) * np.sqrt(share * (1 - share) / checks + q**2 / (4 * checks**2))
     return interval(share, centre - half, centre + half)
+
+
+def certified(
+    wrong: np.ndarray, scores: np.ndarray, given: np.ndarray, generator: np.random.Generator
+) -> dict[str, dict[str, float]]:
+    """Check 100 labels, drawn with the help of the scores; the intervals are the certified and the asymptotic one."""
+    scores = scores.clip(0, 1)
+    order = draw(sampling_weights(scores, UNIFORM), np.ones(len(wrong), dtype=bool), 100, generator)
+    verified = np.full(len(wrong), NOT_CHECKED)
+    verified[order] = np.where(wrong[order], NO_CLASS, given[order])
+    checks = Checks(order, np.zeros(len(order), dtype=np.int64), (UNIFORM,), verified, np.full(len(wrong), 1))
+    found = certify(Population(given, scores), checks)
+    mean, low, high = found.rate.estimate, found.rate.low, found.rate.high
+    powered = found.asymptotic or (0.0, 1.0)
+    return {CERTIFIED: interval(mean, low, high), POWERED: interval(sum(powered) / 2, *powered)}
 
 
 def confident(predicted: Predictions, labels: Labels, generator: np.random.Generator) -> dict[str, float]:
@@ -262,7 +205,7 @@ def figure(records: list[dict[str, Any]]) -> Figure:
         runs.axhline(0, color="black", linewidth=1)
         runs.set(xlabel="runs", ylabel="stated - true rate (points)")
         runs.legend(fontsize=9, loc="upper left")
-        methods = ("ours", "predictions", "200 checks", "100 checks")
+        methods = ("ours", "predictions", "200 checks", CERTIFIED)
         for number, method in enumerate(methods):
             scores = [_scores(method, [one for one in records if one["cell"][3] == per]).mean() for per in trusted]
             bars.bar(
@@ -288,11 +231,11 @@ def summary(records: list[dict[str, Any]]) -> str:
         "| method | runs | coverage | mean width | interval score | bias ± s.e. | ECE, worst | Brier | AUROC | AP |"
     ]
     lines.append("|---|" + "---:|" * 9)
-    methods = ("ours", "predictions", "100 checks", "200 checks", "cleanlab", "GLC")
+    methods = ("ours", "predictions", "100 checks", "200 checks", CERTIFIED, POWERED, "cleanlab", "GLC")
     rows = [(method, method, [one for one in records if method in one]) for method in methods]
     for per in sorted({one["cell"][3] for one in records}):
         rows.append((f"ours, {per} trusted a class", "ours", [one for one in records if one["cell"][3] == per]))
-    for kind in ("none", *NOISES):
+    for kind in ("none", *NOISES, FOREIGN):
         rows.append((f"ours, {kind}", "ours", [one for one in records if one["cell"][1] == kind]))
     for name in (*GAUSSIANS, *CLUSTERED, "digits", *STORED):
         rows.append((f"ours, {name}", "ours", [one for one in records if one["cell"][0] == name]))
