@@ -14,6 +14,7 @@ from vri_pyro.label_issues.candidates_of_predictions import all_classes, candida
 from vri_pyro.label_issues.error_rates import TIES
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.label_sampler import Candidates
+from vri_pyro.label_issues.open_set_posterior import OpenSetPosterior, _curves
 from vri_pyro.utils.errors import UserError
 
 CLASSES = 3
@@ -76,9 +77,10 @@ def test_flags_minimise_the_expected_loss(posterior: JointPosterior) -> None:
 
 def test_examples_of_no_class_count_as_wrong() -> None:
     p, _, given = noisy(300)
-    none = np.zeros(300)
-    none[:30] = 1.0
-    found = joint_posterior(evidence(p, given), CLASSES, none=none, draws=20)
+    odds = np.where(np.arange(300) < 30, 1e12, 0.0)  # the labels of 30 examples are impossible for any class
+    curve = int(_curves()[:, 500].argmax())
+    none = OpenSetPosterior(np.full((1, 300), 500), odds, np.ones(300, dtype=bool), np.full((20, 2), (0, curve)))
+    found = joint_posterior(evidence(p, given), CLASSES, open_set=none, draws=20)
     assert (found.wrong[:30] == 1).all()
     assert (found.suggested[:30] == -1).all()
     assert (found.suggested[30:] >= 0).all()

@@ -142,7 +142,7 @@ def test_distance_excludes_the_example_itself() -> None:
     features = torch.randn(8, FEATURES, dtype=torch.float64)
     own = distance_to_nearest(features[:3], features, neighbours=1)
     torch.testing.assert_close(own, torch.zeros(3, dtype=torch.float64), atol=1e-9, rtol=0)
-    others = distance_to_nearest(features[:3], features, neighbours=1, themselves=True)
+    others = distance_to_nearest(features[:3], features, neighbours=1, left_out=torch.arange(3))
     for row in range(3):
         rest = torch.cat([features[:row], features[row + 1 :]])
         expected = 1 - torch.nn.functional.cosine_similarity(features[row], rest, dim=-1).max()

@@ -55,10 +55,27 @@ def doubted_rates(
         the noise rates, [draws].
     """
     some = generator.permutation(len(p))[:_SAMPLE]
-    odds = logit(p[some].astype(np.float64).clip(_LEAST, 1 - _LEAST))
-    rising = _SHIFTS[::-1]  # the shifts in the order of rising noise rates
-    found = np.array([1 - ((1 - none[some]) * expit(odds + shift)).mean() for shift in rising])
+    rising, found = _SHIFTS[::-1], _rising_rates(p[some], none[some])
     shifts = np.interp(rates, found, rising)
     by = doubt * ndtri((generator.permutation(len(rates)) + 0.5) / len(rates))
     before, after = (np.interp(-at, -rising, found) for at in (shifts, shifts + by))
     return np.asarray((rates + after - before).clip(0, 1))
+
+
+def rates_of_part(p: np.ndarray, none: np.ndarray, rates: np.ndarray, part: np.ndarray) -> np.ndarray:
+    """Return the noise rates of a part of the labels where those of all labels are given, [draws].
+
+    In each draw, the log odds of all labels are shifted by the number that gives the rate of all labels.
+
+    Args:
+        p, none: see :func:`doubted_rates`.
+        rates: draws of the noise rate of all labels, [draws].
+        part: whether a label belongs to the part, bool [N].
+    """
+    return np.interp(rates, _rising_rates(p, none), _rising_rates(p[part], none[part]))
+
+
+def _rising_rates(p: np.ndarray, none: np.ndarray) -> np.ndarray:
+    """Return the noise rates if the log odds are shifted by less and less."""
+    odds = logit(p.astype(np.float64).clip(_LEAST, 1 - _LEAST))
+    return np.array([1 - ((1 - none) * expit(odds + shift)).mean() for shift in _SHIFTS[::-1]])

@@ -44,10 +44,14 @@ class CheckedArrays(NamedTuple):
         return self.codes if self.verified is None else np.where(self.verified == UNCHECKED, self.codes, self.verified)
 
     @property
+    def checked(self) -> np.ndarray:
+        """Whether the class of each example was verified, bool [N]."""
+        return np.zeros(len(self.codes), dtype=bool) if self.verified is None else self.verified != UNCHECKED
+
+    @property
     def earlier(self) -> np.ndarray:
         """Position of the noisy label of each verified example, -1 for all other examples, int64 [N]."""
-        verified = np.full_like(self.codes, UNCHECKED) if self.verified is None else self.verified
-        return np.where(verified == UNCHECKED, -1, self.codes)
+        return np.where(self.checked, self.codes, -1)
 
 
 def checked_arrays(

@@ -7,6 +7,8 @@ import math
 import numpy as np
 import pandas as pd
 
+CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
+
 
 def chosen_by_score(groups: np.ndarray, score: np.ndarray, checked: np.ndarray) -> float:
     """Return the p-value of the hypothesis that, within each group, the checked examples are a random sample.

@@ -25,6 +25,7 @@ class Trusted:
         logits, features, labels: [M, K], [M, D] and int64 [M]. The examples held out of training come first.
         held_out: number of examples held out of training.
         inputs: the inputs, if they are vectors, [M, any]; else None.
+        earlier: labels as given of verified examples, int64 [M], -1 for others; None if there are no verified ones.
     """
 
     logits: Tensor
@@ -32,6 +33,7 @@ class Trusted:
     labels: Tensor
     held_out: int
     inputs: Tensor | None = None
+    earlier: Tensor | None = None
 
     def only_held_out(self) -> Trusted | None:
         """Return only the examples held out of training; None if there are none."""
@@ -39,7 +41,8 @@ class Trusted:
             return None
         some = slice(self.held_out)
         inputs = None if self.inputs is None else self.inputs[some]
-        return Trusted(self.logits[some], self.features[some], self.labels[some], self.held_out, inputs)
+        earlier = None if self.earlier is None else self.earlier[some]
+        return Trusted(self.logits[some], self.features[some], self.labels[some], self.held_out, inputs, earlier)
 
 
 @dataclass(frozen=True)
@@ -141,4 +144,9 @@ def _trusted(run: Run) -> Trusted | None:
     if not len(indices):
         return None
     logits, features, labels, inputs = _predicted(run, indices)
-    return Trusted(logits, features, labels, len(split.held_out), inputs)
+    earlier = None
+    if (pairs := split.pairs) is not None:
+        every = np.full(split.num_train, -1)
+        every[pairs.indices] = pairs.given
+        earlier = torch.from_numpy(every[indices])
+    return Trusted(logits, features, labels, len(split.held_out), inputs, earlier)

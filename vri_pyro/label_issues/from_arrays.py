@@ -11,10 +11,9 @@ import pandas as pd
 import torch
 from torch import Tensor
 
-from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.label_issues import out_of_sample
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
-from vri_pyro.label_issues.chosen_pairs import chosen_by_score
+from vri_pyro.label_issues.chosen_pairs import CHOSEN, chosen_by_score
 from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.head_candidates import head_candidates
@@ -23,12 +22,12 @@ from vri_pyro.label_issues.joint_posterior import JointPosterior, check_losses, 
 from vri_pyro.label_issues.neighbours import nearest_positions
 from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.label_issues.noise_removal import class_posterior, confident_transition, decisions
+from vri_pyro.label_issues.open_set_of_vectors import open_set_of_vectors
 from vri_pyro.label_issues.predictions_posterior import predictions_posterior
 from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
-_CHOSEN = 1e-4  # p-value below which verified examples were chosen by their scores
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 _Progress = Callable[[float], None]
@@ -84,8 +83,8 @@ def find_label_issues(
             None, NaN, -1 or an empty string where nobody has looked. These examples are trusted. In addition, both
             their labels are known, which shows directly how the noise changes labels, if the examples were chosen at
             random or by nothing else than given label and predicted class. If they are the most suspicious among those
-            with equal label and prediction, a warning says so, and they are only trusted. Must agree with ``trusted``
-            where both are given.
+            with equal label and prediction, a warning says so, and the noise is inferred as if they were not verified.
+            Must agree with ``trusted`` where both are given.
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
@@ -156,11 +155,17 @@ def _of_features(
     candidates = head_candidates(predicted, labels)
     doubt = 1 - np.exp(predicted.log_true[np.arange(len(arrays.codes)), arrays.codes])
     chosen = _chosen(candidates.decided, doubt, arrays)
+    if chosen:  # what they were found to be says nothing about the others, and their labels as given do
+        labels = Labels(np.where(arrays.checked, arrays.codes, arrays.known), arrays.trusted & ~arrays.checked)
+        candidates = head_candidates(predicted, labels)
+    _, open_set = open_set_of_vectors(features, candidates, predicted.transition, labels, draws, seed)
     posterior = joint_posterior(
-        candidates.at(~arrays.trusted),
+        candidates.at(~labels.trusted),
         len(arrays.classes),
-        candidates.at(arrays.trusted),
-        None if chosen else arrays.earlier[arrays.trusted],
+        candidates.at(labels.trusted),
+        arrays.earlier[labels.trusted],
+        open_set,
+        judged=~arrays.trusted[~labels.trusted],
         draws=draws,
         seed=seed,
         progress=progress,
@@ -173,19 +178,28 @@ def _of_predictions(
 ) -> tuple[JointPosterior, np.ndarray, bool]:
     """Judge the unverified labels by predictions of the given labels; returns what ``_of_features`` does."""
     given, noisy = torch.from_numpy(arrays.codes), torch.from_numpy(~arrays.trusted)
-    some = predicted.at(noisy)
-    first = confident_transition(some, given[noisy])
+    first = confident_transition(predicted.at(noisy), given[noisy])
     found = decisions(predicted, first, noisy)
-    pairs, chosen = None, False
-    if arrays.verified is not None:
+    pairs, chosen, checked = None, False, arrays.checked
+    if checked.any():
         doubt = 1 - class_posterior(predicted, given, first)[:, 0].numpy()
         chosen = _chosen(found.decided.numpy(), doubt, arrays)
-        if not chosen:
-            checked = arrays.earlier >= 0
+        if chosen:
+            noisy |= torch.from_numpy(checked)
+        else:
             pairs = torch.from_numpy(arrays.known[checked]), given[torch.from_numpy(checked)]
     held_out = None if noisy.all() else (found.decided[~noisy], torch.from_numpy(arrays.known)[~noisy])
-    of_noisy = found._replace(decided=found.decided[noisy])
-    posterior = predictions_posterior(some, of_noisy, given[noisy], held_out, pairs, draws, seed, progress)
+    posterior = predictions_posterior(
+        predicted.at(noisy),
+        found._replace(decided=found.decided[noisy]),
+        given[noisy],
+        held_out,
+        pairs,
+        ~arrays.trusted[noisy.numpy()] if chosen else None,
+        draws,
+        seed,
+        progress,
+    )
     return posterior, found.decided.numpy(), chosen
 
 
@@ -228,19 +242,20 @@ def _chosen(decided: np.ndarray, doubt: np.ndarray, arrays: CheckedArrays) -> bo
     scores: if the most suspicious examples of those with equal decision and label were checked, the others would be
     thought wrong as often as these.
     """
-    if arrays.verified is None:
+    checked = arrays.checked
+    if not checked.any():
         return False
-    checked = arrays.verified != UNCHECKED
     some = checked | ~arrays.trusted
     cells = decided * len(arrays.classes) + arrays.codes
     if arrays.pred_probs is not None:  # whoever chose by the predicted class saw these, not the recalibrated ones
         cells = cells * len(arrays.classes) + arrays.pred_probs.argmax(1)
     p_value = chosen_by_score(cells[some], doubt[some], checked[some])
-    if p_value < _CHOSEN:
+    if p_value < CHOSEN:
         warnings.warn(
             f"the verified examples were chosen by how suspicious their labels look (p = {p_value:.1g}), so they are "
-            "trusted but do not count as a sample of the noise; verify randomly chosen examples as well, and pass only "
-            "these as verified and the others as trusted, with their verified class in labels",
+            "no sample of the noise: the share of wrong labels among the others is estimated as if nobody had looked; "
+            "to know it better, verify randomly chosen examples, and pass only these as verified and the others as "
+            "trusted, with their verified class in labels",
             stacklevel=4,
         )
         return True
@@ -258,7 +273,7 @@ def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray, 
         {
             "index": order,
             "given": names.to_numpy()[arrays.codes[order]],
-            "suggested": names.to_numpy()[suggested[order]],
+            "suggested": _names_or_none(names, suggested[order]),
             **({} if arrays.verified is None else {"verified": _names_or_none(names, arrays.verified[order])}),
             "score": wrong[order],
             "uncertainty": uncertainty[order],
@@ -276,7 +291,9 @@ def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray, 
 
 
 def _names_or_none(names: pd.Series, numbers: np.ndarray) -> np.ndarray:
-    """Return the classes of class numbers [N] as objects; None for -1."""
+    """Return the classes of class numbers, [N]; None for -1, as objects if there is any."""
+    if (numbers >= 0).all():
+        return names.to_numpy()[numbers]
     found = names.to_numpy().astype(object)[numbers]
     found[numbers < 0] = None
     return found

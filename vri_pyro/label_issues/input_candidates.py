@@ -2,19 +2,42 @@
 
 from __future__ import annotations
 
+from typing import NamedTuple
+
 import numpy as np
 import torch
 
-from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
+from vri_pyro.label_issues.chosen_pairs import CHOSEN, chosen_by_score
+from vri_pyro.label_issues.cross_fitting import Predictions, can_be_fitted, cross_fitted
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.head_candidates import head_candidates
 from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.label_issues.noise_aware_head import Labels
+from vri_pyro.label_issues.open_set_of_vectors import open_set_of_vectors
+from vri_pyro.label_issues.open_set_posterior import OpenSetPosterior
 
 _ERRORS = 2.0  # standard errors by which the classifier must be better than the heads
 
 
-def input_candidates(evidence: Evidence, seed: int) -> tuple[Candidates, Candidates] | None:
+class InputCandidates(NamedTuple):
+    """Candidates of the noisy and of the trusted examples of a run, for the joint posterior.
+
+    Attributes:
+        noisy, trusted: candidates.
+        distance: distances of the noisy examples to the trusted ones, [N].
+        open_set: posterior of the examples of no class.
+        judged: which of the noisy examples are those of the evidence; the others are verified examples that were chosen
+            by how suspicious their labels look, and whose labels count as if nobody had looked. None if there are none.
+    """
+
+    noisy: Candidates
+    trusted: Candidates
+    distance: np.ndarray
+    open_set: OpenSetPosterior
+    judged: np.ndarray | None
+
+
+def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidates | None:
     """Return the candidates of the noisy and of the trusted examples of a run, by heads cross-fitted on the inputs.
 
     Inputs that are vectors have not seen any label. The classifier's features have: a head on features in which labels
@@ -22,6 +45,7 @@ def input_candidates(evidence: Evidence, seed: int) -> tuple[Candidates, Candida
 
     Args:
         evidence: outputs of the run's classifier.
+        draws: number of draws of the posterior of examples of no class.
         seed: seed of the folds.
 
     Returns:
@@ -42,9 +66,33 @@ def input_candidates(evidence: Evidence, seed: int) -> tuple[Candidates, Candida
     vectors -= vectors.mean(0)
     vectors /= np.where((scale := vectors.std(0)) > 0, scale, 1)
     labels = Labels(given.numpy(), np.arange(len(given)) < count)
-    found = head_candidates(cross_fitted(vectors, labels, size, seed), labels)
-    noisy, known = found.at(slice(count, None)), found.at(slice(count))
-    return None if _clearly_worse(known, evidence) else (noisy, known)
+    predicted = cross_fitted(vectors, labels, size, seed)
+    candidates = head_candidates(predicted, labels)
+    if _clearly_worse(candidates.at(slice(count)), evidence):
+        return None
+    judged = None
+    if (earlier := _chosen(evidence, predicted, candidates.decided)) is not None:
+        judged = np.arange(len(given))[(earlier >= 0) | ~labels.trusted] >= count
+        labels = Labels(np.where(earlier >= 0, earlier, labels.given), labels.trusted & (earlier < 0))
+        candidates = head_candidates(predicted, labels)
+    distance, open_set = open_set_of_vectors(vectors, candidates, predicted.transition, labels, draws, seed)
+    noisy, known = candidates.at(~labels.trusted), candidates.at(labels.trusted)
+    return InputCandidates(noisy, known, distance if judged is None else distance[judged], open_set, judged)
+
+
+def _chosen(evidence: Evidence, predicted: Predictions, decided: np.ndarray) -> np.ndarray | None:
+    """Return the labels as given of verified examples that were chosen by how suspicious these look, else None.
+
+    The labels are those of the trusted and then the noisy examples, -1 for examples that were not verified.
+    """
+    if evidence.trusted is None or evidence.trusted.earlier is None:
+        return None
+    earlier = torch.cat([evidence.trusted.earlier, torch.full_like(evidence.given, -1)]).numpy()
+    given = np.concatenate([evidence.trusted.earlier.numpy(), evidence.given.numpy()])
+    some = given >= 0
+    doubt = 1 - np.exp(predicted.log_true[np.flatnonzero(some), given[some]])
+    cells = decided[some] * predicted.log_true.shape[1] + given[some]
+    return earlier if chosen_by_score(cells, doubt, earlier[some] >= 0) < CHOSEN else None
 
 
 def accuracy_of(trusted: Candidates) -> tuple[float, int] | None:

@@ -12,8 +12,9 @@ from torch import Tensor
 
 from vri_pyro.data import generator_for
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates
+from vri_pyro.label_issues.agreement import agreeing_with_rate, doubted_rates, rates_of_part
 from vri_pyro.label_issues.label_sampler import Candidates, Indexed, LabelSampler, TrustedCandidates
+from vri_pyro.label_issues.open_set_posterior import OpenSetPosterior
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
@@ -105,6 +106,7 @@ def agreeing_posterior(
     none: np.ndarray,
     num_classes: int,
     seed: int,
+    judged: np.ndarray | None = None,
 ) -> JointPosterior:
     """Join draws of the noise and probabilities of classes, computed one after the other, so that they agree.
 
@@ -115,10 +117,15 @@ def agreeing_posterior(
         found: draws of the transition matrix and of the noise rate.
         classes, probabilities, none, num_classes: see :class:`JointPosterior`.
         seed: random seed.
+        judged: as for :func:`joint_posterior`.
     """
-    rates = doubted_rates(probabilities[:, 0], none, found.noise_rate.numpy(), generator_for(seed, "doubt"))
-    found = found._replace(noise_rate=torch.from_numpy(rates))
-    return JointPosterior(found, classes, agreeing_with_rate(probabilities, none, rates.mean()), none, num_classes)
+    right = probabilities[:, 0]
+    rates = doubted_rates(right, none, found.noise_rate.numpy(), generator_for(seed, "doubt"))
+    agreeing = agreeing_with_rate(probabilities, none, rates.mean())
+    if judged is not None:
+        rates = rates_of_part(right, none, rates, judged)
+        classes, agreeing, none = classes[judged], agreeing[judged], none[judged]
+    return JointPosterior(found._replace(noise_rate=torch.from_numpy(rates)), classes, agreeing, none, num_classes)
 
 
 def check_losses(missed: float, in_vain: float) -> None:
@@ -132,7 +139,8 @@ def joint_posterior(
     num_classes: int,
     trusted: Candidates | None = None,
     trusted_given: np.ndarray | None = None,
-    none: np.ndarray | None = None,
+    open_set: OpenSetPosterior | None = None,
+    judged: np.ndarray | None = None,
     draws: int = 200,
     seed: int = 0,
     taught: float | None = _TAUGHT,
@@ -156,7 +164,9 @@ def joint_posterior(
         trusted: candidates of trusted examples, predicted out of sample, with the true class first; a random
             sample, or one for each class. None if there are none.
         trusted_given: their earlier, noisy labels, int64 [M], -1 where unknown.
-        none: probability that an example is of no class, [N]; None for 0.
+        open_set: posterior of the examples that are of no class, with as many draws; None if all are of some class.
+        judged: whether an example is one of those that the result is about, bool [N]; the labels of the others only
+            show how the noise is. None for all.
         draws: number of draws.
         seed: random seed.
         taught: sum of the weights of the noisy labels that the recalibration is learned from, at most; None for all.
@@ -177,7 +187,8 @@ def joint_posterior(
     if draws < 1:
         raise UserError(f"draws is {draws}; expected an integer >= 1")
     generator = generator_for(seed, "joint posterior")
-    none = np.zeros(size) if none is None else none
+    judged = np.ones(size, dtype=bool) if judged is None else judged
+    none = np.zeros(size) if open_set is None else open_set.mean()
     inside = np.flatnonzero(generator.random(size) >= none)
     if len(inside) > LEARNED_FROM:
         inside = np.sort(generator.permutation(inside)[:LEARNED_FROM])
@@ -203,14 +214,15 @@ def joint_posterior(
             total += p
         if sweep >= 0 and sweep % between == between - 1:
             draw = sweep // between
-            right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= none)
-            rates.append(1 - right.mean())
+            foreign = none if open_set is None else open_set.draw(draw)
+            right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= foreign)
+            rates.append(1 - right[judged].mean())
             if draw % kept_every == 0:
                 matrices.append(sampler.transition())
         if progress is not None:
             progress((sweep + burn_in + 1) / (burn_in + sweeps))
     found = TransitionPosterior(torch.from_numpy(np.array(matrices)), torch.from_numpy(np.array(rates)))
-    return JointPosterior(found, noisy.classes, total / sweeps, none, num_classes)
+    return JointPosterior(found, noisy.classes[judged], total[judged] / sweeps, none[judged], num_classes)
 
 
 def _shifted(p: np.ndarray, shift: float) -> np.ndarray:

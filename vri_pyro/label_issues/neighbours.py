@@ -72,7 +72,9 @@ def nearest_positions(features: Tensor, neighbours: int, most: int | None = None
     pool = torch.arange(len(features), device=features.device)
     if len(pool) > most:
         pool = torch.from_numpy(permutation(generator_for(seed, "neighbours"), len(pool))[:most]).to(pool)
-    nearest = _nearest(features, features[pool], min(neighbours, len(pool) - 1), pool)
+    themselves = torch.full((len(features),), -1, device=features.device)
+    themselves[pool] = torch.arange(len(pool), device=features.device)
+    nearest = _nearest(features, features[pool], min(neighbours, len(pool) - 1), themselves)
     return torch.cat([pool[indices] for _, indices in nearest])
 
 
@@ -93,26 +95,27 @@ def mean_over_nearest(features: Tensor, others: Tensor, values: Tensor, neighbou
     )
 
 
-def distance_to_nearest(features: Tensor, others: Tensor, neighbours: int = 5, themselves: bool = False) -> Tensor:
+def distance_to_nearest(
+    features: Tensor, others: Tensor, neighbours: int = 5, left_out: Tensor | None = None
+) -> Tensor:
     """Compute one minus the mean cosine similarity to the nearest neighbours among other examples.
 
     Args:
         features: features of the examples, [N, D].
         others: features of the other examples, [M, D], M > 1.
         neighbours: number of neighbours; all other examples if there are fewer.
-        themselves: whether ``others`` starts with the examples themselves. Each example is then excluded from its own
-            neighbours.
+        left_out: position among the others of the one that is no neighbour of an example, such as the example itself,
+            int64 [N]; None if all may be.
 
     Returns:
         distances in [0, 2], [N].
     """
-    own = torch.arange(len(others), device=features.device) if themselves else None
-    nearest = _nearest(features, others, min(neighbours, len(others) - themselves), own)
+    nearest = _nearest(features, others, min(neighbours, len(others) - (left_out is not None)), left_out)
     return torch.cat([1 - similarity.mean(-1) for similarity, _ in nearest])
 
 
 def _nearest(
-    features: Tensor, others: Tensor, neighbours: int, positions: Tensor | None = None
+    features: Tensor, others: Tensor, neighbours: int, left_out: Tensor | None = None
 ) -> Iterator[tuple[Tensor, Tensor]]:
     """Yield cosine similarities to the nearest others and their indices, [n, neighbours] each, chunk by chunk.
 
@@ -120,13 +123,14 @@ def _nearest(
         features: features of the examples, [N, D].
         others: features of the other examples, [M, D].
         neighbours: number of neighbours.
-        positions: positions of the others among the examples, int64 [M]. If given, no example is its own neighbour.
+        left_out: position among the others of the one that is no neighbour of an example, int64 [N]; -1 for none.
     """
     directions, targets = F.normalize(features, dim=-1), F.normalize(others, dim=-1)
+    positions = torch.arange(len(others), device=features.device)
     chunk = max(1, min(_CHUNK, _VALUES // len(others)))
     for rows in torch.arange(len(features), device=features.device).split(chunk):
         similarity = directions[rows] @ targets.T
-        if positions is not None:
-            similarity[rows.unsqueeze(1) == positions] = -torch.inf
+        if left_out is not None:
+            similarity[left_out[rows].unsqueeze(1) == positions] = -torch.inf
         found = similarity.topk(neighbours)
         yield found.values, found.indices

@@ -19,6 +19,7 @@ def predictions_posterior(
     given: Tensor,
     held_out: tuple[Tensor, Tensor] | None,
     pairs: tuple[Tensor, Tensor] | None,
+    judged: np.ndarray | None,
     draws: int,
     seed: int,
     progress: Callable[[float], None] | None = None,
@@ -37,6 +38,7 @@ def predictions_posterior(
         given: their labels, int64 [N].
         held_out: decisions of the trusted examples, and their classes, int64 [M] each; None if there are none.
         pairs: classes and given labels of verified pairs, int64 [P] each; None if there are none.
+        judged: as for :func:`~vri_pyro.label_issues.joint_posterior`.
         draws: number of draws.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
@@ -53,4 +55,4 @@ def predictions_posterior(
     )
     p = class_posterior(predicted, given, posterior.transition.mean(0)).numpy()
     classes, none = predicted.classes.numpy().astype(np.int64), np.zeros(len(given))
-    return agreeing_posterior(posterior, classes, p, none, predicted.num_classes, seed)
+    return agreeing_posterior(posterior, classes, p, none, predicted.num_classes, seed, judged)

@@ -220,22 +220,25 @@ def rank(
     _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
     believed = beliefs(evidence)
-    candidates = input_candidates(evidence, seed) if own is None else None
+    candidates = input_candidates(evidence, draws, seed) if own is None else None
     if candidates is None:
         seen = consulted(evidence, believed, neighbours, own, seed)
         distance, none = _open_set(evidence, seen.p.argmax(-1), neighbours=5)
         found = classifier_posterior(evidence, seen, none, draws, seed, progress)
         accuracy = believed.accuracy
     else:
-        noisy, trusted = candidates
-        accuracy = accuracy_of(trusted)
-        distance, none = _open_set(evidence, torch.from_numpy(noisy.decided), neighbours=5)
-        pairs = evidence.pairs and (evidence.pairs[0].numpy(), evidence.pairs[1].numpy())
+        accuracy = accuracy_of(candidates.trusted)
+        some = evidence.trusted is not None and len(evidence.trusted.labels) > 1
+        distance = torch.from_numpy(candidates.distance) if some else None
+        pairs = None
+        if evidence.pairs is not None and candidates.judged is None:
+            pairs = evidence.pairs[0].numpy(), evidence.pairs[1].numpy()
         found = joint_posterior(
-            noisy,
+            candidates.noisy,
             logits.shape[1],
-            trusted,
-            none=none.numpy(),
+            candidates.trusted,
+            open_set=candidates.open_set,
+            judged=candidates.judged,
             draws=draws,
             seed=seed,
             progress=progress,
@@ -295,7 +298,8 @@ def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[T
     # Clean examples are used only for classes without held-out examples.
     some = torch.arange(len(trusted.labels)) < trusted.held_out
     some |= ~torch.isin(trusted.labels, trusted.labels[some])
-    near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves=True)
+    themselves = torch.arange(len(trusted.labels))
+    near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves)
     none = probability_of_no_class(conformal_p_values(distance, near[some]), int(some.sum())).double()
     known = torch.isin(predicted, trusted.labels) & torch.isin(evidence.given, trusted.labels)
     return distance, torch.where(known, none, 0.0)
