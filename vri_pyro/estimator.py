@@ -246,7 +246,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             UserError: an option is out of range, or there are too few held-out labels for this coverage.
 
         Warns:
-            UserWarning: some classes have too few held-out labels for a guarantee of their own.
+            UserWarning: some classes have too few held-out labels for a guarantee of their own, or most sets hold all
+                classes.
         """
         sets = self.prediction_sets(coverage, **options)
         if (warning := sets.warning(self.classes_.tolist())) is not None:
