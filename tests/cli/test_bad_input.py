@@ -371,9 +371,12 @@ def test_valid_npz_is_accepted(vri_pyro: Command, here: Path) -> None:
         ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; expected one label per example."),
         (
             {"x_train": np.where(np.arange(360).reshape(90, 4) == 7, np.nan, 1.0)},
-            "x_train[1, 3] is nan, which is not a finite float32; replace or drop such values.",
+            "x_train[1, 3] is NaN; fill in missing values, or drop the examples that have some.",
         ),
-        ({"x_test": np.full((9, 4), np.inf, np.float32)}, "x_test[0, 0] is inf, which is not a finite float32"),
+        (
+            {"x_test": np.full((9, 4), np.inf, np.float32)},
+            "x_test[0, 0] is inf; replace or drop infinite values.",
+        ),
         (
             {"x_test": np.zeros((9, 5), np.float32)},
             "x_test has examples of shape (5,) but x_train has examples of shape (4,)",

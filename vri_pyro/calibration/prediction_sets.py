@@ -149,8 +149,8 @@ class PredictionSets:
             return None
         other = ", the score 'lac'" if self.score == "aps" else ""
         return (
-            f"{self.full:.0%} of the held-out examples have a set of all {len(self.thresholds)} classes, which excludes "
-            f"nothing: ask for less coverage{other} or train a better classifier."
+            f"{self.full:.0%} of the held-out examples have a set of all {len(self.thresholds)} classes, which "
+            f"excludes nothing: ask for less coverage{other} or train a better classifier."
         )
 
     def _told_pooled(self, classes: Sequence[object]) -> str | None:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
+from vri_pyro.data.statistics import varies
 from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
 from vri_pyro.label_issues.evidence import Evidence
 from vri_pyro.label_issues.head_candidates import head_candidates
@@ -39,8 +40,10 @@ def input_candidates(evidence: Evidence, seed: int) -> tuple[Candidates, Candida
     if not can_be_fitted(given.numpy(), size, inputs.shape[1]):
         return None
     vectors = torch.cat(parts).double().numpy()
+    varying = varies(vectors.min(0), vectors.max(0))
     vectors -= vectors.mean(0)
-    vectors /= np.where((scale := vectors.std(0)) > 0, scale, 1)
+    vectors /= np.where(varying, vectors.std(0), 1)
+    vectors[:, ~varying] = 0
     labels = Labels(given.numpy(), np.arange(len(given)) < count)
     found = head_candidates(cross_fitted(vectors, labels, size, seed), labels)
     noisy, known = found.at(slice(count, None)), found.at(slice(count))
