@@ -33,7 +33,9 @@ class NpzFile(Source):
     Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Further optional keys are ``y_train_clean`` or
     ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
     as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the
-    sorted strings, or the numbers, which must then have no gaps.
+    sorted strings, or the numbers, which must then have no gaps. Trusted examples must be a random sample of each
+    class, not the first rows or the easiest examples. An unknown key is an error if it resembles one of these, and a
+    warning otherwise.
 
     The key ``verified`` holds the checked class of each training example beside its label as given, [N], and -1 or an
     empty string where nobody has looked. An example with a checked class is trusted, and both labels are used.

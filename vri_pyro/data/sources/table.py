@@ -38,7 +38,8 @@ class Table(Source):
     The file has one row per image. A path that occurs twice is read once if the rows agree, and is an error if their
     labels or splits differ. The values of the split column are ``train`` (or ``noisy``), ``clean``,
     ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean
-    set is drawn from the ``train`` rows, with a warning.
+    set is drawn from the ``train`` rows, with a warning. The ``clean`` rows must be a random sample of each class, not
+    the first rows or the easiest images.
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers. A row whose label
     somebody has checked may keep its label as given and have the checked class in the column ``verified``: it is then
     trusted, and both labels are used.
