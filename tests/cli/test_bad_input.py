@@ -414,6 +414,19 @@ def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
     assert found.startswith("y_train is already noisy, since the data have y_train_clean, but Flip(rate=0.4)")
 
 
+def test_an_outlier_of_vectors_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32)
+    x[5, 2] = 1e8
+    result = _fit_npz(own_process, here, *NO_NOISE, x_train=x, clean_indices=np.arange(0, 90, 4))
+    assert result.status == 0
+    assert "warning: column 2 of x_train has the outlier 1e+08 in example 5: half of its values lie" in result.stderr
+
+
+def test_misspelt_arrays_stop_the_run(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, verifed=np.full(90, -1)))
+    assert found.startswith("mine.npz has the array 'verifed', which is not read; rename it to 'verified'")
+
+
 def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
     clean = np.flatnonzero(np.arange(90) % 3 != 1)[:20]
     result = _fit_npz(own_process, here, *NO_NOISE, "--split.clean_per_class", "null", clean_indices=clean)
