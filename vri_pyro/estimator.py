@@ -32,8 +32,9 @@ from vri_pyro.data.class_labels import label_array, label_names, number_labels
 from vri_pyro.data.content_keys import content_keys
 from vri_pyro.data.duplicates import find_duplicates
 from vri_pyro.data.noisy_holdout import draw_noisy_holdout
+from vri_pyro.data.outliers import warn_of_outliers
 from vri_pyro.data.split import OBSERVED
-from vri_pyro.data.validation import UNCHECKED, check_agreement, check_array, check_trusted
+from vri_pyro.data.validation import UNCHECKED, check_agreement, check_array, check_single_precision, check_trusted
 from vri_pyro.data.verified import number_verified
 from vri_pyro.infer.algorithm import CLEAN_WEIGHT
 from vri_pyro.interfaces.classifier import Classifier
@@ -172,8 +173,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         Args:
             X: feature vectors [N, D], or images [N, H, W] or [N, H, W, C]; an array or a DataFrame.
             y: labels, [N], some of which may be wrong.
-            trusted: examples whose label is known to be correct: positions, int [M], or a mask, bool [N]. Use a mask
-                with ``cross_val_score`` and the like, which have to divide it.
+            trusted: examples whose label is known to be correct: positions, int [M], or a mask, bool [N]. They must be
+                a random sample of each class, not the first rows or the easiest examples. Use a mask with
+                ``cross_val_score`` and the like, which have to divide it.
             verified: the class that a person has found for each example, [N], beside the label as given in ``y``;
                 None, NaN, -1 or an empty string where nobody has looked. These examples are trusted, with the verified
                 class as their label. Both their labels show how the noise changes labels, so keep the label as given
@@ -186,8 +188,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             TypeError: the data have the wrong type.
 
         Warns:
-            UserWarning: no labels are trusted; or trusted examples are, more often than chance explains, identical to
-                other examples.
+            UserWarning: no labels are trusted; trusted examples are, more often than chance explains, identical to
+                other examples; or an outlier in a column of ``X`` hides the differences between its other values.
         """
         self._check_options()
         check_same_rows(X=X, y=y, trusted=trusted, verified=verified)
@@ -246,7 +248,8 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
             UserError: an option is out of range, or there are too few held-out labels for this coverage.
 
         Warns:
-            UserWarning: some classes have too few held-out labels for a guarantee of their own.
+            UserWarning: some classes have too few held-out labels for a guarantee of their own, or most sets hold all
+                classes.
         """
         sets = self.prediction_sets(coverage, **options)
         if (warning := sets.warning(self.classes_.tolist())) is not None:
@@ -391,15 +394,23 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         _check_columns(X)
         images = _dimensions(X) > 2
         x = validate_data(
-            self, X, reset=fitting, ensure_2d=not images, allow_nd=images, dtype=None if images else "numeric"
+            self,
+            X,
+            reset=fitting,
+            ensure_2d=not images,
+            allow_nd=images,
+            dtype=None if images else "numeric",
+            ensure_all_finite=False,  # its message has no place
         )
+        columns = list(X.columns) if isinstance(X, pd.DataFrame) else None
+        check_single_precision("X", x, columns)
         if fitting:
+            warn_of_outliers("X", x, columns)
             self._offset = None if images else _offset(x)
         if self._offset is not None:
             x = x.astype(np.float64) - self._offset
         if not (images and x.dtype == np.uint8):
-            with np.errstate(over="ignore"):  # check_array refuses what overflows
-                x = x.astype(np.float32 if fitting else np.float64)
+            x = x.astype(np.float32 if fitting else np.float64)
         if fitting:
             x = check_array("X", x)
         elif images:
@@ -644,9 +655,8 @@ def _offset(x: np.ndarray) -> np.ndarray | None:
     """Means of the columns that float32 would blur, such as timestamps, and 0 for others, [D]; None if none is."""
     if x.dtype == np.float32:
         return None
-    with np.errstate(over="ignore", invalid="ignore"):  # check_array refuses what overflows
-        mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
-        blurred = (std > 0) & (abs(mean) > _FAR * std)
+    mean, std = x.mean(axis=0, dtype=np.float64), x.std(axis=0, dtype=np.float64)
+    blurred = (std > 0) & (abs(mean) > _FAR * std)
     return np.where(blurred, mean, 0.0) if blurred.any() else None
 
 
@@ -662,7 +672,8 @@ def _check_columns(X: Any) -> None:
             )
         if missing := int(column.isna().sum()):
             raise ValueError(
-                f"column {name!r} of X has {missing} missing values (NaN); fill them, for example with "
+                f"column {name!r} of X has {missing} missing values (NaN), the first in row "
+                f"{int(column.isna().to_numpy().argmax())}; fill them, for example with "
                 "sklearn.impute.SimpleImputer, or drop the rows"
             )
 

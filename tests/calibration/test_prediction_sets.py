@@ -40,7 +40,87 @@ def test_sets_are_those_of_a_reference_written_out() -> None:
     own = sorted(1 - row[label] for row, label in zip(held_out.probabilities, held_out.labels, strict=True))
     threshold = own[math.ceil(58 * 0.8) - 1]
     found = prediction_sets(held_out, 0.8, allow_empty=True)(NEW[:500])
-    assert np.array_equal(found, 1 - NEW[:500] <= threshold * (1 + 1e-5) + 1e-7)
+    assert np.array_equal(found, 1 - NEW[:500] <= threshold)
+
+
+def _overconfident(seed: int, count: int) -> tuple[np.ndarray, np.ndarray]:
+    """Classifier of four classes that is right for 85% of the inputs, and sure of itself for all: down to 1e-17."""
+    generator = np.random.default_rng(seed)
+    true = generator.integers(4, size=count)
+    logits = generator.uniform(-39, -10, (count, 4))
+    right = generator.random(count) < 0.85
+    logits[np.arange(count), np.where(right, true, (true + 1 + generator.integers(3, size=count)) % 4)] = 0
+    powers = np.exp(logits)
+    return powers / powers.sum(1, keepdims=True), true
+
+
+def _left(row: np.ndarray, score: str) -> list[float]:
+    """One minus the score of each class: its probability, or that of all less probable classes."""
+    return row.tolist() if score == "lac" else [math.fsum(row[row < p]) for p in row]
+
+
+@pytest.mark.parametrize("dtype", [np.float64, np.float32])
+@pytest.mark.parametrize("coverage", [0.6, 0.8, 0.9, 0.95])
+@pytest.mark.parametrize("score", ["lac", "aps"])
+def test_sets_of_an_overconfident_classifier_are_those_of_a_reference_written_out(
+    score: str, coverage: float, dtype: Any
+) -> None:
+    p, labels = _overconfident(0, 200)
+    new, true = (part[:2000] for part in _overconfident(1, 2000))
+    p, new = p.astype(dtype), new.astype(dtype)
+    own = sorted((_left(row, score)[label] for row, label in zip(p, labels, strict=True)), reverse=True)
+    least = own[math.ceil(201 * coverage) - 1]
+    expected = np.array([[left >= least for left in _left(row, score)] for row in new])
+    expected[np.arange(2000), new.argmax(1)] = True
+    sets = prediction_sets(HeldOut(p, labels), coverage, score=score)
+    found = sets(new)
+    assert (found != expected).mean() < 1e-3  # up to the rounding of logits
+    assert coverage_of(found, true) > sets.band(0.999)[0]
+
+
+@pytest.mark.parametrize("options", [{}, {"score": "aps", "randomise": True}])
+@pytest.mark.parametrize("coverage", [0.6, 0.9])
+def test_coverage_of_an_overconfident_classifier_has_the_distribution_of_the_theory(
+    options: dict[str, Any], coverage: float
+) -> None:
+    new, true = _overconfident(1, 10_000)
+    found = [
+        coverage_of(
+            prediction_sets(HeldOut(*_overconfident(seed, 99)), coverage, allow_empty=True, seed=seed, **options)(new),
+            true,
+        )
+        for seed in range(1000, 1200)
+    ]
+    rank = math.ceil(100 * coverage)
+    assert stats.kstest(found, stats.beta(rank, 100 - rank).cdf).pvalue > 0.01
+
+
+def test_classes_with_equal_probabilities_are_all_in_a_set_or_none_is() -> None:
+    """Probabilities with few values, as those of a decision tree, whose sums are rounded."""
+    generator = np.random.default_rng(0)
+    leaves = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.3, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3, 0]])
+    for score in ("lac", "aps"):
+        shares = []
+        for _ in range(200):
+            p = leaves[generator.integers(3, size=1099)]
+            true = (generator.random(len(p))[:, None] > p.cumsum(1)).sum(1).clip(max=3)
+            sets = prediction_sets(HeldOut(p[:99], true[:99]), 0.9, score=score)
+            again = sets(p[99:].astype(np.float32))
+            assert np.array_equal(sets(p[99:]), again)
+            shares.append(coverage_of(again, true[99:]))
+        assert np.mean(shares) > 0.9
+
+
+def test_most_sets_with_all_classes_are_a_warning() -> None:
+    p, labels = _overconfident(0, 200)
+    assert prediction_sets(HeldOut(p, labels), 0.9).warning("abcd") is None
+    sets = prediction_sets(HeldOut(p, labels), 0.99, score="aps")
+    share = sets(p).all(1).mean()
+    assert share > 0.5
+    assert sets.warning("abcd") == (
+        f"{share:.0%} of the held-out examples have a set of all 4 classes, which excludes nothing: ask for less "
+        "coverage, the score 'lac' or train a better classifier."
+    )
 
 
 @pytest.mark.parametrize("coverage", [0.5, 0.8, 0.9, 0.95])
@@ -236,7 +316,7 @@ def test_too_few_trusted_labels_are_refused_with_the_number_needed() -> None:
         "prediction sets with coverage 0.9 need at least 9 trusted labels held out of training, but there are 8; hold "
         "out more, or ask for a coverage of at most 0.889"
     )
-    assert prediction_sets(_trusted(9), 0.9).thresholds.max() < 1.01
+    assert prediction_sets(_trusted(9), 0.9).thresholds.max() < math.inf
     with pytest.raises(UserError, match="need at least 9 trusted labels of a class held out of training, but there"):
         prediction_sets(_trusted(12), 0.9, by_class=True)
 

@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from scipy.special import expit, logit
 from sklearn.isotonic import IsotonicRegression
 
 from vri_pyro.calibration import OrderedScores, conformity_scores, labels_needed
@@ -16,14 +17,29 @@ from vri_pyro.utils.errors import UserError
 PROBABILITIES = np.array([[0.5, 0.3, 0.2], [0.1, 0.1, 0.8]])
 
 
-def test_lac_is_one_minus_the_probability() -> None:
-    np.testing.assert_allclose(conformity_scores(PROBABILITIES, "lac"), 1 - PROBABILITIES)
+def test_lac_is_the_log_odds_of_one_minus_the_probability() -> None:
+    np.testing.assert_allclose(conformity_scores(PROBABILITIES, "lac"), logit(1 - PROBABILITIES))
 
 
 def test_aps_adds_the_probabilities_of_more_probable_classes() -> None:
-    np.testing.assert_allclose(conformity_scores(PROBABILITIES, "aps"), [[0.5, 0.8, 1.0], [0.9, 1.0, 0.8]])
-    half = conformity_scores(PROBABILITIES, "aps", np.array([0.5, 0.5]))
+    found = expit(conformity_scores(PROBABILITIES, "aps"))
+    np.testing.assert_allclose(found, [[0.5, 0.8, 1.0], [0.9, 1.0, 0.8]])
+    half = expit(conformity_scores(PROBABILITIES, "aps", np.array([0.5, 0.5])))
     np.testing.assert_allclose(half, [[0.25, 0.65, 0.9], [0.85, 0.95, 0.4]])
+
+
+@pytest.mark.parametrize("score", ["lac", "aps"])
+def test_scores_are_as_precise_near_0_and_1_as_elsewhere(score: str) -> None:
+    second, third = -math.log(2e-17), -math.log(3e-30)
+    expected = {"lac": [-second, second, third], "aps": [second, third, 1000]}
+    found = conformity_scores(np.array([[1.0, 2e-17, 3e-30]]), score)[0]
+    np.testing.assert_allclose(found, expected[score], rtol=1e-12)
+
+
+def test_scores_of_certain_predictions_are_finite() -> None:
+    certain = np.array([[1.0, 0.0, 0.0]])
+    assert conformity_scores(certain, "lac").tolist() == [[-1000, 1000, 1000]]
+    assert conformity_scores(certain, "aps").tolist() == [[1000, 1000, 1000]]
 
 
 @pytest.mark.parametrize("score", ["raps", "", None, 3])

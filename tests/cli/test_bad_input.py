@@ -371,9 +371,12 @@ def test_valid_npz_is_accepted(vri_pyro: Command, here: Path) -> None:
         ({"y_train": np.arange(89) % 3}, "y_train has 89 labels for 90 examples; expected one label per example."),
         (
             {"x_train": np.where(np.arange(360).reshape(90, 4) == 7, np.nan, 1.0)},
-            "x_train[1, 3] is nan, which is not a finite float32; replace or drop such values.",
+            "x_train[1, 3] is NaN; fill in missing values, or drop the examples that have some.",
         ),
-        ({"x_test": np.full((9, 4), np.inf, np.float32)}, "x_test[0, 0] is inf, which is not a finite float32"),
+        (
+            {"x_test": np.full((9, 4), np.inf, np.float32)},
+            "x_test[0, 0] is inf; replace or drop infinite values.",
+        ),
         (
             {"x_test": np.zeros((9, 5), np.float32)},
             "x_test has examples of shape (5,) but x_train has examples of shape (4,)",
@@ -409,6 +412,19 @@ def test_noise_on_top_of_noise(vri_pyro: Command, here: Path) -> None:
         _fit_npz(vri_pyro, here, "--noise", "Flip", "--noise.rate", "0.4", y_train_clean=np.arange(90) % 3)
     )
     assert found.startswith("y_train is already noisy, since the data have y_train_clean, but Flip(rate=0.4)")
+
+
+def test_an_outlier_of_vectors_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:
+    x = np.random.default_rng(0).standard_normal((90, 4)).astype(np.float32)
+    x[5, 2] = 1e8
+    result = _fit_npz(own_process, here, *NO_NOISE, x_train=x, clean_indices=np.arange(0, 90, 4))
+    assert result.status == 0
+    assert "warning: column 2 of x_train has the outlier 1e+08 in example 5: half of its values lie" in result.stderr
+
+
+def test_misspelt_arrays_stop_the_run(vri_pyro: Command, here: Path) -> None:
+    found = _complaint(_fit_npz(vri_pyro, here, *NO_NOISE, verifed=np.full(90, -1)))
+    assert found.startswith("mine.npz has the array 'verifed', which is not read; rename it to 'verified'")
 
 
 def test_clean_set_that_misses_a_class_is_a_warning_that_names_it(own_process: Command, here: Path) -> None:

@@ -50,8 +50,8 @@ def test_predictions_of_a_folder_are_those_of_the_predictor(
     expected = np.concatenate(list(predictor.predict_batches(photos, 2)))
     assert [row["input"] for row in rows] == ["a.png", "b.png", "more/c.png"]
     assert [row["prediction"] for row in rows] == [predictor.classes[best] for best in expected.argmax(1)]
-    found = np.array([[row[f"p_{name}"] for name in predictor.classes] for row in rows]).astype(np.float32)
-    np.testing.assert_array_equal(found, expected)
+    found = np.array([[row[f"p_{name}"] for name in predictor.classes] for row in rows]).astype(float)
+    np.testing.assert_allclose(found, expected, rtol=1e-8)
 
 
 @pytest.mark.filterwarnings("always")
@@ -105,7 +105,9 @@ def test_sets_are_listed_by_name_beside_unchanged_predictions(
     assert list(rows[0])[:3] == ["input", "prediction", "set"]
     assert [{name: cell for name, cell in row.items() if name != "set"} for row in rows] == plain
     calibrated = CalibratedPredictor(validated)
-    expected, probabilities = calibrated.predict_set(photos, 0.9), calibrated.predict(photos)
+    with pytest.warns(UserWarning, match="of the held-out examples have a set of all 10 classes") as caught:
+        expected, probabilities = calibrated.predict_set(photos, 0.9), calibrated.predict(photos)
+    assert str(caught[0].message) in shown.stdout
     for row, inside, p in zip(rows, expected, probabilities, strict=True):
         names = row["set"].split("|")
         assert names[0] == row["prediction"]

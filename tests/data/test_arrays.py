@@ -56,7 +56,7 @@ def test_labels_of_any_integer_dtype_become_int64(dtype: type) -> None:
 def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
     x = np.zeros((9000, 2), dtype=np.float32)
     x[8999, 1] = np.nan
-    with pytest.raises(UserError, match=r"x_train\[8999, 1\] is nan"):
+    with pytest.raises(UserError, match=r"x_train\[8999, 1\] is NaN"):
         _arrays(x_train=x, y_train=np.zeros(9000, dtype=int), x_test=np.zeros((3, 2), np.float32))
 
 
@@ -70,7 +70,7 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
         ({"x_train": np.zeros((6, 4, 5, 3), np.int64)}, "x_train has dtype int64; convert it to uint8"),
         ({"x_train": np.zeros((6, 4, 5, 3), bool)}, "x_train has dtype bool"),
         ({"x_train": np.zeros((6, 3, 32, 32), np.uint8)}, r"x_train .* looks like \[N, C, H, W\]"),
-        ({"x_train": _floats(np.nan)}, r"x_train\[4, 2\] is nan, which is not a finite float32"),
+        ({"x_train": _floats(np.nan)}, r"x_train\[4, 2\] is NaN; fill in missing values"),
         ({"x_train": _floats(-np.inf)}, r"x_train\[4, 2\] is -inf"),
         ({"x_train": _floats(1e300, np.float64)}, r"x_train\[4, 2\] is 1e\+300"),
         ({"x_test": np.zeros((3, 4, 4, 3), np.uint8)}, r"x_test has examples of shape \(4, 4, 3\) but"),

@@ -85,11 +85,23 @@ def test_compressed_files_are_read(tmp_path: Path) -> None:
     assert NpzFile(tmp_path / "small.npz", verified=True).load().input_shape == (64,)
 
 
-def test_mistyped_key_is_warned_of(tmp_path: Path) -> None:
-    with pytest.warns(
-        UserWarning, match=r"contains unknown keys clean_indicies, which are ignored; known keys are .*clean_indices"
+@pytest.mark.parametrize(
+    ("name", "meant"),
+    [("clean_indicies", "clean_indices"), ("trustd", "clean_indices"), ("verifed", "verified"), ("y_tset", "y_test")],
+)
+def test_misspelt_arrays_are_refused(tmp_path: Path, name: str, meant: str) -> None:
+    contents = {key: value for key, value in _contents().items() if key != meant and not key.endswith("_test")}
+    np.savez(tmp_path / "mine.npz", **contents, **{name: np.array([5])})
+    with pytest.raises(
+        UserError, match=rf"mine\.npz has the array '{name}', which is not read; rename it to '{meant}'"
     ):
-        NpzFile(_written(tmp_path, clean_indicies=np.array([5])), verified=True).load()
+        NpzFile(tmp_path / "mine.npz", verified=True).load()
+
+
+@pytest.mark.parametrize("name", ["ids", "y_test_2", "x_train_clean", "verified_by", "train_indices"])
+def test_other_unknown_arrays_are_warned_of(tmp_path: Path, name: str) -> None:
+    with pytest.warns(UserWarning, match=f"contains unknown keys {name}, which are ignored; known keys are .*clean_in"):
+        NpzFile(_written(tmp_path, **{name: np.array([5])}), verified=True).load()
 
 
 def test_missing_file_is_named_with_what_is_expected(tmp_path: Path) -> None:

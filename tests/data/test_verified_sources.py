@@ -211,3 +211,17 @@ def test_sources_without_checked_classes_have_none(tmp_path: Path) -> None:
     arrays: Arrays = NpzFile(tmp_path / "data.npz").load()
     assert arrays.verified_labels is None
     assert arrays.truth is arrays.y_train
+
+
+@pytest.mark.parametrize(("column", "meant"), [("verifed", "verified"), ("splitt", "split")])
+def test_misspelt_columns_of_tables_are_refused(tmp_path: Path, column: str, meant: str) -> None:
+    message = rf"table\.csv has the column '{column}', which is not read; rename it to '{meant}' if it is meant"
+    with pytest.raises(UserError, match=message):
+        table(tmp_path, column=column).load()
+
+
+def test_columns_that_the_options_name_are_not_misspelt(tmp_path: Path) -> None:
+    arrays = table(tmp_path, column="verifed", verified_column="verifed").load()
+    assert arrays.verified_labels is not None
+    with pytest.warns(UserWarning, match="no verified labels"):
+        assert table(tmp_path, column="verified_by").load().verified_labels is None

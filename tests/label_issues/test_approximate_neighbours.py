@@ -52,7 +52,7 @@ def test_label_issues_are_nearly_those_of_the_exact_neighbours(
     p[np.arange(SIZE), true] += 0.6
 
     def scores() -> np.ndarray:
-        table = find_label_issues(labels, p, features.numpy(), draws=5)
+        table = find_label_issues(labels, p, features.numpy(), draws=40)
         return table.sort_values("index")["score"].to_numpy()
 
     approximate = scores()

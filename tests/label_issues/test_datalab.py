@@ -30,9 +30,9 @@ def test_datalab_finds_the_issues_of_find_label_issues(by: str, capsys: pytest.C
     labels, parts = arrays()
     lab = Datalab({"label": NAMES[labels].tolist()}, label_name="label", verbosity=0)
     given = {by: parts[by]}
-    lab.find_issues(issue_types={"vri_label": given | {"draws": 20, "trusted": [0, 1]}})
+    lab.find_issues(issue_types={"vri_label": given | {"draws": 40, "trusted": [0, 1]}})
     issues = lab.get_issues("vri_label")
-    expected = find_label_issues(labels, **given, trusted=[0, 1], draws=20).sort_values("index")
+    expected = find_label_issues(labels, **given, trusted=[0, 1], draws=40).sort_values("index")
     np.testing.assert_array_equal(issues["is_vri_label_issue"], expected["is_label_issue"])
     np.testing.assert_allclose(issues["vri_label_score"], 1 - expected["score"])
     assert issues["vri_label_score"].between(0, 1).all()

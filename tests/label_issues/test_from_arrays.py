@@ -42,7 +42,7 @@ def arrays() -> Arrays:
 
 
 def found(arrays: Arrays, labels: Any = None, **given: Any) -> pd.DataFrame:
-    return find_label_issues(arrays.labels if labels is None else labels, draws=20, **given)
+    return find_label_issues(arrays.labels if labels is None else labels, draws=40, **given)
 
 
 def scores(table: pd.DataFrame) -> np.ndarray:
@@ -167,7 +167,7 @@ def test_class_with_a_single_label_is_no_problem(arrays: Arrays) -> None:
 
 def test_progress_rises_to_one(arrays: Arrays) -> None:
     told: list[float] = []
-    find_label_issues(arrays.labels, arrays.pred_probs, draws=5, progress=told.append)
+    find_label_issues(arrays.labels, arrays.pred_probs, draws=40, progress=told.append)
     assert told == sorted(told)
     assert told[-1] == 1
 
@@ -209,6 +209,11 @@ VALID = np.full((4, 2), 0.5)
         ({"features": np.zeros((4, 0))}, UserError, "features has no columns"),
         ({"features": np.zeros((3, 2))}, UserError, "features has 3 rows for 4 labels"),
         ({"features": [[0.0], [np.inf], [0.0], [0.0]]}, UserError, r"features\[1, 0\] is inf"),
+        (
+            {"features": pd.DataFrame({"age": [1.0] * 4, "pay": [1, 2, 1e300, 3]})},
+            UserError,
+            r"features\[2, 1\] \(column 'pay'\) is 1e\+300, which is too large for single precision",
+        ),
         ({"features": [["a"]] * 4}, TypeError, "features has dtype"),
         ({"trusted": [4]}, UserError, r"trusted\[0\] is 4; positions of the 4 examples are 0 to 3"),
         ({"trusted": [0, -1]}, UserError, r"trusted\[1\] is -1"),
@@ -219,6 +224,7 @@ VALID = np.full((4, 2), 0.5)
         ({"trusted": [[0, 1]]}, UserError, r"trusted has shape \(1, 2\)"),
         ({"neighbours": 0}, UserError, "neighbours is 0"),
         ({"draws": 0}, UserError, "draws is 0"),
+        ({"draws": 39}, UserError, "draws is 39; expected a value >= 40, from which a 95% interval can be taken"),
     ],
 )
 def test_invalid_arrays_raise_one_sentence_with_the_remedy(given: dict, error: type, message: str) -> None:
@@ -231,7 +237,7 @@ def test_invalid_arrays_raise_one_sentence_with_the_remedy(given: dict, error: t
 
 @pytest.mark.parametrize("trusted", [None, [], np.zeros(4, dtype=bool)])
 def test_few_labels_and_no_trusted_ones_are_enough(trusted: Any) -> None:
-    table = vri_pyro.find_label_issues([0, 1, 0, 1], VALID, trusted=trusted, draws=5)
+    table = vri_pyro.find_label_issues([0, 1, 0, 1], VALID, trusted=trusted, draws=40)
     assert len(table) == 4
 
 
@@ -240,15 +246,15 @@ def test_columns_of_a_table_of_probabilities_are_matched_to_the_classes_by_name(
     generator = np.random.default_rng(0)
     labels = np.array(["b", "c", "a"])[generator.integers(3, size=90)]
     p = pd.DataFrame(generator.dirichlet([1, 1, 1], 90), columns=["a", "b", "c"])
-    expected = find_label_issues(labels, p, draws=20, trusted=range(20))
-    permuted = find_label_issues(labels, p[["c", "a", "b"]], draws=20, trusted=range(20))
+    expected = find_label_issues(labels, p, draws=40, trusted=range(20))
+    permuted = find_label_issues(labels, p[["c", "a", "b"]], draws=40, trusted=range(20))
     pd.testing.assert_frame_equal(permuted, expected)
     assert permuted.attrs == expected.attrs
     for names in (["A", "B", "C"], ["p_a", "p_b", "p_c"]):
         similar = p.set_axis(names, axis=1)[[names[2], names[0], names[1]]]
-        pd.testing.assert_frame_equal(find_label_issues(labels, similar, draws=20, trusted=range(20)), expected)
+        pd.testing.assert_frame_equal(find_label_issues(labels, similar, draws=40, trusted=range(20)), expected)
     for names in (["p1", "p2", "p3"], range(3)):
-        by_position = find_label_issues(labels, p.set_axis(names, axis=1), draws=20, trusted=range(20))
+        by_position = find_label_issues(labels, p.set_axis(names, axis=1), draws=40, trusted=range(20))
         pd.testing.assert_frame_equal(by_position, expected)
     with pytest.raises(UserError, match="pred_probs has the columns 'c', 'a', 'x' for the classes 'a', 'b', 'c'; name"):
         find_label_issues(labels, p.set_axis(["c", "a", "x"], axis=1))
@@ -259,18 +265,18 @@ def test_columns_are_matched_to_classes_of_another_number_type() -> None:
     generator = np.random.default_rng(0)
     labels = generator.integers(2, size=60).astype(float)  # as pandas writes integers of a column with gaps
     p = pd.DataFrame(generator.dirichlet([1, 1], 60), columns=[0, 1])
-    expected = find_label_issues(labels, p, draws=20, trusted=range(20))
+    expected = find_label_issues(labels, p, draws=40, trusted=range(20))
     for other in (p[[1, 0]], p.set_axis(["0.0", "1.0"], axis=1)[["1.0", "0.0"]]):
-        pd.testing.assert_frame_equal(find_label_issues(labels, other, draws=20, trusted=range(20)), expected)
+        pd.testing.assert_frame_equal(find_label_issues(labels, other, draws=40, trusted=range(20)), expected)
 
 
 @pytest.mark.filterwarnings(AT_CHANCE)
 def test_tables_of_numbers_of_any_type_are_features() -> None:
     generator = np.random.default_rng(0)
     x, labels = pd.DataFrame(generator.standard_normal((60, 3))), np.arange(60) % 3
-    expected = find_label_issues(labels, features=x, draws=20, trusted=range(30))
+    expected = find_label_issues(labels, features=x, draws=40, trusted=range(30))
     for dtype in ("Float64", "float64[pyarrow]"):
-        found = find_label_issues(labels, features=x.astype(dtype), draws=20, trusted=range(30))
+        found = find_label_issues(labels, features=x.astype(dtype), draws=40, trusted=range(30))
         pd.testing.assert_frame_equal(found, expected)
 
 
@@ -279,7 +285,10 @@ def test_tables_of_numbers_of_any_type_are_features() -> None:
     [
         ({"features": sparse.random(60, 4, format="csr")}, r"features is a sparse csr_matrix; .* with .toarray\(\)"),
         ({"features": pd.DataFrame({"size": [1.0] * 60, "city": ["x"] * 60})}, "column 'city' of features has dtype"),
-        ({"features": pd.DataFrame({"size": pd.array([1.0, None] * 30)})}, r"features\[1, 0\] is nan"),
+        (
+            {"features": pd.DataFrame({"size": pd.array([1.0, None] * 30)})},
+            r"features\[1, 0\] \(column 'size'\) is NaN",
+        ),
         ({"trusted": {1, 2}}, r"trusted is a set, which has no order; pass sorted\(trusted\)"),
         ({"labels": (np.arange(60) % 3)[:, None]}, r"labels has shape \(60, 1\); .* \(use .ravel\(\)\)"),
         ({"labels": np.eye(3)[np.arange(60) % 3]}, r"labels has shape \(60, 3\); .* \(use .argmax\(1\) for one-hot"),

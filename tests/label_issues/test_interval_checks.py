@@ -93,3 +93,19 @@ def test_verified_labels_that_do_not_fit_the_estimate_are_told(verified_wrong: i
         any(f"{verified_wrong} of {30 if kind == 'differing' else 100} verified" in one for one in messages) == warned
     )
     assert len(messages) == warned
+
+
+def test_probabilities_that_agree_with_every_label_are_warned_of() -> None:
+    generator = np.random.default_rng(0)
+    labels = generator.integers(3, size=60)
+    with pytest.warns(
+        UserWarning, match="pred_probs agree with every one of the 60 labels, .*cross_val_predict; if"
+    ) as c:
+        find_label_issues(labels, np.eye(3)[labels])
+    assert c[0].filename == __file__
+    nearly = np.eye(3)[np.append((labels[0] + 1) % 3, labels[1:])]
+    for given, p in ((labels, nearly), (labels[:49], np.eye(3)[labels[:49]])):
+        with warnings.catch_warnings(record=True) as caught:
+            warnings.simplefilter("always")
+            find_label_issues(given, p)
+        assert not [one for one in caught if "agree with every" in str(one.message)]

@@ -187,7 +187,7 @@ def test_table_has_both_labels_of_verified_examples_at_its_end() -> None:
     names = np.array(["ant", "bee", "cat", "dog"])
     some = np.arange(0, 400, 8)
     verified = np.array(["", *names])[checked(true, some) + 1]
-    table = find_label_issues(names[given], p, verified=verified, draws=4)
+    table = find_label_issues(names[given], p, verified=verified, draws=40)
     assert list(table.columns)[:4] == ["index", "given", "suggested", "verified"]
     last = table.tail(50)
     assert sorted(last["index"]) == some.tolist()
@@ -199,7 +199,7 @@ def test_table_has_both_labels_of_verified_examples_at_its_end() -> None:
     assert (last["is_label_issue"] == wrong).all()
     assert table.head(350)["verified"].isna().all()
     assert table.head(350)["score"].is_monotonic_decreasing
-    plain = find_label_issues(names[given], p, draws=4)
+    plain = find_label_issues(names[given], p, draws=40)
     assert "verified" not in plain.columns
 
 
@@ -252,6 +252,6 @@ def test_every_kind_of_mark_for_unchecked_examples_gives_the_same_table() -> Non
     true, given, p, _ = arrays(2, count=200)
     numbers = checked(true, np.arange(0, 200, 5))
     kinds = [numbers, np.where(numbers < 0, np.nan, numbers), [None if one < 0 else int(one) for one in numbers]]
-    first, *others = (find_label_issues(given, p, verified=kind, draws=3) for kind in kinds)
+    first, *others = (find_label_issues(given, p, verified=kind, draws=40) for kind in kinds)
     for other, column in itertools.product(others, ("index", "score", "suggested")):
         assert (other[column] == first[column]).all()

@@ -307,5 +307,5 @@ def test_network_crops_before_it_standardises(ensemble: Path) -> None:
     cropped = CentreCrop(6)(images, np.random.default_rng(0)).float() / 255
     mean, std = (torch.from_numpy(values).reshape(-1, 1, 1) for values in (predictor.mean, predictor.std))
     with torch.no_grad():
-        expected = predictor.classifier((cropped - mean) / std).logits.softmax(-1)
+        expected = predictor.classifier((cropped - mean) / std).logits.double().softmax(-1)
     torch.testing.assert_close(torch.from_numpy(predictor.predict(x)), expected)

@@ -56,7 +56,9 @@ def test_images_are_scaled_cropped_and_standardised_as_in_training(run: Path, ph
     training = ImageFiles(photos / "test", names, 12)  # as the data source reads them
     examples = StreamedData(training, np.zeros(16, np.int64), "cpu", predictor.mean, predictor.std, crop=CentreCrop(10))
     with torch.no_grad():
-        expected = [predictor.classifier(batch.x).logits.softmax(-1) for batch in examples.in_order(np.arange(16), 5)]
+        expected = [
+            predictor.classifier(batch.x).logits.double().softmax(-1) for batch in examples.in_order(np.arange(16), 5)
+        ]
     found = np.concatenate(list(predictor.predict_batches(images, batch_size=5)))
     np.testing.assert_array_equal(found, torch.cat(expected).numpy())
 

@@ -35,7 +35,7 @@ def held_out_of(run: Run) -> HeldOut:
             "another number"
         )
     batches = run.examples.in_order(split.validation_indices, 1000)
-    probabilities = torch.cat([run.predictor(batch.x).logits.softmax(-1).cpu() for batch in batches]).numpy()
+    probabilities = torch.cat([run.predictor(batch.x).logits.double().softmax(-1).cpu() for batch in batches]).numpy()
     source = "validation labels of the run"
     if split.validation_from == "clean":
         return HeldOut(probabilities, split.validation_labels, source=source)

@@ -17,8 +17,9 @@ from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_number
 
 OVER_DRAWS = 0.9
-# Of probabilities in single precision, which differ a little between batches: relative, and absolute.
-_ROUNDING = 1e-5, 1e-7
+_LOGIT_ROUNDING = 1e-5  # of logits in single precision, which differ a little between batches
+_ROUNDING = 1e-7
+_MOST = 0.5  # share of sets with all classes from which on they say too little
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,8 +29,8 @@ class PredictionSets:
     Attributes:
         coverage: probability with which a set should contain the true class.
         score: "lac" or "aps"; see :func:`~vri_pyro.calibration.scores.conformity_scores`.
-        thresholds: greatest score with which a class belongs to a set, [K]; equal for all classes unless there is one
-            threshold per class.
+        thresholds: greatest score with which a class belongs to a set, in log-odds, [K]; equal for all classes unless
+            there is one threshold per class.
         labels: number of trusted labels that would tell as much about the coverage, for each threshold of a class's own
             or, with one threshold, for all classes.
         by_class: whether the coverage holds for each class.
@@ -40,6 +41,7 @@ class PredictionSets:
         seed: seed of the random numbers.
         held_out: the labels from which the thresholds were computed, in words.
         trusted: whether these labels are trusted.
+        full: share of the held-out examples whose set holds all classes.
     """
 
     coverage: float
@@ -53,6 +55,7 @@ class PredictionSets:
     seed: int
     held_out: str
     trusted: bool
+    full: float
 
     def __call__(self, probabilities: np.ndarray) -> np.ndarray:
         """Return the set of each input.
@@ -81,7 +84,7 @@ class PredictionSets:
                     "per class"
                 )
             last = generator.random(len(exact)) if self.randomise else None
-            found = conformity_scores(exact, self.score, last) <= self.thresholds * (1 + _ROUNDING[0]) + _ROUNDING[1]
+            found = _inside(conformity_scores(exact, self.score, last), self.thresholds)
             if not self.allow_empty:
                 found[np.arange(len(exact)), exact.argmax(1)] = True
             return found
@@ -103,7 +106,7 @@ class PredictionSets:
         """
         count = float(self.labels.min())
         place = (count + 1) * self.coverage
-        place = math.ceil(place - _ROUNDING[1]) if self.trusted else place
+        place = math.ceil(place - _ROUNDING) if self.trusted else place
         if place >= count + 1:
             return 1.0, 1.0
         low, high = beta.ppf([(1 - level) / 2, (1 + level) / 2], place, count + 1 - place)
@@ -130,11 +133,27 @@ class PredictionSets:
         )
 
     def warning(self, classes: Sequence[object]) -> str | None:
-        """Return a sentence on classes without a guarantee of their own; None if there are none.
+        """Return sentences on classes without a guarantee of their own, and on sets that exclude nothing.
 
         Args:
             classes: names of the classes, [K].
+
+        Returns:
+            the sentences; None if every class has a threshold of its own, and at most half of the held-out examples
+            have a set of all classes.
         """
+        return " ".join(filter(None, [self._told_pooled(classes), self._told_full()])) or None
+
+    def _told_full(self) -> str | None:
+        if self.full <= _MOST:
+            return None
+        other = ", the score 'lac'" if self.score == "aps" else ""
+        return (
+            f"{self.full:.0%} of the held-out examples have a set of all {len(self.thresholds)} classes, which "
+            f"excludes nothing: ask for less coverage{other} or train a better classifier."
+        )
+
+    def _told_pooled(self, classes: Sequence[object]) -> str | None:
         if not self.pooled:
             return None
         names = ", ".join(str(classes[number]) for number in self.pooled[:5]) + (", …" if len(self.pooled) > 5 else "")
@@ -211,10 +230,11 @@ def prediction_sets(
     if all(math.isinf(one.value) for one in found) or len(pooled) == classes:
         raise UserError(_too_few(held_out, coverage, by_class))
     own = [one.labels for number, one in enumerate(found) if number not in pooled]
+    thresholds = np.array([one.value for one in found])
     return PredictionSets(
         coverage=float(coverage),
         score=score,
-        thresholds=np.array([one.value for one in found]),
+        thresholds=thresholds,
         labels=np.array(own),
         by_class=by_class,
         pooled=tuple(pooled),
@@ -223,7 +243,13 @@ def prediction_sets(
         seed=seed,
         held_out=held_out.described,
         trusted=held_out.trusted,
+        full=float(_inside(scores, thresholds).all(1).mean()),
     )
+
+
+def _inside(scores: np.ndarray, thresholds: np.ndarray) -> np.ndarray:
+    """Whether each class belongs to the set of each input, [N, K], up to the rounding of the classifier's logits."""
+    return scores <= thresholds + _LOGIT_ROUNDING * (1 + np.abs(thresholds))
 
 
 def _threshold(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Mapping
 from functools import cached_property
 from pathlib import Path
@@ -63,7 +64,7 @@ class CalibratedPredictor(Predictor):
             x, batch_size: as in :meth:`~vri_pyro.runs.predictor.Predictor.predict`.
 
         Returns:
-            class probabilities, float32 [N, K].
+            class probabilities, float64 [N, K].
         """
         return self.temperature(self.predict(x, batch_size))
 
@@ -88,5 +89,12 @@ class CalibratedPredictor(Predictor):
 
         Raises:
             UserError: an option is out of range, or there are too few held-out labels for this coverage.
+
+        Warns:
+            UserWarning: some classes have too few held-out labels for a guarantee of their own, or most sets hold all
+                classes.
         """
-        return self.prediction_sets(coverage, **options)(self.predict(x, batch_size))
+        sets = self.prediction_sets(coverage, **options)
+        if (warning := sets.warning(self.classes)) is not None:
+            warnings.warn(warning, stacklevel=2)
+        return sets(self.predict(x, batch_size))

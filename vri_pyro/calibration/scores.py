@@ -9,6 +9,7 @@ import numpy as np
 from vri_pyro.utils.errors import UserError, described
 
 SCORES = ("lac", "aps")
+_GREATEST = 1000.0  # log-odds that no quotient of two numbers in double precision reaches
 
 
 def check_score(score: Any) -> None:
@@ -20,9 +21,14 @@ def check_score(score: Any) -> None:
 def conformity_scores(probabilities: np.ndarray, score: str, last: np.ndarray | None = None) -> np.ndarray:
     """Compute the score of every class for every input; a prediction set holds the classes with low scores.
 
-    * ``lac``: one minus the probability of the class. It gives the smallest sets on average.
-    * ``aps``: the probability of all more probable classes, plus the share ``last`` of the class's own probability. It
-      gives larger sets to uncertain inputs and smaller ones to certain inputs.
+    A score is the log-odds log(s / (1 − s)) of
+
+    * ``lac``: s = one minus the probability of the class. It gives the smallest sets on average.
+    * ``aps``: s = the probability of all more probable classes, plus the share ``last`` of the class's own probability.
+      It gives larger sets to uncertain inputs and smaller ones to certain inputs.
+
+    Log-odds have the order of s. They also tell apart the scores of an overconfident classifier, of which s rounds to 0
+    or 1: both s and 1 − s are sums of probabilities, without a difference.
 
     Args:
         probabilities: class probabilities, [N, K].
@@ -31,7 +37,7 @@ def conformity_scores(probabilities: np.ndarray, score: str, last: np.ndarray | 
             numbers make the coverage exact; without them it is larger than asked for.
 
     Returns:
-        scores, [N, K].
+        scores, float64 [N, K]; 1000 where s is 1, and -1000 where it is 0.
 
     Raises:
         UserError: the score is unknown.
@@ -40,11 +46,23 @@ def conformity_scores(probabilities: np.ndarray, score: str, last: np.ndarray | 
         Classification with valid and adaptive coverage, NeurIPS 2020, for ``aps``.
     """
     check_score(score)
-    if score == "lac":
-        return 1 - probabilities
+    probabilities = np.asarray(probabilities, dtype=np.float64)
     order = np.argsort(-probabilities, axis=1, kind="stable")
-    ranked = np.take_along_axis(probabilities, order, axis=1)
-    own = ranked if last is None else ranked * last[:, None]
+    own = np.take_along_axis(probabilities, order, axis=1)
+    above, below = _sums_before(own), _sums_before(own[:, ::-1])[:, ::-1]
+    if score == "lac":
+        odds = above + below, own
+    else:
+        share = np.ones((len(own), 1)) if last is None else last[:, None]
+        odds = above + share * own, below + (1 - share) * own
     found = np.empty_like(probabilities)
-    np.put_along_axis(found, order, ranked.cumsum(1) - ranked + own, axis=1)
+    with np.errstate(divide="ignore", invalid="ignore"):  # probabilities of 0; an input without any is NaN
+        np.put_along_axis(found, order, np.log(odds[0]) - np.log(odds[1]), axis=1)
+    return found.clip(-_GREATEST, _GREATEST)
+
+
+def _sums_before(values: np.ndarray) -> np.ndarray:
+    """Sum the values before each one in its row, [N, K]."""
+    found = np.zeros_like(values)
+    found[:, 1:] = values[:, :-1].cumsum(1)
     return found

@@ -36,7 +36,7 @@ class Arrays:
         classes: the K class names.
         y_train_clean: the true training labels [N], if ``y_train`` holds observed labels that may be wrong.
         clean_indices: the training examples with trusted labels in ``y_train`` [M], if the other labels are not
-            trusted.
+            trusted. They must be a random sample of each class, not the first rows or the easiest examples.
         validation_indices: further trusted examples, held out for validation [V]; requires ``clean_indices``.
         open_set: whether true labels may be -1 (:data:`~vri_pyro.data.validation.NO_CLASS`), which marks examples that
             belong to none of the classes. If False, a label of -1 is an error.

@@ -13,10 +13,11 @@ import numpy as np
 from vri_pyro.data.arrays import Arrays
 from vri_pyro.data.declared_size import npy_size
 from vri_pyro.data.fingerprints import Fingerprint
-from vri_pyro.data.npz import read_npz, write_npz
+from vri_pyro.data.npz import names_in, read_npz, write_npz
 from vri_pyro.data.stored import StoredVectors
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path, replacing, write_atomically
+from vri_pyro.utils.spelling import check_spelling
 
 Part = Literal["train", "test"]
 _FORMAT = 1
@@ -122,7 +123,9 @@ class FeatureFiles:
 
     def read_labels(self) -> dict[str, np.ndarray]:
         """Read ``labels.npz``, with the keys of :class:`~vri_pyro.data.arrays.Arrays`."""
-        labels = read_npz(self.labels, ("y_train", "classes"), (*_LABELS, "verified"))
+        optional = (*_LABELS, "verified")
+        labels = read_npz(self.labels, ("y_train", "classes"), optional)
+        check_spelling(f"{self.labels}", names_in(self.labels), {name: name for name in optional}, "array")
         return labels | ({"verified_labels": labels.pop("verified")} if "verified" in labels else {})
 
     def read(self, part: Part, description: Description) -> StoredVectors:

@@ -14,6 +14,7 @@ from vri_pyro.utils.errors import UserError
 
 # Reading a million images for six numbers would take an hour. With this sample their standard errors are below 0.01.
 _STREAMED_SAMPLE = 2048
+_ROUNDING = 1e-12  # relative difference of values in double precision that may be a rounding error
 
 
 def sample_of(x: Inputs, size: int = _STREAMED_SAMPLE) -> np.ndarray | StoredVectors:
@@ -62,6 +63,17 @@ def mean_and_std(x: Inputs, chunk_size: int = 1024) -> tuple[np.ndarray, np.ndar
         )
     std[std <= np.finfo(np.float32).eps * np.abs(mean)] = 0.0
     return (mean / scale).astype(np.float32), (std / scale).astype(np.float32)
+
+
+def varies(least: np.ndarray, greatest: np.ndarray) -> np.ndarray:
+    """Return which columns vary by more than rounding errors.
+
+    The standard deviation of a constant column such as 0.1 is seldom 0, because its mean is rounded.
+
+    Args:
+        least, greatest: least and greatest value of each column, float64 [D].
+    """
+    return greatest - least > _ROUNDING * np.maximum(np.abs(least), np.abs(greatest))
 
 
 def standardise(x: Tensor, mean: Tensor, std: Tensor) -> Tensor:

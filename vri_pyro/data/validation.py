@@ -259,19 +259,39 @@ def _check_range(name: str, values: np.ndarray, start: int, end: int, remedy: st
         raise UserError(f"{name}[{first}] is {values[first]}; {remedy}.")
 
 
-def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
-    with np.errstate(over="ignore"):
-        converted = x.astype(np.float32, copy=False)
+def check_single_precision(name: str, x: np.ndarray, columns: Sequence[Hashable] | None = None) -> None:
+    """Raise if a number is NaN, infinite, or too large for single precision.
+
+    Args:
+        name: the array's name in messages.
+        x: numbers, [N, ...].
+        columns: names of the columns of vectors [N, D], which messages add to the position; None if they have none.
+
+    Raises:
+        UserError: names the first such value, its place, and what to do.
+    """
     # In chunks, because a mask of the whole set would need a quarter of its memory.
     for start in range(0, len(x), _CHUNK):
-        finite = np.isfinite(converted[start : start + _CHUNK])
-        if not finite.all():
-            first = np.unravel_index(int(finite.argmin()), finite.shape)
-            index = (start + int(first[0]), *(int(position) for position in first[1:]))
-            raise UserError(
-                f"{name}[{', '.join(map(str, index))}] is {x[index]}, which is not a finite float32; "
-                "replace or drop such values."
-            )
+        with np.errstate(over="ignore"):
+            finite = np.isfinite(x[start : start + _CHUNK].astype(np.float32, copy=False))
+        if finite.all():
+            continue
+        first = np.unravel_index(int(finite.argmin()), finite.shape)
+        index = (start + int(first[0]), *(int(position) for position in first[1:]))
+        place = f"{name}[{', '.join(map(str, index))}]" + (f" (column {columns[index[1]]!r})" if columns else "")
+        if np.isnan(value := x[index]):
+            raise UserError(f"{place} is NaN; fill in missing values, or drop the examples that have some.")
+        if np.isinf(value):
+            raise UserError(f"{place} is {value}; replace or drop infinite values.")
+        raise UserError(
+            f"{place} is {value}, which is too large for single precision (at most 3.4e+38); correct or drop such "
+            "values, or divide the column by a constant."
+        )
+
+
+def _finite_float32(name: str, x: np.ndarray) -> np.ndarray:
+    check_single_precision(name, x)
+    converted = x.astype(np.float32, copy=False)
     _warn_of_resolution(name, x, converted)
     return converted
 

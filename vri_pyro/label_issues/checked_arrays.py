@@ -10,7 +10,8 @@ import pandas as pd
 
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
-from vri_pyro.data.validation import UNCHECKED, check_agreement, check_trusted
+from vri_pyro.data.outliers import warn_of_outliers
+from vri_pyro.data.validation import UNCHECKED, check_agreement, check_single_precision, check_trusted
 from vri_pyro.data.verified import number_verified
 from vri_pyro.utils.errors import UserError, UserTypeError
 
@@ -180,10 +181,9 @@ def _checked_features(values: Any, count: int) -> np.ndarray:
     array = _matrix("features", values, count, "dimensions")
     if array.shape[1] == 0:
         raise UserError("features has no columns; expected at least one feature per example.")
-    for rows in row_chunks(array):
-        with np.errstate(over="ignore"):
-            part = array[rows].astype(np.float32)
-        _raise_first(~np.isfinite(part), "features", array, rows, "replace such values or remove the example")
+    columns = list(values.columns) if isinstance(values, pd.DataFrame) else None
+    check_single_precision("features", array, columns)
+    warn_of_outliers("features", array, columns)
     return array
 
 

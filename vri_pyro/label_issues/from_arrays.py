@@ -11,6 +11,7 @@ import pandas as pd
 import torch
 from torch import Tensor
 
+from vri_pyro.data.statistics import varies
 from vri_pyro.label_issues import out_of_sample
 from vri_pyro.label_issues.checked_arrays import CheckedArrays, checked_arrays, row_chunks
 from vri_pyro.label_issues.chosen_pairs import CHOSEN, chosen_by_score
@@ -28,6 +29,7 @@ from vri_pyro.label_issues.top_classes import TopClasses
 from vri_pyro.utils.errors import UserTypeError
 from vri_pyro.utils.numbers import check_integer
 
+_DRAWS = 40  # least number of draws: one of them is beyond each end of the interval
 _SHOWN_CLASSES = 100  # a larger matrix is not attached to the table, because pandas copies what is
 
 _Progress = Callable[[float], None]
@@ -77,8 +79,9 @@ def find_label_issues(
             otherwise. Above 20 classes, the given and the 19 most probable others of each example are kept.
         features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
-            as correct, and the decisions on them show how often the classifier is right. Their probabilities must be
-            out of sample like all others.
+            as correct, and the decisions on them show how often the classifier is right. They must be a random sample
+            of each class, not the first rows or the easiest examples. Their probabilities must be out of sample like
+            all others.
         verified: the class that a person has found for each example, [N], beside the label as given in ``labels``;
             None, NaN, -1 or an empty string where nobody has looked. These examples are trusted. In addition, both
             their labels are known, which shows directly how the noise changes labels, if the examples were chosen at
@@ -88,7 +91,7 @@ def find_label_issues(
         classes: all classes, in the order of the columns. Needed if a class has no label, or if labels have no order.
         neighbours: number of nearest neighbours, at least 1, by cosine similarity; see
             :func:`~vri_pyro.label_issues.nearest_positions`.
-        draws: number of draws of the posterior.
+        draws: number of draws of the posterior, at least 40.
         missed: loss of a wrong label that is not flagged, above 0.
         in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
         seed: random seed.
@@ -119,15 +122,16 @@ def find_label_issues(
 
     Warns:
         UserWarning: the verified examples were chosen by how suspicious they look, or do not fit the estimate; there
-            are no trusted examples, and the noise rate may be much higher than estimated; or the predictions are hardly
-            above chance.
+            are no trusted examples, and the noise rate may be much higher than estimated; the predictions are hardly
+            above chance; ``pred_probs`` agree with every label, as in-sample predictions do; or an outlier in a column
+            of the features hides the differences between its other values.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
     """
     arrays = checked_arrays(labels, pred_probs, features, trusted, classes, verified)
     check_integer("neighbours", neighbours, 1, remedy=" (pass no features to use none).")
-    check_integer("draws", draws, 1)
+    check_integer("draws", draws, _DRAWS, remedy=", from which a 95% interval can be taken")
     check_integer("seed", seed, 0)
     check_losses(missed, in_vain)
     if progress is not None and not callable(progress):
@@ -228,10 +232,14 @@ def _standardised(features: np.ndarray) -> np.ndarray:
     chunks = list(row_chunks(features))
     mean = sum(features[rows].sum(0, dtype=np.float64) for rows in chunks) / len(features)
     squares = sum(((features[rows] - mean) ** 2).sum(0) for rows in chunks) / len(features)
-    scale = np.where(squares > 0, np.sqrt(squares), 1)
+    least, greatest = (
+        np.array([of(features[rows], axis=0) for rows in chunks], dtype=np.float64) for of in (np.min, np.max)
+    )
+    varying = varies(least.min(0), greatest.max(0))
+    scale = np.where(varying, np.sqrt(squares), 1)
     found = np.empty(features.shape, dtype=np.float32)
     for rows in chunks:
-        found[rows] = (features[rows] - mean) / scale
+        found[rows] = np.where(varying, (features[rows] - mean) / scale, 0)
     return found
 
 

@@ -7,6 +7,7 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
+from vri_pyro.data.statistics import varies
 from vri_pyro.label_issues.chosen_pairs import CHOSEN, chosen_by_score
 from vri_pyro.label_issues.cross_fitting import Predictions, can_be_fitted, cross_fitted
 from vri_pyro.label_issues.evidence import Evidence
@@ -63,8 +64,10 @@ def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidat
     if not can_be_fitted(given.numpy(), size, inputs.shape[1]):
         return None
     vectors = torch.cat(parts).double().numpy()
+    varying = varies(vectors.min(0), vectors.max(0))
     vectors -= vectors.mean(0)
-    vectors /= np.where((scale := vectors.std(0)) > 0, scale, 1)
+    vectors /= np.where(varying, vectors.std(0), 1)
+    vectors[:, ~varying] = 0
     labels = Labels(given.numpy(), np.arange(len(given)) < count)
     predicted = cross_fitted(vectors, labels, size, seed)
     candidates = head_candidates(predicted, labels)

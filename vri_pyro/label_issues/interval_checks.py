@@ -13,6 +13,7 @@ from vri_pyro.label_issues.joint_posterior import JointPosterior
 _NEAR = 0.05  # difference between shares of labels that is not worth a warning
 _ENOUGH = 10  # trusted examples that tell whether predictions are above chance
 _LITTLE = 0.15  # share of the way from chance to 1 for agreement with noisy labels, which noise lowers
+_MANY = 50  # labels, from which on probabilities that agree with all of them are worth a warning
 _FAR = 3.5  # standard errors between verified labels and the posterior that are worth a warning
 
 
@@ -31,9 +32,10 @@ def checked_interval(
         chosen: whether the verified examples were chosen by their scores, so that they are not compared.
 
     Warns:
-        UserWarning: the interval is widened, the estimate is less than half of the share of labels that differ from the
-            predictions, or the verified labels do not fit the posterior.
+        UserWarning: the probabilities agree with every label, the interval is widened, the estimate is less than half
+            of the share of labels that differ from the predictions, or the verified labels do not fit the posterior.
     """
+    _warn_of_in_sample(arrays)
     low, high = posterior.transition.noise_rate_interval()
     differing = float((decided != arrays.codes).mean())
     trusted = arrays.trusted
@@ -63,6 +65,19 @@ def checked_interval(
     if not chosen:
         _compare_with_verified(posterior, decided, arrays)
     return [low, high]
+
+
+def _warn_of_in_sample(arrays: CheckedArrays) -> None:
+    """Warn if the user's probabilities agree with every label, wrong ones included."""
+    count = len(arrays.codes)
+    if arrays.pred_probs is None or count < _MANY or (arrays.pred_probs.argmax(1) != arrays.codes).any():
+        return
+    warnings.warn(
+        f"pred_probs agree with every one of the {count} labels, as those of a classifier do that was trained on these "
+        "labels; such probabilities cannot show wrong labels, so compute them out of sample, for example with "
+        "sklearn.model_selection.cross_val_predict; if they are out of sample, the labels are clean",
+        stacklevel=4,
+    )
 
 
 def _compare_with_verified(posterior: JointPosterior, decided: np.ndarray, arrays: CheckedArrays) -> None:

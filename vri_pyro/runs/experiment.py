@@ -14,6 +14,7 @@ import yaml
 from vri_pyro.backbones.pretrained_weights import without_pretrained_weights
 from vri_pyro.data import Split, mean_and_std
 from vri_pyro.data.fingerprints import Fingerprint
+from vri_pyro.data.outliers import warn_of_outliers
 from vri_pyro.data.statistics import sample_of
 from vri_pyro.runs.building import build_trainer, load_data
 from vri_pyro.runs.configuration import Configuration
@@ -155,7 +156,9 @@ class Experiment:
             own, told = handle_duplicates(arrays, split, self.configuration.duplicates, fingerprint)
             for line in told:
                 console.print(line)
-            return own, mean_and_std(sample), fingerprint
+            scale = mean_and_std(sample)
+            warn_of_outliers("x_train", sample, std=scale[1])
+            return own, scale, fingerprint
 
         return RunInputs(arrays, *from_first(prepared))
 

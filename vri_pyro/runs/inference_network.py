@@ -57,10 +57,14 @@ class InferenceNetwork(nn.Module):
         Returns:
             class probabilities, float32 [B, K].
         """
+        return self.logits(x).softmax(-1)
+
+    def logits(self, x: Tensor) -> Tensor:
+        """Compute the logits of the same inputs, float32 [B, K]."""
         if self._images:
             x = x.permute(0, 3, 1, 2).contiguous()
         x = standardise(self._crop(x, generator_for(0)), self.mean, self.std)
-        return self.classifier(x).logits.softmax(-1)
+        return self.classifier(x).logits
 
 
 def build_network(

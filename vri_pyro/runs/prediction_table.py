@@ -32,12 +32,12 @@ def write_predictions(
     """Write one row per input, batch by batch, so that memory does not grow with the number of inputs.
 
     Prediction and probabilities of an unreadable input, whose probabilities are NaN, are empty. Probabilities have nine
-    digits, which identify a float32. An apostrophe is put before a name that a spreadsheet would compute as a formula,
+    digits. An apostrophe is put before a name that a spreadsheet would compute as a formula,
     see :func:`~vri_pyro.utils.cells.as_cell`. The file is written atomically.
 
     Args:
         path: the file to write, in UTF-8.
-        batches: class probabilities, float32 [n, K] per batch.
+        batches: class probabilities, [n, K] per batch.
         classes: names of the classes.
         name: returns the name of the input at a position.
         written: called with the number of rows after each batch.

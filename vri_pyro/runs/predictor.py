@@ -86,7 +86,7 @@ class Predictor:
             batch_size: number of examples per forward pass.
 
         Returns:
-            class probabilities, float32 [N, K]; each row sums to 1.
+            class probabilities, float64 [N, K]; each row sums to 1.
 
         Raises:
             UserError: the inputs have another shape or dtype than the training inputs, or are non-finite.
@@ -102,7 +102,7 @@ class Predictor:
             workers: number of worker processes that read streamed images; 0 reads them in this process.
 
         Returns:
-            an iterator over the class probabilities of successive batches, float32 [n, K]. The row of an unreadable
+            an iterator over the class probabilities of successive batches, float64 [n, K]. The row of an unreadable
             image is NaN, with a warning that names the image.
 
         Raises:
@@ -134,4 +134,4 @@ class Predictor:
     def _probabilities(self, x: np.ndarray) -> np.ndarray:
         # A copy, because the array may be read-only, and because its strides may affect the last bits of the result.
         batch = torch.from_numpy(np.array(x, order="C")).to(self.device)
-        return self.network(batch).cpu().numpy()
+        return self.network.logits(batch).double().softmax(-1).cpu().numpy()  # small ones would be 0 in float32

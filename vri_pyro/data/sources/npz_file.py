@@ -17,10 +17,13 @@ from vri_pyro.data.sources.listing import warn_of_no_trusted_labels, warn_of_sim
 from vri_pyro.data.verified import number_verified
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
+from vri_pyro.utils.spelling import check_spelling
 
 _REQUIRED = ("x_train", "y_train")
 _LABELS = ("y_train", "y_test", "y_train_clean")
 _OPTIONAL = ("x_test", "y_test", "y_train_clean", "clean_indices", "validation_indices", "verified", "classes")
+# If a misspelt clean_indices went unnoticed, noise would be injected into labels that are already noisy.
+_MEANT = {name: name for name in _OPTIONAL} | {"trusted": "clean_indices", "trusted_indices": "clean_indices"}
 
 
 @dataclass(frozen=True)
@@ -30,7 +33,9 @@ class NpzFile(Source):
     Shapes and dtypes are those of :class:`~vri_pyro.data.arrays.Arrays`. Further optional keys are ``y_train_clean`` or
     ``clean_indices`` (not both), ``validation_indices`` (only with ``clean_indices``), and ``classes``, the class names
     as strings [K]. Labels are class names as strings, or numbers 0..K-1. Without ``classes``, the classes are the
-    sorted strings, or the numbers, which must then have no gaps.
+    sorted strings, or the numbers, which must then have no gaps. Trusted examples must be a random sample of each
+    class, not the first rows or the easiest examples. An unknown key is an error if it resembles one of these, and a
+    warning otherwise.
 
     The key ``verified`` holds the checked class of each training example beside its label as given, [N], and -1 or an
     empty string where nobody has looked. An example with a checked class is trusted, and both labels are used.
@@ -61,7 +66,7 @@ class NpzFile(Source):
         arrays: dict[str, Any] = read_npz(path, _REQUIRED, _OPTIONAL)
         known = {*_REQUIRED, *_OPTIONAL}
         if unread := sorted(set(names_in(path)) - known):
-            # If a misspelt clean_indices went unnoticed, noise would be injected into labels that are already noisy.
+            check_spelling(f"{self.path}", unread, _MEANT, "array")
             warnings.warn(
                 f"{self.path} contains unknown keys {', '.join(unread)}, which are ignored; known keys are "
                 f"{', '.join(sorted(known))}",

@@ -24,6 +24,7 @@ from vri_pyro.data.validation import UNCHECKED
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
+from vri_pyro.utils.spelling import check_spelling
 
 _SPLIT = "split"  # name of the column that may be missing
 _PARTS = {"train": "noisy", "noisy": "noisy", "clean": "clean", "validation": "validation", "test": "test"}
@@ -37,7 +38,8 @@ class Table(Source):
     The file has one row per image. A path that occurs twice is read once if the rows agree, and is an error if their
     labels or splits differ. The values of the split column are ``train`` (or ``noisy``), ``clean``,
     ``validation`` and ``test``; a file without the column has ``train`` rows only. Without ``clean`` rows, the clean
-    set is drawn from the ``train`` rows, with a warning.
+    set is drawn from the ``train`` rows, with a warning. The ``clean`` rows must be a random sample of each class, not
+    the first rows or the easiest images.
     The classes are the sorted labels of the file, sorted numerically if all of them are numbers. A row whose label
     somebody has checked may keep its label as given and have the checked class in the column ``verified``: it is then
     trusted, and both labels are used.
@@ -89,11 +91,14 @@ class Table(Source):
             raise UserError(f"{file} is not a file; expected a .csv or .parquet file with one row per image.")
         columns = [self.path_column, self.label_column]
         columns += [self.true_label_column] if self.true_label_column else []
-        if self.split_column != _SPLIT or _SPLIT in _header(file):
+        header = _header(file)
+        if self.split_column != _SPLIT or _SPLIT in header:
             columns.append(self.split_column)
         root = Path(self.image_root) if self.image_root is not None else file.parent
         check_there(root, "the folder of the images")
-        checked = self.verified_column or (VERIFIED if VERIFIED in _header(file) else None)
+        checked = self.verified_column or (VERIFIED if VERIFIED in header else None)
+        read = ((_SPLIT, self.split_column), (VERIFIED, self.verified_column or VERIFIED))
+        check_spelling(f"{file}", header, {name: name for name, chosen in read if name == chosen}, "column")
         rows = list(_checked(file, _rows(file, columns + ([checked] if checked else [])), columns, checked))
         if not self.outside_root:
             paths = ((number, row[self.path_column]) for number, row in enumerate(rows, start=1))
