@@ -47,6 +47,7 @@ def find_label_issues(
     draws: int = 200,
     missed: float = 1.0,
     in_vain: float = 1.0,
+    open_set: bool = True,
     seed: int = 0,
     progress: Callable[[float], None] | None = None,
 ) -> pd.DataFrame:
@@ -67,8 +68,9 @@ def find_label_issues(
 
     In both, the scores of the unverified labels add up to the noise rate.
 
-    Every example is assumed to belong to one of the classes; for images of no class, use
-    :func:`~vri_pyro.label_issues.rank`, which needs the trusted examples of a run.
+    From features alone and with trusted examples, examples that belong to none of the classes are detected because they are
+    unlike the trusted ones, see :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`. Otherwise, every
+    example is assumed to belong to one of the classes.
 
     Args:
         labels: given labels, [N]: strings, integers or other hashable values of one type, in an array, list, Series
@@ -94,6 +96,7 @@ def find_label_issues(
         draws: number of draws of the posterior, at least 40.
         missed: loss of a wrong label that is not flagged, above 0.
         in_vain: loss of a correct label that is flagged, and checked in vain, above 0.
+        open_set: whether examples may belong to none of the classes.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
 
@@ -101,7 +104,7 @@ def find_label_issues(
         one row per example, most suspicious first, with trusted and verified examples last. The columns are
 
         * ``index``: position in ``labels``;
-        * ``given``, ``suggested``: the given and the most probable class;
+        * ``given``, ``suggested``: the given and the most probable class, None for none of the classes;
         * ``verified``: the verified class, None for unchecked examples; only if ``verified`` is passed;
         * ``score``: probability that the label is wrong; 0 for trusted examples, and 0 or 1 for verified ones;
         * ``uncertainty``: normalised entropy of the class, from 0 (certain) to 1;
@@ -139,7 +142,7 @@ def find_label_issues(
     features = None if arrays.features is None else _standardised(arrays.features)
     size = len(arrays.classes)
     if arrays.pred_probs is None and features is not None and can_be_fitted(arrays.known, size, features.shape[1]):
-        posterior, decided, chosen = _of_features(arrays, features, draws, seed, progress)
+        posterior, decided, chosen = _of_features(arrays, features, open_set, draws, seed, progress)
     else:
         predicted = _predicted(arrays, features, neighbours, seed)
         posterior, decided, chosen = _of_predictions(arrays, predicted, draws, seed, progress)
@@ -148,7 +151,7 @@ def find_label_issues(
 
 
 def _of_features(
-    arrays: CheckedArrays, features: np.ndarray, draws: int, seed: int, progress: _Progress | None
+    arrays: CheckedArrays, features: np.ndarray, open_set: bool, draws: int, seed: int, progress: _Progress | None
 ) -> tuple[JointPosterior, np.ndarray, bool]:
     """Judge the unverified labels by heads that are cross-fitted on the features.
 
@@ -162,13 +165,15 @@ def _of_features(
     if chosen:  # what they were found to be says nothing about the others, and their labels as given do
         labels = Labels(np.where(arrays.checked, arrays.codes, arrays.known), arrays.trusted & ~arrays.checked)
         candidates = head_candidates(predicted, labels)
-    _, open_set = open_set_of_vectors(features, candidates, predicted.transition, labels, draws, seed)
+    foreign = None
+    if open_set:
+        _, foreign = open_set_of_vectors(features, candidates, predicted.transition, labels, draws, seed)
     posterior = joint_posterior(
         candidates.at(~labels.trusted),
         len(arrays.classes),
         candidates.at(labels.trusted),
         arrays.earlier[labels.trusted],
-        open_set,
+        foreign,
         judged=~arrays.trusted[~labels.trusted],
         draws=draws,
         seed=seed,

@@ -89,7 +89,7 @@ def open_set_posterior(
     if len(weights) < 2 or not len(among):
         return OpenSetPosterior(np.zeros((1, len(odds)), dtype=np.int64), odds, possible, np.full((draws, 2), -1))
     ranks = [(_ranks(one[among], one), _ranks(one[among], other)) for one, other in zip(noisy, trusted, strict=True)]
-    both = [sum(parts) / len(ranks) for parts in zip(*ranks, strict=True)]
+    both = [np.mean(parts, axis=0) for parts in zip(*ranks, strict=True)]
     ranks.append((_ranks(both[0][among], both[0]), _ranks(both[0][among], both[1])))
     places, known = (np.stack([_bins(part) for part in parts]) for parts in zip(*ranks, strict=True))
     some = among[generator.permutation(len(among))[:_LABELS]]
@@ -146,6 +146,6 @@ def _log_of_ranks() -> np.ndarray:
 def _log_prior() -> np.ndarray:
     """Return the log prior probability of each curve, [C]; uniform in the log share of examples of no class."""
     share = np.log(_curves().mean(1))
-    of = np.digitize(share, np.linspace(*np.log(_SHARES), 21))
+    of = np.digitize(share, np.linspace(np.log(_SHARES[0]), np.log(_SHARES[1]), 21))
     weights = 1 / np.bincount(of)[of]
     return np.asarray(np.log(weights / weights.sum()))

@@ -189,7 +189,9 @@ def rank(
     2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of cross-fitted predictions, or the posterior of
        :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows for memorised labels. Verified pairs count as
        observations of the transition matrix.
-    3. The probability that the example belongs to none of the classes, from its distance to the trusted examples.
+    3. The probability that the example belongs to none of the classes, from its distance to the trusted examples; for
+       vectors also from the doubt about its class, see
+       :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`.
 
     The probability of "none of the classes" is 0 if there are fewer than two trusted examples, or if the example's
     given or predicted class has no trusted example.
