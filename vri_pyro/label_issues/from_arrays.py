@@ -68,9 +68,9 @@ def find_label_issues(
 
     In both, the scores of the unverified labels add up to the noise rate.
 
-    From features alone and with trusted examples, examples that belong to none of the classes are detected because they are
-    unlike the trusted ones, see :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`. Otherwise, every
-    example is assumed to belong to one of the classes.
+    From features alone and with trusted examples, examples that belong to none of the classes are detected because they
+    are unlike the trusted ones, see :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`. Otherwise,
+    every example is assumed to belong to one of the classes.
 
     Args:
         labels: given labels, [N]: strings, integers or other hashable values of one type, in an array, list, Series
