@@ -349,8 +349,9 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         check_is_fitted(self)
         if self._issues is None:
             self._issues = rank(self._evidence, seed=self._seed)
-            if self._issues.warning:
-                warnings.warn(self._issues.warning, stacklevel=3)
+            for told in (self._issues.warning, self._issues.joint.foreign):
+                if told:
+                    warnings.warn(told, stacklevel=3)
         return self._issues
 
     def __getstate__(self) -> dict[str, Any]:

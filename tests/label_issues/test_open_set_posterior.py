@@ -121,7 +121,8 @@ def test_intervals_of_the_noise_rate_contain_examples_of_no_class() -> None:
     covered, errors = [], []
     for seed in range(6):
         features, given, wrong, trusted = features_and_labels(seed, 0.3)
-        table = find_label_issues(given, features=features, trusted=trusted)
+        with pytest.warns(UserWarning, match="of the examples belong to none of the classes"):
+            table = find_label_issues(given, features=features, trusted=trusted)
         rest = np.setdiff1d(np.arange(SIZE), trusted)
         low, high = table.attrs["noise_rate_interval"]
         covered.append(low <= wrong[rest].mean() <= high)
@@ -135,7 +136,10 @@ def test_intervals_of_the_noise_rate_contain_examples_of_no_class() -> None:
 
 def test_examples_of_no_class_have_no_suggestion_and_others_have() -> None:
     features, given, _, trusted = features_and_labels(1, 0.3)
-    foreign = find_label_issues(given, features=features, trusted=trusted).set_index("index")["suggested"].isna()
-    assert 0.2 < foreign.mean() < 0.35
+    with pytest.warns(UserWarning, match="of the examples belong to none of the classes"):
+        table = find_label_issues(given, features=features, trusted=trusted)
+    assert 0.2 < table["suggested"].isna().mean() < 0.35
+    all_of_a_class = find_label_issues(given, features=features, trusted=trusted, open_set=False)
+    assert all_of_a_class["suggested"].notna().all()
     features, given, _, trusted = features_and_labels(1, 0.0)
     assert find_label_issues(given, features=features, trusted=trusted)["suggested"].notna().all()

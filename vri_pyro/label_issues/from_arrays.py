@@ -124,10 +124,10 @@ def find_label_issues(
         UserTypeError: an array has an invalid type (also a TypeError).
 
     Warns:
-        UserWarning: the verified examples were chosen by how suspicious they look, or do not fit the estimate; there
-            are no trusted examples, and the noise rate may be much higher than estimated; the predictions are hardly
-            above chance; ``pred_probs`` agree with every label, as in-sample predictions do; or an outlier in a column
-            of the features hides the differences between its other values.
+        UserWarning: more than 5% of the examples seem to belong to none of the classes; the verified examples were
+            chosen by how suspicious they look, or do not fit the estimate; there are no trusted examples, and the noise
+            rate may be much higher than estimated; the predictions are hardly above chance; or ``pred_probs`` agree
+            with every label, as in-sample predictions do.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
@@ -146,6 +146,8 @@ def find_label_issues(
     else:
         predicted = _predicted(arrays, features, neighbours, seed)
         posterior, decided, chosen = _of_predictions(arrays, predicted, draws, seed, progress)
+    if posterior.foreign is not None:
+        warnings.warn(f"{posterior.foreign} open_set=False then leaves this out.", stacklevel=2)
     flags = posterior.flags(missed, in_vain)
     return _table(arrays, posterior, flags, checked_interval(posterior, decided, arrays, chosen))
 

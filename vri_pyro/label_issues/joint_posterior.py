@@ -23,6 +23,7 @@ LEARNED_FROM = 20_000  # noisy labels from which the shared unknowns are learned
 _DOUBT = 0.3  # standard deviation of the shift of the log odds
 _TAUGHT = 100.0  # noisy labels that the recalibration is learned from, at most, in weight
 _SWEEPS = 400  # least number of sweeps from which draws are taken
+_MANY = 0.05  # share of examples of no class that is worth a sentence
 _KEPT = 20_000_000  # maximum number of entries of all draws of T
 
 
@@ -55,6 +56,16 @@ class JointPosterior:
     def noise_rate(self) -> float:
         """Posterior mean of the share of wrong labels: the mean of :attr:`wrong`."""
         return float(self.wrong.mean())
+
+    @property
+    def foreign(self) -> str | None:
+        """A sentence on examples of no class; None if there are hardly any."""
+        if (share := float(self.none.mean())) < _MANY:
+            return None
+        return (
+            f"An estimated {share:.0%} of the examples belong to none of the classes, because they are unlike the "
+            "trusted ones. If all belong to a class, the trusted examples are no random sample."
+        )
 
     @property
     def suggested(self) -> np.ndarray:
