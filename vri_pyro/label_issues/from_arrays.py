@@ -126,8 +126,9 @@ def find_label_issues(
     Warns:
         UserWarning: more than 5% of the examples seem to belong to none of the classes; the verified examples were
             chosen by how suspicious they look, or do not fit the estimate; there are no trusted examples, and the noise
-            rate may be much higher than estimated; the predictions are hardly above chance; or ``pred_probs`` agree
-            with every label, as in-sample predictions do.
+            rate may be much higher than estimated; the predictions are hardly above chance; ``pred_probs`` agree with
+            every label, as in-sample predictions do; or an outlier in a column of the features hides the differences
+            between its other values.
 
     Reference: Northcutt et al., Confident learning: estimating uncertainty in dataset labels, JAIR 2021, for the first
         estimate of T; Dawid & Skene (1979) for its posterior.
