@@ -217,14 +217,14 @@ def test_statement_that_is_not_shown_is_explained_and_certified(
 ) -> None:
     done = vri_pyro("certify", "run", "--at_most", "0.01")  # nothing is checked, and the scores say more
     assert done.status == 0
-    assert "the run's estimate of the share of wrong labels is" in done.stdout
+    assert "by the run's estimate, the share of wrong labels is" in done.stdout
     assert vri_pyro("check", "run", "--budget", "60").status == 0
     assert vri_pyro("check", "run", "--answers", str(answer(run / "check_1.csv"))).status == 0
 
     done = vri_pyro("certify", "run", "--at_most", "0.1")
     assert done.status == 0, done.stderr
     assert "it is not shown that at most 10.00% are wrong" in done.stdout
-    assert "the estimate of wrong labels is" in done.stdout
+    assert "the estimated share of wrong labels is" in done.stdout
     assert "no number of checks shows at most 10.00% unless fewer are wrong" in done.stdout
     assert f"certificate: {run / 'certificate.json'}" in done.stdout
     (run / "certificate.json").unlink()

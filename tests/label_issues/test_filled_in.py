@@ -6,7 +6,7 @@ from pathlib import Path
 
 import pytest
 
-from vri_pyro.label_issues import FilledIn, read_filled_in
+from vri_pyro.label_issues.filled_in import FilledIn, read_filled_in
 from vri_pyro.utils.errors import UserError
 
 HEADER = "index,path,given,suggested,score,verified,true,note"

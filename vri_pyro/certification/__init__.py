@@ -10,7 +10,6 @@ from vri_pyro.certification.certificate import (
     Rate,
     Statement,
     certify,
-    is_certificate,
     recomputed,
 )
 from vri_pyro.certification.design import PURPOSES, draw, order_to_mend, order_to_teach, sampling_weights
@@ -39,7 +38,6 @@ __all__ = [
     "draw",
     "equivalent_checks",
     "fewest_checks",
-    "is_certificate",
     "order_to_mend",
     "order_to_teach",
     "p_value_of_random_sample",

@@ -87,7 +87,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Print the certificate and write its JSON file; or plan the number of checks if there are none."""
     _check(options)
     # Lazy, because these imports take seconds.
-    from vri_pyro.certification import certify, is_certificate
+    from vri_pyro.certification import certify
+    from vri_pyro.certification.certificate import is_certificate
     from vri_pyro.training.run_folder import RunFolder
 
     folder, console = RunFolder(options.run), SafeConsole(soft_wrap=True)

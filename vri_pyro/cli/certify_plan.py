@@ -14,6 +14,8 @@ from vri_pyro.utils.numbers import counted
 if TYPE_CHECKING:
     from vri_pyro.certification import Certificate
 
+_CONFIDENCE = 0.95  # the default of the command
+
 
 @dataclass(frozen=True)
 class Drawn:
@@ -72,7 +74,9 @@ def plan(options: Namespace, drawn: Drawn, scores: float, estimate: float | None
     from vri_pyro.certification import checks_needed
 
     first = estimate is None
-    rate, source = (scores, "the run's estimate of the share") if estimate is None else (estimate, "the estimate")
+    rate, source = (
+        (scores, "by the run's estimate, the share") if estimate is None else (estimate, "the estimated share")
+    )
     if options.expected is not None:
         rate, source = options.expected, "the expected share"
     if round(rate * drawn.labels) / drawn.labels >= options.at_most:
@@ -108,6 +112,8 @@ def _steps(options: Namespace, drawn: Drawn, needed: int) -> Iterator[str]:
         yield f"hand in the answers of {counted(drawn.unanswered, 'drawn label')} first"
     more = min(max(needed - drawn.drawn, 0 if drawn.unanswered else 1), drawn.free)
     if not more:
+        if not drawn.free:
+            yield "no label is left to draw"
         return
     number, so_far = ("them", "") if not drawn.drawn else (f"{more} more", f" ({drawn.drawn} are drawn)")
     folder = shlex.quote(str(options.run))
@@ -117,4 +123,5 @@ def _steps(options: Namespace, drawn: Drawn, needed: int) -> Iterator[str]:
 def _again(options: Namespace) -> str:
     """Return the command that certifies the statement at any time."""
     words = ["vri-pyro", "certify", options.run, "--at_most", options.at_most, "--anytime", "true"]
+    words += [] if options.confidence == _CONFIDENCE else ["--confidence", options.confidence]
     return shlex.join(map(str, words))

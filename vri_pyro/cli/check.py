@@ -109,18 +109,22 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             _write(path, ledger, trained, options)
         ledger.save(trained.folder, trained.classes, trained.examples)
     if options.answers is not None:
-        new = counted(ledger.answered - before, "new answer")
-        console.print(f"{new}, {ledger.answered} in all: {trained.folder.checks}")
-        if unanswered:
-            console.print(
-                f"{counted(unanswered, 'drawn label has', 'drawn labels have')} no answer: right in the lower bound of "
-                "vri-pyro certify, wrong in the upper one"
-            )
-        console.print(f"certify with: vri-pyro certify {options.run}")
+        _tell_answers(ledger, before, unanswered, options, console)
     if path is not None:
         console.print(f"{counted(budget or 0, 'label')} to check, purpose {options.purpose}: {path.absolute()}")
         console.print(f"hand in the answers with: vri-pyro check {options.run} --answers FILE")
     return 0
+
+
+def _tell_answers(ledger: Ledger, before: int, unanswered: int, options: Namespace, console: SafeConsole) -> None:
+    new = counted(ledger.answered - before, "new answer")
+    console.print(f"{new}, {ledger.answered} in all: {options.run / 'checks.csv'}")
+    if unanswered:
+        console.print(
+            f"{counted(unanswered, 'drawn label has', 'drawn labels have')} no answer: right in the lower bound of "
+            "vri-pyro certify, wrong in the upper one"
+        )
+    console.print(f"certify with: vri-pyro certify {options.run}")
 
 
 def _check(options: Namespace) -> None:
@@ -134,7 +138,7 @@ def _check(options: Namespace) -> None:
 
 def _new_list(number: int, trained: Run, options: Namespace) -> Path:
     """Return the path of the list of a round; raise if something is there, which may have answers."""
-    from vri_pyro.label_issues import check_task_files
+    from vri_pyro.label_issues.label_studio import check_task_files
 
     label_studio = options.format == "label-studio"
     name = f"check_{number}.{'json' if label_studio else 'csv'}"

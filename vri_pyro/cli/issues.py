@@ -14,11 +14,11 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_replaceable
+from vri_pyro.utils.files import check_place, check_replaceable
 from vri_pyro.utils.numbers import check_integer
 
 if TYPE_CHECKING:
-    from vri_pyro.label_issues import FilledIn
+    from vri_pyro.label_issues.filled_in import FilledIn
     from vri_pyro.runs.run import Run
 
 _SHOWN = 10
@@ -86,6 +86,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     trained = Run(options.run, device=options.device, trust=trust, data=data_places(options))
     split, form = trained.split, FORMATS[options.format]
     path = options.output or trained.folder.label_issues.with_name(form.name)
+    check_place(path)
     matrix = path.with_name(f"{path.stem}_transition.csv")
     _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
     extra: dict[str, Any] = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
@@ -162,7 +163,9 @@ def _check(options: Namespace, not_images: bool) -> None:
 
 def _check_outputs(path: Path, matrix: Path, options: Namespace) -> None:
     """Raise if a file would be replaced that is not an earlier output; a table's filled-in cells are kept."""
-    from vri_pyro.label_issues import check_images, check_task_files, is_transition_table
+    from vri_pyro.label_issues.label_studio import check_task_files
+    from vri_pyro.label_issues.media import check_images
+    from vri_pyro.label_issues.transition_table import is_transition_table
 
     if options.format == "label-studio":
         check_task_files(path)
@@ -173,10 +176,10 @@ def _check_outputs(path: Path, matrix: Path, options: Namespace) -> None:
 
 def _filled_in(path: Path, trained: Run, options: Namespace) -> FilledIn:
     """Return what a person has filled in in the table that is to be written again."""
-    from vri_pyro.label_issues import class_name, read_filled_in
+    from vri_pyro.label_issues.filled_in import read_filled_in
     from vri_pyro.label_issues.table import printable
 
-    split, names = trained.split, [printable(class_name(trained.classes, one)) for one in range(len(trained.classes))]
+    split, names = trained.split, [printable(name) for name in trained.classes]
     given = {
         index: names[label]
         for index, label in zip(split.noisy_indices.tolist(), split.given_labels.tolist(), strict=True)

@@ -42,7 +42,8 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Write the report, and add its numbers to the ``summary.json`` of every finished run if the file is writable."""
     # Lazy, because these imports take seconds.
-    from vri_pyro.report import SeenRun, check, is_page, record, write_page
+    from vri_pyro.report import SeenRun, check, record, write_page
+    from vri_pyro.report.page import is_page
     from vri_pyro.runs.run import Run
     from vri_pyro.training.run_folder import RunFolder
 

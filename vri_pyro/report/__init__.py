@@ -1,6 +1,6 @@
 """HTML reports of runs."""
 
-from vri_pyro.report.page import PARTS, check, is_page, record, render, write_page
+from vri_pyro.report.page import PARTS, check, record, render, write_page
 from vri_pyro.report.part import Drawing, Fact, Part, Suspect, Tile, Verdict
 from vri_pyro.report.seen import SeenRun
 
@@ -14,7 +14,6 @@ __all__ = [
     "Tile",
     "Verdict",
     "check",
-    "is_page",
     "record",
     "render",
     "write_page",
