@@ -99,7 +99,7 @@ def test_bad_input_is_one_sentence_and_writes_nothing(here: Path, vri_pyro: Comm
             "line 2: there is no class 'one'; the nearest is '(none)'",
         ),
         (("--corrections", "nowhere.csv", "--output", "new.npz"), "nowhere.csv does not exist; expected a .csv"),
-        (("--corrections", "good.csv", "--output", "there.npz"), "there.npz already exists; choose another output"),
+        (("--corrections", "good.csv", "--output", "there.npz"), "there.npz already exists; choose another --output"),
         (("--corrections", "good.csv", "--output", "new.csv"), "output is new.csv; expected the name of an .npz file"),
         (("--corrections", "good.csv"), "output"),
     ):

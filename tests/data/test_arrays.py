@@ -92,7 +92,7 @@ def test_large_inputs_are_searched_for_nan_to_the_end() -> None:
         ({"clean_indices": np.array([3, 1, 3])}, "clean_indices contains index 3 more than once"),
         ({"clean_indices": np.zeros(6, bool)}, r"clean_indices has dtype bool .*flatnonzero"),
         ({"clean_indices": np.array([0]), "y_train_clean": np.zeros(6, int)}, "Both y_train_clean and clean"),
-        ({"classes": ("cat",)}, "There are 1 classes"),
+        ({"classes": ("cat",)}, "There is 1 class;"),
         ({"classes": ("cat", "dog", "cat")}, "class name 'cat' occurs more than once"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_path_in_two_unicode_forms_is_one_path(tmp_path: Path) -> None:
 
 def test_rows_that_repeat_others_are_read_once_with_a_warning(tmp_path: Path) -> None:
     path = table(tmp_path, [*ROWS, ("./a.png", "tea", "noisy"), ("b.png", "cup", "train")])
-    with pytest.warns(UserWarning, match=r"t\.csv lists 2 images again \(the first in row 4\); they are read once"):
+    with pytest.warns(UserWarning, match=r"t\.csv lists 2 images again \(the first in row 4\); each is read once"):
         arrays = load(path)
     assert arrays.y_train.tolist() == [1, 0, 1]
 

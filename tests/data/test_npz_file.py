@@ -154,7 +154,7 @@ def test_object_arrays_are_not_unpickled(tmp_path: Path) -> None:
         ({"y_train": np.array([0, 1, 2, 0, 1, 255])}, "No label is 3 although the largest label is 255"),
         ({"y_train": np.array([-1, 1, 2, 0, 1, 2])}, r"mine\.npz: y_train\[0\] is -1"),
         ({"y_train": np.zeros(6), "y_test": np.zeros(3)}, "y_train has dtype float64"),
-        ({"y_train": np.zeros(6, int), "y_test": np.zeros(3, int)}, "There are 1 classes"),
+        ({"y_train": np.zeros(6, int), "y_test": np.zeros(3, int)}, "There is 1 class;"),
         ({"y_train_clean": np.zeros(6, int), "clean_indices": np.array([0])}, "Both y_train_clean and clean"),
         ({"classes": np.arange(3)}, "classes has dtype int64"),
         ({"y_train": np.array(list("abcabc"))}, "partly strings and partly numbers .y_train <U1, y_test int64"),

@@ -385,10 +385,15 @@ DAMAGE: list[tuple[Callable[[Path], Source], Callable[[Path], Any], str]] = [
         "expected 2 fields but got 'a.jpg'",
     ),
     (mini_webvision, lambda r: _spoil(r / "info/val_filelist.txt", "a.jpg x"), "'x' is not a class"),
-    (mini_webvision, lambda r: lines(r / "info/synsets.txt", "n01 tench"), "has 1 classes but num_classes is 2"),
+    (mini_webvision, lambda r: lines(r / "info/synsets.txt", "n01 tench"), "has 1 class but num_classes is 2"),
     (mini_webvision, lambda r: _spoil(r / "trusted.txt", "google/no.jpg"), "contains google/no.jpg, which is not in"),
     (image_folder, lambda r: (r / "noisy").rename(r / "noise"), "noisy does not exist; expected a folder with one"),
     (csv_table, lambda r: _write_csv(r / "table.csv", [{"path": "a", "split": "b"}]), "lacks the columns label"),
+    (
+        csv_table,
+        lambda r: (r / "table.csv").write_text((r / "table.csv").read_text().replace(",", ";")),
+        "its columns are separated by semicolons, so save it with commas",
+    ),
     (csv_table, lambda r: _spoil(r / "table.csv", "z.png,,train"), "row 15: label is empty"),
     (
         csv_table,

@@ -123,7 +123,7 @@ def test_label_corrected_in_the_data_is_not_taken_from_an_older_split(
     corrected[41] = 0  # a noisy example
     loaded = Split.load(tmp_path / "split.npz")
     loaded.check_fits(arrays_of(3, 20, **trusted))
-    with pytest.raises(UserError, match=r"1 labels of the data have changed .* \(example 41\).* vri-pyro relabel"):
+    with pytest.raises(UserError, match=r"1 label of the data has changed .* \(example 41\).* vri-pyro relabel"):
         loaded.check_fits(arrays_of(3, 20, **trusted | {"y_train": corrected}))
 
 

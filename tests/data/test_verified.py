@@ -119,7 +119,7 @@ def test_split_refuses_verified_labels_that_changed_and_warns_of_those_that_came
     split = make_split(checked, NoNoise(), None, None, None, 3)
     other = VERIFIED.copy()
     other[CHECKED[2]] = (other[CHECKED[2]] + 1) % 3
-    with pytest.raises(UserError, match=r"1 verified labels of the data have changed .*\(example 8\)"):
+    with pytest.raises(UserError, match=r"1 verified label of the data has changed .*\(example 8\)"):
         split.check_fits(replace(blobs, verified_labels=other))
     with pytest.raises(UserError, match="15 verified labels of the data have changed"):
         split.check_fits(replace(blobs, clean_indices=CHECKED))

@@ -9,7 +9,8 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from vri_pyro.certification import Checks, Population, certify
+from vri_pyro.certification import NOT_CHECKED, Checks, Population, certify
+from vri_pyro.certification.ledger import Entry, Ledger, scored
 from vri_pyro.report import SeenRun, render
 from vri_pyro.report.certified import certified
 from vri_pyro.report.noise_rate import doubt
@@ -61,3 +62,28 @@ def test_damaged_certificate_is_named(seen: SeenRun, certificate: Path) -> None:
         certificate.write_text(text)
         with pytest.raises(UserError, match=r"certificate.json is damaged; run vri-pyro certify again"):
             certified(seen)
+
+
+def test_answers_that_are_not_in_the_certificate_are_counted(
+    seen: SeenRun, certificate: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    folder, split = seen.run.folder, seen.run.split
+    assert split.true_labels is not None
+    monkeypatch.setattr(folder, "checks", tmp_path / "checks.csv")
+    monkeypatch.setattr(folder, "checks_scores", tmp_path / "checks_scores.npz")
+    used = np.flatnonzero(np.array(json.loads(certificate.read_text())["checks"]["verified"]) != NOT_CHECKED)
+    new = np.setdiff1d(np.arange(len(split.noisy_indices)), used)[:3]
+
+    def hand_in(positions: np.ndarray) -> list[str]:
+        assert split.true_labels is not None
+        entries = tuple(Entry(1, "mend", one, int(split.true_labels[one])) for one in positions.tolist())
+        Ledger(scored(seen.issues, split), entries).save(folder, seen.classes, seen.run.examples)
+        return [verdict.words for verdict in certified(seen).verdicts]
+
+    assert not any("not in the certificate" in words for words in hand_in(used))
+    assert any("3 answers in checks.csv are not in the certificate" in words for words in hand_in(np.append(used, new)))
+    assert "not of all answers" in top(render([seen]))
+    certificate.unlink()
+    assert any("1 answer in checks.csv is not in the certificate" in words for words in hand_in(used[:1]))
+    folder.checks.write_text("")
+    assert any("The record of the checks is damaged" in verdict.words for verdict in certified(seen).verdicts)

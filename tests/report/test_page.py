@@ -308,7 +308,7 @@ def test_status_is_shown_only_on_a_terminal(
     for name in ("FORCE_COLOR", "TTY_COMPATIBLE", "TTY_INTERACTIVE", "NO_COLOR"):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("TERM", "xterm")
-    monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "<html></html>")
+    monkeypatch.setattr("vri_pyro.report.page.render", lambda runs: "<title>a · vri-pyro</title>")
     assert main(command) == 0
     assert capsys.readouterr().out.count("\n") == 1
     monkeypatch.setenv("FORCE_COLOR", "1")

@@ -12,7 +12,7 @@ import pytest
 
 from vri_pyro.utils import files
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import new_folder, replacing, write_atomically
+from vri_pyro.utils.files import check_new, check_replaceable, new_folder, replacing, write_atomically
 
 
 def interrupted(path: Path) -> None:
@@ -87,3 +87,25 @@ def test_temporary_files_of_killed_processes_are_removed_and_others_kept(tmp_pat
     files._remove_abandoned.cache_clear()
     write_atomically(tmp_path / "file", b"text")
     assert sorted(path.name for path in tmp_path.iterdir()) == sorted(kept)
+
+
+def test_only_own_files_and_empty_ones_may_be_replaced(tmp_path: Path) -> None:
+    def is_own(path: Path) -> bool:
+        return path.read_text() == "own"
+
+    path = tmp_path / "file"
+    check_replaceable(path, is_own, "an own file")
+    check_new(path)
+    for content in (b"", b"own"):
+        path.write_bytes(content)
+        check_replaceable(path, is_own, "an own file")
+        with pytest.raises(
+            UserError, match="file already exists, and may have answers; choose another --output, or move"
+        ):
+            check_new(path, ", and may have answers")
+    for content in (b"other", b"\xff"):
+        path.write_bytes(content)
+        with pytest.raises(UserError, match="file already exists and is not an own file; choose another --picture, or"):
+            check_replaceable(path, is_own, "an own file", "--picture")
+    with pytest.raises(UserError, match="it is a folder"):
+        check_replaceable(tmp_path, is_own, "an own file")

@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from vri_pyro.utils.errors import UserError, UserTypeError
-from vri_pyro.utils.numbers import check_integer, check_number
+from vri_pyro.utils.numbers import check_integer, check_number, counted
 
 
 @pytest.mark.parametrize("value", [1, np.int64(3), 2**63 - 1])
@@ -62,3 +62,9 @@ def test_numbers_out_of_range_are_refused(value: float, limits: dict[str, float]
 def test_values_that_are_no_numbers_are_a_type_error(value: Any) -> None:
     with pytest.raises(UserTypeError, match=r"^rate is .*; expected a number$"):
         check_number("rate", value)
+
+
+def test_counts_agree_with_their_nouns() -> None:
+    assert [counted(number, "check") for number in (0, 1, 2)] == ["0 checks", "1 check", "2 checks"]
+    assert counted(1, "class", "classes") == "1 class"
+    assert counted(2, "class", "classes") == "2 classes"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass, field
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -11,12 +13,11 @@ import numpy as np
 from vri_pyro.certification.betting import Interval, betting_interval, upper_bound
 from vri_pyro.certification.design import probabilities_of_draws, sampling_weights
 from vri_pyro.certification.exact import plain_interval
-from vri_pyro.certification.planning import fewest_checks
 from vri_pyro.certification.prediction_powered import prediction_powered_interval
 from vri_pyro.certification.terms import UNANSWERED, Draws, Terms, terms_of
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.numbers import check_integer, check_number
+from vri_pyro.utils.numbers import check_integer, check_number, counted
 
 NOT_CHECKED = -2
 _CLOSE = 1e-6
@@ -63,8 +64,9 @@ class Checks:
 
         Args:
             size: number of labels in the population, N.
-            index: positions of the sample, int64 [n]. Their order may depend on the labels: it is drawn anew.
-            verified: their verified classes, int64 [n]; -1 for none of the classes.
+            index: positions of the whole sample, answered or not, int64 [n]. Their order may depend on the labels,
+                because it is drawn anew.
+            verified: their verified classes, int64 [n]; -1 for none of the classes, -2 if there is no answer.
             seed: seed of the order.
         """
         every = np.full(size, NOT_CHECKED)
@@ -95,6 +97,8 @@ class Rate:
         wrong: number of wrong labels among them.
         estimate: unbiased estimate of the rate, moved into the interval.
         low, high: the confidence interval.
+        unanswered: number of draws without an answer, which count as right in the lower bound and as wrong in the upper
+            one.
     """
 
     labels: int
@@ -103,6 +107,7 @@ class Rate:
     estimate: float
     low: float
     high: float
+    unanswered: int = 0
 
 
 @dataclass(frozen=True)
@@ -148,11 +153,12 @@ class Certificate:
         left: what is left after the checked labels are mended.
         left_after_suggestions: what is left if suggestions above a threshold are accepted, too; None if not asked for.
         statement: whether at most a given share is wrong; None if not asked for.
-        plain: exact interval of the same draws without scores; None unless the draws are a plain random sample.
-        asymptotic: prediction-powered interval, which is asymptotic; None below two draws.
+        plain: exact interval of the same draws without scores; None unless the draws are a plain random sample and all
+            have an answer.
+        asymptotic: prediction-powered interval, which is asymptotic; None below two draws, or if one has no answer.
         confidence: coverage probability of every interval.
         anytime: whether the intervals hold at all times together, so that one may stop at will.
-        population, checks: the inputs.
+        population, checks: the inputs, without rounds of draws that nobody has begun to answer.
         planned: planned number of draws; None for those there are.
     """
 
@@ -169,18 +175,23 @@ class Certificate:
     checks: Checks = field(repr=False)
     planned: int | None = None
 
+    @property
+    def found(self) -> int:
+        """Number of labels that are known to be wrong, drawn or not."""
+        verified = self.checks.verified
+        return int(((verified != NOT_CHECKED) & (verified != self.population.given)).sum())
+
     def sentence(self) -> str:
-        """Return the certificate in words."""
+        """Return the certificate in words, with the conditions of its guarantee."""
         rate = self.rate
-        words = (
-            f"{rate.low:.1%} to {rate.high:.1%} of the {rate.labels} labels are wrong "
-            f"({self.confidence:.0%} confidence, from {rate.drawn} checks, {rate.wrong} of them wrong labels; "
-        )
-        return words + (
-            "valid at all times, whatever the model is)."
-            if self.anytime
-            else "valid whatever the model is, if the number of checks did not depend on the answers)."
-        )
+        words = f"{rate.low:.1%} to {rate.high:.1%} of the {counted(rate.labels, 'label')} are wrong"
+        checks = f"from {counted(rate.drawn, 'check')} with {counted(rate.wrong, 'wrong label')}"
+        if rate.unanswered:
+            checks += f" and {counted(rate.unanswered, 'drawn label')} without an answer"
+        valid = "valid at all times, whatever the model is," if self.anytime else "valid whatever the model is,"
+        number = "" if self.anytime else ", their number did not depend on the answers,"
+        conditions = f"if the labels were drawn at random{number} and the answers are right"
+        return f"{words} ({self.confidence:.0%} confidence, {checks}; {valid} {conditions})."
 
     def as_dict(self) -> dict[str, Any]:
         """Return the certificate and everything from which it can be recomputed, for JSON; see :func:`recomputed`."""
@@ -214,6 +225,11 @@ class Certificate:
         }
 
 
+def is_certificate(path: Path) -> bool:
+    """Return whether a file has a certificate as :meth:`Certificate.as_dict` returned it."""
+    return {"sentence", "rate", "options", "population", "checks"} <= set(json.loads(path.read_bytes()))
+
+
 def recomputed(content: dict[str, Any]) -> Certificate:
     """Compute a certificate again from what :meth:`Certificate.as_dict` returned."""
     arrays: dict[str, Any] = {
@@ -240,8 +256,10 @@ def certify(
 
     Guarantee: the probability that an interval misses is at most 1 - ``confidence``, for every finite population, rate
     and number of checks, if the draws had the stated probabilities and the answers are right. With ``anytime``, this
-    holds for all numbers of checks together; without it, the number of checks must not depend on the answers.
-    Unanswered draws count as right in the lower bound and as wrong in the upper one.
+    holds for all numbers of checks together; without it, the number of draws must not depend on the answers.
+    Unanswered draws count as right in the lower bound and as wrong in the upper one, also after the last answer. So an
+    answer may be missing because the label is hard, or because the list was left at any point; it must not depend on
+    later draws. Rounds after the last one with an answer are left out.
 
     Args:
         population: the labels.
@@ -254,15 +272,13 @@ def certify(
         planned: planned number of draws, if some are still to come; None for those there are.
 
     Raises:
-        UserError: there is no draw with an answer, an argument is out of range, there are fewer draws than could ever
-            show ``at_most``, or there are no suggestions for ``threshold``.
+        UserError: there is no draw with an answer, an argument is out of range, or there are no suggestions for
+            ``threshold``.
     """
     _check(population, checks, confidence, at_most, threshold, planned)
-    checks = _without_unanswered_end(checks)
+    checks = _begun(checks)
     answered = checks.verified != NOT_CHECKED
     outcome = np.where(answered, checks.verified != population.given, UNANSWERED)
-    if at_most is not None:
-        _check_enough(at_most, len(outcome), int(answered.sum()), checks, confidence, anytime)
     draws = _draws(population, checks, outcome, population.score)
     terms = terms_of(draws)
     interval = _of_whole_labels(betting_interval(terms, draws.known, confidence, anytime, planned), len(outcome))
@@ -322,28 +338,23 @@ def _check(
     if len(np.unique(checks.order)) < len(checks.order):
         raise UserError("a label was drawn twice; draw without replacement")
     if not (checks.verified[checks.order] != NOT_CHECKED).any():
+        drawn = len(checks.order)
         raise UserError(
-            "no label of a random sample has been checked; draw some with vri-pyro check --purpose measure, and hand "
-            "in their answers"
+            f"none of the labels drawn at random ({drawn}) has an answer yet; hand in the answers, with "
+            "vri-pyro check RUN --answers FILE"
+            if drawn
+            else "no label of a random sample has been checked; draw some with vri-pyro check --purpose measure, and "
+            "hand in their answers"
         )
     for uniform in checks.uniform:
         check_number("uniform", uniform, above=0, at_most=1)
 
 
-def _check_enough(at_most: float, size: int, answered: int, checks: Checks, confidence: float, anytime: bool) -> None:
-    """Raise if even right labels alone could not show the statement with this many checks."""
-    needed = fewest_checks(at_most, size, confidence, anytime)
-    if answered < needed:
-        raise UserError(
-            f"{answered} checks can never show that at most {at_most:.2%} of {size} labels are wrong, even if all were "
-            f"right; check at least {needed}"
-        )
-
-
-def _without_unanswered_end(checks: Checks) -> Checks:
-    """Leave out the draws after the last one with an answer."""
-    last = int(np.flatnonzero(checks.verified[checks.order] != NOT_CHECKED)[-1]) + 1
-    return Checks(checks.order[:last], checks.round[:last], checks.uniform, checks.verified, checks.out)
+def _begun(checks: Checks) -> Checks:
+    """Leave out the rounds of draws after the last round with an answer."""
+    rounds = int(checks.round[checks.verified[checks.order] != NOT_CHECKED].max()) + 1
+    begun = checks.round < rounds
+    return Checks(checks.order[begun], checks.round[begun], checks.uniform[:rounds], checks.verified, checks.out)
 
 
 def _draws(population: Population, checks: Checks, outcome: np.ndarray, score: np.ndarray) -> Draws:
@@ -354,14 +365,17 @@ def _draws(population: Population, checks: Checks, outcome: np.ndarray, score: n
 
 def _rate(draws: Draws, terms: Terms, interval: Interval) -> Rate:
     drawn = draws.outcome[draws.order]
-    middle = sum(interval) / 2 if len(drawn) == 0 else float((terms.low + terms.high).mean() / 2)
+    answered = np.flatnonzero(drawn != UNANSWERED)
+    last = answered[-1] + 1 if len(answered) else 0
+    middle = float((terms.low + terms.high)[:last].mean() / 2) if last else sum(interval) / 2
     return Rate(
         labels=len(draws.outcome),
-        drawn=int((drawn != UNANSWERED).sum()),
+        drawn=len(answered),
         wrong=int((drawn == 1).sum()),
         estimate=min(max(middle, interval.low), interval.high),
         low=interval.low,
         high=interval.high,
+        unanswered=len(drawn) - len(answered),
     )
 
 

@@ -25,11 +25,13 @@ from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues import NONE, LabelIssues, class_name
 from vri_pyro.label_issues.table import printable, write_rows
 from vri_pyro.training.run_folder import RunFolder
-from vri_pyro.utils.cells import from_cell
+from vri_pyro.utils.cells import from_cell, other_separator
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.numbers import check_integer
+from vri_pyro.utils.numbers import check_integer, counted
 
 _SCORES = ("index", "given", "score", "suggested", "doubt", "uncertainty")
+_DRAWN = "drawn"  # number of labels in checks.csv, kept beside the scores, so that a truncated table is noticed
+_COLUMNS = ("round", "purpose", "index", "path", "given", "verified", "score", "probability", "uniform")
 _DIGITS = 12
 _RESTORE = "restore it from a copy, or delete it together with {other} to begin anew"
 
@@ -148,12 +150,14 @@ class Ledger:
             new = [Entry(number, purpose, position) for position in order[free[order]][:budget].tolist()]
         return replace(self, entries=(*self.entries, *new))
 
-    def with_answers(self, indices: np.ndarray, verified: np.ndarray) -> Ledger:
+    def with_answers(self, indices: np.ndarray, verified: np.ndarray, classes: Sequence[str], table: Path) -> Ledger:
         """Add answers.
 
         Args:
             indices: positions of the labels in the training set, int64 [n].
             verified: verified classes, int64 [n]; -1 for none of the classes.
+            classes: names of the classes, for the messages.
+            table: the file ``checks.csv``, for the messages.
 
         Raises:
             UserError: a label was never proposed, or has another answer already.
@@ -170,8 +174,10 @@ class Ledger:
                 )
             entry = entries[place[index]]
             if entry.verified not in (NOT_CHECKED, label):
+                before, now = (class_name(classes, one) for one in (entry.verified, label))
                 raise UserError(
-                    f"example {index} was answered before with another class; remove it from the new answers"
+                    f"example {index} was answered before with {before!r} and is {now!r} in the new answers; to change "
+                    f"the answer, edit its column verified in {table}, otherwise remove it from the new answers"
                 )
             entries[place[index]] = replace(entry, verified=label)
         return replace(self, entries=tuple(entries))
@@ -199,12 +205,20 @@ class Ledger:
         )
 
     def save(self, folder: RunFolder, classes: Sequence[str], examples: Examples) -> None:
-        """Write ``checks.csv`` and, before the first one, ``checks_scores.npz`` to the run folder, atomically."""
-        if not folder.checks_scores.is_file():
-            whole = {"index": self.labels.index, "uncertainty": self.labels.uncertainty}
-            population = self.labels.population
-            write_npz(folder.checks_scores, whole | {name: getattr(population, name) for name in _SCORES[1:5]})
+        """Write ``checks.csv``, and the frozen scores with the number of draws to ``checks_scores.npz``, atomically.
+
+        The scores are written first if there are none, and the number of draws last, so that after a crash in between
+        the table has at least as many draws as the number says.
+        """
+        if not folder.checks.is_file():
+            self._save_scores(folder, 0)
         write_rows(folder.checks, [self._row(entry, classes, examples) for entry in self.entries])
+        self._save_scores(folder, len(self.entries))
+
+    def _save_scores(self, folder: RunFolder, drawn: int) -> None:
+        whole = {"index": self.labels.index, "uncertainty": self.labels.uncertainty, _DRAWN: np.array(drawn)}
+        population = self.labels.population
+        write_npz(folder.checks_scores, whole | {name: getattr(population, name) for name in _SCORES[1:5]})
 
     def _row(self, entry: Entry, classes: Sequence[str], examples: Examples) -> dict[str, Any]:
         index, population = int(self.labels.index[entry.position]), self.labels.population
@@ -223,21 +237,32 @@ class Ledger:
 
 
 def read_ledger(folder: RunFolder, classes: Sequence[str], split: Split) -> Ledger | None:
-    """Read the checks of a run; None if there are none.
+    """Read the checks of a run; None if there are none. Tables of older versions have no number of draws on record.
 
     Raises:
         UserError: a file is damaged or was edited, or a label on record is not the run's.
     """
+    drawn = _drawn(folder)
     if not folder.checks.is_file():
+        if drawn:
+            raise UserError(
+                f"{folder.checks} does not exist but {folder.checks_scores.name} says that {drawn} labels were drawn; "
+                f"{_RESTORE.format(other=folder.checks_scores.name)}"
+            )
         return None
     labels = read_scores(folder, split)
     restore = _RESTORE.format(other=folder.checks_scores.name)
     entries = []
-    for line, row in _rows(folder.checks):
+    for line, row in _rows(folder.checks, restore):
         try:
             entries.append(_entry(row, labels, classes))
         except (KeyError, ValueError, TypeError) as error:
             raise UserError(f"{folder.checks}, line {line} is damaged ({error}); {restore}") from error
+    if len(entries) < max(1, drawn):
+        raise UserError(
+            f"{folder.checks} is truncated: it has {counted(len(entries), 'label')}"
+            f"{f' but {drawn} were drawn' if drawn else ''}; {restore}"
+        )
     ledger = Ledger(labels, tuple(entries))
     told = np.array([entry.probability for entry in entries if entry.purpose == "measure"])
     if len({entry.position for entry in entries}) < len(entries):
@@ -247,13 +272,33 @@ def read_ledger(folder: RunFolder, classes: Sequence[str], split: Split) -> Ledg
     return ledger
 
 
-def _rows(path: Path) -> list[tuple[int, dict[str, str]]]:
+def _drawn(folder: RunFolder) -> int:
+    """Return the number of draws on record; 0 without scores, and for those of older versions."""
+    if not folder.checks_scores.is_file():
+        return 0
+    try:
+        return int(read_npz(folder.checks_scores, (), (_DRAWN,)).get(_DRAWN, 0))
+    except UserError as error:
+        raise UserError(f"{folder.checks_scores} is damaged; {_RESTORE.format(other=folder.checks.name)}") from error
+
+
+def _rows(path: Path, restore: str) -> list[tuple[int, dict[str, str]]]:
     try:
         with path.open(newline="", encoding="utf-8") as lines:
             reader = csv.DictReader(lines, strict=True)
-            return [(reader.line_num, {name: from_cell(cell or "") for name, cell in row.items()}) for row in reader]
+            there = list(reader.fieldnames or ())
+            if missing := [name for name in _COLUMNS if name not in there]:
+                if remedy := other_separator(there):
+                    raise UserError(f"{path} cannot be read; {remedy}")
+                what = "it is empty" if not there else f"it lacks the column {missing[0]}"
+                raise UserError(f"{path} is damaged ({what}); {restore}")
+            rows = [(reader.line_num, row) for row in reader]
+            for line, row in rows:
+                if None in row or None in row.values():
+                    raise UserError(f"{path}, line {line} is damaged (it does not have {len(there)} cells); {restore}")
+            return [(line, {name: from_cell(cell) for name, cell in row.items()}) for line, row in rows]
     except (UnicodeDecodeError, csv.Error, AttributeError, TypeError) as error:
-        raise UserError(f"{path} is damaged ({error}); restore it from a copy") from error
+        raise UserError(f"{path} is damaged ({error}); {restore}") from error
 
 
 def _entry(row: dict[str, str], labels: Scored, classes: Sequence[str]) -> Entry:
@@ -279,14 +324,21 @@ def read_scores(folder: RunFolder, split: Split) -> Scored:
         UserError: the file is missing, damaged or of another run, or a label has changed since.
     """
     path = folder.checks_scores
-    arrays = read_npz(path, _SCORES)
+    restore = _RESTORE.format(other=folder.checks.name)
+    if not path.is_file():
+        raise UserError(
+            f"{path}, which has the scores of the labels in {folder.checks.name}, does not exist; {restore}"
+        )
+    try:
+        arrays = read_npz(path, _SCORES)
+    except UserError as error:
+        raise UserError(f"{path} is damaged; {restore}") from error
     if not np.array_equal(arrays["index"], split.noisy_indices):
-        raise UserError(f"{path} is of another run; {_RESTORE.format(other=folder.checks.name)}")
+        raise UserError(f"{path} is of another run; {restore}")
     changed = np.flatnonzero(arrays["given"] != split.given_labels)
     if len(changed):
         raise UserError(
-            f"the label of example {split.noisy_indices[changed[0]]} has changed since it was scored; "
-            f"{_RESTORE.format(other=folder.checks.name)}"
+            f"the label of example {split.noisy_indices[changed[0]]} has changed since it was scored; {restore}"
         )
     population = Population(*(arrays[name] for name in ("given", "score", "suggested", "doubt")))
     return Scored(arrays["index"], population, arrays["uncertainty"])

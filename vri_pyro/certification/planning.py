@@ -49,7 +49,9 @@ def equivalent_checks(low: float, high: float, population: int, confidence: floa
 
 
 def fewest_checks(at_most: float, population: int, confidence: float = 0.95, anytime: bool = False) -> int:
-    """Return the number of plain checks that show "at most" if all of them find right labels; fewer never do.
+    """Return the number of plain checks that show "at most" if all of them find right labels.
+
+    Fewer do with the help of the scores at most.
 
     Args:
         at_most: the rate to be shown, such as 0.02.

@@ -3,21 +3,26 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.table import Column, Table
 
+from vri_pyro.cli.certify_plan import Drawn, impossible, plan, why_not_shown
 from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_place, write_atomically
-from vri_pyro.utils.numbers import check_number
+from vri_pyro.utils.files import check_replaceable, write_atomically
+from vri_pyro.utils.numbers import check_number, counted
 
 if TYPE_CHECKING:
+    import numpy as np
+
     from vri_pyro.certification import Certificate, Checks, Population
+    from vri_pyro.certification.ledger import Scored
     from vri_pyro.training.run_folder import RunFolder
 
 _SHOWN = 10
@@ -28,7 +33,8 @@ def build_parser() -> ArgumentParser:
     parser = ArgumentParser(
         description="Certify how many noisy labels of a run are wrong, in all, by class, and after mending, from "
         "labels that a person has checked (vri-pyro check --purpose measure). The intervals are valid whatever the "
-        "model is. certificate.json has everything from which they can be recomputed; vri-pyro report shows them.",
+        "model is, if the labels were drawn at random and the answers are right. certificate.json has everything from "
+        "which they can be recomputed; vri-pyro report shows them.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -38,7 +44,7 @@ def build_parser() -> ArgumentParser:
         type=bool,
         default=False,
         help="intervals that are valid at all times together, so that you may look after every answer and stop at "
-        "will; false: valid if the number of checks does not depend on the answers, and narrower",
+        "will; false: valid if the number of labels drawn does not depend on the answers, and narrower",
     )
     parser.add_argument("--confidence", type=float, default=0.95, help="coverage probability of each interval")
     parser.add_argument(
@@ -46,7 +52,7 @@ def build_parser() -> ArgumentParser:
         type=float | None,
         default=None,
         help="share of wrong labels, such as 0.02: say whether it is shown that at most this share is wrong and, "
-        "before the first check, how many checks are needed",
+        "if not, how many checks are needed",
     )
     parser.add_argument(
         "--expected",
@@ -64,8 +70,9 @@ def build_parser() -> ArgumentParser:
         "--random_sample",
         type=Path | None,
         default=None,
-        help="checked labels that are a uniform random sample of the noisy labels, instead of the answers to vri-pyro "
-        "check: a table or export as for vri-pyro relabel",
+        help="a uniform random sample of the noisy labels that was checked, instead of the answers to vri-pyro check: "
+        "a table or export as for vri-pyro relabel. Every row belongs to the sample; one without an answer counts as "
+        "right in the lower bound and as wrong in the upper one",
     )
     parser.add_argument(
         "--output", type=Path | None, default=None, help="JSON file; null for certificate.json in the run"
@@ -78,27 +85,26 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Print the certificate and write its JSON file; or plan the number of checks if there are none."""
-    check_number("confidence", options.confidence, above=0.5, below=1)
-    for name in ("at_most", "expected", "accept_above"):
-        if (value := getattr(options, name)) is not None:
-            check_number(name, value, at_least=0, at_most=1)
-    if options.expected is not None and options.at_most is None:
-        raise UserError("expected is set without at_most; add --at_most, such as 0.02")
+    _check(options)
     # Lazy, because these imports take seconds.
     from vri_pyro.certification import certify
+    from vri_pyro.certification.certificate import is_certificate
     from vri_pyro.training.run_folder import RunFolder
 
     folder, console = RunFolder(options.run), SafeConsole(soft_wrap=True)
     classes = folder.read_inputs()["classes"]  # raises if it is not a run folder
-    check_place(path := options.output or folder.certificate)
-    population, checks = _checked(options, folder, classes)
-    if checks is None:
+    check_replaceable(path := options.output or folder.certificate, is_certificate, "a certificate of vri-pyro certify")
+    population, checks, free = _checked(options, folder, classes)
+    drawn, unanswered = (0, 0) if checks is None else _counts(checks)
+    state = Drawn(len(population.given), drawn, unanswered, free, options.random_sample is not None)
+    scores = float(population.score.mean())
+    if checks is None or (drawn == unanswered and options.at_most is not None):
         if options.at_most is None:
             raise UserError(
                 f"{options.run} has no checks; draw labels with vri-pyro check {options.run} --purpose measure, or "
                 "give a --random_sample"
             )
-        _plan(options, population, console)
+        _print(console, plan(options, state, scores))
         return 0
     certificate = certify(
         population, checks, options.confidence, options.anytime, options.at_most, options.accept_above
@@ -106,62 +112,112 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     content = {"classes_by_number": list(classes)} | certificate.as_dict()
     write_atomically(path, (json.dumps(content) + "\n").encode())
     _show(certificate, classes, console)
+    _print(console, _missing(certificate, checks, options))
     if certificate.statement is not None and not certificate.statement.shown:
-        _plan(options, population, console, certificate.rate.estimate)
+        _print(console, why_not_shown(certificate))
+        if not impossible(certificate):
+            _print(console, plan(options, state, scores, certificate.rate.estimate))
     console.print(f"certificate: {path.absolute()}")
     return 0
 
 
-def _checked(options: Namespace, folder: RunFolder, classes: list[str]) -> tuple[Population, Checks | None]:
-    """Return the labels with their scores, and the checks; None if there are none yet."""
-    from vri_pyro.certification import Checks, check_random_sample
+def _check(options: Namespace) -> None:
+    check_number("confidence", options.confidence, above=0.5, below=1)
+    if options.at_most is not None:
+        check_number("at_most", options.at_most, above=0, below=1)
+    if options.accept_above is not None:
+        check_number("accept_above", options.accept_above, at_least=0, at_most=1)
+    if options.expected is not None:
+        check_number("expected", options.expected, at_least=0, below=1)
+        if options.at_most is None:
+            raise UserError("expected is set without at_most; add --at_most, such as 0.02")
+        if options.expected >= options.at_most:
+            raise UserError(
+                f"expected is {options.expected:g} but at_most is {options.at_most:g}, which no number of checks shows "
+                "unless fewer are wrong; choose a smaller expected share or a larger at_most"
+            )
+
+
+def _checked(options: Namespace, folder: RunFolder, classes: list[str]) -> tuple[Population, Checks | None, int]:
+    """Return the labels with their scores, the checks, None if there are none, and how many labels are left to draw."""
     from vri_pyro.certification.ledger import read_ledger, scored
     from vri_pyro.data import Split
-    from vri_pyro.label_issues import evidence_of, rank, read_corrections
+    from vri_pyro.label_issues import evidence_of, rank, read_answers
     from vri_pyro.runs.run import Run
 
     ledger = read_ledger(folder, classes, Split.load(folder.split))
     if options.random_sample is None and ledger is not None:
-        return ledger.labels.population, ledger.checks()
+        return ledger.labels.population, ledger.checks(), int(ledger.free().sum())
     trust = trusts(options.run, options.trust)
     trained = Run(options.run, device=options.device, trust=trust, data=data_places(options))
-    split = trained.split
-    answers = None
+    split, answers = trained.split, None
     if options.random_sample is not None:
-        answers = read_corrections(options.random_sample, split, trained.classes, trained.examples)
+        answers = read_answers(options.random_sample, split, trained.classes, trained.examples)
     labels = (
         scored(rank(evidence_of(trained, split.noisy_indices), seed=split.seed), split)
         if ledger is None
         else ledger.labels
     )
     if answers is None:
-        return labels.population, None
-    place = {index: position for position, index in enumerate(labels.index.tolist())}
-    if outside := [index for index in answers[0].tolist() if index not in place]:
+        return labels.population, None, len(labels.index)
+    return labels.population, _sample(labels, *answers), 0
+
+
+def _sample(labels: Scored, index: np.ndarray, verified: np.ndarray) -> Checks:
+    """Return the checks of a random sample; raise if it is not one of the noisy labels, or visibly not random."""
+    import numpy as np
+
+    from vri_pyro.certification import Checks, check_random_sample
+
+    place = {one: position for position, one in enumerate(labels.index.tolist())}
+    if outside := [one for one in index.tolist() if one not in place]:
         raise UserError(
             f"example {outside[0]} is not one of the {len(place)} noisy labels of the run, about which the certificate "
             "is; leave it out of the sample"
         )
-    import numpy as np
-
-    positions = np.array([place[index] for index in answers[0].tolist()])
+    positions = np.array([place[one] for one in index.tolist()])
     check_random_sample(labels.population.score, positions)
-    return labels.population, Checks.random_sample(len(place), positions, answers[1])
+    return Checks.random_sample(len(place), positions, verified)
 
 
-def _plan(options: Namespace, population: Population, console: SafeConsole, estimate: float | None = None) -> None:
-    """Print how many checks are needed to show the statement."""
-    from vri_pyro.certification import checks_needed
+def _counts(checks: Checks) -> tuple[int, int]:
+    """Return the number of draws, and of draws without an answer."""
+    from vri_pyro.certification import NOT_CHECKED
 
-    expected = options.expected
-    if expected is None:
-        expected = float(population.score.mean()) if estimate is None else estimate
-    needed = checks_needed(options.at_most, expected, len(population.given), options.confidence, options.anytime)
-    console.print(
-        f"about {needed} random checks show that at most {options.at_most:.2%} of the {len(population.given)} labels "
-        f"are wrong, with {options.confidence:.0%} confidence, in nine of ten cases if {expected:.2%} are wrong"
-    )
-    console.print(f"draw them with: vri-pyro check {options.run} --budget {needed} --purpose measure")
+    return len(checks.order), int((checks.verified[checks.order] == NOT_CHECKED).sum())
+
+
+def _print(console: SafeConsole, sentences: Iterable[str]) -> None:
+    for sentence in sentences:
+        console.print(sentence)
+
+
+def _missing(certificate: Certificate, checks: Checks, options: Namespace) -> Iterator[str]:
+    """Yield which answers are missing and how they count, and what the certificate takes on trust."""
+    from vri_pyro.certification import NOT_CHECKED
+
+    if missing := certificate.rate.unanswered:
+        yield (
+            f"{counted(missing, 'drawn label has', 'drawn labels have')} no answer: right in the lower bound, "
+            "wrong in the upper one"
+        )
+        if options.random_sample is not None:
+            yield "rows that do not belong to the sample are to be left out of the file"
+    aside = int(((certificate.checks.out < len(certificate.checks.uniform)) & (checks.verified == NOT_CHECKED)).sum())
+    if aside:
+        yield (
+            f"no answer to {counted(aside, 'label')} proposed to mend or teach before the last draw: they count in the "
+            "same way"
+        )
+    if later := len(checks.order) - len(certificate.checks.order):
+        yield f"left out: {counted(later, 'drawn label')} of later rounds, which have no answers yet"
+    if options.random_sample is not None:
+        yield "that the sample was drawn at random is not proved: it was only tested against the run's scores"
+    if (rounds := len(certificate.checks.uniform)) > 1 and not certificate.anytime:
+        yield (
+            f"the labels were drawn in {rounds} rounds: if a later one was drawn because of earlier answers, only "
+            "--anytime true is valid"
+        )
 
 
 def _show(certificate: Certificate, classes: list[str], console: SafeConsole) -> None:
@@ -184,7 +240,8 @@ def _show(certificate: Certificate, classes: list[str], console: SafeConsole) ->
     console.print(f"once the checked labels are mended, {left.low} to {left.high} of the other {left.labels} are wrong")
     if (after := certificate.left_after_suggestions) is not None:
         console.print(
-            f"if {after.accepted} suggestions with a score above {after.threshold:g} are accepted, too, {after.low} to "
+            f"if {counted(after.accepted, 'suggestion')} with a score above {after.threshold:g} "
+            f"{'is' if after.accepted == 1 else 'are'} accepted, too, {after.low} to "
             f"{after.high} of the labels that nobody has checked are wrong"
         )
     table = Table("given class", *(Column(name, justify="right") for name in ("labels", "checks", "wrong", "interval")))
@@ -197,4 +254,4 @@ def _show(certificate: Certificate, classes: list[str], console: SafeConsole) ->
     console.print(table)
     console.print(f"the interval of each class has {certificate.confidence:.0%} confidence by itself, not all together")
     if not certificate.anytime and rate.drawn:
-        console.print("if you look after every answer and decide when to stop, use --anytime true")
+        console.print("if you look at answers before you decide whether to draw more labels, use --anytime true")

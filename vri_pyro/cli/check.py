@@ -11,8 +11,8 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_place
-from vri_pyro.utils.numbers import check_integer, check_number
+from vri_pyro.utils.files import check_new
+from vri_pyro.utils.numbers import check_integer, check_number, counted
 
 if TYPE_CHECKING:
     from vri_pyro.certification.ledger import Ledger
@@ -45,7 +45,8 @@ def build_parser() -> ArgumentParser:
         "--answers",
         type=Path | None,
         default=None,
-        help="a list with the column `verified` filled in, or a JSON export of Label Studio; its answers are kept",
+        help="a list with the column `verified` filled in, or a JSON export of Label Studio; its answers are kept. An "
+        "empty cell or a skipped task has no answer",
     )
     parser.add_argument("--seed", type=int, default=0, help="seed of the draws of the purpose measure")
     parser.add_argument(
@@ -62,7 +63,10 @@ def build_parser() -> ArgumentParser:
         help="label-studio: beginning of the image URLs; null for /data/local-files/?d=",
     )
     parser.add_argument(
-        "--output", type=Path | None, default=None, help="file for the list; null writes check_ROUND to the run folder"
+        "--output",
+        type=Path | None,
+        default=None,
+        help="new file for the list; null writes check_ROUND to the run folder",
     )
     parser.add_argument("--device", choices=["auto", "cpu", "cuda"], default="auto", help="device to compute on")
     add_trust_option(parser)
@@ -73,9 +77,13 @@ def build_parser() -> ArgumentParser:
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Store the answers, write the next list and print what to do with it."""
     _check(options)
+    budget = _BUDGET if options.budget is None and options.answers is None else options.budget
+    if options.output is not None and budget is None:
+        raise UserError("output is set but no labels are drawn; add --budget, or leave it out")
     # Lazy, because these imports take seconds.
+    from vri_pyro.certification import NOT_CHECKED
     from vri_pyro.certification.ledger import Ledger, read_ledger, scored
-    from vri_pyro.label_issues import evidence_of, rank, read_corrections
+    from vri_pyro.label_issues import evidence_of, rank, read_answers
     from vri_pyro.runs.run import Run
 
     trust = trusts(options.run, options.trust)
@@ -84,6 +92,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     with trained.folder.locked():
         ledger = read_ledger(trained.folder, trained.classes, split)
         before = 0 if ledger is None else ledger.answered
+        path = None if budget is None else _new_list(1 if ledger is None else ledger.rounds + 1, trained, options)
         if ledger is None:
             if options.answers is not None and options.budget is None:
                 raise UserError(f"{options.run} has no checks; draw labels first, without --answers")
@@ -91,21 +100,31 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
                 issues = rank(evidence_of(trained, split.noisy_indices), seed=split.seed)
             ledger = Ledger(scored(issues, split))
         if options.answers is not None:
-            answers = read_corrections(options.answers, split, trained.classes, trained.examples)
-            ledger = ledger.with_answers(*answers)
-        budget = _BUDGET if options.budget is None and options.answers is None else options.budget
-        path = None
-        if budget is not None:
+            indices, verified = read_answers(options.answers, split, trained.classes, trained.examples)
+            told = verified != NOT_CHECKED
+            ledger = ledger.with_answers(indices[told], verified[told], trained.classes, trained.folder.checks)
+        unanswered = len(ledger.entries) - ledger.answered
+        if budget is not None and path is not None:
             ledger = ledger.proposed(options.purpose, budget, options.seed, options.uniform)
-            path = _write(ledger, trained, options)
+            _write(path, ledger, trained, options)
         ledger.save(trained.folder, trained.classes, trained.examples)
     if options.answers is not None:
-        console.print(f"{ledger.answered - before} new answers, {ledger.answered} in all: {trained.folder.checks}")
-        console.print(f"certify with: vri-pyro certify {options.run}")
+        _tell_answers(ledger, before, unanswered, options, console)
     if path is not None:
-        console.print(f"{budget} labels to check, purpose {options.purpose}: {path.absolute()}")
+        console.print(f"{counted(budget or 0, 'label')} to check, purpose {options.purpose}: {path.absolute()}")
         console.print(f"hand in the answers with: vri-pyro check {options.run} --answers FILE")
     return 0
+
+
+def _tell_answers(ledger: Ledger, before: int, unanswered: int, options: Namespace, console: SafeConsole) -> None:
+    new = counted(ledger.answered - before, "new answer")
+    console.print(f"{new}, {ledger.answered} in all: {options.run / 'checks.csv'}")
+    if unanswered:
+        console.print(
+            f"{counted(unanswered, 'drawn label has', 'drawn labels have')} no answer: right in the lower bound of "
+            "vri-pyro certify, wrong in the upper one"
+        )
+    console.print(f"certify with: vri-pyro certify {options.run}")
 
 
 def _check(options: Namespace) -> None:
@@ -115,11 +134,24 @@ def _check(options: Namespace) -> None:
     check_number("uniform", options.uniform, above=0, at_most=1)
     if options.url_prefix is not None and options.format != "label-studio":
         raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
-    if options.output is not None:
-        check_place(options.output)
 
 
-def _write(ledger: Ledger, trained: Run, options: Namespace) -> Path:
+def _new_list(number: int, trained: Run, options: Namespace) -> Path:
+    """Return the path of the list of a round; raise if something is there, which may have answers."""
+    from vri_pyro.label_issues.label_studio import check_task_files
+
+    label_studio = options.format == "label-studio"
+    name = f"check_{number}.{'json' if label_studio else 'csv'}"
+    path: Path = options.output or trained.folder.checks.with_name(name)
+    check_new(path, ", and may have answers")
+    if path.resolve() == trained.folder.checks.resolve():
+        raise UserError(f"{path} is the record of all checks of the run; choose another --output")
+    if label_studio:
+        check_task_files(path)
+    return path
+
+
+def _write(path: Path, ledger: Ledger, trained: Run, options: Namespace) -> None:
     """Write the labels of the last round; those that measure come without suggestions, which would sway the answers."""
     from vri_pyro.label_issues import class_name, write_tasks
     from vri_pyro.label_issues.table import write_rows
@@ -144,11 +176,8 @@ def _write(ledger: Ledger, trained: Run, options: Namespace) -> Path:
             confidence = 1 - float(population.doubt[position])
         confidences.append(confidence)
         rows.append(row)
-    suffix = {"csv": "csv", "label-studio": "json"}[options.format]
-    path = options.output or trained.folder.checks.with_name(f"check_{number}.{suffix}")
     if options.format == "csv":
         write_rows(path, [row | {"verified": ""} for row in rows])
     else:
         extra = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
         write_tasks(path, rows, confidences, trained.classes, trained.examples, **extra)
-    return path

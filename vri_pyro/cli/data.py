@@ -12,6 +12,7 @@ from vri_pyro.runs.leaks import handle_duplicates
 from vri_pyro.runs.parsing import build_configuration, configuration_parser, without
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import check_replaceable
 
 _OWN = ("picture", "check")
 
@@ -31,8 +32,9 @@ def build_parser() -> ArgumentParser:
 
 def run(parser: ArgumentParser, options: Namespace) -> int:
     """Prepare the data as ``fit`` does, print tables and write the picture."""
-    from vri_pyro.cli.preview import draw, tables  # lazy, because importing matplotlib is slow
+    from vri_pyro.cli.preview import draw, is_picture, tables  # lazy, because importing matplotlib is slow
 
+    check_replaceable(options.picture, is_picture, "a picture of vri-pyro data", "--picture")
     configuration = build_configuration(parser, without(options, _OWN))
     arrays, split = load_data(configuration)
     if options.check:

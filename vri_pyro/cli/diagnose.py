@@ -13,7 +13,7 @@ from rich.table import Column, Table
 from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
-from vri_pyro.utils.files import check_place, replacing
+from vri_pyro.utils.files import check_replaceable, replacing
 from vri_pyro.utils.numbers import check_integer
 
 if TYPE_CHECKING:
@@ -55,18 +55,18 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     from vri_pyro import diagnostics
     from vri_pyro.diagnostics.importance import check_draws
     from vri_pyro.runs.run import Run
+    from vri_pyro.training.run_folder import RunFolder
 
     check_integer("seed", options.seed, 0)
     check_draws(options.draws)
-    if options.output is not None:
-        check_place(options.output)  # like the other checks, before the expensive computation
+    path = options.output or RunFolder(options.run).posterior
+    check_replaceable(path, _is_posterior, "a file of vri-pyro diagnose")  # before the expensive computation
     trust = trusts(options.run, options.trust)
     trained = Run(options.run, options.network, options.device, trust, data_places(options))
     chosen = diagnostics.choose_examples(trained.split, options.examples, options.seed)
     torch.manual_seed(options.seed)
     tree = diagnostics.run_posterior(trained, chosen, options.draws)
     judged = diagnostics.judge_posterior(trained, chosen, tree, seed=options.seed)
-    path = options.output or trained.folder.posterior
     with replacing(path) as partial:
         tree.to_netcdf(partial, engine="h5netcdf")
     console = SafeConsole()
@@ -81,6 +81,16 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         console.print(f"{judged.of_latent(site)}\n")
     console.print(f"posterior: {path.absolute()}", soft_wrap=True)
     return 0
+
+
+def _is_posterior(path: Path) -> bool:
+    """Return whether a file has draws that this command wrote; they have attributes of their own."""
+    import xarray
+
+    from vri_pyro.diagnostics.conversion.densities import POINT_MASSES
+
+    with xarray.open_dataset(path, group="sample_stats", engine="h5netcdf") as stats:
+        return POINT_MASSES in stats.attrs
 
 
 def _rightness(k_hat: DataArray, bounds: Bounds) -> Table:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from jsonargparse import ArgumentParser, Namespace
 from rich.progress import Progress
@@ -14,8 +14,12 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_place
+from vri_pyro.utils.files import check_place, check_replaceable
 from vri_pyro.utils.numbers import check_integer
+
+if TYPE_CHECKING:
+    from vri_pyro.label_issues.filled_in import FilledIn
+    from vri_pyro.runs.run import Run
 
 _SHOWN = 10
 
@@ -26,7 +30,7 @@ def build_parser() -> ArgumentParser:
         description="Rank the noisy labels of a finished run, the most suspicious first. label_issues.csv has the "
         "index, path, given and suggested class of each example, the probability that its label is wrong, the "
         "uncertainty of the suggestion, and further scores. label_issues_transition.csv has the estimated transition "
-        "matrix.",
+        "matrix. What a person has entered in further columns of an earlier label_issues.csv is kept.",
         exit_on_error=False,
         allow_abbrev=False,
     )
@@ -82,12 +86,15 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     trained = Run(options.run, device=options.device, trust=trust, data=data_places(options))
     split, form = trained.split, FORMATS[options.format]
     path = options.output or trained.folder.label_issues.with_name(form.name)
-    check_place(path)  # before the expensive computation
-    check_place(matrix := path.with_name(f"{path.stem}_transition.csv"))
+    check_place(path)
+    matrix = path.with_name(f"{path.stem}_transition.csv")
     _check(options, form.images_only and len(trained.folder.read_inputs()["shape"]) != 3)
     extra: dict[str, Any] = {} if options.url_prefix is None else {"url_prefix": options.url_prefix}
     if options.format == "csv" and options.limit is None:
         extra["verified"] = split.pairs
+    _check_outputs(path, matrix, options)
+    if options.format != "label-studio":
+        extra["filled"] = _filled_in(path, trained, options)  # raises before the expensive computation
     console = SafeConsole()
     with Progress(console=console, disable=not console.is_terminal, transient=True) as bar:
         task = bar.add_task("ranking labels", total=1.0)
@@ -95,6 +102,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         issues = rank(evidence, seed=split.seed, progress=lambda done: bar.update(task, completed=done))
         issues = replace(issues, losses=(options.missed, options.in_vain))
     ranked = (issues, split.noisy_indices, trained.classes, trained.examples, split.true_labels)
+    if "filled" in extra:
+        extra["filled"] = _filled_in(path, trained, options)  # which may have been edited meanwhile
     form.write(path, *ranked, limit=options.limit, **extra)
     write_transition_table(matrix, issues.transition, trained.classes, split.frequencies)
     if trained.state:
@@ -122,7 +131,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     )
     if len(split.noisy_holdout):
         console.print(f"{len(split.noisy_holdout)} of the noisy labels were kept out of training", soft_wrap=True)
-    for warning in (split.caveat, issues.warning, issues.advice):
+    for warning in (split.caveat, issues.warning, issues.joint.foreign, issues.advice):
         if warning:
             console.print(warning, soft_wrap=True)
     if split.true_labels is not None:
@@ -133,6 +142,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
                 f"AUROC {found.auroc:.4f}, average precision {found.average_precision:.4f}, {at}",
                 soft_wrap=True,
             )
+    if (filled := extra.get("filled")) is not None and filled.cells:
+        console.print(f"{filled} were kept", soft_wrap=True)
     for name, file in (("table", path), ("transition matrix", matrix)):
         console.print(f"{name}: {file.absolute()}", soft_wrap=True)
     return 0
@@ -148,3 +159,33 @@ def _check(options: Namespace, not_images: bool) -> None:
         raise UserError(f"url_prefix is set but the format is {options.format}; it is used by label-studio only")
     if not_images:
         raise UserError(f"the format {options.format} is for images but the examples are vectors; use another format")
+
+
+def _check_outputs(path: Path, matrix: Path, options: Namespace) -> None:
+    """Raise if a file would be replaced that is not an earlier output; a table's filled-in cells are kept."""
+    from vri_pyro.label_issues.label_studio import check_task_files
+    from vri_pyro.label_issues.media import check_images
+    from vri_pyro.label_issues.transition_table import is_transition_table
+
+    if options.format == "label-studio":
+        check_task_files(path)
+    elif options.format == "fiftyone":
+        check_images(path)
+    check_replaceable(matrix, is_transition_table, "a transition matrix of vri-pyro issues")
+
+
+def _filled_in(path: Path, trained: Run, options: Namespace) -> FilledIn:
+    """Return what a person has filled in in the table that is to be written again."""
+    from vri_pyro.label_issues.filled_in import read_filled_in
+    from vri_pyro.label_issues.table import printable
+
+    split, names = trained.split, [printable(name) for name in trained.classes]
+    given = {
+        index: names[label]
+        for index, label in zip(split.noisy_indices.tolist(), split.given_labels.tolist(), strict=True)
+    }
+    verified = dict[int, str]()
+    if split.pairs is not None and options.format == "csv" and options.limit is None:
+        for index, label, before in zip(*(part.tolist() for part in split.pairs), strict=True):
+            given[index], verified[index] = names[before], names[label]
+    return read_filled_in(path, given, verified, split.true_labels is not None, options.limit)

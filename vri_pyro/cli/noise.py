@@ -10,13 +10,14 @@ from jsonargparse import ArgumentParser, Namespace
 
 from vri_pyro.cli.configured_parser import configured_parser
 from vri_pyro.data import LabelNoise, NoisyLabels, Source, inject
-from vri_pyro.data.npz import write_npz
+from vri_pyro.data.npz import names_in, write_npz
 from vri_pyro.runs.parsing import DEFAULTS
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import write_atomically
-from vri_pyro.utils.numbers import check_integer
+from vri_pyro.utils.files import check_replaceable, first_line, write_atomically
+from vri_pyro.utils.numbers import check_integer, counted
 
+_COLUMNS = "index,given,true,wrong"
 _NOISE = {"class_path": "vri_pyro.data.Flip", "init_args": {"rate": 0.4}}
 
 
@@ -55,6 +56,9 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     check_integer("seed", chosen.seed, 0)
     if chosen.output.suffix != ".npz":
         raise UserError(f"output is {chosen.output}; expected the name of an .npz file")
+    table = chosen.output.with_suffix(".csv")
+    check_replaceable(chosen.output, _is_record, "a file of vri-pyro noise")
+    check_replaceable(table, lambda path: first_line(path) == _COLUMNS, "a table of vri-pyro noise")
     arrays = chosen.data.load()
     if arrays.y_train_clean is not None or arrays.marks_trusted:
         raise UserError(
@@ -62,10 +66,12 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
         )
     made = inject(chosen.noise, arrays, np.arange(len(arrays.y_train)), chosen.seed)
     write_npz(chosen.output, _record(made, arrays.classes, repr(chosen.noise), chosen.seed))
-    write_atomically(chosen.output.with_suffix(".csv"), _lines(made).encode())
+    write_atomically(table, _lines(made).encode())
     console = SafeConsole()
-    console.print(f"{len(made.labels)} labels, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})")
-    for path in (chosen.output, chosen.output.with_suffix(".csv")):
+    console.print(
+        f"{counted(len(made.labels), 'label')}, {made.rate:.2%} of them wrong (expected {made.nominal_rate:.2%})"
+    )
+    for path in (chosen.output, table):
         console.print(f"{path.absolute()}", soft_wrap=True)
     return 0
 
@@ -86,8 +92,12 @@ def _record(made: NoisyLabels, classes: tuple[str, ...], noise: str, seed: int) 
     return record
 
 
+def _is_record(path: Path) -> bool:
+    return {"index", "given_labels", "true_labels", "realised_transition", "noise", "seed"} <= set(names_in(path))
+
+
 def _lines(made: NoisyLabels) -> str:
     """Format index, given label, true label and whether they differ as CSV; a true label of -1 is no class."""
     rows = zip(made.labels.tolist(), made.true_labels.tolist(), made.flipped.tolist(), strict=True)
     lines = [f"{index},{given},{true},{int(wrong)}" for index, (given, true, wrong) in enumerate(rows)]
-    return "\n".join(["index,given,true,wrong", *lines, ""])
+    return "\n".join([_COLUMNS, *lines, ""])

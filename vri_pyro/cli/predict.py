@@ -10,7 +10,7 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_place
+from vri_pyro.utils.files import check_place, check_replaceable
 from vri_pyro.utils.progress import counting
 
 
@@ -104,13 +104,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     # Lazy, because these imports take seconds.
     from vri_pyro.data import Streamed
     from vri_pyro.runs.new_inputs import bits_of_run, read_new_inputs
-    from vri_pyro.runs.prediction_table import write_predictions
+    from vri_pyro.runs.prediction_table import is_prediction_table, write_predictions
     from vri_pyro.runs.predictor import Predictor
     from vri_pyro.utils.device import choose_device
 
     check_place(options.output)
     if options.output.exists() and options.inputs.exists() and options.output.samefile(options.inputs):
         raise UserError(f"{options.output} is both the input and the output; choose another --output")
+    check_replaceable(options.output, is_prediction_table, "a table of vri-pyro predict")
     _check_calibration(options)
     trust, device = trusts(options.run, options.trust), str(choose_device(options.device))
     console, told = SafeConsole(), list[str]()

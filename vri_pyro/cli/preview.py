@@ -23,6 +23,8 @@ from vri_pyro.utils.files import clear_write_errors
 
 # Largest number of classes for which class counts are tabulated and the axes of the matrices show class names.
 _MOST_CLASSES = 30
+_TITLE = "The data of a run: vri-pyro data"
+_WITH_TITLE = (".png", ".pdf", ".svg", ".ps", ".eps")  # suffixes of formats that store a title in plain text
 _GRID = (6, 12)  # rows and columns of examples
 _AUGMENTED = 12  # examples in the row of augmented images
 _RIGHT, _WRONG, _OUTSIDE, _UNKNOWN = "#3a7d44", "#c1292e", "#e09f3e", "#777777"
@@ -118,8 +120,13 @@ def _draw(arrays: Arrays, split: Split, augmentation: Augmentation, path: Path) 
         raise UserError(f"picture is {path}; expected one of the suffixes {', '.join(formats)}")
     with clear_write_errors(path):
         path.parent.mkdir(parents=True, exist_ok=True)
-        figure.savefig(path, dpi=100)
+        figure.savefig(path, dpi=100, metadata={"Title": _TITLE} if path.suffix in _WITH_TITLE else None)
     return True
+
+
+def is_picture(path: Path) -> bool:
+    """Return whether a file is a picture that :func:`draw` wrote, by its title; not all formats have one."""
+    return _TITLE.encode() in path.read_bytes()
 
 
 def _draw_examples(

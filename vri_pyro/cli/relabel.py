@@ -15,6 +15,8 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.files import check_new
+from vri_pyro.utils.numbers import counted
 
 if TYPE_CHECKING:
     from vri_pyro.data import Split
@@ -37,7 +39,7 @@ def build_parser() -> ArgumentParser:
         help="a .csv table with the columns index or path, and corrected or label, such as label_issues.csv with a new "
         "column; or a JSON export of Label Studio. The label (none) removes an example",
     )
-    parser.add_argument("--output", type=Path, required=True, help="the .npz file of the new split")
+    parser.add_argument("--output", type=Path, required=True, help="new .npz file for the split")
     add_trust_option(parser)
     add_data_places(parser)
     return parser
@@ -47,8 +49,7 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Read the corrections, write the new split and print how to train with it."""
     if options.output.suffix != ".npz":
         raise UserError(f"output is {options.output}; expected the name of an .npz file")
-    if options.output.exists():
-        raise UserError(f"{options.output} already exists; choose another output")
+    check_new(options.output)
     # Lazy, because these imports take seconds.
     from vri_pyro.label_issues import read_corrections
     from vri_pyro.runs.run import Run
@@ -63,7 +64,8 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     removed = labels < 0
     confirmed = ~removed & (labels == before[indices])
     changed = ~removed & ~confirmed
-    told = f"{changed.sum()} labels changed, {confirmed.sum()} confirmed, {removed.sum()} examples removed"
+    told = f"{counted(int(changed.sum()), 'label')} changed, {confirmed.sum()} confirmed"
+    told += f", {counted(int(removed.sum()), 'example')} removed"
     trusted = np.isin(indices, np.concatenate([split.clean_indices, split.validation_indices])).sum()
     console = SafeConsole(soft_wrap=True)
     console.print(f"{told}; {trusted} of them were trusted already" if trusted else told)

@@ -11,7 +11,7 @@ from vri_pyro.cli.moved_data import add_data_places, data_places
 from vri_pyro.cli.trust import add_trust_option, trusts
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import check_place
+from vri_pyro.utils.files import check_replaceable
 
 
 def build_parser() -> ArgumentParser:
@@ -43,11 +43,14 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     """Write the report, and add its numbers to the ``summary.json`` of every finished run if the file is writable."""
     # Lazy, because these imports take seconds.
     from vri_pyro.report import SeenRun, check, record, write_page
+    from vri_pyro.report.page import is_page
     from vri_pyro.runs.run import Run
+    from vri_pyro.training.run_folder import RunFolder
 
     check(options.runs)
-    if options.output is not None:
-        check_place(options.output)  # before the expensive computation
+    folder = RunFolder(options.runs[0])
+    path = options.output or (folder.report if len(options.runs) == 1 else Path("report.html"))
+    check_replaceable(path, is_page, "a page of vri-pyro report")  # before the expensive computation
     console, unrecorded = SafeConsole(), list[UserError]()
     with console.status("loading runs") as status:  # visible only on a terminal
         places = data_places(options)
@@ -63,7 +66,6 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
             except UserError as error:
                 unrecorded.append(error)
         status.update("writing the report")
-        path = options.output or (seen[0].run.folder.report if len(seen) == 1 else Path("report.html"))
         write_page(seen, path)
     for why in unrecorded:
         console.print(f"the run's summary was not updated: {why}", soft_wrap=True)

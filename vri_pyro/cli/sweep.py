@@ -26,13 +26,14 @@ from vri_pyro.runs.parsing import build_configuration, check_values, configurati
 from vri_pyro.training.run_folder import RunFolder
 from vri_pyro.utils.console import SafeConsole
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.files import check_replaceable, first_line, write_atomically
 from vri_pyro.utils.interruption import Interrupted
 from vri_pyro.utils.locks import locked
 from vri_pyro.utils.numbers import MOST_PROCESSES, check_integer
 
 _OWN = ("seeds", "grid", "jobs", "config", "output", "resume", "quiet", "seed", "trust")
 _MEASURES = {"last": "last epoch", "chosen": "best on the validation set"}
+_COLUMNS = [f"{name}_{part}" for name in _MEASURES for part in ("mean", "sd")]
 _INTERRUPTED = {128 + number: number for number in (signal.SIGINT, signal.SIGTERM)}  # exit status → signal
 
 
@@ -84,6 +85,10 @@ def run(parser: ArgumentParser, options: Namespace) -> int:
     if options.seed:
         raise UserError(f"seed is {options.seed}; set --seeds {options.seed} instead")
     output = Path(options.output)
+    if (folder := RunFolder(output)).last.exists():
+        raise UserError(f"{output} contains a run; choose another --output")
+    folder.check_config()
+    check_replaceable(output / "sweep.csv", _is_table, "a table of vri-pyro sweep")
     trials = _trials(output, _grid(options.grid), _seeds(options.seeds))
     with locked(output):
         config = output / "config.yaml"
@@ -228,11 +233,14 @@ def _table(trials: Sequence[Trial]) -> Table:
     return table
 
 
+def _is_table(path: Path) -> bool:
+    return first_line(path).endswith(",".join(["runs", *_COLUMNS]))
+
+
 def _lines(trials: Sequence[Trial]) -> str:
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    measures = [f"{name}_{part}" for name in _MEASURES for part in ("mean", "sd")]
-    writer.writerow([*trials[0].values, "runs", *measures])
+    writer.writerow([*trials[0].values, "runs", *_COLUMNS])
     for values, count, results in _summary(trials):
         numbers = itertools.chain.from_iterable(results.values())
         writer.writerow([*values.values(), count, *("" if np.isnan(number) else f"{number:.4f}" for number in numbers)])

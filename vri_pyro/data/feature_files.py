@@ -16,7 +16,7 @@ from vri_pyro.data.fingerprints import Fingerprint
 from vri_pyro.data.npz import names_in, read_npz, write_npz
 from vri_pyro.data.stored import StoredVectors
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import checked_path, replacing, write_atomically
+from vri_pyro.utils.files import check_replaceable, checked_path, replacing, write_atomically
 from vri_pyro.utils.spelling import check_spelling
 
 Part = Literal["train", "test"]
@@ -88,6 +88,20 @@ class FeatureFiles:
         fingerprint.save(self.fingerprint)
         text = json.dumps(asdict(description), indent=2, ensure_ascii=False, default=str)
         write_atomically(self.description, f"{text}\n".encode())
+
+    def check_others(self) -> None:
+        """Raise if the folder, which has no description, has files that an interrupted extraction does not leave.
+
+        Raises:
+            UserError: there is such a file.
+        """
+        own = (self.labels.name, self.fingerprint.name, ".lock")
+        for file in sorted(self.path.iterdir()):
+            if file.name not in own and not file.match("features-*-*.npy") and not file.match(".*.partial"):
+                raise UserError(f"{self.path} already has other files, such as {file.name}; choose another --output")
+        check_replaceable(
+            self.labels, lambda path: {"y_train", "classes"} <= set(names_in(path)), "the labels of vri-pyro embed"
+        )
 
     def discard_empty(self) -> None:
         """Delete what :meth:`begin` has written, unless there are features."""

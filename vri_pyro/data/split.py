@@ -31,6 +31,7 @@ from vri_pyro.data.validation import (
 from vri_pyro.data.verified import VerifiedPairs
 from vri_pyro.utils.archives import DAMAGE, check_archive
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import counted
 
 _OPTIONAL = (
     "true_labels",
@@ -455,8 +456,8 @@ class Split:
             return
         names = [namer(arrays.x_train)(index) for index in changed[:NAMED].tolist()]
         raise UserError(
-            f"{len(changed)} labels of the data have changed since the split was drawn "
-            f"({listed(names, len(changed))}), but the split has the old ones; draw a new split "
+            f"{counted(len(changed), 'label of the data has', 'labels of the data have')} changed since the split was "
+            f"drawn ({listed(names, len(changed))}), but the split has the old ones; draw a new split "
             "(without --split.file), or restore the labels and correct them in the split with vri-pyro relabel."
         )
 
@@ -466,7 +467,8 @@ class Split:
         if self.verified_labels is None:
             if (later := np.setdiff1d(np.flatnonzero(now != UNCHECKED), self.corrected_indices)).size:
                 warnings.warn(
-                    f"{len(later)} labels of the data were checked after the split was drawn, which does not use them; "
+                    f"{counted(len(later), 'label of the data was', 'labels of the data were')} checked after the "
+                    "split was drawn, which does not use them; "
                     "draw a new split (without --split.file) to train with them",
                     stacklevel=4,
                 )
@@ -475,8 +477,9 @@ class Split:
         if len(changed):
             names = [namer(arrays.x_train)(index) for index in changed[:NAMED].tolist()]
             raise UserError(
-                f"{len(changed)} verified labels of the data have changed since the split was drawn "
-                f"({listed(names, len(changed))}); draw a new split (without --split.file), or restore them."
+                f"{counted(len(changed), 'verified label of the data has', 'verified labels of the data have')} "
+                f"changed since the split was drawn ({listed(names, len(changed))}); draw a new split (without "
+                "--split.file), or restore them."
             )
 
     def _check_truth(self, truth: np.ndarray) -> None:

@@ -84,7 +84,8 @@ def check_classes(classes: tuple[str, ...]) -> tuple[str, ...]:
         raise UserTypeError(f"classes is {classes!r}; expected the class names in a tuple or list.")
     names = tuple(str(name) for name in classes)
     if len(names) < 2:
-        raise UserError(f"There are {len(names)} classes; classification needs at least two.")
+        there = "is 1 class" if len(names) == 1 else "are no classes"
+        raise UserError(f"There {there}; classification needs at least two.")
     if len(set(names)) < len(names):
         twice = next(name for name in names if names.count(name) > 1)
         raise UserError(f"The class name {twice!r} occurs more than once; class names must be unique.")

@@ -11,6 +11,7 @@ import pandas as pd
 from vri_pyro.data.class_labels import label_series, shown_classes
 from vri_pyro.data.validation import UNCHECKED, check_verified
 from vri_pyro.utils.errors import UserError, UserTypeError
+from vri_pyro.utils.numbers import counted
 
 _EMPTY = (-1, "-1", "")  # what marks an unchecked example, unless a class is called so
 
@@ -49,7 +50,8 @@ class VerifiedPairs(NamedTuple):
     @property
     def described(self) -> str:
         """The number of checked labels and how many of them were wrong, as text."""
-        return f"{len(self.indices)} labels were checked, {self.wrong} of them were wrong"
+        wrong = f"{self.wrong} of them {'was' if self.wrong == 1 else 'were'} wrong"
+        return f"{counted(len(self.indices), 'label was', 'labels were')} checked, {wrong}"
 
     def counts(self, num_classes: int) -> np.ndarray:
         """Count the pairs by checked class (row) and label as given (column), int64 [K, K]."""

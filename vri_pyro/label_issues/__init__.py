@@ -1,7 +1,7 @@
 """Find wrong labels: scores per example, their combination, the noise rate and the transition matrix."""
 
 from vri_pyro.label_issues.candidates_of_predictions import candidates_of_predictions
-from vri_pyro.label_issues.corrections import read_corrections
+from vri_pyro.label_issues.corrections import read_answers, read_corrections
 from vri_pyro.label_issues.detection import Detection, detection
 from vri_pyro.label_issues.evidence import Evidence, Trusted, evidence_of
 from vri_pyro.label_issues.fiftyone import write_fiftyone
@@ -47,6 +47,7 @@ __all__ = [
     "nearest_positions",
     "probability_of_no_class",
     "rank",
+    "read_answers",
     "read_corrections",
     "rectification_effect",
     "self_confidence",

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import csv
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -12,12 +12,13 @@ import numpy as np
 from vri_pyro.data import Examples, Split
 from vri_pyro.data.class_labels import shown_classes
 from vri_pyro.data.validation import NO_CLASS
-from vri_pyro.label_issues.label_studio import read_annotations
+from vri_pyro.label_issues.label_studio import SKIPPED, read_annotations
 from vri_pyro.label_issues.table import NONE, printable
-from vri_pyro.utils.cells import from_cell
+from vri_pyro.utils.cells import from_cell, other_separator
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.spelling import nearest
 
+NO_ANSWER = -2
 _COLUMNS = ("corrected", "verified", "label")  # the first one that a table has is read
 
 
@@ -45,39 +46,88 @@ def read_corrections(
         UserError: the file is missing or damaged, lacks a column, or has no corrections; a row has an unknown index,
             path or class, or disagrees with the run or with another row.
     """
+    rows = ((place, row | {"label": NONE if row["label"] == SKIPPED else row["label"]}) for place, row in _rows(path))
+    found = _labels_by_index(path, ((place, row) for place, row in rows if row["label"]), split, classes, examples)
+    if not found:
+        raise UserError(f"{path} has no corrections; fill in the labels of the examples that were reviewed")
+    return _as_arrays(found)
+
+
+def read_answers(path: Path, split: Split, classes: Sequence[str], examples: Examples) -> tuple[np.ndarray, np.ndarray]:
+    """Read the answers to a list of labels that were chosen for a check, with the labels that have no answer.
+
+    The file is that of :func:`read_corrections`. A row with an empty label has no answer. Neither has a task of Label
+    Studio that was skipped, or is without an annotation.
+
+    Args:
+        path, split, classes, examples: see :func:`read_corrections`.
+
+    Returns:
+        the positions of all examples in the file, int64 [C], ascending, and their labels, int64 [C], -1 for no class
+        and -2 without an answer.
+
+    Raises:
+        UserError: as :func:`read_corrections`.
+    """
+    rows = [(place, row | {"label": "" if row["label"] == SKIPPED else row["label"]}) for place, row in _rows(path)]
+    found = _labels_by_index(path, rows, split, classes, examples)
+    if all(label == NO_ANSWER for _, label in found.values()):
+        raise UserError(f"{path} has no answers; fill in the right classes of the labels that were checked")
+    return _as_arrays(found)
+
+
+def _rows(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield the rows of a table or export, with their places; an empty label stands for no answer."""
+    expected = "expected a .csv table or a .json export of Label Studio"
     if not path.is_file():
-        raise UserError(f"{path} does not exist; expected a .csv table or a .json export of Label Studio")
+        raise UserError(f"{path} {'is a folder' if path.is_dir() else 'does not exist'}; {expected}")
+    return read_annotations(path) if path.suffix == ".json" else _table(path)
+
+
+def _labels_by_index(
+    path: Path,
+    rows: Iterable[tuple[str, dict[str, Any]]],
+    split: Split,
+    classes: Sequence[str],
+    examples: Examples,
+) -> dict[int, tuple[str, int]]:
+    """Return the place and the label of each example; an answer counts more than none in another row."""
     reader = _Reader(split, classes, examples)
     found: dict[int, tuple[str, int]] = {}
-    for place, row in read_annotations(path) if path.suffix == ".json" else _table(path):
+    for place, row in rows:
         where = f"{path}, {place}"
-        index, label = reader.index(where, row), reader.label(where, row["label"])
-        first, before = found.setdefault(index, (place, label))
-        if before != label:
+        index = reader.index(where, row)
+        label = reader.label(where, row["label"]) if row["label"] else NO_ANSWER
+        first, before = found.get(index, (place, NO_ANSWER))
+        if NO_ANSWER not in (before, label) and before != label:
             raise UserError(
                 f"{where}: example {index} has the label {row['label']!r} but another one in {first}; keep one of them"
             )
-    if not found:
-        raise UserError(f"{path} has no corrections; fill in the labels of the examples that were reviewed")
+        found[index] = (place, label) if before == NO_ANSWER else (first, before)
+    return found
+
+
+def _as_arrays(found: dict[int, tuple[str, int]]) -> tuple[np.ndarray, np.ndarray]:
     indices = np.array(sorted(found))
     return indices, np.array([found[index][1] for index in indices.tolist()])
 
 
 def _table(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
-    """Yield the rows of a table that have a label, with their line numbers."""
+    """Yield the rows of a table that name an example or have a label, with their line numbers."""
     try:
         with path.open(newline="", encoding="utf-8-sig") as lines:
             reader = csv.DictReader(lines, strict=True)
             there = list(reader.fieldnames or ())
             column = next((name for name in _COLUMNS if name in there), None)
             if column is None or not {"index", "path"} & set(there):
-                raise UserError(
-                    f"{path} has the columns {', '.join(there) or 'none'}; expected a column index or path, and a "
-                    "column corrected, verified or label"
+                remedy = other_separator(there) or (
+                    "expected a column index or path, and a column corrected, verified or label"
                 )
+                raise UserError(f"{path} has the columns {', '.join(there) or 'none'}; {remedy}")
             for cells in reader:
                 row = {name: from_cell(cell) if isinstance(cell, str) else cell for name, cell in cells.items()}
-                if label := (row[column] or "").strip():
+                label = (row[column] or "").strip()
+                if label or any((row.get(name) or "").strip() for name in ("index", "path")):
                     yield f"line {reader.line_num}", row | {"label": label}
     except (UnicodeDecodeError, csv.Error) as error:
         raise UserError(f"{path} is not a table in UTF-8 ({error}); save it as CSV UTF-8") from error

@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.data import Examples
+from vri_pyro.label_issues.filled_in import FilledIn
 from vri_pyro.label_issues.media import folder_of, image_files
 from vri_pyro.label_issues.ranking import LabelIssues
 from vri_pyro.label_issues.table import table_rows, write_rows
@@ -21,6 +22,7 @@ def write_fiftyone(
     examples: Examples,
     true: np.ndarray | None = None,
     limit: int | None = None,
+    filled: FilledIn | None = None,
 ) -> None:
     """Write a table that FiftyOne imports as a ``fiftyone.types.CSVDataset``.
 
@@ -29,11 +31,12 @@ def write_fiftyone(
 
     Args:
         path: the .csv file to write.
-        issues, indices, classes, examples, true, limit: see :func:`~vri_pyro.label_issues.write_table`.
+        issues, indices, classes, examples, true, limit, filled: see :func:`~vri_pyro.label_issues.write_table`.
 
     Raises:
         UserError: a file cannot be written.
     """
     rows = list(table_rows(issues, indices, classes, examples, true, limit))
+    rows = rows if filled is None else filled.kept(rows)
     files = image_files(examples, [row["index"] for row in rows], folder_of(path))
     write_rows(path, [{"filepath": str(file.absolute())} | row for row, file in zip(rows, files, strict=True)])

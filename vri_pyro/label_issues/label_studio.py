@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import re
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
@@ -14,14 +15,20 @@ import numpy as np
 
 import vri_pyro
 from vri_pyro.data import Examples
-from vri_pyro.label_issues.media import folder_of, image_files
+from vri_pyro.label_issues.media import check_images, folder_of, image_files
 from vri_pyro.label_issues.ranking import LabelIssues
 from vri_pyro.label_issues.table import NONE, TEXTS, printable, table_rows
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.files import check_replaceable, write_atomically
 
 LOCAL_FILES = "/data/local-files/?d="
+SKIPPED = "\0skipped"  # label of an annotation that was skipped
 _CHOICE, _EXAMPLE = "label", "example"  # names of the tags in the labelling configuration
+_CONFIGURATION = re.compile(
+    rf'<View>\s+<(Image|Text) name="{_EXAMPLE}" value="\$(image|text)"/>\s+<Choices name="{_CHOICE}" '
+    rf'toName="{_EXAMPLE}" choice="single" layout="(select|inline)">'
+    r"(\s+<Choice value=[^\n]*/>)*\s+</Choices>\s+</View>\s*"
+)
 _MANY = 20  # with more classes, the choices are shown as a menu
 
 
@@ -86,7 +93,31 @@ def write_tasks(
         for row, content, confidence in zip(rows, contents, confidences, strict=True)
     ]
     write_atomically(path, json.dumps(tasks, indent=1).encode())
-    write_atomically(path.with_name(f"{path.stem}_config.xml"), labelling_configuration(classes, images).encode())
+    write_atomically(_configuration_of(path), labelling_configuration(classes, images).encode())
+
+
+def check_task_files(path: Path) -> None:
+    """Raise if writing tasks would replace anything but earlier tasks without annotations.
+
+    Raises:
+        UserError: the file, the labelling configuration beside it or the folder of images is something else.
+    """
+    check_replaceable(path, _is_tasks, "a list of tasks of this command without annotations")
+    check_replaceable(_configuration_of(path), _is_configuration, "a labelling configuration as this command writes it")
+    check_images(path)
+
+
+def _is_tasks(path: Path) -> bool:
+    tasks = json.loads(path.read_bytes())
+    return bool(tasks) and all(set(task) <= {"data", "predictions"} and "index" in task["data"] for task in tasks)
+
+
+def _is_configuration(path: Path) -> bool:
+    return _CONFIGURATION.fullmatch(path.read_text(encoding="utf-8")) is not None
+
+
+def _configuration_of(path: Path) -> Path:
+    return path.with_name(f"{path.stem}_config.xml")
 
 
 def labelling_configuration(classes: Sequence[str], images: bool) -> str:
@@ -114,7 +145,8 @@ def labelling_configuration(classes: Sequence[str], images: bool) -> str:
 def read_annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
     """Yield the annotations in a JSON export of Label Studio, as their place and a row by column.
 
-    A task that was skipped has the label "(none)". Tasks without annotations, or with empty ones, are left out.
+    An annotation that was skipped has the label :data:`SKIPPED`. A task without annotations, or with empty ones, has
+    the label "".
 
     Raises:
         UserError: the file is not a JSON export of Label Studio.
@@ -124,16 +156,16 @@ def read_annotations(path: Path) -> Iterator[tuple[str, dict[str, Any]]]:
         tasks = json.loads(path.read_bytes())
         for number, task in enumerate(tasks, start=1):
             row = {name: task["data"].get(name) for name in ("index", "path", "given")}
-            for annotation in task["annotations"]:
-                for label in _labels(annotation):
-                    yield f"task {number}", row | {"label": label}
+            annotations = [label for annotation in task["annotations"] for label in _labels(annotation)]
+            for label in annotations or [""]:
+                yield f"task {number}", row | {"label": label}
     except (ValueError, LookupError, TypeError, AttributeError) as error:
         raise UserError(f"{path} cannot be read (it is damaged or has another format); {expected}") from error
 
 
 def _labels(annotation: dict[str, Any]) -> list[str]:
     if annotation.get("was_cancelled"):
-        return [NONE]
+        return [SKIPPED]
     return [result["value"]["choices"][0] for result in annotation["result"] if result["type"] == "choices"]
 
 

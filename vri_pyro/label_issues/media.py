@@ -8,6 +8,7 @@ from pathlib import Path
 import numpy as np
 
 from vri_pyro.data import Examples
+from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import replacing
 from vri_pyro.utils.pictures import png
 
@@ -15,6 +16,17 @@ from vri_pyro.utils.pictures import png
 def folder_of(table: Path) -> Path:
     """Return the folder for the images of a table: NAME_images beside the table."""
     return table.with_name(f"{table.stem}_images")
+
+
+def check_images(table: Path) -> None:
+    """Raise if the folder for the images of a new table has files, which may be somebody else's.
+
+    Raises:
+        UserError: the table does not exist but the folder does, and is not empty.
+    """
+    folder = folder_of(table)
+    if not table.exists() and folder.exists() and not (folder.is_dir() and not any(folder.iterdir())):
+        raise UserError(f"{folder} already exists; choose another --output, or move the folder away")
 
 
 def image_files(examples: Examples, indices: Sequence[int], folder: Path) -> Iterator[Path]:

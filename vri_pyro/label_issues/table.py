@@ -11,6 +11,7 @@ import numpy as np
 
 from vri_pyro.data import Examples, VerifiedPairs
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.label_issues.filled_in import FilledIn
 from vri_pyro.label_issues.ranking import BEST, LabelIssues
 from vri_pyro.utils.cells import RowWriter, as_cell
 from vri_pyro.utils.files import write_atomically
@@ -29,6 +30,7 @@ def write_table(
     true: np.ndarray | None = None,
     limit: int | None = None,
     verified: VerifiedPairs | None = None,
+    filled: FilledIn | None = None,
 ) -> None:
     """Write one line per example: its position, path, given and suggested label, and scores.
 
@@ -48,6 +50,7 @@ def write_table(
         limit: number of examples to write, the most suspicious first; None for all.
         verified: the verified pairs of the training set. They follow at the end of the table, with their label as given
             and, in a column ``verified``, the class that a person has found. None if there are none.
+        filled: what a person has filled in in an earlier table, which is kept; None for nothing.
 
     Raises:
         UserError: the file cannot be written.
@@ -56,7 +59,7 @@ def write_table(
     if verified is not None:
         rows = [row | {"verified": ""} for row in rows]
         rows += [dict.fromkeys(rows[0], "") | row for row in _verified_rows(verified, classes, examples)]
-    write_rows(path, rows)
+    write_rows(path, rows if filled is None else filled.kept(rows))
 
 
 def _verified_rows(pairs: VerifiedPairs, classes: Sequence[str], examples: Examples) -> Iterator[dict[str, Any]]:

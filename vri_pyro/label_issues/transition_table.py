@@ -10,7 +10,7 @@ import numpy as np
 
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.cells import RowWriter, as_cell
-from vri_pyro.utils.files import write_atomically
+from vri_pyro.utils.files import first_line, write_atomically
 
 COLUMNS = ("class", "given", "probability", "low", "high")
 
@@ -44,3 +44,8 @@ def write_transition_table(
                 values.append("" if np.isnan(true[row, column]) else f"{true[row, column]:.6g}")
             writer.write([as_cell(name), as_cell(given), *values])
     write_atomically(path, text.getvalue().encode(errors="backslashreplace"))  # class names may be invalid UTF-8
+
+
+def is_transition_table(path: Path) -> bool:
+    """Return whether a file has the columns of :func:`write_transition_table`."""
+    return first_line(path).removesuffix(",true") == ",".join(COLUMNS)

@@ -71,6 +71,12 @@ def write_page(runs: Sequence[SeenRun], path: Path) -> None:
     write_atomically(path, render(runs).encode(errors="backslashreplace"))  # file names may be invalid UTF-8
 
 
+def is_page(path: Path) -> bool:
+    """Return whether a file begins as :func:`write_page` begins a page."""
+    with path.open("rb") as file:
+        return "· vri-pyro</title>".encode() in file.read(2**16)
+
+
 def check(folders: Sequence[Path]) -> None:
     """Check the run folders of a report.
 

@@ -7,7 +7,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from vri_pyro.data.declared_size import check_parquet
+from vri_pyro.utils.cells import other_separator
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import counted
 
 
 def read_columns(path: Path) -> dict[str, Sequence[object]]:
@@ -40,10 +42,13 @@ def _csv(path: Path) -> tuple[list[str], list[Sequence[object]]]:
         raise UserError(f"{path} cannot be read as a .csv file in UTF-8 ({error}); write it again") from error
     if not header or all(map(_is_number, header)):
         raise UserError(f"{path} has no header; add a first line with the names of the columns")
+    if remedy := other_separator(header):
+        raise UserError(f"{path} has one column, {header[0]!r}; {remedy}")
     for number, row in enumerate(rows, start=1):
         if len(row) != len(header):
             raise UserError(
-                f"{path}, row {number}: there are {len(row)} values but {len(header)} columns; correct the row"
+                f"{path}, row {number}: found {counted(len(row), 'value')} for {counted(len(header), 'column')}; "
+                "correct the row"
             )
     return header, list(zip(*rows, strict=True))
 

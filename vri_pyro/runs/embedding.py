@@ -89,6 +89,7 @@ def embed(
         if files.description.exists():
             _check_same(files, description, arrays, fingerprint)
         else:
+            files.check_others()
             if has_random_trunk(network, lambda: _network(backbone, arrays, _SEED + 1)):
                 warnings.warn(
                     f"{type(network).__name__} has random weights, so its features say little; use a pretrained "

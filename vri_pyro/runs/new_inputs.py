@@ -17,6 +17,7 @@ from vri_pyro.data.inside_root import check_inside
 from vri_pyro.data.npz import names_in, read_npz
 from vri_pyro.runs.columns import read_columns
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import counted
 
 _TABLES = (".csv", ".parquet")
 _EXPECTED = "expected a folder of images, an image, or an .npz, .npy, .csv or .parquet file"
@@ -71,7 +72,7 @@ def read_new_inputs(
             return _feature_table(path, shape, dtype)
         folder = path.parent if root is None else root
         names = _listed(path, folder, outside_root)
-        described = f"{len(names)} images of the column {_PATH} in {path}"
+        described = f"{counted(len(names), 'image')} of the column {_PATH} in {path}"
         return _images(folder, names, shape, dtype, path, bits), described
     raise UserError(f"{path} has an unsupported type; {_EXPECTED}")
 
@@ -105,7 +106,7 @@ def _image_folder(path: Path, shape: Sequence[int], dtype: str, bits: int | None
     warn_of_unread(path, others)
     if not names:
         raise UserError(f"{path} has no images; expected files with a suffix such as .jpg or .png")
-    return _images(path, names, shape, dtype, path, bits), f"{len(names)} images in {path}"
+    return _images(path, names, shape, dtype, path, bits), f"{counted(len(names), 'image')} in {path}"
 
 
 def _feature_folder(path: Path) -> tuple[Inputs, str]:
@@ -161,9 +162,11 @@ def _listed(path: Path, folder: Path, outside_root: bool) -> list[str]:
 
 
 def _feature_table(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs, str]:
-    columns = {name: values for name, column in read_columns(path).items() if (values := _numbers(column))}
+    read = read_columns(path)
+    columns = {name: values for name, column in read.items() if (values := _numbers(column))}
     shown = ", ".join(columns) if len(columns) <= 6 else ", ".join([*list(columns)[:3], "…", list(columns)[-1]])
     if len(columns) != shape[0]:
+        _check_cells(path, {name: column for name, column in read.items() if name not in columns})
         raise UserError(
             f"{path} has {len(columns)} numeric columns ({shown or 'none'}) but the run was trained on {shape[0]} "
             "features; keep one numeric column per feature, in the order of training"
@@ -177,6 +180,16 @@ def _feature_table(path: Path, shape: Sequence[int], dtype: str) -> tuple[Inputs
             raise UserError(f"{path} has values that are not integers from 0 to 255, as in training; convert them")
         features = features.astype(np.uint8)
     return features, f"features in {path}, from the numeric columns in their order: {shown}"
+
+
+def _check_cells(path: Path, columns: Mapping[str, Sequence[object]]) -> None:
+    """Raise if a column has numbers in most rows, so that a cell that is no number is probably a mistake."""
+    for name, column in columns.items():
+        wrong = [row for row, value in enumerate(column, 1) if _numbers([value]) is None and value not in (None, "")]
+        if wrong and len(wrong) < len(column) / 2:
+            raise UserError(
+                f"{path}, row {wrong[0]}: {name} is {column[wrong[0] - 1]!r}, which is not a number; correct the cell"
+            )
 
 
 def _numbers(column: Sequence[object]) -> list[float] | None:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
+import csv
 import os
 from collections.abc import Callable, Iterable, Sequence
 from pathlib import Path
 
 import numpy as np
 
-from vri_pyro.utils.cells import RowWriter, as_cell
+from vri_pyro.utils.cells import RowWriter, as_cell, from_cell
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import replacing
+from vri_pyro.utils.files import first_line, replacing
 
 SEPARATOR = "|"
 
@@ -18,6 +19,13 @@ SEPARATOR = "|"
 def columns(classes: Sequence[str], with_sets: bool = False) -> list[str]:
     """Return the header of the table: ``input``, ``prediction``, perhaps ``set``, and ``p_NAME`` for each class."""
     return ["input", "prediction", *(["set"] if with_sets else []), *(as_cell(f"p_{name}") for name in classes)]
+
+
+def is_prediction_table(path: Path) -> bool:
+    """Return whether a file has the header of :func:`write_predictions`, and no further column."""
+    first, second, *others = next(csv.reader([first_line(path)]))
+    own = all(name == "set" or from_cell(name).startswith("p_") for name in others)
+    return own and [first, second] == columns(())
 
 
 def write_predictions(

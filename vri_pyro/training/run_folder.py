@@ -16,7 +16,7 @@ import yaml
 
 from vri_pyro.utils.deprecations import current_row
 from vri_pyro.utils.errors import UserError
-from vri_pyro.utils.files import checked_path, clear_write_errors, write_atomically
+from vri_pyro.utils.files import check_replaceable, checked_path, clear_write_errors, write_atomically
 from vri_pyro.utils.locks import locked
 from vri_pyro.utils.yaml_files import read_yaml
 
@@ -25,6 +25,7 @@ _CHECKSUM = "sha256"
 # Required keys of the JSON files, with their types.
 _INPUTS = {"shape": list, "dtype": str, "classes": list, "mean": list, "std": list}
 _SUMMARY = {"results": dict, "split": dict}
+_OPTIONS = {"data", "split", "method", "backbone", "optimizer", "epochs", "loggers", "device", "threads", "duplicates"}
 _RESULTS = ("last", "last_10", "chosen", "chosen_epoch")
 _SPLIT = ("noisy", "clean", "realised_rate")
 Row = Mapping[str, Any]
@@ -79,6 +80,18 @@ class RunFolder:
             raise UserError(
                 f"{self.path} already contains a run; add --resume true to continue it, or choose another --output"
             )
+        if not self.last.exists():
+            self.check_config()
+
+    def check_config(self) -> None:
+        """Raise if ``config.yaml`` is not one that a run or a sweep wrote, which has all options, but a user's own.
+
+        Raises:
+            UserError: the file would be replaced by another one.
+        """
+        check_replaceable(
+            self.config, lambda path: set(read_yaml(path)) >= _OPTIONS, "the complete configuration of a run"
+        )
 
     def make(self) -> None:
         """Create the folder.

@@ -44,3 +44,15 @@ class RowWriter:
         """Write a row."""
         returns = any("\r" in cell for cell in row if isinstance(cell, str))
         (self._quoted if returns else self._plain).writerow(row)
+
+
+def other_separator(header: Sequence[str]) -> str:
+    """Return a remedy if a header of one column shows that commas do not separate the columns; otherwise "".
+
+    Args:
+        header: the names of the columns, as read with commas.
+    """
+    if len(header) != 1:
+        return ""
+    found = next((name for mark, name in ((";", "semicolons"), ("\t", "tabs")) if mark in header[0]), None)
+    return f"its columns are separated by {found}, so save it with commas" if found else ""

@@ -6,11 +6,12 @@ import os
 import re
 import secrets
 import shutil
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import cache
 from pathlib import Path
 from typing import Any
+from zipfile import BadZipFile
 
 from vri_pyro.utils.errors import UserError, UserTypeError
 
@@ -33,6 +34,7 @@ def checked_path(name: str, path: Any) -> Path:
     return Path(path)
 
 
+_UNREADABLE = (OSError, ValueError, LookupError, TypeError, AttributeError, EOFError, RecursionError, BadZipFile)
 _PARTIAL = re.compile(r"\..+\.(\d+)-[0-9a-f]{8}\.partial")  # the number is the process that writes it
 
 
@@ -75,6 +77,52 @@ def check_place(path: Path) -> None:
     there = next(folder for folder in path.absolute().parents if folder.exists())
     if not there.is_dir():
         raise UserError(f"cannot write {path}: {there} is not a folder; use another path")
+
+
+def check_new(path: Path, why: str = "") -> None:
+    """Raise if there is a file at ``path``, which a person may have filled in.
+
+    Args:
+        path: the file to write.
+        why: reason for the message, such as ", and may have answers".
+
+    Raises:
+        UserError: ``path`` exists, or cannot be a file; see :func:`check_place`.
+    """
+    check_place(path)
+    if path.exists():
+        raise UserError(f"{path} already exists{why}; choose another --output, or move the file away")
+
+
+def check_replaceable(path: Path, is_own: Callable[[Path], bool], what: str, option: str = "--output") -> None:
+    """Raise if writing to ``path`` would destroy anything but an earlier output of the same command.
+
+    A command calls this before its expensive computation, for every file that it writes. An empty file may be replaced.
+
+    Args:
+        path: the file to write.
+        is_own: whether an existing file is an earlier output. Errors of reading and decoding count as no.
+        what: what the command writes, such as "a certificate", for the message.
+        option: the option that names the file, for the message.
+
+    Raises:
+        UserError: the file exists and is something else, or cannot be a file; see :func:`check_place`.
+    """
+    check_place(path)
+    if not path.is_file() or not path.stat().st_size:
+        return
+    try:
+        own = is_own(path)
+    except _UNREADABLE:
+        own = False
+    if not own:
+        raise UserError(f"{path} already exists and is not {what}; choose another {option}, or move the file away")
+
+
+def first_line(path: Path) -> str:
+    """Return the first line of a text file in UTF-8, of at most 1 MB, without its end."""
+    with path.open("rb") as file:
+        return file.readline(2**20).decode("utf-8-sig").rstrip("\r\n")
 
 
 @contextmanager

@@ -25,6 +25,17 @@ def is_number(value: Any) -> bool:
     return isinstance(value, Real) and not isinstance(value, bool)
 
 
+def counted(number: int, noun: str, nouns: str | None = None) -> str:
+    """Return a number with its noun, such as "1 check" and "2 checks".
+
+    Args:
+        number: the number.
+        noun: the singular.
+        nouns: the plural; None for the singular with an s.
+    """
+    return f"{number} {noun if number == 1 else nouns or f'{noun}s'}"
+
+
 def check_integer(
     name: str, value: Any, least: int | None = None, most: int | None = _LARGEST, remedy: str = ""
 ) -> None:

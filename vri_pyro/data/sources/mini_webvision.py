@@ -21,6 +21,7 @@ from vri_pyro.data.sources.listing import (
 )
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
+from vri_pyro.utils.numbers import counted
 
 _FROM = "WebVision 1.0 (Li et al., 2017; resized images, unpacked under path)"
 _ALL_CLASSES = 1000
@@ -84,7 +85,8 @@ class MiniWebVision(Source):
                 raise UserError(f"{path}, line {number}: {line!r} has no name; restore the file.")
             found.append((synset, names[0].split(",")[0]))
         if len(found) < self.num_classes:
-            raise UserError(f"{path} has {len(found)} classes but num_classes is {self.num_classes}; restore the file.")
+            classes = counted(len(found), "class", "classes")
+            raise UserError(f"{path} has {classes} but num_classes is {self.num_classes}; restore the file.")
         return found[: self.num_classes]
 
     def _training(self, root: Path, path: Path) -> tuple[Listed, Listed]:

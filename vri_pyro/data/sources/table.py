@@ -21,9 +21,11 @@ from vri_pyro.data.sources.base import Source
 from vri_pyro.data.sources.listing import Listed, check_there, class_name, streamed_arrays, warn_of_no_trusted_labels
 from vri_pyro.data.sources.verified_cells import VERIFIED, checked_class
 from vri_pyro.data.validation import UNCHECKED
+from vri_pyro.utils.cells import other_separator
 from vri_pyro.utils.deprecations import accepts_old_arguments
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.files import checked_path
+from vri_pyro.utils.numbers import counted
 from vri_pyro.utils.spelling import check_spelling
 
 _SPLIT = "split"  # name of the column that may be missing
@@ -146,7 +148,8 @@ class Table(Source):
             repeated.append(number)
         if repeated:
             warnings.warn(
-                f"{file} lists {len(repeated)} images again (the first in row {repeated[0]}); they are read once",
+                f"{file} lists {counted(len(repeated), 'image')} again (the first in row {repeated[0]}); each is read "
+                "once",
                 stacklevel=3,
             )
 
@@ -230,6 +233,8 @@ def _parquet(file: Path) -> Iterator[Any]:
 
 def _check_columns(file: Path, columns: list[str], there: list[str]) -> None:
     if missing := [name for name in columns if name not in there]:
+        if remedy := other_separator(there):
+            raise UserError(f"{file} has one column, {there[0]!r}; {remedy}.")
         raise UserError(
             f"{file} lacks the columns {', '.join(missing)} (it has {', '.join(there) or 'none'}); "
             "add them or change the column options. Table lists image files; features can be read with NpzFile."
