@@ -22,7 +22,7 @@ def posterior(
 
 
 def shares(found: OpenSetPosterior) -> np.ndarray:
-    return np.array([found.draw(number).mean() for number in range(DRAWS)])
+    return np.array([found.of_draw(number).mean() for number in range(DRAWS)])
 
 
 @pytest.mark.parametrize("trusted", [2, 10, 60, 300])

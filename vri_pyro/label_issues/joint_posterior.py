@@ -225,7 +225,7 @@ def joint_posterior(
             total += p
         if sweep >= 0 and sweep % between == between - 1:
             draw = sweep // between
-            foreign = none if open_set is None else open_set.draw(draw)
+            foreign = none if open_set is None else open_set.of_draw(draw)
             right = (generator.random(size) < p[:, 0]) & (generator.random(size) >= foreign)
             rates.append(1 - right[judged].mean())
             if draw % kept_every == 0:

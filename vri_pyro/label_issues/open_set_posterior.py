@@ -35,7 +35,7 @@ class OpenSetPosterior:
     possible: np.ndarray
     drawn: np.ndarray
 
-    def draw(self, number: int) -> np.ndarray:
+    def of_draw(self, number: int) -> np.ndarray:
         """Return the probability that each example is of no class, in one of the draws, [N]."""
         criterion, curve = self.drawn[number].tolist()
         if criterion < 0:
@@ -47,7 +47,7 @@ class OpenSetPosterior:
         """Return the posterior probability that each example is of no class, [N]."""
         total = np.zeros(len(self.odds))
         for number in range(len(self.drawn)):
-            total += self.draw(number)
+            total += self.of_draw(number)
         return total / len(self.drawn)
 
 
