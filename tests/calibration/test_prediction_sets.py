@@ -95,7 +95,7 @@ def test_coverage_of_an_overconfident_classifier_has_the_distribution_of_the_the
     assert stats.kstest(found, stats.beta(rank, 100 - rank).cdf).pvalue > 0.01
 
 
-def test_classes_with_equal_probabilities_are_all_in_a_set_or_none_is() -> None:
+def test_sets_of_tied_probabilities_do_not_depend_on_rounding() -> None:
     """Probabilities with few values, as those of a decision tree, whose sums are rounded."""
     generator = np.random.default_rng(0)
     leaves = np.array([[0.7, 0.1, 0.1, 0.1], [0.1, 0.3, 0.3, 0.3], [1 / 3, 1 / 3, 1 / 3, 0]])

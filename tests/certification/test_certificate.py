@@ -196,6 +196,7 @@ def test_plan_is_what_the_certificate_needs() -> None:
     found = certify(population, sample(right, number), at_most=0.02)
     assert found.statement is not None
     assert found.statement.shown
+    # The plan is for checks without the scores, which can save a few.
     fewer = certify(population, sample(right, number - 5), at_most=0.02).statement
     assert fewer is not None
     assert not fewer.shown

@@ -200,7 +200,7 @@ def test_missing_answers_are_counted(run: Path, answer: Callable[..., Path], vri
     assert vri_pyro("check", "run", "--budget", "29", "--output", "list.csv").status == 0
     done = vri_pyro("check", "run", "--answers", str(answer(Path("list.csv"), first=20)))
     assert "20 new answers, 20 in all" in done.stdout
-    assert "10 drawn labels have no answer" in done.stdout
+    assert "10 drawn labels have no answer yet" in done.stdout
     assert vri_pyro("check", "run", "--budget", "5").status == 0
     done = vri_pyro("certify", "run")
     assert "from 20 checks" in done.stdout

@@ -35,7 +35,7 @@ def test_an_outlier_is_named_with_its_column_and_example(count: int, dtype: type
 def test_other_columns_with_outliers_are_counted() -> None:
     x, _ = _vectors()
     x[9, 2] = -1e8
-    with pytest.warns(UserWarning, match=r"ranks of the column \(1 more columns have such values\)$"):
+    with pytest.warns(UserWarning, match=r"ranks of the column \(1 more column has such values\)$"):
         warn_of_outliers("X", x)
 
 

@@ -38,7 +38,7 @@ def data() -> list[Drawn]:
     return [drawn(seed) for seed in range(3)]
 
 
-@pytest.mark.parametrize(("kind", "bias"), [("features", 0.03), ("pred_probs", 0.06)])
+@pytest.mark.parametrize(("kind", "bias"), [("features", 0.03), ("pred_probs", 0.05)])
 def test_share_among_the_others_is_estimated_as_if_nobody_had_looked(data: list[Drawn], kind: str, bias: float) -> None:
     errors = []
     for x, given, true, verified, p in data:

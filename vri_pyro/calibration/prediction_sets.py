@@ -147,7 +147,7 @@ class PredictionSets:
     def _told_full(self) -> str | None:
         if self.full <= _MOST:
             return None
-        other = ", the score 'lac'" if self.score == "aps" else ""
+        other = ", use the score 'lac'," if self.score == "aps" else ""
         return (
             f"{self.full:.0%} of the held-out examples have a set of all {len(self.thresholds)} classes, which "
             f"excludes nothing: ask for less coverage{other} or train a better classifier."

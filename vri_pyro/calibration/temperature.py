@@ -10,7 +10,7 @@ import torch
 from vri_pyro.calibration.held_out import HeldOut
 from vri_pyro.diagnostics.calibration import fitted_temperature, temperature_interval
 
-_LEAST = 1e-38  # probabilities below it are raised to it before the logarithm
+_LEAST = 1e-300  # probabilities below it are raised to it before the logarithm
 
 
 @dataclass(frozen=True)

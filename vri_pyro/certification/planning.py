@@ -51,7 +51,7 @@ def equivalent_checks(low: float, high: float, population: int, confidence: floa
 def fewest_checks(at_most: float, population: int, confidence: float = 0.95, anytime: bool = False) -> int:
     """Return the number of plain checks that show "at most" if all of them find right labels.
 
-    Fewer do with the help of the scores at most.
+    Fewer are enough only with the help of the scores.
 
     Args:
         at_most: the rate to be shown, such as 0.02.

@@ -50,7 +50,8 @@ def why_not_shown(certificate: Certificate) -> Iterator[str]:
         return
     fewest = fewest_checks(at_most, rate.labels, certificate.confidence, certificate.anytime)
     if rate.drawn < fewest:
-        yield f"{counted(rate.drawn, 'check')} rarely show it: even if all are right, about {fewest} are needed"
+        checks = counted(rate.drawn, "check is", "checks are")
+        yield f"{checks} rarely enough: even if all are right, about {fewest} are needed"
 
 
 def impossible(certificate: Certificate) -> bool:

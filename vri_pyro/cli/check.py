@@ -121,8 +121,8 @@ def _tell_answers(ledger: Ledger, before: int, unanswered: int, options: Namespa
     console.print(f"{new}, {ledger.answered} in all: {options.run / 'checks.csv'}")
     if unanswered:
         console.print(
-            f"{counted(unanswered, 'drawn label has', 'drawn labels have')} no answer: right in the lower bound of "
-            "vri-pyro certify, wrong in the upper one"
+            f"{counted(unanswered, 'drawn label has', 'drawn labels have')} no answer yet; vri-pyro certify says how "
+            "they count"
         )
     console.print(f"certify with: vri-pyro certify {options.run}")
 

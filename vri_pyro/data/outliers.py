@@ -10,6 +10,7 @@ import numpy as np
 
 from vri_pyro.data.statistics import mean_and_std, sample_positions, varies
 from vri_pyro.data.streamed import Inputs, Streamed
+from vri_pyro.utils.numbers import counted
 
 _SMALL = 1e-4  # interquartile range in standard deviations; about 1e-3 for incomes, counts and Cauchy's distribution
 _SAMPLE = 2048  # rows for the quartiles
@@ -47,7 +48,9 @@ def warn_of_outliers(
     column = int(hidden[0])
     values = np.concatenate([x[start : start + _CHUNK][:, column] for start in range(0, len(x), _CHUNK)])
     example = int(np.abs(values.astype(np.float64) - middle[column]).argmax())
-    more = f" ({len(hidden) - 1} more columns have such values)" if len(hidden) > 1 else ""
+    more = (
+        f" ({counted(len(hidden) - 1, 'more column has', 'more columns have')} such values)" if len(hidden) > 1 else ""
+    )
     warnings.warn(
         f"column {column if columns is None else repr(columns[column])} of {name} has the outlier "
         f"{values[example]:.3g} in example {example}: half of its values lie within {high[column] - low[column]:.1g}, "

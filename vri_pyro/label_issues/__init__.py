@@ -13,6 +13,7 @@ from vri_pyro.label_issues.label_sampler import Candidates
 from vri_pyro.label_issues.label_studio import labelling_configuration, write_label_studio, write_tasks
 from vri_pyro.label_issues.neighbours import distance_to_nearest, mean_over_nearest, nearest_positions, smoothed
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
+from vri_pyro.label_issues.open_set_posterior import OpenSetPosterior, open_set_posterior
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.ranking import BEST, LabelIssues, rank
 from vri_pyro.label_issues.table import NONE, PROBABLE, class_name, write_table
@@ -30,6 +31,7 @@ __all__ = [
     "Format",
     "JointPosterior",
     "LabelIssues",
+    "OpenSetPosterior",
     "TransitionPosterior",
     "Trusted",
     "candidates_of_predictions",
@@ -45,6 +47,7 @@ __all__ = [
     "margin",
     "mean_over_nearest",
     "nearest_positions",
+    "open_set_posterior",
     "probability_of_no_class",
     "rank",
     "read_answers",

@@ -148,7 +148,7 @@ def find_label_issues(
         predicted = _predicted(arrays, features, neighbours, seed)
         posterior, decided, chosen = _of_predictions(arrays, predicted, draws, seed, progress)
     if posterior.foreign is not None:
-        warnings.warn(f"{posterior.foreign} open_set=False then leaves this out.", stacklevel=2)
+        warnings.warn(f"{posterior.foreign} In that case, pass open_set=False.", stacklevel=2)
     flags = posterior.flags(missed, in_vain)
     return _table(arrays, posterior, flags, checked_interval(posterior, decided, arrays, chosen))
 
@@ -198,6 +198,8 @@ def _of_predictions(
         chosen = _chosen(found.decided.numpy(), doubt, arrays)
         if chosen:
             noisy |= torch.from_numpy(checked)
+            first = confident_transition(predicted.at(noisy), given[noisy])
+            found = decisions(predicted, first, noisy)
         else:
             pairs = torch.from_numpy(arrays.known[checked]), given[torch.from_numpy(checked)]
     held_out = None if noisy.all() else (found.decided[~noisy], torch.from_numpy(arrays.known)[~noisy])

@@ -75,7 +75,7 @@ def _warn_of_in_sample(arrays: CheckedArrays) -> None:
     warnings.warn(
         f"pred_probs agree with every one of the {count} labels, as those of a classifier do that was trained on these "
         "labels; such probabilities cannot show wrong labels, so compute them out of sample, for example with "
-        "sklearn.model_selection.cross_val_predict; if they are out of sample, the labels are clean",
+        "sklearn.model_selection.cross_val_predict; if they are out of sample, they give no sign of wrong labels",
         stacklevel=4,
     )
 

@@ -63,8 +63,8 @@ class JointPosterior:
         if (share := float(self.none.mean())) < _MANY:
             return None
         return (
-            f"An estimated {share:.0%} of the examples belong to none of the classes, because they are unlike the "
-            "trusted ones. If all belong to a class, the trusted examples are no random sample."
+            f"An estimated {share:.0%} of the examples seem to belong to none of the classes: they are unlike the "
+            "trusted ones. If all belong to a class, the trusted examples are not a random sample."
         )
 
     @property
@@ -132,10 +132,10 @@ def agreeing_posterior(
     """
     right = probabilities[:, 0]
     rates = doubted_rates(right, none, found.noise_rate.numpy(), generator_for(seed, "doubt"))
-    agreeing = agreeing_with_rate(probabilities, none, rates.mean())
     if judged is not None:
         rates = rates_of_part(right, none, rates, judged)
-        classes, agreeing, none = classes[judged], agreeing[judged], none[judged]
+        classes, probabilities, none = classes[judged], probabilities[judged], none[judged]
+    agreeing = agreeing_with_rate(probabilities, none, rates.mean())
     return JointPosterior(found._replace(noise_rate=torch.from_numpy(rates)), classes, agreeing, none, num_classes)
 
 
@@ -197,6 +197,8 @@ def joint_posterior(
         raise UserError(f"there are {size} examples of {num_classes} classes; expected at least one and two classes")
     if draws < 1:
         raise UserError(f"draws is {draws}; expected an integer >= 1")
+    if open_set is not None and len(open_set.drawn) < draws:
+        raise UserError(f"draws is {draws} but open_set has {len(open_set.drawn)} draws; make as many")
     generator = generator_for(seed, "joint posterior")
     judged = np.ones(size, dtype=bool) if judged is None else judged
     none = np.zeros(size) if open_set is None else open_set.mean()

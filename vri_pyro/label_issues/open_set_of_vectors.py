@@ -12,6 +12,7 @@ from vri_pyro.label_issues.noise_aware_head import Labels
 from vri_pyro.label_issues.open_set_posterior import OpenSetPosterior, open_set_posterior
 
 _NEIGHBOURS = 5
+_MOST = 10_000  # trusted examples among which neighbours are searched
 _LEAST = 1e-6
 
 
@@ -63,6 +64,8 @@ def _distances(
     A trusted example has one neighbour less in its class, itself, so one of the class is left out for every example.
     """
     among = np.flatnonzero(trusted)
+    if len(among) > _MOST:
+        among = np.sort(generator.permutation(among)[:_MOST])
     left_out = np.full(len(vectors), -1)
     for label in np.unique(classes[among]):
         members = np.flatnonzero(classes[among] == label)

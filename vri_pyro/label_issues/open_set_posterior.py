@@ -12,7 +12,8 @@ from scipy.special import expit, logsumexp
 from vri_pyro.data import generator_for
 
 _BINS = 1000  # of the rank of an example among the noisy ones
-_LABELS = 1000  # noisy labels from which the curves are judged
+_LABELS = 10_000  # noisy labels from which the curves are judged, at most
+_TRUSTED = 150.0  # trusted examples, likewise; more would outweigh the labels where they are no random sample
 _NOTHING = 0.9  # prior probability that all examples belong to the classes
 _SHARES = 0.01, 0.8  # of examples of no class, of the curves
 _AT_THE_FRONT = 0.05  # greatest probability of no class of the example that is most like the trusted ones
@@ -70,8 +71,9 @@ def open_set_posterior(
 
     That trusted examples are unlike the others can have another cause: they may be no random sample. Labels tell:
     those of examples of some class follow from the class, those of others do not. A curve under which the labels are
-    less probable than without any example of no class loses as much. It gains nothing if they are more probable, for
-    which noise that depends on the example would be a reason, too.
+    less probable than without any example of no class is penalised by that difference. It is not rewarded if they are
+    more probable, because noise that depends on the example has the same effect. Labels tell little where classes are
+    few and noise is frequent, so the trusted examples count at most as 150.
 
     Args:
         noisy: criteria of the N noisy examples, [N] each.
@@ -86,17 +88,18 @@ def open_set_posterior(
         2012; the prior of none at all is that of a spike and slab, Mitchell & Beauchamp, JASA 1988.
     """
     generator, among = generator_for(seed, "open set"), np.flatnonzero(possible)
-    if len(weights) < 2 or not len(among):
+    if len(weights) < 2 or not weights.any() or not len(among):
         return OpenSetPosterior(np.zeros((1, len(odds)), dtype=np.int64), odds, possible, np.full((draws, 2), -1))
     ranks = [(_ranks(one[among], one), _ranks(one[among], other)) for one, other in zip(noisy, trusted, strict=True)]
     both = [np.mean(parts, axis=0) for parts in zip(*ranks, strict=True)]
     ranks.append((_ranks(both[0][among], both[0]), _ranks(both[0][among], both[1])))
     places, known = (np.stack([_bins(part) for part in parts]) for parts in zip(*ranks, strict=True))
     some = among[generator.permutation(len(among))[:_LABELS]]
-    effective = weights * weights.sum() / (weights**2).sum()
+    size = min(weights.sum() ** 2 / (weights**2).sum(), _TRUSTED)
+    effective = weights * size / weights.sum()
     logs = _log_prior() + np.stack(
         [
-            _log_of_ranks()[:, theirs] @ effective + np.minimum(_gain(own[some], odds[some]), 0)
+            _log_of_ranks() @ np.bincount(theirs, effective, _BINS) + np.minimum(_gain(own[some], odds[some]), 0)
             for own, theirs in zip(places, known, strict=True)
         ]
     )

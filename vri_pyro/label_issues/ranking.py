@@ -230,8 +230,7 @@ def rank(
         accuracy = believed.accuracy
     else:
         accuracy = accuracy_of(candidates.trusted)
-        some = evidence.trusted is not None and len(evidence.trusted.labels) > 1
-        distance = torch.from_numpy(candidates.distance) if some else None
+        distance = torch.from_numpy(candidates.distance) if len(candidates.trusted.p) > 1 else None
         pairs = None
         if evidence.pairs is not None and candidates.judged is None:
             pairs = evidence.pairs[0].numpy(), evidence.pairs[1].numpy()

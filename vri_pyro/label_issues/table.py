@@ -50,7 +50,7 @@ def write_table(
         limit: number of examples to write, the most suspicious first; None for all.
         verified: the verified pairs of the training set. They follow at the end of the table, with their label as given
             and, in a column ``verified``, the class that a person has found. None if there are none.
-        filled: what a person has filled in in an earlier table, which is kept; None for nothing.
+        filled: what a person has entered in an earlier table, which is kept; None for nothing.
 
     Raises:
         UserError: the file cannot be written.

@@ -33,7 +33,7 @@ def check_spelling(place: str, names: Iterable[str], meant: Mapping[str, str], k
     for name in sorted(there - set(meant.values())):
         found = get_close_matches(name.lower(), meant, n=1, cutoff=_MISSPELT)
         # Names such as "x_train_clean" and "verified_by" resemble known ones but are chosen on purpose.
-        if not found or found[0][0] != name[0].lower() or name.startswith(f"{found[0]}_"):
+        if not found or found[0][0] != name[0].lower() or name.startswith(f"{found[0]}_") or name in found[0]:
             continue
         if (right := meant[found[0]]) not in there:
             raise UserError(

@@ -23,7 +23,7 @@ _REQUIRED = ("x_train", "y_train")
 _LABELS = ("y_train", "y_test", "y_train_clean")
 _OPTIONAL = ("x_test", "y_test", "y_train_clean", "clean_indices", "validation_indices", "verified", "classes")
 # If a misspelt clean_indices went unnoticed, noise would be injected into labels that are already noisy.
-_MEANT = {name: name for name in _OPTIONAL} | {"trusted": "clean_indices", "trusted_indices": "clean_indices"}
+_MEANT = {name: name for name in _OPTIONAL} | {"trusted": "clean_indices"}
 
 
 @dataclass(frozen=True)
