@@ -119,7 +119,7 @@ def test_most_sets_with_all_classes_are_a_warning() -> None:
     assert share > 0.5
     assert sets.warning("abcd") == (
         f"{share:.0%} of the held-out examples have a set of all 4 classes, which excludes nothing: ask for less "
-        "coverage, the score 'lac' or train a better classifier."
+        "coverage, use the score 'lac', or train a better classifier."
     )
 
 
