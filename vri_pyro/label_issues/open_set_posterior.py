@@ -105,7 +105,7 @@ def open_set_posterior(
     )
     logs -= np.log(len(logs))
     evidence = logsumexp(logs)
-    something = 1 / (1 + _NOTHING / (1 - _NOTHING) * np.exp(-evidence))
+    something = expit(evidence + np.log(1 / _NOTHING - 1))
     chosen = generator.choice(logs.size, draws, p=np.exp(logs - evidence).ravel())
     drawn = np.stack(np.unravel_index(chosen, logs.shape), axis=1)
     drawn[generator.random(draws) >= something] = -1
