@@ -6,6 +6,9 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, Literal, NamedTuple
 
+import numpy as np
+import torch
+
 import vri_pyro
 from vri_pyro.runs.export.check import check_difference, inputs_to_check
 from vri_pyro.runs.export.format import Format
@@ -74,7 +77,9 @@ def export_run(
     config |= {name: _without_weights(predictor.options[name]) for name in NETWORK_OPTIONS if name in predictor.options}
     with new_folder(Path(output)) as folder:
         x, described = inputs_to_check(predictor)
-        expected, differences = predictor.predict(x), {}
+        with torch.no_grad():  # in single precision, as the exported networks compute
+            expected = predictor.network(torch.from_numpy(np.array(x, order="C"))).numpy()
+        differences = {}
         for each in chosen:
             try:
                 each.write(folder, predictor.network, config)
