@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,6 +55,16 @@ def here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     (tmp_path / "tiny.yaml").write_text(TINY)
     monkeypatch.chdir(tmp_path)
     return tmp_path
+
+
+def trained_in(folder: Path, *commands: Sequence[str]) -> Path:
+    """Train a tiny run in a folder, and do further commands there; return the run's folder."""
+    (folder / "tiny.yaml").write_text(TINY)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.chdir(folder)
+        for command in (["fit", "--config", "tiny.yaml", "--quiet", "true"], *commands):
+            assert main([*command]) == 0
+    return folder / "run"
 
 
 @pytest.fixture

@@ -14,25 +14,20 @@ import pytest
 
 from vri_pyro.certification import checks_needed, recomputed
 from vri_pyro.certification.ledger import read_scores
-from vri_pyro.cli.main import main
 from vri_pyro.data import Split
 from vri_pyro.training.run_folder import RunFolder
 
-from .conftest import TINY, Command
+from .conftest import Command, trained_in
 
 
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny run on the digits, 40% of whose labels are wrong; not to be changed."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(TINY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(["fit", "--config", "tiny.yaml", "--quiet", "true"]) == 0
-        assert main(["check", "run", "--budget", "1", "--purpose", "mend", "--device", "cpu"]) == 0  # ranks the labels
-        for name in ("checks.csv", "check_1.csv"):
-            (folder / "run" / name).rename(folder / name)
-    return folder / "run"
+    ranks = ("check", "run", "--budget", "1", "--purpose", "mend", "--device", "cpu")
+    run = trained_in(tmp_path_factory.mktemp("trained"), ranks)
+    for name in ("checks.csv", "check_1.csv"):
+        (run / name).rename(run.parent / name)
+    return run
 
 
 @pytest.fixture

@@ -12,10 +12,9 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from vri_pyro.cli.main import main
 from vri_pyro.data import Split
 
-from .conftest import TINY, Command
+from .conftest import Command, trained_in
 
 ISSUES = ("issues", "run", "--device", "cpu")
 DIAGNOSE = ("diagnose", "run", "--examples", "5", "--draws", "100")
@@ -24,13 +23,7 @@ DIAGNOSE = ("diagnose", "run", "--examples", "5", "--draws", "100")
 @pytest.fixture(scope="module")
 def trained(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """The folder of a tiny run; not to be changed."""
-    folder = tmp_path_factory.mktemp("trained")
-    (folder / "tiny.yaml").write_text(TINY)
-    with pytest.MonkeyPatch.context() as patch:
-        patch.chdir(folder)
-        assert main(["fit", "--config", "tiny.yaml", "--quiet", "true"]) == 0
-        assert main([*ISSUES]) == 0
-    return folder / "run"
+    return trained_in(tmp_path_factory.mktemp("trained"), ISSUES)
 
 
 @pytest.fixture

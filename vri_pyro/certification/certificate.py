@@ -15,11 +15,10 @@ from vri_pyro.certification.design import probabilities_of_draws, sampling_weigh
 from vri_pyro.certification.exact import plain_interval
 from vri_pyro.certification.prediction_powered import prediction_powered_interval
 from vri_pyro.certification.terms import UNANSWERED, Draws, Terms, terms_of
-from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.data.validation import NO_CLASS, NOT_CHECKED
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.numbers import check_integer, check_number, counted
 
-NOT_CHECKED = -2
 _CLOSE = 1e-6
 
 

@@ -19,6 +19,8 @@ from vri_pyro.utils.errors import UserError, UserTypeError
 NO_CLASS = -1
 # The entry of an example that nobody has checked, among checked classes.
 UNCHECKED = -1
+# The answer that nobody has given to a proposed check, where -1 is an example of no class.
+NOT_CHECKED = -2
 _CHUNK = 4096
 _LOST = 0.01  # rounding error, in standard deviations of a column, from which on a conversion is warned of
 _COLOUR_CHANNELS = (1, 3, 4)

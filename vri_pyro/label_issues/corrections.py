@@ -11,14 +11,13 @@ import numpy as np
 
 from vri_pyro.data import Examples, Split
 from vri_pyro.data.class_labels import shown_classes
-from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.data.validation import NO_CLASS, NOT_CHECKED
 from vri_pyro.label_issues.label_studio import SKIPPED, read_annotations
 from vri_pyro.label_issues.table import NONE, printable
 from vri_pyro.utils.cells import from_cell, other_separator
 from vri_pyro.utils.errors import UserError
 from vri_pyro.utils.spelling import nearest
 
-NO_ANSWER = -2
 _COLUMNS = ("corrected", "verified", "label")  # the first one that a table has is read
 
 
@@ -71,7 +70,7 @@ def read_answers(path: Path, split: Split, classes: Sequence[str], examples: Exa
     """
     rows = [(place, row | {"label": "" if row["label"] == SKIPPED else row["label"]}) for place, row in _rows(path)]
     found = _labels_by_index(path, rows, split, classes, examples)
-    if all(label == NO_ANSWER for _, label in found.values()):
+    if all(label == NOT_CHECKED for _, label in found.values()):
         raise UserError(f"{path} has no answers; fill in the right classes of the labels that were checked")
     return _as_arrays(found)
 
@@ -97,13 +96,13 @@ def _labels_by_index(
     for place, row in rows:
         where = f"{path}, {place}"
         index = reader.index(where, row)
-        label = reader.label(where, row["label"]) if row["label"] else NO_ANSWER
-        first, before = found.get(index, (place, NO_ANSWER))
-        if NO_ANSWER not in (before, label) and before != label:
+        label = reader.label(where, row["label"]) if row["label"] else NOT_CHECKED
+        first, before = found.get(index, (place, NOT_CHECKED))
+        if NOT_CHECKED not in (before, label) and before != label:
             raise UserError(
                 f"{where}: example {index} has the label {row['label']!r} but another one in {first}; keep one of them"
             )
-        found[index] = (place, label) if before == NO_ANSWER else (first, before)
+        found[index] = (place, label) if before == NOT_CHECKED else (first, before)
     return found
 
 

@@ -166,7 +166,7 @@ def _of_features(
     doubt = 1 - np.exp(predicted.log_true[np.arange(len(arrays.codes)), arrays.codes])
     chosen = _chosen(candidates.decided, doubt, arrays)
     if chosen:  # what they were found to be says nothing about the others, and their labels as given do
-        labels = Labels(np.where(arrays.checked, arrays.codes, arrays.known), arrays.trusted & ~arrays.checked)
+        labels = labels.with_earlier(arrays.earlier)
         candidates = head_candidates(predicted, labels)
     foreign = None
     if open_set:

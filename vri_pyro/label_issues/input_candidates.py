@@ -76,7 +76,7 @@ def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidat
     judged = None
     if (earlier := _chosen(evidence, predicted, candidates.decided)) is not None:
         judged = np.arange(len(given))[(earlier >= 0) | ~labels.trusted] >= count
-        labels = Labels(np.where(earlier >= 0, earlier, labels.given), labels.trusted & (earlier < 0))
+        labels = labels.with_earlier(earlier)
         candidates = head_candidates(predicted, labels)
     distance, open_set = open_set_of_vectors(vectors, candidates, predicted.transition, labels, draws, seed)
     noisy, known = candidates.at(~labels.trusted), candidates.at(labels.trusted)

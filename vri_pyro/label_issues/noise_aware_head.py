@@ -28,6 +28,14 @@ class Labels(NamedTuple):
         """Return the labels at some rows."""
         return Labels(self.given[rows], self.trusted[rows])
 
+    def with_earlier(self, earlier: np.ndarray) -> Labels:
+        """Return the labels as they were before some examples were verified.
+
+        Args:
+            earlier: labels as given of the verified examples, -1 for others, int64 [n].
+        """
+        return Labels(np.where(earlier >= 0, earlier, self.given), self.trusted & (earlier < 0))
+
 
 class Head(NamedTuple):
     """A fitted head.
