@@ -85,6 +85,22 @@ def test_labels_never_speak_for_examples_of_no_class() -> None:
     assert posterior(noisy, random.normal(size=100), odds).mean().mean() < 0.02
 
 
+@pytest.mark.parametrize(("trusted_like", "least", "most"), [("the others", 0.6, 0.9), ("all", 0, 0.1)])
+def test_labels_show_which_examples_are_random_and_few_trusted_examples_decide(
+    trusted_like: str, least: float, most: float
+) -> None:
+    size, found = 2000, []
+    foreign = np.arange(size) < 0.2 * size
+    for seed in range(12):
+        random = np.random.default_rng(seed)
+        label, noisy = random.random(size), np.where(foreign, 5, 0) + random.normal(size=size)
+        # Five classes. Labels of the farthest are random, those of the others follow from the class in nine of ten.
+        odds = np.where(np.where(foreign, label < 0.8, label < 0.1), 2.5, 0.25)
+        trusted = random.choice(noisy, 24) if trusted_like == "all" else random.normal(size=24)
+        found.append(posterior(noisy, trusted, odds).mean()[foreign].mean())
+    assert least < np.mean(found) < most
+
+
 def test_examples_that_must_be_of_some_class_are_left_out() -> None:
     random = np.random.default_rng(0)
     noisy = np.concatenate([random.normal(size=600), 8 + random.normal(size=400)])

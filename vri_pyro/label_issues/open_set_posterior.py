@@ -15,6 +15,8 @@ _BINS = 1000  # of the rank of an example among the noisy ones
 _LABELS = 10_000  # noisy labels from which the curves are judged, at most
 _TRUSTED = 150.0  # trusted examples, likewise; more would outweigh the labels where they are no random sample
 _NOTHING = 0.9  # prior probability that all examples belong to the classes
+_DEPENDING = 0.5  # prior probability that the noise depends on the example, if all do
+_BY_LABELS = 10.0  # nats by which labels prefer a curve, at most; trusted examples replace them
 _SHARES = 0.01, 0.8  # of examples of no class, of the curves
 _AT_THE_FRONT = 0.05  # greatest probability of no class of the example that is most like the trusted ones
 _LEAST = 1e-6
@@ -69,11 +71,13 @@ def open_set_posterior(
     of no class. The mean rank by all criteria is one more criterion, and one is right, all with equal prior
     probability.
 
-    That trusted examples are unlike the others can have another cause: they may be no random sample. Labels tell:
-    those of examples of some class follow from the class, those of others do not. A curve under which the labels are
-    less probable than without any example of no class is penalised by that difference. It is not rewarded if they are
-    more probable, because noise that depends on the example has the same effect. Labels tell little where classes are
-    few and noise is frequent, so the trusted examples count at most as 150.
+    Labels of examples of some class follow from the class, those of others do not. So labels tell which curve it is.
+    They do not tell whether the examples at its upper end are of no class: noise that depends on the example, along the
+    same curve, makes their labels equally random. This is the second hypothesis; the third is that labels follow from
+    the class everywhere. Between the first two, only the trusted examples decide, because under the second their ranks
+    are uniform. That trusted examples are unlike the others can have another cause: they may be no random sample. Then
+    the labels speak for the third hypothesis, unless classes are few and noise is frequent, so the trusted examples
+    count at most as 150.
 
     Args:
         noisy: criteria of the N noisy examples, [N] each.
@@ -85,7 +89,9 @@ def open_set_posterior(
         seed: random seed.
 
     Reference: the curve is a ratio of densities, as in Sugiyama et al., Density ratio estimation in machine learning,
-        2012; the prior of none at all is that of a spike and slab, Mitchell & Beauchamp, JASA 1988.
+        2012; the prior of none at all is that of a spike and slab, Mitchell & Beauchamp, JASA 1988; the power of the
+        likelihood is that of Grünwald & van Ommen, Inconsistency of Bayesian inference for misspecified linear models,
+        Bayesian Analysis 2017.
     """
     generator, among = generator_for(seed, "open set"), np.flatnonzero(possible)
     if len(weights) < 2 or not weights.any() or not len(among):
@@ -97,15 +103,13 @@ def open_set_posterior(
     some = among[generator.permutation(len(among))[:_LABELS]]
     size = min(weights.sum() ** 2 / (weights**2).sum(), _TRUSTED)
     effective = weights * size / weights.sum()
-    logs = _log_prior() + np.stack(
-        [
-            _log_of_ranks() @ np.bincount(theirs, effective, _BINS) + np.minimum(_gain(own[some], odds[some]), 0)
-            for own, theirs in zip(places, known, strict=True)
-        ]
-    )
-    logs -= np.log(len(logs))
+    gains = np.stack([_gain(own[some], odds[some]) for own in places])
+    power = min(1.0, _BY_LABELS * (1 - size / _TRUSTED) / max(gains.max(), _LEAST))
+    by_labels = _log_prior() - np.log(len(places)) + np.where(gains > 0, power * gains, gains)
+    logs = by_labels + np.stack([_log_of_ranks() @ np.bincount(theirs, effective, _BINS) for theirs in known])
     evidence = logsumexp(logs)
-    something = expit(evidence + np.log(1 / _NOTHING - 1))
+    otherwise = np.logaddexp(np.log(1 - _DEPENDING), np.log(_DEPENDING) + logsumexp(by_labels))
+    something = expit(evidence - otherwise + np.log(1 / _NOTHING - 1))
     chosen = generator.choice(logs.size, draws, p=np.exp(logs - evidence).ravel())
     drawn = np.stack(np.unravel_index(chosen, logs.shape), axis=1)
     drawn[generator.random(draws) >= something] = -1
