@@ -14,6 +14,8 @@ import pyro
 import pytest
 import torch
 
+from vri_pyro.runs.network_choice import CANDIDATES
+
 TESTS = Path(__file__).parent
 SHARED_DATA = TESTS.resolve().parents[1] / "shared" / "data"
 
@@ -128,6 +130,12 @@ def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
             for name, length in {"steps": 10, "sweeps": 10, "between": 2}.items():
                 patch.setattr(f"vri_pyro.label_issues.two_observers.TwoObservers.{name}", length)
         yield
+
+
+@pytest.fixture
+def short_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network be chosen from two candidates, a linear one and one with hidden layers, instead of ten."""
+    monkeypatch.setattr("vri_pyro.runs.network_choice.CANDIDATES", (CANDIDATES[1], CANDIDATES[-1]))
 
 
 @pytest.fixture(scope="session")

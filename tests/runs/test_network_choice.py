@@ -97,11 +97,6 @@ def arguments(tmp_path: Path, short_choice: None) -> list[str]:
     return ["fit", *data, "--epochs", "2", "--quiet", "true", "--report", "false", "--loggers", "[]"]
 
 
-@pytest.fixture
-def short_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vri_pyro.runs.network_choice.CANDIDATES", (CANDIDATES[1], CANDIDATES[-1]))
-
-
 def test_config_of_a_run_has_the_chosen_network_and_reproduces_the_run(arguments: list[str], tmp_path: Path) -> None:
     assert main([*arguments, "--output", str(tmp_path / "run")]) == 0
     written = yaml.safe_load((tmp_path / "run" / "config.yaml").read_text())
