@@ -63,8 +63,8 @@ def test_the_choice_improves_the_accuracy_on_many_features() -> None:
     x, y = np.asarray(arrays.x_train)[rows], split.labels(arrays.y_train)[rows]
     trusted = np.arange(len(rows)) >= len(split.noisy_indices)
     chosen, fixed = (
-        VRIClassifier("vri"),
-        VRIClassifier("vri", backbone=lambda shape, classes: CANDIDATES[0].network(shape, classes)),
+        VRIClassifier("vri", epochs=20),
+        VRIClassifier("vri", epochs=20, backbone=lambda shape, classes: CANDIDATES[0].network(shape, classes)),
     )
     accuracies = [one.fit(x, y, trusted=trusted).score(arrays.x_test, arrays.y_test) for one in (chosen, fixed)]
     assert accuracies[0] > accuracies[1] + 0.1
