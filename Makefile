@@ -17,10 +17,10 @@ demo: setup
 	$(BIN)/python experiments/demo.py
 
 test: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4
 
 test-fast: setup
-	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 --dist loadgroup -m 'not slow'
+	$(BIN)/python -m pytest --numprocesses auto --maxprocesses 4 -m 'not slow'
 
 docs: setup
 	PATH="$(BIN):$$PATH" $(BIN)/python -m sphinx --builder html --jobs auto --fail-on-warning --keep-going --nitpicky --quiet docs docs/_build/html

@@ -8,10 +8,13 @@ import sys
 from collections.abc import Callable, Iterator
 from functools import cache
 from pathlib import Path
+from typing import Any
 
 import pyro
 import pytest
 import torch
+
+from vri_pyro.runs.network_choice import CANDIDATES
 
 TESTS = Path(__file__).parent
 SHARED_DATA = TESTS.resolve().parents[1] / "shared" / "data"
@@ -45,27 +48,46 @@ SLOW = (
 
 
 # Files of long tests that share no fixtures, so that processes can divide them. Tests of other files stay together.
-DIVIDED = tuple(TESTS / "experiments" / f"test_{name}.py" for name in ("scripts", "pages_of_studies", "paper_scale"))
+DIVIDED = tuple(f"tests/experiments/test_{name}.py" for name in ("scripts", "pages_of_studies", "paper_scale"))
 
 
 # Folders whose files share trained runs, so that one process gets them all.
-TOGETHER = ("report",)
+TOGETHER = ("tests/report/",)
+
+
+@pytest.hookimpl(optionalhook=True)
+def pytest_xdist_make_scheduler(config: pytest.Config, log: Any) -> Any:
+    """Divide the tests among processes so that those that share fixtures stay together.
+
+    pytest-xdist 3.8 finds no groups of ``--dist loadgroup`` under pytest 9.2, and would fit every fixture once for each
+    process.
+    """
+    from xdist.scheduler import LoadScopeScheduling
+
+    class Scheduling(LoadScopeScheduling):
+        def _split_scope(self, nodeid: str) -> str:
+            return _group(nodeid)
+
+    return Scheduling(config, log)
+
+
+def _group(nodeid: str) -> str:
+    """Name what a test must stay together with: its folder, its file, or nothing but itself."""
+    file = nodeid.split("::")[0]
+    if file in DIVIDED:
+        return nodeid
+    return next((folder for folder in TOGETHER if file.startswith(folder)), file)
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     for item in items:
-        for mark in _marks(item.path):
-            item.add_marker(mark)
+        if _is_slow(item.path):
+            item.add_marker(pytest.mark.slow)
 
 
 @cache
-def _marks(file: Path) -> list[pytest.MarkDecorator]:
-    path, marks = file.relative_to(TESTS), []
-    if file not in DIVIDED:
-        marks.append(pytest.mark.xdist_group(path.parts[0] if path.parts[0] in TOGETHER else str(path)))
-    if any(path.is_relative_to(part) for part in SLOW):
-        marks.append(pytest.mark.slow)
-    return marks
+def _is_slow(file: Path) -> bool:
+    return any(file.relative_to(TESTS).is_relative_to(part) for part in SLOW)
 
 
 def pytest_configure() -> None:
@@ -108,6 +130,12 @@ def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
             for name, length in {"steps": 10, "sweeps": 10, "between": 2}.items():
                 patch.setattr(f"vri_pyro.label_issues.two_observers.TwoObservers.{name}", length)
         yield
+
+
+@pytest.fixture
+def short_choice(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Let the network be chosen from two candidates, a linear one and one with hidden layers, instead of ten."""
+    monkeypatch.setattr("vri_pyro.runs.network_choice.CANDIDATES", (CANDIDATES[1], CANDIDATES[-1]))
 
 
 @pytest.fixture(scope="session")

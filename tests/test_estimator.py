@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pickle
 from collections.abc import Callable
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -42,17 +43,17 @@ def _blobs(
     return x, given, true
 
 
-def _fast(**options: Any) -> VRIClassifier:
-    """A classifier whose method takes little time, for tests of everything but the method."""
-    return VRIClassifier(**{"method": "noisy_and_clean", "epochs": 15, **options})
-
-
 def _linear(shape: tuple[int, ...], classes: int) -> MLP:
     return MLP(shape, classes, hidden=())
 
 
+def _fast(**options: Any) -> VRIClassifier:
+    """A classifier that takes little time, for tests of everything but the method and the choice of the network."""
+    return VRIClassifier(**{"method": "noisy_and_clean", "backbone": _linear, "epochs": 15, **options})
+
+
 def _untrusting(**options: Any) -> VRIClassifier:
-    return VRIClassifier(**{"epochs": 15, **options})
+    return VRIClassifier(**{"backbone": _linear, "epochs": 15, **options})
 
 
 def _trusting(**options: Any) -> tuple[VRIClassifier, np.ndarray, np.ndarray, np.ndarray]:
@@ -65,7 +66,7 @@ def _trusting(**options: Any) -> tuple[VRIClassifier, np.ndarray, np.ndarray, np
 @pytest.fixture(scope="module")
 def vri() -> tuple[VRIClassifier, np.ndarray, np.ndarray, np.ndarray]:
     """The default classifier."""
-    return _trusting(method="auto", epochs=20)
+    return _trusting(method="auto", backbone="auto", epochs=20)
 
 
 def test_labels_kept_out_of_training_are_ranked_like_the_others() -> None:
@@ -73,7 +74,7 @@ def test_labels_kept_out_of_training_are_ranked_like_the_others() -> None:
     images = (100 * true[:, None, None] + generator.integers(0, 100, (400, 8, 8))).astype(np.uint8)
     given = np.where(generator.random(400) < 0.3, 1 - true, true)
     given[:60] = true[:60]
-    classifier = _fast(epochs=3, noisy_holdout=0.1).fit(images, given, trusted=range(60))
+    classifier = _fast(backbone="auto", epochs=3, noisy_holdout=0.1).fit(images, given, trusted=range(60))
     split = classifier.run_.split
     assert len(split.noisy_holdout) == 34
     assert np.array_equal(
@@ -88,7 +89,7 @@ def test_labels_kept_out_of_training_are_ranked_like_the_others() -> None:
 def test_passes_all_checks_of_scikit_learn() -> None:
     with pytest.warns(UserWarning, match="no labels are trusted"):
         # A given network: its choice takes most of the time, and has tests of its own.
-        checks = check_estimator(VRIClassifier(epochs=30, backbone=_linear), on_fail=None, on_skip=None)
+        checks = check_estimator(_untrusting(), on_fail=None, on_skip=None)
     assert [check["check_name"] for check in checks if check["status"] == "failed"] == []
     print(*(f"{check['check_name']}: {check['status']}" for check in checks), sep="\n")
     skipped = {check["check_name"] for check in checks if check["status"] != "passed"}
@@ -139,6 +140,7 @@ def test_trusted_examples_that_are_also_among_the_others_are_told() -> None:
 
 
 @pytest.mark.filterwarnings(UNKNOWN)
+@pytest.mark.usefixtures("short_choice")
 def test_without_trusted_labels_the_noise_is_estimated_from_the_labels_alone_with_a_warning() -> None:
     x, given, true = _blobs()
     with pytest.warns(UserWarning, match="no labels are trusted, so the noise is estimated from the labels alone"):
@@ -149,6 +151,7 @@ def test_without_trusted_labels_the_noise_is_estimated_from_the_labels_alone_wit
 
 
 @pytest.mark.filterwarnings("ignore:no hypergradient can reach")
+@pytest.mark.usefixtures("short_choice")
 @pytest.mark.parametrize(
     "name", [name for name in method_names() if name not in ("forward", "vri_no_clean_minus", "vri_no_clean_plus")]
 )
@@ -183,22 +186,29 @@ def test_labels_can_be_of_any_hashable_type(labels: Callable[[np.ndarray], Any])
     assert type(found[0]) is type(np.asarray(y).tolist()[0]) or isinstance(found[0], tuple)
 
 
-@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8, np.uint8])
-@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3), (64,)])
-def test_inputs_of_all_numeric_types_give_nearly_the_same_classifier(dtype: type, shape: tuple[int, ...]) -> None:
+def _predicted_digits(shape: tuple[int, ...], dtype: type | None = None) -> np.ndarray:
+    """The probabilities of a classifier that is fitted to digits of a type; by default, that of the data set."""
     digits, labels = load_digits(return_X_y=True)
     count = 300
     x = np.repeat(digits[:count], shape[2] if len(shape) == 3 else 1, axis=1).reshape(count, *shape)
-    trusted = np.arange(100)
-    reference = _fast(epochs=4).fit(x, labels[:count], trusted=trusted).predict_proba(x)
-    found = _fast(epochs=4).fit(x.astype(dtype), labels[:count], trusted=trusted).predict_proba(x.astype(dtype))
-    assert np.allclose(found, reference, atol=1e-3)
+    x = x if dtype is None else x.astype(dtype)
+    return _fast(backbone="auto", epochs=4).fit(x, labels[:count], trusted=range(100)).predict_proba(x)
+
+
+_reference = cache(_predicted_digits)
+
+
+@pytest.mark.parametrize("dtype", [np.float32, np.float64, np.int64, np.int8, np.uint8])
+@pytest.mark.parametrize("shape", [(8, 8), (8, 8, 1), (8, 8, 3), (64,)])
+@pytest.mark.usefixtures("short_choice")
+def test_inputs_of_all_numeric_types_give_nearly_the_same_classifier(dtype: type, shape: tuple[int, ...]) -> None:
+    assert np.allclose(_predicted_digits(shape, dtype), _reference(shape), atol=1e-3)
 
 
 @pytest.mark.filterwarnings(UNTRUSTED)
 def test_a_network_trained_on_bytes_predicts_from_other_types() -> None:
     x = load_digits().images[:100].astype(np.uint8)
-    classifier = _untrusting(epochs=2).fit(x, load_digits().target[:100])
+    classifier = _untrusting(backbone="auto", epochs=2).fit(x, load_digits().target[:100])
     assert np.allclose(classifier.predict_proba(x), classifier.predict_proba(x.astype(float)), atol=1e-6)
 
 
@@ -264,11 +274,12 @@ def test_a_pickled_classifier_predicts_and_ranks_the_same_without_the_data() -> 
     assert classifier.run_ is not None
 
 
+@pytest.mark.usefixtures("short_choice")
 def test_the_same_seed_gives_the_same_classifier_and_leaves_the_random_state_alone() -> None:
     state = torch.get_rng_state()
-    first, x, _, _ = _trusting()
-    second = _trusting()[0]
-    other = _trusting(random_state=1)[0]
+    first, x, _, _ = _trusting(backbone="auto")
+    second = _trusting(backbone="auto")[0]
+    other = _trusting(backbone="auto", random_state=1)[0]
     assert torch.equal(torch.get_rng_state(), state)
     assert np.array_equal(first.predict_proba(x), second.predict_proba(x))
     assert not np.array_equal(first.predict_proba(x), other.predict_proba(x))
@@ -309,15 +320,16 @@ def test_metadata_routing_passes_trusted_on() -> None:
 @pytest.mark.parametrize("count", [2, 3, 10])
 def test_very_small_data_sets_can_be_fitted(count: int) -> None:
     x, _, true = _blobs(count, classes=2, wrong=0)
-    classifier = _untrusting().fit(x, true)
+    classifier = _untrusting(backbone="auto").fit(x, true)
     assert classifier.predict(x).shape == (count,)
     assert len(classifier.label_issues_) == count
 
 
 @pytest.mark.parametrize(("classes", "count"), [(2, 200), (100, 2000)])
+@pytest.mark.usefixtures("short_choice")
 def test_two_and_a_hundred_classes(classes: int, count: int) -> None:
     x, _, true = _blobs(count, classes, wrong=0, dimensions=32)
-    classifier = _fast(epochs="auto").fit(x, true, trusted=range(3 * classes))
+    classifier = _fast(backbone="auto").fit(x, true, trusted=range(3 * classes))
     assert classifier.predict_proba(x).shape == (count, classes)
     assert classifier.score(x, true) > 0.5
 
@@ -325,15 +337,15 @@ def test_two_and_a_hundred_classes(classes: int, count: int) -> None:
 def test_an_imbalance_of_a_hundred_to_one_does_not_lose_the_rare_class() -> None:
     x, _, true = _blobs(1000, classes=2, wrong=0)
     kept = np.concatenate([np.flatnonzero(true == 0), np.flatnonzero(true == 1)[:5]])
-    classifier = _fast(epochs=60).fit(x[kept], true[kept], trusted=[0, 1, 2, 500, 501])
+    classifier = _fast(backbone="auto").fit(x[kept], true[kept], trusted=[0, 1, 2, 500, 501])
     assert classifier.predict(x[true == 1]).mean() > 0.8
 
 
 @pytest.mark.filterwarnings(UNTRUSTED)
 def test_a_linear_classifier_without_the_choice_of_the_network_is_close_to_logistic_regression() -> None:
     x, y = make_classification(600, n_features=20, n_informative=8, n_classes=3, class_sep=1.5, random_state=0)
-    linear = VRIClassifier("cross_entropy", backbone=_linear)
-    chosen = VRIClassifier("cross_entropy")
+    linear = VRIClassifier("cross_entropy", backbone=_linear, epochs=30)
+    chosen = VRIClassifier("cross_entropy", epochs=30)
     theirs = LogisticRegression(max_iter=1000)
     scores = [one.fit(x[:400], y[:400]).score(x[400:], y[400:]) for one in (linear, chosen, theirs)]
     assert abs(scores[0] - scores[2]) < 0.03
@@ -415,7 +427,9 @@ def test_bad_input_is_refused_in_one_sentence(changes: dict[str, Any], error: ty
 
 
 def test_inputs_of_another_shape_are_refused_in_prediction() -> None:
-    classifier = _fast(epochs=1).fit(load_digits().images[:200], load_digits().target[:200], trusted=range(50))
+    classifier = _fast(backbone="auto", epochs=1).fit(
+        load_digits().images[:200], load_digits().target[:200], trusted=range(50)
+    )
     with pytest.raises(ValueError, match=r"X has inputs of shape \(8, 4, 1\) but fit had \(8, 8, 1\)"):
         classifier.predict(np.zeros((2, 8, 4)))
 
@@ -509,6 +523,7 @@ def test_columns_far_from_zero_are_learned_from_like_others(distance: float) -> 
 
 @pytest.mark.parametrize("backbone", ["auto", _linear, nn.Linear(8, 3)], ids=["auto", "function", "module"])
 @pytest.mark.filterwarnings(NOT_HELD_OUT)
+@pytest.mark.usefixtures("short_choice")
 def test_settings_of_pytorch_outside_do_not_matter(backbone: Any) -> None:
     x, given, _ = _blobs()
     expected = _fast(backbone=backbone, random_state=0).fit(x, given, trusted=range(30))

@@ -9,8 +9,14 @@ import pandas as pd
 import pytest
 
 from vri_pyro import VRIClassifier
+from vri_pyro.backbones import MLP
 
 COUNT, CLASSES = 300, 3
+
+
+def short(method: str = "auto") -> VRIClassifier:
+    """A classifier of a given network that is trained for two epochs; T does not depend on how well it is trained."""
+    return VRIClassifier(method, epochs=2, backbone=lambda shape, classes: MLP(shape, classes, hidden=()))
 
 
 def overlapping(seed: int = 0, spread: float = 1.2) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -32,7 +38,7 @@ def test_verified_examples_are_trained_with_their_class_and_keep_their_label_in_
     some = np.arange(0, COUNT, 6)
     names = np.array(["ant", "bee", "cat"])
     told = np.array(["", *names])[marked(true, some) + 1]
-    classifier = VRIClassifier("vri", epochs=2).fit(x, names[given], verified=told)
+    classifier = short("vri").fit(x, names[given], verified=told)
     assert classifier.n_trusted_ == len(some)
     assert classifier.method_ == "vri"
     split = classifier.run_.split
@@ -45,7 +51,7 @@ def test_verified_examples_are_trained_with_their_class_and_keep_their_label_in_
     assert np.array_equal(np.sort(classifier.label_issues_["index"]), np.setdiff1d(np.arange(COUNT), some))
     prior = classifier.run_.model.concentration.sum()
     replaced = names[np.where(np.isin(np.arange(COUNT), some), true, given)]
-    alone = VRIClassifier("vri", epochs=2).fit(x, replaced, trusted=some)
+    alone = short("vri").fit(x, replaced, trusted=some)
     assert prior - alone.run_.model.concentration.sum() == pytest.approx(len(some), abs=1e-3)
 
 
@@ -58,8 +64,8 @@ def test_transition_is_known_better_than_with_the_same_labels_trusted() -> None:
         corrected = given.copy()
         corrected[some] = true[some]
         fitted = (
-            VRIClassifier(epochs=10).fit(x, corrected, trusted=some),
-            VRIClassifier(epochs=10).fit(x, given, verified=marked(true, some)),
+            short().fit(x, corrected, trusted=some),
+            short().fit(x, given, verified=marked(true, some)),
         )
         truth = 0.7 * np.eye(CLASSES) + 0.3 * np.roll(np.eye(CLASSES), 1, axis=1)
         errors.append([np.abs(one.transition_ - truth).mean() for one in fitted])
@@ -70,7 +76,7 @@ def test_verified_and_trusted_examples_are_joined() -> None:
     x, given, true = overlapping()
     some, others = np.arange(0, 60, 4), np.arange(1, 60, 4)
     given[others] = true[others]
-    classifier = VRIClassifier(epochs=2).fit(x, given, trusted=others, verified=marked(true, some))
+    classifier = short().fit(x, given, trusted=others, verified=marked(true, some))
     assert classifier.n_trusted_ == 30
     assert len(classifier.run_.split.pairs.indices) == 15
 
@@ -91,11 +97,11 @@ def test_unusable_verified_classes_are_refused(verified: Any, trusted: Any, mess
     if verified == "wrong":
         verified = [int(given[0] + 1) % 3] + 299 * [-1]
     with pytest.raises(ValueError, match=message):
-        VRIClassifier(epochs=2).fit(x, given, trusted=trusted, verified=verified)
+        short().fit(x, given, trusted=trusted, verified=verified)
 
 
 def test_series_of_verified_classes_in_another_order_is_refused() -> None:
     x, given, true = overlapping()
     verified = pd.Series(marked(true, np.arange(30))).iloc[::-1]
     with pytest.raises(ValueError, match="y and verified have the same index in different orders"):
-        VRIClassifier(epochs=2).fit(x, pd.Series(given), verified=verified)
+        short().fit(x, pd.Series(given), verified=verified)

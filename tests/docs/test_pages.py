@@ -107,6 +107,7 @@ def test_commands_and_programs_of_using_a_model_run_in_order(folder: Path, finis
 
 
 @pytest.mark.parametrize("page", [page for page in WITH_PROGRAMS if page != USING], ids=name_of)
+@pytest.mark.usefixtures("short_choice")
 def test_programs_of_a_page_run_in_order(page: Path, folder: Path, finished_run: Path) -> None:
     text = "".join(block.text for block in programs(page))
     prepare(page, folder, finished_run, text)

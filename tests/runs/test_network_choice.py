@@ -63,8 +63,8 @@ def test_the_choice_improves_the_accuracy_on_many_features() -> None:
     x, y = np.asarray(arrays.x_train)[rows], split.labels(arrays.y_train)[rows]
     trusted = np.arange(len(rows)) >= len(split.noisy_indices)
     chosen, fixed = (
-        VRIClassifier("vri"),
-        VRIClassifier("vri", backbone=lambda shape, classes: CANDIDATES[0].network(shape, classes)),
+        VRIClassifier("vri", epochs=20),
+        VRIClassifier("vri", epochs=20, backbone=lambda shape, classes: CANDIDATES[0].network(shape, classes)),
     )
     accuracies = [one.fit(x, y, trusted=trusted).score(arrays.x_test, arrays.y_test) for one in (chosen, fixed)]
     assert accuracies[0] > accuracies[1] + 0.1
@@ -95,11 +95,6 @@ def arguments(tmp_path: Path, short_choice: None) -> list[str]:
     np.savez(tmp_path / "data.npz", **parts)
     data = ["--data", "NpzFile", "--data.path", str(tmp_path / "data.npz"), "--data.verified", "true"]
     return ["fit", *data, "--epochs", "2", "--quiet", "true", "--report", "false", "--loggers", "[]"]
-
-
-@pytest.fixture
-def short_choice(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("vri_pyro.runs.network_choice.CANDIDATES", (CANDIDATES[1], CANDIDATES[-1]))
 
 
 def test_config_of_a_run_has_the_chosen_network_and_reproduces_the_run(arguments: list[str], tmp_path: Path) -> None:

@@ -6,11 +6,10 @@ from typing import NamedTuple
 
 import numpy as np
 from scipy.optimize import minimize
-from scipy.sparse import csr_matrix
-from scipy.special import logsumexp
 
 _ITERATIONS = 50
 _TINY = 1e-12
+_LEAST = 1e-300
 
 
 class Labels(NamedTuple):
@@ -50,8 +49,13 @@ class Head(NamedTuple):
 
     def log_probabilities(self, x: np.ndarray) -> np.ndarray:
         """Return log p(z | x) of features [n, D], as [n, K]."""
-        logits = x @ self.weights[:-1] + self.weights[-1]
-        return np.asarray(logits - logsumexp(logits, axis=1, keepdims=True))
+        return log_softmax(x @ self.weights[:-1] + self.weights[-1], axis=1)
+
+
+def log_softmax(logits: np.ndarray, axis: int) -> np.ndarray:
+    """Return log softmax along an axis; SciPy's functions take several times as long on arrays as small as here."""
+    shifted = logits - logits.max(axis, keepdims=True)
+    return np.asarray(shifted - np.log(np.exp(shifted).sum(axis, keepdims=True)))
 
 
 def fitted_head(
@@ -67,43 +71,43 @@ def fitted_head(
         learn: whether T is learned.
     """
     dim, classes = start.weights.shape
-    given, noisy = labels.given, ~labels.trusted
     prior = 1 / classes + np.eye(classes)
-    rows_of = np.flatnonzero(noisy)
-    labelled = csr_matrix((np.ones(len(rows_of)), (given[rows_of], rows_of)), (classes, len(x)))
+    noisy, trusted = np.flatnonzero(~labels.trusted), np.flatnonzero(labels.trusted)
+    given, known = labels.given[noisy], labels.given[trusted]
+    columns = np.arange(len(noisy), len(x))  # of the trusted examples, which come last
+    of_label = np.eye(classes)[given]
+    # Arrays have classes first and examples last, because NumPy sums fastest along the first axis.
+    design = np.column_stack([x, np.ones(len(x))])[np.concatenate([noisy, trusted])].T
 
     def loss(flat: np.ndarray) -> tuple[float, np.ndarray]:
         weights = flat[: dim * classes].reshape(dim, classes)
-        log_p = Head(weights, start.transition).log_probabilities(x)
-        p = np.exp(log_p)
-        logs = flat[dim * classes :].reshape(classes, classes) if learn else np.log(start.transition + _TINY)
-        log_t = logs - logsumexp(logs, axis=1, keepdims=True)
+        p = np.exp(log_softmax(weights.T @ design, axis=0))
+        log_t = log_softmax(flat[dim * classes :].reshape(classes, classes), axis=1) if learn else fixed
         t = np.exp(log_t)
-        joint = p * t.T[given]
-        joint[~noisy] = 0
-        joint[~noisy, given[~noisy]] = p[~noisy, given[~noisy]]
-        total = joint.sum(1) + 1e-300
-        r = joint / total[:, None]
+        joint = p[:, : len(noisy)] * t[:, given]
+        total = joint.sum(0) + _LEAST
+        joint /= total
         away = weights[:-1] - centre
-        value = -np.log(total).sum() + precision / 2 * (away**2).sum()
+        value = precision / 2 * (away**2).sum() - np.log(total).sum() - np.log(p[known, columns] + _LEAST).sum()
+        p[:, : len(noisy)] -= joint
+        p[known, columns] -= 1
         gradient = np.empty(dim * classes + (classes**2 if learn else 0))
-        by_class = p - r
         part = gradient[: dim * classes].reshape(dim, classes)
-        part[:-1] = x.T @ by_class + precision * away
-        part[-1] = by_class.sum(0)
+        np.matmul(design, p.T, out=part)
+        part[:-1] += precision * away
         if learn:
-            counts = (labelled @ r).T + prior
+            counts = joint @ of_label + prior
             value -= (prior * log_t).sum()
             gradient[dim * classes :] = (counts.sum(1, keepdims=True) * t - counts).ravel()
         return value, gradient
 
+    fixed = np.log(start.transition + _TINY)
     first = [start.weights.ravel()] + ([np.log(start.transition + 1e-3).ravel()] if learn else [])
     found = minimize(loss, np.concatenate(first), jac=True, method="L-BFGS-B", options={"maxiter": _ITERATIONS}).x
     weights = found[: dim * classes].reshape(dim, classes)
     if not learn:
         return Head(weights, start.transition)
-    logs = found[dim * classes :].reshape(classes, classes)
-    return Head(weights, np.exp(logs - logsumexp(logs, axis=1, keepdims=True)))
+    return Head(weights, np.exp(log_softmax(found[dim * classes :].reshape(classes, classes), axis=1)))
 
 
 def log_likelihoods(log_p: np.ndarray, labels: Labels, transition: np.ndarray) -> np.ndarray:

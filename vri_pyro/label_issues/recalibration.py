@@ -4,10 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 from scipy.sparse import csr_matrix
-from scipy.special import logsumexp
 
 from vri_pyro.label_issues.folds import folds_of, some_of
-from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head, log_likelihoods
+from vri_pyro.label_issues.noise_aware_head import Head, Labels, fitted_head, log_likelihoods, log_softmax
 
 _PULLS = (1.0, 0.3, 0.1)  # precisions of the recalibration's coefficients, for each of them
 _SLOPES = np.geomspace(0.5, 4, 13)
@@ -33,8 +32,7 @@ def tempered(log_p: np.ndarray, transition: np.ndarray, labels: Labels) -> tuple
     prior = np.eye(classes) + 1 / classes
     best = (-np.inf, log_p, transition)
     for slope in _SLOPES:
-        scaled = slope * log_p
-        scaled -= logsumexp(scaled, axis=1, keepdims=True)
+        scaled = log_softmax(slope * log_p, axis=1)
         p, found = np.exp(scaled[noisy]), transition
         for _ in range(_EM_STEPS):
             joint = p * found.T[given]
