@@ -24,22 +24,18 @@ seeds 9 and 10. Last came the posterior of examples of no class, designed on cel
 from __future__ import annotations
 
 import sys
-import time
-import warnings
 import zlib
-from collections.abc import Callable
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import pandas as pd
-from bench.alternatives import by_hand, by_matrix, certified, confident, isotonic
-from bench.judging import calibration, confusions, entries, interval, ranking
-from bench.labelled import CLUSTERED, FOREIGN, GAUSSIANS, NOISES, STORED, Setting, cells, noisy
+from bench.alternatives import compared
+from bench.from_arrays import from_arrays
+from bench.judging import entries, timed
+from bench.labelled import FOREIGN, NAMES, NOISES, Setting, cells, noisy
 from bench.margin import averaged_margins
 from bench.numbers import Numbers
 
-from vri_pyro import find_label_issues
 from vri_pyro.backbones import MLP
 from vri_pyro.label_issues import JointPosterior, joint_posterior
 from vri_pyro.label_issues.cross_fitting import Predictions, cross_fitted
@@ -51,57 +47,23 @@ from vri_pyro.label_issues.open_set_of_vectors import open_set_of_vectors
 def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
     """Measure all methods on one cell; seconds are those of the CPU."""
     generator = np.random.default_rng([seed, zlib.crc32(repr(cell).encode())])
-    x, z, y, trusted, classes = noisy(cell, generator, folder)
-    wrong, labels = y != z, Labels(np.where(trusted, z, y), trusted)
-    counts = confusions(z[~trusted], y[~trusted], classes)
-    ours, ours_took = timed(lambda: product(labels, features=x))
-    predicted, took = timed(lambda: cross_fitted(x, labels, classes, 0))
+    data = noisy(cell, generator, folder)
+    labels, wrong = data.labels, data.wrong[~data.trusted]
+    ours, scores, took = from_arrays(data, features=data.x)
+    predicted, predicted_took = timed(lambda: cross_fitted(data.x, labels, data.num_classes, 0))
     p = np.exp(predicted.log_given)
-    theirs = 1 - p[np.arange(len(y)), y]
-    table, table_took = timed(lambda: product(labels, pred_probs=p))
-    margins, margins_took = timed(lambda: averaged_margins(MLP, x, labels.given, y, classes, seed))
-    draws = posterior(x, predicted, labels).transition.transition.numpy()
-    scores = ours["score"].to_numpy()[~trusted]
-    found = {
+    theirs, _, theirs_took = from_arrays(data, pred_probs=p)
+    margins = timed(lambda: averaged_margins(MLP, data.x, labels.given, data.given, data.num_classes, seed))
+    draws = posterior(data.x, predicted, labels).transition.transition.numpy()
+    return {
         "cell": [*cell, seed],
-        "true": float(wrong[~trusted].mean()),
-        "accuracy": float((predicted.log_true.argmax(1) == z).mean()),
+        "true": float(wrong.mean()),
+        "accuracy": float((predicted.log_true.argmax(1) == data.true).mean()),
         "doubt": float((scores * (1 - scores)).mean()),
-        "ours": stated(ours, wrong, trusted) | entries(draws.mean(0), draws, counts) | {"seconds": ours_took},
-        "predictions": stated(table, wrong, trusted) | {"seconds": took + table_took},
-        "100 checks": by_hand(wrong[~trusted], 100, generator),
-        "200 checks": by_hand(wrong[~trusted], 200, generator),
-        **certified(wrong[~trusted], scores, y[~trusted], generator),
+        "ours": ours | entries(draws.mean(0), draws, data.counts) | {"seconds": took},
+        "predictions": theirs | {"seconds": predicted_took + theirs_took},
+        **compared(data, scores, (p, predicted_took), margins, generator),
     }
-    estimate, estimate_took = timed(lambda: confident(p, labels, generator))
-    found["cleanlab"] = estimate | ranking(theirs[~trusted], wrong[~trusted]) | {"seconds": took + estimate_took}
-    found["margin"] = ranking(margins[~trusted], wrong[~trusted]) | {"seconds": margins_took}
-    if not trusted.any():
-        found["cleanlab"] |= calibration(theirs, wrong)
-        return found
-    for method, score in (("cleanlab", theirs), ("margin", margins)):
-        found[method] |= calibration(isotonic(score, trusted, wrong), wrong[~trusted])
-    return found | {"GLC": by_matrix(p, labels, counts, generator)}
-
-
-def timed[T](function: Callable[[], T]) -> tuple[T, float]:
-    """Return the result of a function and the CPU seconds that it took."""
-    started = time.process_time()
-    return function(), time.process_time() - started
-
-
-def product(labels: Labels, **evidence: np.ndarray) -> pd.DataFrame:
-    """Judge the labels by the package, in the order of the examples."""
-    with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # no trusted labels
-        return find_label_issues(labels.given, trusted=labels.trusted, **evidence).sort_values("index")
-
-
-def stated(table: pd.DataFrame, wrong: np.ndarray, trusted: np.ndarray) -> dict[str, float]:
-    """Judge what a table of the package states about the untrusted labels."""
-    scores = table["score"].to_numpy()[~trusted]
-    rate = interval(table.attrs["noise_rate"], *table.attrs["noise_rate_interval"])
-    return rate | calibration(scores, wrong[~trusted]) | ranking(scores, wrong[~trusted])
 
 
 def posterior(x: np.ndarray, predicted: Predictions, labels: Labels) -> JointPosterior:
@@ -119,7 +81,7 @@ NUMBERS = Numbers(
     text=__doc__ or "",
     cells=cells,
     measure=measure,
-    groups=((*GAUSSIANS, *CLUSTERED, "digits", *STORED), ("none", *NOISES, FOREIGN)),
+    groups=(NAMES, ("none", *NOISES, FOREIGN)),
     data=("--features", "folder of the frozen features, cifar10_features.npz and fashion_mnist_features.npz"),
 )
 

@@ -9,13 +9,49 @@ from cleanlab.count import estimate_joint
 from scipy.stats import norm
 from sklearn.isotonic import IsotonicRegression
 
-from bench.judging import entries, interval
+from bench.judging import calibration, entries, interval, ranking, timed
+from bench.labelled import Noisy
 from vri_pyro.certification import Checks, Population, certify
 from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.noise_aware_head import Labels
 
 CERTIFIED, POWERED = "100 checks, certified", "100 checks, prediction-powered"
 _BOOTSTRAPS = 100
+
+
+def compared(
+    data: Noisy,
+    scores: np.ndarray,
+    predicted: tuple[np.ndarray, float],
+    margins: tuple[np.ndarray, float],
+    generator: np.random.Generator,
+) -> dict[str, dict[str, float]]:
+    """Judge all alternatives on a cell.
+
+    Args:
+        data: the examples of the cell.
+        scores: the package's scores of the untrusted examples, [N].
+        predicted: out-of-sample probabilities of the given labels of all examples, [n, K], and the CPU seconds that
+            they took.
+        margins: averaged margins of the labels with the noise, [n], and the CPU seconds that they took.
+        generator: draws checks and bootstraps.
+    """
+    labels, noisy, wrong, p = data.labels, ~data.trusted, data.wrong[~data.trusted], predicted[0]
+    found = {
+        "100 checks": by_hand(wrong, 100, generator),
+        "200 checks": by_hand(wrong, 200, generator),
+        **certified(wrong, scores, data.given[noisy], generator),
+    }
+    estimate, seconds = timed(lambda: confident(p, labels, generator))
+    doubt = 1 - p[np.arange(len(p)), data.given]
+    found["cleanlab"] = estimate | ranking(doubt[noisy], wrong) | {"seconds": predicted[1] + seconds}
+    found["margin"] = ranking(margins[0][noisy], wrong) | {"seconds": margins[1]}
+    if not data.trusted.any():
+        found["cleanlab"] |= calibration(doubt, data.wrong)
+        return found
+    for method, score in (("cleanlab", doubt), ("margin", margins[0])):
+        found[method] |= calibration(isotonic(score, data.trusted, data.wrong), wrong)
+    return found | {"GLC": by_matrix(p, labels, data.counts, generator)}
 
 
 def by_hand(wrong: np.ndarray, checks: int, generator: np.random.Generator) -> dict[str, float]:

@@ -2,10 +2,19 @@
 
 from __future__ import annotations
 
+import time
+from collections.abc import Callable, Sequence
+
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
 _LEVEL = 0.95
+
+
+def timed[T](function: Callable[[], T]) -> tuple[T, float]:
+    """Return the result of a function and the CPU seconds that it took."""
+    started = time.process_time()
+    return function(), time.process_time() - started
 
 
 def interval(mean: float, low: float, high: float) -> dict[str, float]:
@@ -40,11 +49,9 @@ def ranking(score: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
     }
 
 
-def confusions(true: np.ndarray, given: np.ndarray, num_classes: int) -> np.ndarray:
-    """Count the given labels (columns) of each true class (rows), [K, K]; examples of no class do not count."""
-    found, inside = np.zeros((num_classes, num_classes)), true >= 0
-    np.add.at(found, (true[inside], given[inside]), 1)
-    return found
+def stated(rate: float, ends: Sequence[float], scores: np.ndarray, wrong: np.ndarray) -> dict[str, float]:
+    """Judge a noise rate, the ends of its interval, and the probabilities that rank the labels, [N]."""
+    return interval(rate, *ends) | calibration(scores, wrong) | ranking(scores, wrong)
 
 
 def entries(estimate: np.ndarray, draws: np.ndarray, counts: np.ndarray) -> dict[str, float]:

@@ -5,13 +5,16 @@ from __future__ import annotations
 import numpy as np
 import pytest
 from bench.alternatives import by_matrix, isotonic
-from bench.judging import confusions, entries, ranking
+from bench.judging import entries, ranking
+from bench.labelled import Noisy
 from bench.margin import averaged_margins
 from bench.numbers_page import summary
-from label_numbers import posterior, product
+from label_numbers import posterior
 from sklearn.metrics import roc_auc_score
 
+from vri_pyro import find_label_issues
 from vri_pyro.backbones import MLP
+from vri_pyro.data.validation import NO_CLASS
 from vri_pyro.label_issues.cross_fitting import cross_fitted
 from vri_pyro.label_issues.noise_aware_head import Labels
 
@@ -52,9 +55,12 @@ def test_margins_of_labels_that_were_not_trained_on_are_of_these_labels() -> Non
     assert (margins[y == z] < 0).mean() > 0.9
 
 
-def test_examples_of_no_class_have_no_row_of_the_transition_matrix() -> None:
-    counts = confusions(np.array([0, 0, 1, -1]), np.array([0, 1, 1, 0]), 3)
-    assert counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+def test_examples_of_no_class_and_trusted_ones_are_not_counted() -> None:
+    true, given = np.array([0, 0, 1, NO_CLASS, 1]), np.array([0, 1, 1, 0, 0])
+    data = Noisy(np.zeros((5, 1)), true, given, np.array([0, 0, 0, 0, 1], dtype=bool), 3)
+    assert data.counts.tolist() == [[1, 1, 0], [0, 1, 0], [0, 0, 0]]
+    assert data.labels.given.tolist() == [0, 1, 1, 0, 1]
+    assert data.wrong.tolist() == [False, True, False, True, True]
 
 
 def test_coverage_of_entries_counts_intervals_that_contain_the_realised_share() -> None:
@@ -102,7 +108,7 @@ def test_draws_of_the_transition_matrix_have_the_mean_that_the_table_states() ->
     x /= x.std(0)
     trusted = np.arange(600) < 90
     labels = Labels(np.where(trusted, z, y), trusted)
-    table = product(labels, features=x)
+    table = find_label_issues(labels.given, trusted=trusted, features=x)
     draws = posterior(x, cross_fitted(x, labels, 3, 0), labels).transition.transition
     assert np.allclose(draws.mean(0), table.attrs["transition_matrix"], atol=1e-3)
 
