@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+from pathlib import Path
+from types import SimpleNamespace
+
+import label_numbers_of_images
 import numpy as np
 import pytest
 from bench.alternatives import by_matrix, isotonic
 from bench.judging import entries, ranking
 from bench.labelled import Noisy
+from bench.labelled_images import noisy_images
 from bench.margin import averaged_margins
 from bench.numbers_page import summary
 from label_numbers import posterior
@@ -121,3 +126,39 @@ def test_page_leaves_fields_empty_that_older_records_lack() -> None:
     new = old | {"margin": {"auroc": 0.9, "ap": 0.8, "missed": 0.25, "seconds": 2.0}}
     (row,) = [line for line in summary([new], (["two"], ["flip"])).splitlines() if line.startswith("| margin |")]
     assert row == "| margin | 1 |  |  |  |  |  |  | 0.9000 | 0.8000 | 25.0% |  | 2.0 |"
+
+
+def test_images_of_another_data_set_belong_to_no_class_and_are_not_trusted(tmp_path: Path) -> None:
+    generator = np.random.default_rng(0)
+    images, y = generator.integers(0, 200, (60, 28, 28), np.uint8), np.arange(60) % 10
+    np.savez(tmp_path / "fashion_mnist.npz", x_train=images, y_train=y, x_test=images, y_test=y)
+    np.savez(tmp_path / "foreign_mnist.npz", x=np.full((5, 28, 28), 255, np.uint8))
+    data = noisy_images(("fashion_mnist", "open", 0.4, 2), generator, tmp_path)
+    foreign = (data.x == 255).all((1, 2, 3))
+    assert foreign.sum() == 24
+    assert np.array_equal(foreign, data.true == NO_CLASS)
+    assert np.array_equal(foreign, data.wrong)
+    assert data.trusted.any()
+    assert not (data.trusted & foreign).any()
+    assert data.counts.sum() == (~data.trusted & ~foreign).sum()
+    assert np.array_equal(data.counts, np.diag(data.counts.diagonal()))  # all other labels are right
+
+
+def test_cross_validated_predictions_have_not_seen_the_label(monkeypatch: pytest.MonkeyPatch) -> None:
+    def trained(x: np.ndarray, y: np.ndarray, seed: int, method: str) -> SimpleNamespace:
+        seen = set(x[:, 0].tolist())
+        return SimpleNamespace(
+            classes_=np.unique(y), predict_proba=lambda rows: np.array([[float(one in seen), 1] for one in rows[:, 0]])
+        )
+
+    monkeypatch.setattr(label_numbers_of_images, "trained", trained)
+    found = label_numbers_of_images.cross_validated(np.arange(30)[:, None], np.arange(30) % 2, 2, seed=0)
+    assert (found == [0, 1]).all()
+
+
+def test_images_are_standardised_by_channel() -> None:
+    images = np.random.default_rng(0).integers(0, 256, (50, 4, 5, 3), np.uint8)
+    found = label_numbers_of_images.standardised(images)
+    assert found.shape == (50, 3, 4, 5)
+    assert np.allclose(found.mean((0, 2, 3)), 0, atol=1e-4)
+    assert np.allclose(found.std((0, 2, 3)), 1, atol=1e-4)
