@@ -13,6 +13,7 @@ from sklearn.datasets import load_digits
 
 from vri_pyro.data.noise import Flip, Flip2, InstanceDependent, LabelNoise, NoNoise, PairFlip, UniformExclusive
 from vri_pyro.data.validation import NO_CLASS
+from vri_pyro.label_issues.noise_aware_head import Labels
 
 NOISES: dict[str, Callable[[float], LabelNoise]] = {
     "flip": Flip,
@@ -31,6 +32,7 @@ GAUSSIANS = {  # classes, distance of the means, examples, imbalance
 }
 CLUSTERED = {"clusters": 8, "quadrants": 6}  # columns
 STORED = ("cifar10", "fashion_mnist")
+NAMES = (*GAUSSIANS, *CLUSTERED, "digits", *STORED)
 FOREIGN = "open"  # noise where some examples belong to none of the classes
 TRUSTED = (3, 30, 100)  # a class: 1 + 2 and 10 + 20 for training and validation; 100
 _TWO_CLASSES = ("two", "quadrants")
@@ -42,7 +44,7 @@ class Noisy(NamedTuple):
     """Noisy examples.
 
     Attributes:
-        x: standardised features, [N, D].
+        x: standardised features, [N, D], or images, uint8 [N, H, W, C].
         true: true classes, int64 [N]; -1 for examples of none of the classes.
         given: labels with the noise, also of trusted examples, int64 [N].
         trusted: whether the label is known to be right, bool [N].
@@ -55,11 +57,28 @@ class Noisy(NamedTuple):
     trusted: np.ndarray
     num_classes: int
 
+    @property
+    def wrong(self) -> np.ndarray:
+        """Whether the label with the noise is wrong, bool [N]."""
+        return self.given != self.true
 
-def cells(trusted: Sequence[int] = TRUSTED) -> list[Setting]:
+    @property
+    def labels(self) -> Labels:
+        """The labels as a method gets them: those of trusted examples are right."""
+        return Labels(np.where(self.trusted, self.true, self.given), self.trusted)
+
+    @property
+    def counts(self) -> np.ndarray:
+        """Number of untrusted examples by true class and given label, [K, K]; those of no class do not count."""
+        found = np.zeros((self.num_classes, self.num_classes))
+        some = ~self.trusted & (self.true >= 0)
+        np.add.at(found, (self.true[some], self.given[some]), 1)
+        return found
+
+
+def cells(trusted: Sequence[int] = TRUSTED, names: Sequence[str] = NAMES) -> list[Setting]:
     """Return every data set under every noise, with each number of trusted labels a class."""
     noises = [(name, rate) for rate in (0.2, 0.4) for name in (*NOISES, FOREIGN)] + [("none", 0.0)]
-    names = [*GAUSSIANS, *CLUSTERED, "digits", *STORED]
     found = [(name, *noise, per) for per in trusted for noise in noises for name in names]
     found = [cell for cell in found if not (cell[0] in _TWO_CLASSES and cell[1] in ("flip2", FOREIGN))]
     return sorted(found, key=lambda cell: zlib.crc32(repr(cell).encode()))  # a prefix is a fair sample
@@ -77,10 +96,16 @@ def noisy(cell: Setting, generator: np.random.Generator, folder: Path) -> Noisy:
     else:
         noise: LabelNoise = NoNoise() if kind == "none" else NOISES[kind](rate)
         given = noise.apply(z, x, size, generator).labels
-    trusted = np.zeros(len(z), dtype=bool)
-    for label in range(size):
-        trusted[np.flatnonzero(z == label)[: min(per, int(0.5 * (z == label).sum()))]] = True
-    return Noisy(x, z, given, trusted, size)
+    return Noisy(x, z, given, first_of_classes(z, size, per), size)
+
+
+def first_of_classes(true: np.ndarray, num_classes: int, per: int) -> np.ndarray:
+    """Trust the first ``per`` examples of each class, but at most half of them; returns a mask, bool [N]."""
+    trusted = np.zeros(len(true), dtype=bool)
+    for label in range(num_classes):
+        members = np.flatnonzero(true == label)
+        trusted[members[: min(per, int(0.5 * len(members)))]] = True
+    return trusted
 
 
 def gaussian(name: str, generator: np.random.Generator) -> tuple[np.ndarray, np.ndarray]:

@@ -43,8 +43,12 @@ def test_every_page_of_a_study_has_its_table() -> None:
 @pytest.mark.parametrize(
     ("study", "main", "options"),
     [
-        ("label_numbers", label_numbers.main, ["--seed", "14", "--cells", "88"]),
-        ("label_numbers_few_trusted", label_numbers.main, ["--seed", "15", "--trusted", "0", "1", "--cells", "64"]),
+        ("label_numbers", label_numbers.NUMBERS.main, ["--seed", "14", "--cells", "88"]),
+        (
+            "label_numbers_few_trusted",
+            label_numbers.NUMBERS.main,
+            ["--seed", "15", "--trusted", "0", "1", "--cells", "64"],
+        ),
         ("check_purposes", check_purposes.main, ["--seeds", "0"]),
     ],
 )

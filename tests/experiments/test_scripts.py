@@ -10,13 +10,17 @@ import re
 import runpy
 import subprocess
 import sys
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from bench.numbers_page import METHODS
 from torchvision.datasets import cifar
 
+import vri_pyro
+from vri_pyro import VRIClassifier
 from vri_pyro.data import Digits
 
 EXPERIMENTS = Path(__file__).parents[2] / "experiments"
@@ -43,6 +47,9 @@ SMALLEST = {
     "own_loop.py": ["3"],
     "prepare.py": ["cifar10"],
     "label_numbers.py": ["--cells", "1", "--only", "two", "--output", "numbers.json"],
+    "label_numbers_of_images.py": [
+        *("--data", ".", "--cells", "2", "--trusted", "3", "--only", "fashion_mnist", "--output", "numbers.json"),
+    ],
     "noise_rate_intervals.py": ["run", "--output", "intervals.json"],
     "own_prior_and_guide.py": ["--epochs", "1", "--output", "run", "--threads", "1", "--report", "false"],
     "loader_speed.py": [
@@ -83,7 +90,10 @@ SMALLEST = {
 }
 COMPARED = ["VRI", "clean-only", "confident learning", "GLC", "GLC + clean batch"]
 # These require images, a finished run, or a process of their own, or are run twice.
-NEED_MORE = ("prepare.py", "noise_rate_intervals.py", "reliability.py", "frozen_features.py", "demo.py")
+NEED_MORE = (
+    *("prepare.py", "noise_rate_intervals.py", "reliability.py", "frozen_features.py", "demo.py"),
+    "label_numbers_of_images.py",
+)
 
 # Studies: further arguments at the tiny scale with two seeds, and texts that the page must contain.
 STUDIES = {
@@ -322,6 +332,27 @@ def test_comparison_trains_methods_with_the_tuned_regimes(here: Path, monkeypatc
     (trained,) = (record["config"] for record in records_of("compare_tiny") if record["method"] == "cross entropy")
     assert f"SGD {trained['optimizer']['init_args']['lr']}" == chosen.split(",")[0]
     assert (trained["ema"] is not None) == chosen.endswith("averaged")
+
+
+def test_numbers_about_labels_of_images_are_measured(here: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    digits = Digits().load()
+    images = np.kron(np.asarray(digits.x_train[:400]).reshape(400, 8, 8), np.ones((3, 3))).astype(np.uint8)
+    images = np.pad(images, ((0, 0), (2, 2), (2, 2)))
+    part = {"x": images[300:], "y": digits.y_train[300:400]}
+    train = {"x_train": images[:300], "y_train": digits.y_train[:300]}
+    np.savez("fashion_mnist.npz", **train, x_test=part["x"], y_test=part["y"])
+    np.savez("foreign_mnist.npz", x=255 - images)
+    monkeypatch.setattr(vri_pyro, "VRIClassifier", partial(VRIClassifier, epochs=1))
+    assert run_here("label_numbers_of_images.py", SMALLEST["label_numbers_of_images.py"], monkeypatch) == 0
+    first, second = json.loads((here / "numbers.json").read_text())
+    assert first["cell"] != second["cell"]
+    for record in (first, second):
+        assert set(METHODS) <= set(record)
+        assert 0 <= record["ours"]["low"] <= record["ours"]["mean"] <= record["ours"]["high"] <= 1
+        assert 0 <= record["ours"]["entries_covered"] <= 1
+    page = (here / "numbers.md").read_text()
+    assert "# The numbers about labels of images" in page
+    assert "| ours, fashion_mnist | 2 | " in page
 
 
 def test_demonstration_shows_its_table_and_is_not_run_again(
