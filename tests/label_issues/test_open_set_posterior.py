@@ -85,7 +85,7 @@ def test_labels_never_speak_for_examples_of_no_class() -> None:
     assert posterior(noisy, random.normal(size=100), odds).mean().mean() < 0.02
 
 
-@pytest.mark.parametrize(("trusted_like", "least", "most"), [("the others", 0.6, 0.9), ("all", 0, 0.1)])
+@pytest.mark.parametrize(("trusted_like", "least", "most"), [("the others", 0.6, 0.9), ("all", 0, 0.18)])
 def test_labels_show_which_examples_are_random_and_few_trusted_examples_decide(
     trusted_like: str, least: float, most: float
 ) -> None:
@@ -98,7 +98,7 @@ def test_labels_show_which_examples_are_random_and_few_trusted_examples_decide(
         odds = np.where(np.where(foreign, label < 0.8, label < 0.1), 2.5, 0.25)
         trusted = random.choice(noisy, 24) if trusted_like == "all" else random.normal(size=24)
         found.append(posterior(noisy, trusted, odds).mean()[foreign].mean())
-    assert least < np.mean(found) < most
+    assert least < np.mean(found) < most  # 0.18 is the prior probability of no class where the labels are random
 
 
 def test_examples_that_must_be_of_some_class_are_left_out() -> None:
