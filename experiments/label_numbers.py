@@ -31,17 +31,13 @@ from typing import Any
 import numpy as np
 from bench.alternatives import compared
 from bench.from_arrays import from_arrays
-from bench.judging import entries, timed
+from bench.judging import timed
 from bench.labelled import FOREIGN, NAMES, NOISES, Setting, cells, noisy
 from bench.margin import averaged_margins
 from bench.numbers import Numbers
 
 from vri_pyro.backbones import MLP
-from vri_pyro.label_issues import JointPosterior, joint_posterior
-from vri_pyro.label_issues.cross_fitting import Predictions, cross_fitted
-from vri_pyro.label_issues.head_candidates import head_candidates
-from vri_pyro.label_issues.noise_aware_head import Labels
-from vri_pyro.label_issues.open_set_of_vectors import open_set_of_vectors
+from vri_pyro.label_issues.cross_fitting import cross_fitted
 
 
 def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
@@ -54,25 +50,15 @@ def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
     p = np.exp(predicted.log_given)
     theirs, _, theirs_took = from_arrays(data, pred_probs=p)
     margins = timed(lambda: averaged_margins(MLP, data.x, labels.given, data.given, data.num_classes, seed))
-    draws = posterior(data.x, predicted, labels).transition.transition.numpy()
     return {
         "cell": [*cell, seed],
         "true": float(wrong.mean()),
         "accuracy": float((predicted.log_true.argmax(1) == data.true).mean()),
         "doubt": float((scores * (1 - scores)).mean()),
-        "ours": ours | entries(draws.mean(0), draws, data.counts) | {"seconds": took},
+        "ours": ours | {"seconds": took},
         "predictions": theirs | {"seconds": predicted_took + theirs_took},
         **compared(data, scores, (p, predicted_took), margins, generator),
     }
-
-
-def posterior(x: np.ndarray, predicted: Predictions, labels: Labels) -> JointPosterior:
-    """Sample the posterior of which the package's table has the mean of T, but no interval of its entries."""
-    trusted, classes, draws, seed = labels.trusted, predicted.log_true.shape[1], 200, 0
-    candidates = head_candidates(predicted, labels)
-    _, foreign = open_set_of_vectors(x, candidates, predicted.transition, labels, draws, seed)
-    noisy, known = candidates.at(~trusted), candidates.at(trusted)
-    return joint_posterior(noisy, classes, known, open_set=foreign, draws=draws, seed=seed)
 
 
 NUMBERS = Numbers(

@@ -37,7 +37,6 @@ from sklearn.model_selection import StratifiedKFold
 from vri_pyro import VRIClassifier
 from vri_pyro.backbones import SmallCNN
 from vri_pyro.data import mean_and_std
-from vri_pyro.label_issues import evidence_of, rank
 
 _FOLDS = 3
 
@@ -49,9 +48,6 @@ def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
     labels, noisy, wrong = data.labels, ~data.trusted, data.wrong[~data.trusted]
     classifier, took = timed(lambda: trained(data.x, labels.given, seed, data.trusted))
     (scores, rate, ends), judging_took = timed(lambda: numbers(classifier))
-    # The estimator has the mean of T alone.
-    run = classifier.run_
-    draws = rank(evidence_of(run, np.flatnonzero(noisy), draws=0), seed=run.split.seed).transition.transition.numpy()
     p, predicted_took = timed(lambda: cross_validated(data.x, labels.given, data.num_classes, seed))
     theirs, _, theirs_took = from_arrays(data, pred_probs=p)
     x = standardised(data.x)
@@ -62,7 +58,7 @@ def measure(cell: Setting, seed: int, folder: Path) -> dict[str, Any]:
         "accuracy": float((classifier.predict(data.x[noisy]) == data.true[noisy]).mean()),
         "doubt": float((scores * (1 - scores)).mean()),
         "ours": stated(rate, ends, scores, wrong)
-        | entries(classifier.transition_, draws, data.counts)
+        | entries(classifier.transition_, *classifier.transition_interval_, data.counts)
         | {"seconds": took + judging_took},
         "predictions": theirs | {"seconds": predicted_took + theirs_took},
         **compared(data, scores, (p, predicted_took), margins, generator),

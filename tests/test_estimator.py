@@ -118,6 +118,8 @@ def test_finds_the_wrong_labels_and_their_share(vri: Fitted) -> None:
     assert abs(classifier.noise_rate_ - wrong.mean()) < 0.05
     assert classifier.transition_.shape == (3, 3)
     assert np.allclose(classifier.transition_.sum(1), 1)
+    low, high = classifier.transition_interval_
+    assert ((low <= classifier.transition_) & (classifier.transition_ <= high)).all()
     assert sorted(issues["index"]) == list(range(30, 240))
 
 

@@ -345,6 +345,12 @@ class VRIClassifier(ClassifierMixin, BaseEstimator):
         """Estimated probability of each given label (column) for each true class (row), [K, K] (posterior mean)."""
         return self._ranked().transition.transition.mean(0).numpy()
 
+    @property
+    def transition_interval_(self) -> tuple[np.ndarray, np.ndarray]:
+        """Low and high ends of the 95% intervals of the entries of :attr:`transition_`, [K, K] each."""
+        low, high = self._ranked().transition.interval()
+        return low.numpy(), high.numpy()
+
     def _ranked(self) -> LabelIssues:
         check_is_fitted(self)
         if self._issues is None:

@@ -130,5 +130,5 @@ def by_matrix(p: np.ndarray, labels: Labels, counts: np.ndarray, generator: np.r
             rows = members[c]
             found[number, c] = p[generator.choice(rows, len(rows)) if number else rows].mean(0)
     rates = 1 - np.diagonal(found, axis1=1, axis2=2)[:, known] @ (shares / shares.sum())
-    ends = np.quantile(rates[1:], (0.025, 0.975))
-    return interval(rates[0], *ends) | entries(found[0], found[1:], counts)
+    (low, high), ends = (np.quantile(of, (0.025, 0.975), axis=0) for of in (found[1:], rates[1:]))
+    return interval(rates[0], *ends) | entries(found[0], low, high, counts)

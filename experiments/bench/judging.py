@@ -8,8 +8,6 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from sklearn.metrics import average_precision_score, roc_auc_score
 
-_LEVEL = 0.95
-
 
 def timed[T](function: Callable[[], T]) -> tuple[T, float]:
     """Return the result of a function and the CPU seconds that it took."""
@@ -54,8 +52,8 @@ def stated(rate: float, ends: Sequence[float], scores: np.ndarray, wrong: np.nda
     return interval(rate, *ends) | calibration(scores, wrong) | ranking(scores, wrong)
 
 
-def entries(estimate: np.ndarray, draws: np.ndarray, counts: np.ndarray) -> dict[str, float]:
-    """Judge an estimate of the transition matrix and the central 95% intervals of its entries.
+def entries(estimate: np.ndarray, low: np.ndarray, high: np.ndarray, counts: np.ndarray) -> dict[str, float]:
+    """Judge an estimate of the transition matrix and the 95% intervals of its entries.
 
     The truth is the share of each given label among the untrusted examples of a class. T is the noise of these
     examples and of no others: trusted ones may be chosen class by class, and examples of no class have no row. If the
@@ -66,7 +64,7 @@ def entries(estimate: np.ndarray, draws: np.ndarray, counts: np.ndarray) -> dict
 
     Args:
         estimate: estimate of T, [K, K]; rows that are not estimated are NaN, and left out.
-        draws: draws of T from its posterior, or bootstraps of the estimate, [draws, K, K].
+        low, high: ends of the intervals, [K, K] each.
         counts: labels of the untrusted examples by true class and given label, [K, K]; classes without examples are
             left out.
 
@@ -79,7 +77,7 @@ def entries(estimate: np.ndarray, draws: np.ndarray, counts: np.ndarray) -> dict
     if not rows.any():
         return {}
     truth, half = counts[rows] / sizes[rows], 0.5 / sizes[rows]
-    low, high = np.quantile(draws[:, rows], ((1 - _LEVEL) / 2, (1 + _LEVEL) / 2), axis=0)
+    low, high = low[rows], high[rows]
     return {
         "entries_covered": float(((low - half <= truth) & (truth <= high + half)).mean()),
         "entries_width": float((high - low).mean()),

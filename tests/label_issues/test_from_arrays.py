@@ -67,6 +67,12 @@ def test_wrong_labels_rank_first_and_the_noise_is_estimated(arrays: Arrays, part
     matrix = np.array(table.attrs["transition_matrix"])
     np.testing.assert_allclose(matrix.sum(1), 1)
     np.testing.assert_allclose(matrix, 0.7 * np.eye(3) + 0.3 * np.roll(np.eye(3), 1, axis=1), atol=0.12)
+    low, high = np.array(table.attrs["transition_matrix_interval"])
+    assert ((low < matrix) & (matrix < high)).all()
+    truth = np.array(
+        [np.bincount(arrays.labels[arrays.true == c], minlength=3) / (arrays.true == c).sum() for c in range(3)]
+    )
+    assert ((low - 0.01 < truth) & (truth < high + 0.01)).mean() >= 7 / 9  # 0.01 is one example
     json.dumps(table.attrs)  # pandas writes them to Parquet as JSON
 
 

@@ -80,6 +80,7 @@ class VriLabelIssueManager(IssueManager):
             "noise_rate": table.attrs["noise_rate"],
             "noise_rate_interval": table.attrs["noise_rate_interval"],
             "transition_matrix": table.attrs["transition_matrix"],
+            "transition_matrix_interval": table.attrs["transition_matrix_interval"],
         }
 
     def collect_info(self) -> dict[str, Any]:

@@ -112,8 +112,10 @@ def find_label_issues(
           the score is above 0.5.
 
         ``attrs`` of the table has ``noise_rate``, the estimated share of wrong labels among the unverified ones,
-        ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, and ``transition_matrix``, a list
-        of rows with the probability that an example of the row's class has the column's label; None above 100 classes.
+        ``noise_rate_interval``, its 95% interval as a list [low, high], ``classes``, ``transition_matrix``, a list
+        of rows with the probability that an example of the row's class has the column's label, and
+        ``transition_matrix_interval``, the two such lists of the ends of its entries' 95% intervals; both are None
+        above 100 classes.
         Without trusted examples, nothing tells whether a label or a prediction that differs from it is wrong. The
         estimates then depend on the calibration of the probabilities, and the upper end of the interval is at least
         the share of labels that differ from the out-of-sample prediction. If the predictions are hardly above chance,
@@ -298,12 +300,13 @@ def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray, 
             "is_label_issue": flagged[order],
         }
     )
-    matrix = posterior.transition.transition.mean(0).tolist() if len(names) <= _SHOWN_CLASSES else None
+    drawn = posterior.transition if len(names) <= _SHOWN_CLASSES else None
     table.attrs = {
         "noise_rate": posterior.noise_rate,
         "noise_rate_interval": interval,
         "classes": names.tolist(),
-        "transition_matrix": matrix,
+        "transition_matrix": drawn and drawn.transition.mean(0).tolist(),
+        "transition_matrix_interval": drawn and [ends.tolist() for ends in drawn.interval()],
     }
     return table
 
