@@ -7,6 +7,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from functools import cache
+from importlib import import_module
 from pathlib import Path
 from typing import Any
 
@@ -125,8 +126,9 @@ def _memory_of_own_runs(tmp_path_factory: pytest.TempPathFactory) -> Iterator[No
 def _short_chains(request: pytest.FixtureRequest) -> Iterator[None]:
     """Shorten the samplers of the noise rate where a test checks what is shown, and not the accuracy of the rate."""
     with pytest.MonkeyPatch.context() as patch:
-        if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report"):
+        if request.path.relative_to(TESTS).parts[0] in ("cli", "docs", "experiments", "report", "runs"):
             patch.setattr("vri_pyro.label_issues.label_sampler.LabelSampler.burn_in", 10)
+            patch.setattr(import_module("vri_pyro.label_issues.joint_posterior"), "_SWEEPS", 1)  # as many as draws
             for name, length in {"steps": 10, "sweeps": 10, "between": 2}.items():
                 patch.setattr(f"vri_pyro.label_issues.two_observers.TwoObservers.{name}", length)
         yield

@@ -75,7 +75,7 @@ def _constant_column(given: Given) -> Given:
 HARD: dict[str, Callable[[], Given]] = {
     "usual": lambda: _task()[0],
     "two classes": lambda: _task(classes=2)[0],
-    "100 classes": lambda: _task(noisy=500, clean_per_class=1, classes=100, dim=5)[0],
+    "30 classes": lambda: _task(noisy=150, clean_per_class=1, classes=30, dim=5)[0],
     "more features than are kept": lambda: _task(noisy=300, dim=300)[0],
     "no clean examples": lambda: _without_clean(_task()[0]),
     "no clean examples of a class": lambda: _without_clean_of_class_0(_task()[0]),

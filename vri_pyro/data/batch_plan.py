@@ -56,6 +56,8 @@ class BatchPlan:
 
     def augmented(self, images: Tensor, step: int) -> list[Tensor]:
         """Return the share's augmented views of the images [b, C, H, W], or vectors [b, D], at :meth:`read`."""
+        if isinstance(self.augmentation, NoAugmentation):
+            return [images] * self.views  # without generators, which take a while
         total = min(self.size, len(self.pool))
         rows = self.share.rows(total)
         generators = (generator_for(self.seed, self.purpose, "view", view, step) for view in range(self.views))
