@@ -18,7 +18,8 @@ _LABELS = 4000  # that are not trusted
 def noisy_images(cell: Setting, generator: np.random.Generator, folder: Path) -> Noisy:
     """Make the examples of a cell, with images uint8 [N, H, W, C]; ``folder`` has the .npz files.
 
-    Under the noise "open", some images are replaced by those of another data set, which belong to no class.
+    Under the noise "open", some images are replaced by those of another data set, which belong to no class. As none of
+    these is trusted, more than the rate of the other labels is wrong.
     """
     name, kind, rate, per = cell
     dataset = DATASETS[IMAGES[name]]

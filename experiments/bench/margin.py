@@ -27,7 +27,7 @@ def averaged_margins(
     The margin is the largest logit of another class minus the logit of the label, so a greater one is more suspicious.
     It is that of the batch in which the example is trained on. SGD has the learning rate 0.1, the Nesterov momentum
     0.9, a weight decay of 1e-4 and batches of 64, as in the paper until its first decrease of the learning rate. There
-    are 20 epochs.
+    are 20 epochs; the paper has 150.
 
     Args:
         backbone: function of (input_shape, num_classes) that returns a classifier.
