@@ -98,6 +98,14 @@ def test_scores_of_all_labels_add_up_to_the_rate() -> None:
     assert float(issues.score.mean()) == pytest.approx(float(issues.transition.noise_rate.mean()), abs=1e-6)
 
 
+def test_scores_of_labels_kept_out_of_training_are_calibrated_like_the_others() -> None:
+    evidence, _ = _evidence(0.3, 0.6, 0.5, 0.2)
+    assert evidence.unseen is not None
+    issues = rank(evidence, draws=60)
+    kept_out, others = (float(issues.score[part].mean()) for part in (evidence.unseen, ~evidence.unseen))
+    assert kept_out == pytest.approx(others, abs=0.03)  # with one shift for all: 0.335 and 0.270, in truth 0.3
+
+
 def test_memorised_labels_are_no_problem_for_the_rate() -> None:
     evidence, _ = _evidence(0.4, 0.95, 0.9, 0.2)
     assert evidence.unseen is not None

@@ -41,7 +41,7 @@ def classifier_posterior(
     :func:`~vri_pyro.label_issues.agreement.doubted_rates`, because the model is not exactly right. The posterior of a
     class, p(c | x, y) ∝ p_c(x) T[c, y], takes the matrix that is estimated from all labels under the assumption that
     predictions and labels are independent given the class. The log odds of all labels are then shifted by one number,
-    so that the probabilities of being wrong add up to the noise rate.
+    so that the probabilities of being wrong add up to the noise rate; those of labels kept out of training by another.
 
     Args:
         evidence: outputs of the classifier, with the verified pairs.
@@ -54,6 +54,7 @@ def classifier_posterior(
     p, held_out, most = seen
     given, size, pairs, unseen = evidence.given, p.shape[1], evidence.pairs, evidence.unseen
     decisions = None if held_out is None else (held_out[0].argmax(-1), held_out[1])
+    of_unseen = None
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
     if unseen is None:
         known = (1 - none, decisions)
@@ -62,6 +63,7 @@ def classifier_posterior(
         known = ((1 - none)[unseen], decisions)
         found = transition_posterior(p[unseen], given[unseen], *known, False, draws, seed, first, pairs)
         rates = found.noise_rate.numpy()
+        of_unseen = unseen.numpy(), float(rates.mean())
         rates = rate_of_all(rates, int(unseen.sum()), len(given), generator_for(seed, "labels that were trained on"))
         found = found._replace(noise_rate=torch.from_numpy(rates))
     independent = found
@@ -77,7 +79,7 @@ def classifier_posterior(
         some = most_probable(within, all_classes(given[rows].numpy(), size))
         classes[rows.numpy()], probabilities[rows.numpy()] = some, np.take_along_axis(within, some, 1)
     probabilities /= probabilities.sum(1, keepdims=True)
-    return agreeing_posterior(found, classes, probabilities, none.numpy(), size, seed)
+    return agreeing_posterior(found, classes, probabilities, none.numpy(), size, seed, unseen=of_unseen)
 
 
 def _parts(progress: _Progress | None, share: float) -> tuple[_Progress | None, _Progress | None]:

@@ -118,6 +118,7 @@ def agreeing_posterior(
     num_classes: int,
     seed: int,
     judged: np.ndarray | None = None,
+    unseen: tuple[np.ndarray, float] | None = None,
 ) -> JointPosterior:
     """Join draws of the noise and probabilities of classes, computed one after the other, so that they agree.
 
@@ -129,6 +130,8 @@ def agreeing_posterior(
         classes, probabilities, none, num_classes: see :class:`JointPosterior`.
         seed: random seed.
         judged: as for :func:`joint_posterior`.
+        unseen: whether a label was kept out of training, bool [N], and the noise rate of these labels alone. Their log
+            odds are shifted by a number of their own, because nothing has made the classifier agree with them.
     """
     right = probabilities[:, 0]
     rates = doubted_rates(right, none, found.noise_rate.numpy(), generator_for(seed, "doubt"))
@@ -136,6 +139,11 @@ def agreeing_posterior(
         rates = rates_of_part(right, none, rates, judged)
         classes, probabilities, none = classes[judged], probabilities[judged], none[judged]
     agreeing = agreeing_with_rate(probabilities, none, rates.mean())
+    if unseen is not None:
+        kept_out, rate = unseen
+        others = (len(kept_out) * rates.mean() - kept_out.sum() * rate) / (~kept_out).sum()
+        for part, of_part in ((kept_out, rate), (~kept_out, others.clip(0, 1))):
+            agreeing[part] = agreeing_with_rate(probabilities[part], none[part], of_part)
     return JointPosterior(found._replace(noise_rate=torch.from_numpy(rates)), classes, agreeing, none, num_classes)
 
 
