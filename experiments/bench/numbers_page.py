@@ -72,7 +72,7 @@ def figure(records: list[dict[str, Any]]) -> Figure:
             runs.errorbar(some, mean - true, around, fmt=".", color=colour, label=label, linewidth=1)
         runs.axhline(0, color="black", linewidth=1)
         runs.set(xlabel="runs", ylabel="stated - true rate (points)")
-        runs.legend(fontsize=9, loc="upper left")
+        runs.legend(fontsize=9, loc="best")
         methods = [method for method in _DRAWN if all(method in one for one in records)]
         for number, method in enumerate(methods):
             scores = [_scores(method, [one for one in records if one["cell"][3] == per]).mean() for per in trusted]
@@ -80,7 +80,7 @@ def figure(records: list[dict[str, Any]]) -> Figure:
             bars.bar(places, scores, 0.2, label=method, color=COLOURS[number + 3])
         bars.set_xticks(range(len(trusted)), [str(per) for per in trusted])
         bars.set(xlabel="trusted labels a class", ylabel="interval score (points)")
-        bars.legend(fontsize=9, ncols=2, loc="upper right")
+        bars.legend(fontsize=8, ncols=2, loc="upper right", handlelength=1, columnspacing=1)
         bars.set_ylim(top=1.3 * bars.get_ylim()[1])
     return drawn
 
