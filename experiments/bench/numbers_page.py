@@ -72,7 +72,7 @@ def figure(records: list[dict[str, Any]]) -> Figure:
             runs.errorbar(some, mean - true, around, fmt=".", color=colour, label=label, linewidth=1)
         runs.axhline(0, color="black", linewidth=1)
         runs.set(xlabel="runs", ylabel="stated - true rate (points)")
-        runs.legend(fontsize=9, loc="best")
+        runs.legend(fontsize=9, loc="lower left")
         methods = [method for method in _DRAWN if all(method in one for one in records)]
         for number, method in enumerate(methods):
             scores = [_scores(method, [one for one in records if one["cell"][3] == per]).mean() for per in trusted]
