@@ -16,7 +16,9 @@ from vri_pyro.label_issues.recalibration import recalibrated, tempered
 _MOST_CLASSES = 50  # for which heads are fitted
 _FEWEST = 50  # examples for which heads are fitted
 _PRECISIONS = (100.0, 10.0, 1.0)  # of the coefficients of a head on features
-_CLEARLY = 2.0  # standard errors by which heads on kernels must be better
+_CLEARLY = 2.0  # standard errors by which heads on kernels, or from another start, must be better
+_RESTARTS = 2  # further starts of a fit, at most
+_SHARPER = 0.1  # precision of the heads that a further start has, relative to that of the others
 _COMPARED = 4000  # examples by which kernels are chosen
 _CONFIDENT = 3.0  # examples that the confident counts are worth beside a class's trusted ones
 _PRIOR = 0.5
@@ -67,8 +69,7 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     best = _tempered(x, known, num_classes, seed)
     for narrower in NARROWER if count * (columns + COMPONENTS) * num_classes <= LARGEST else ():
         found = _tempered(with_kernel(x, narrower, seed), known, num_classes, seed)
-        gain = _likelihoods(found, known) - _likelihoods(best, known)
-        if gain.sum() <= _CLEARLY * np.sqrt(len(gain)) * gain.std():
+        if not _clearly_better(found, best, known):
             break
         best, chosen = found, narrower
     if count > _COMPARED:
@@ -83,6 +84,12 @@ def _likelihoods(found: Predictions, labels: Labels) -> np.ndarray:
     return log_likelihoods(found.log_true, labels, found.transition)
 
 
+def _clearly_better(one: Predictions, other: Predictions, labels: Labels) -> bool:
+    """Return whether labels that were not seen are clearly more likely under one of two predictions."""
+    gain = _likelihoods(one, labels) - _likelihoods(other, labels)
+    return bool(gain.sum() > _CLEARLY * np.sqrt(len(gain)) * gain.std())
+
+
 def _tempered(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
     """Predict by heads on a design [n, D], with the temperature that suits the labels."""
     found = _of_heads(x, labels, num_classes, seed)
@@ -94,29 +101,49 @@ def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Pre
     """Predict by heads on a design [n, D].
 
     A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
-    transition matrix T and to trusted labels directly.
+    transition matrix T and to trusted labels directly. It starts at the first one, whose predictions are as unsure as
+    the labels are noisy, and may end with a T that leaves the noise of some classes to unsure predictions. So the
+    second one is also started where all its decisions are right: at a head that is fitted to the decisions, with the
+    counts of decisions and labels as T. That is kept, and done once more, if labels that were not seen become clearly
+    more likely.
     """
     folds, work = folds_of(labels, seed), x.shape[1] * num_classes
     log_given = np.empty((len(x), num_classes))
     plain = Labels(labels.given, np.ones_like(labels.trusted))
     noisy = ~labels.trusted
-    start, precision = Head(np.zeros((x.shape[1] + 1, num_classes)), np.eye(num_classes)), None
+    start, precision = Head(np.zeros((x.shape[1] + 1, num_classes)), np.eye(num_classes)), 1.0
     heads = []
-    for out in folds:
+    for number, out in enumerate(folds):
         inside = some_of(~out & noisy, work, seed)
-        if precision is None:
+        if not number:
             precision, start = _chosen(x, plain, inside, out & noisy, start)
         start = fitted_head(x[inside], plain.at(inside), precision, start, learn=False)
         heads.append(start)
         log_given[out] = start.log_probabilities(x[out])
-    first = _first_transition(np.exp(log_given), labels)
-    log_true, transitions = np.empty_like(log_given), []
-    for out, head in zip(folds, heads, strict=True):
-        inside = some_of(~out, work, seed) | (~out & labels.trusted)
-        found = fitted_head(x[inside], labels.at(inside), precision or 1.0, Head(head.weights, first))
-        log_true[out] = found.log_probabilities(x[out])
-        transitions.append(found.transition)
-    return Predictions(log_true, log_given, np.mean(transitions, axis=0))
+
+    inside_of = [some_of(~out, work, seed) | (~out & labels.trusted) for out in folds]
+
+    def from_start(heads: list[Head], transition: np.ndarray) -> Predictions:
+        log_true, transitions = np.empty_like(log_given), []
+        for out, inside, head in zip(folds, inside_of, heads, strict=True):
+            found = fitted_head(x[inside], labels.at(inside), precision, Head(head.weights, transition))
+            log_true[out] = found.log_probabilities(x[out])
+            transitions.append(found.transition)
+        return Predictions(log_true, log_given, np.mean(transitions, axis=0))
+
+    best = from_start(heads, _first_transition(np.exp(log_given), labels))
+    for _ in range(_RESTARTS):
+        decided = np.where(labels.trusted, labels.given, best.log_true.argmax(1))
+        sharp, known = [], Labels(decided, np.ones_like(labels.trusted))
+        for inside in inside_of:
+            sharp.append(fitted_head(x[inside], known.at(inside), _SHARPER * precision, heads[0], learn=False))
+        counts = np.eye(num_classes) + 1 / num_classes
+        np.add.at(counts, (decided[noisy], labels.given[noisy]), 1)
+        found = from_start(sharp, counts / counts.sum(1, keepdims=True))
+        if not _clearly_better(found, best, labels):
+            break
+        best = found
+    return best
 
 
 def _first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
