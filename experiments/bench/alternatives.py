@@ -6,7 +6,7 @@ import warnings
 
 import numpy as np
 from cleanlab.count import estimate_joint
-from scipy.stats import norm
+from scipy.stats import binomtest
 from sklearn.isotonic import IsotonicRegression
 
 from bench.judging import calibration, entries, interval, ranking, timed
@@ -56,11 +56,8 @@ def compared(
 
 def by_hand(wrong: np.ndarray, checks: int, generator: np.random.Generator) -> dict[str, float]:
     """Check labels drawn at random; the interval is Wilson's."""
-    share = wrong[generator.permutation(len(wrong))[:checks]].mean()
-    q = norm.ppf(0.975)
-    centre = (share + q**2 / (2 * checks)) / (1 + q**2 / checks)
-    half = q / (1 + q**2 / checks) * np.sqrt(share * (1 - share) / checks + q**2 / (4 * checks**2))
-    return interval(share, centre - half, centre + half)
+    checked = wrong[generator.permutation(len(wrong))[:checks]]
+    return interval(checked.mean(), *binomtest(int(checked.sum()), len(checked)).proportion_ci(method="wilson"))
 
 
 def certified(

@@ -305,8 +305,8 @@ def _table(arrays: CheckedArrays, posterior: JointPosterior, flags: np.ndarray, 
         "noise_rate": posterior.noise_rate,
         "noise_rate_interval": interval,
         "classes": names.tolist(),
-        "transition_matrix": drawn and drawn.transition.mean(0).tolist(),
-        "transition_matrix_interval": drawn and [ends.tolist() for ends in drawn.interval()],
+        "transition_matrix": None if drawn is None else drawn.transition.mean(0).tolist(),
+        "transition_matrix_interval": None if drawn is None else [ends.tolist() for ends in drawn.interval()],
     }
     return table
 

@@ -138,12 +138,14 @@ def agreeing_posterior(
     if judged is not None:
         rates = rates_of_part(right, none, rates, judged)
         classes, probabilities, none = classes[judged], probabilities[judged], none[judged]
-    agreeing = agreeing_with_rate(probabilities, none, rates.mean())
+    parts: list[tuple[np.ndarray, float]] = [(np.ones(len(none), dtype=bool), rates.mean())]
     if unseen is not None:
         kept_out, rate = unseen
         others = (len(kept_out) * rates.mean() - kept_out.sum() * rate) / (~kept_out).sum()
-        for part, of_part in ((kept_out, rate), (~kept_out, others.clip(0, 1))):
-            agreeing[part] = agreeing_with_rate(probabilities[part], none[part], of_part)
+        parts = [(kept_out, rate), (~kept_out, others.clip(0, 1))]
+    agreeing = np.empty(probabilities.shape)
+    for part, of_part in parts:
+        agreeing[part] = agreeing_with_rate(probabilities[part], none[part], of_part)
     return JointPosterior(found._replace(noise_rate=torch.from_numpy(rates)), classes, agreeing, none, num_classes)
 
 
