@@ -87,3 +87,21 @@ def test_no_kernel_is_computed_for_more_examples_than_memory_and_time_allow(monk
     few = (cross_fitted(x, labels, 2, 0).log_true.argmax(1) == truth).mean()
     monkeypatch.setattr(cross_fitting, "LARGEST", 500 * 202 * 2)
     assert (cross_fitted(x, labels, 2, 0).log_true.argmax(1) == truth).mean() > 0.95 > 0.8 > few
+
+
+def test_another_start_finds_noise_that_unsure_predictions_had_explained(monkeypatch: pytest.MonkeyPatch) -> None:
+    generator = np.random.default_rng(3)
+    means, cluster = 2 * generator.standard_normal((20, 8)), generator.integers(20, size=2000)
+    x, truth = means[cluster] + generator.standard_normal((2000, 8)), cluster % 5
+    generator.permutation(5)
+    becomes = (np.arange(5) + generator.integers(1, 5, size=5)) % 5
+    given = np.where(generator.random(2000) < 0.4, becomes[truth], truth)
+    noise, x = 0.6 * np.eye(5) + 0.4 * np.eye(5)[becomes], (x - x.mean(0)) / x.std(0)
+    labels = Labels(given, np.zeros(2000, dtype=bool))
+    found = cross_fitted(x, labels, 5, 0)
+    assert (found.log_true.argmax(1) == truth).mean() > 0.95
+    np.testing.assert_allclose(found.transition, noise, atol=0.07)
+    monkeypatch.setattr(cross_fitting._Heads, "started_again", lambda self: self.predictions)
+    first = cross_fitted(x, labels, 5, 0)
+    assert (first.log_true.argmax(1) == truth).mean() < 0.85
+    assert np.abs(first.transition - noise).max() > 0.2

@@ -65,19 +65,20 @@ def cross_fitted(features: np.ndarray, labels: Labels, num_classes: int, seed: i
     rows = np.arange(count)
     if count > _COMPARED:
         rows = np.sort(permutation(generator_for(seed, "kernels"), count)[:_COMPARED])
-    x, known, chosen = features[rows], labels.at(rows), None
-    best = _tempered(x, known, num_classes, seed)
+    known, chosen = labels.at(rows), None
+    best = _Heads(features[rows], known, num_classes, seed)
     for narrower in NARROWER if count * (columns + COMPONENTS) * num_classes <= LARGEST else ():
-        found = _tempered(with_kernel(x, narrower, seed), known, num_classes, seed)
-        if not _clearly_better(found, best, known):
+        found = _Heads(with_kernel(features[rows], narrower, seed), known, num_classes, seed)
+        if not _clearly_better(found.predictions, best.predictions, known):
             break
         best, chosen = found, narrower
     if count > _COMPARED:
-        best = _tempered(features, labels, num_classes, seed)
+        best = _Heads(features, labels, num_classes, seed)
         if chosen is not None:  # heads on a kernel may be fitted to fewer examples than linear ones, see some_of
-            found = _tempered(with_kernel(features, chosen, seed), labels, num_classes, seed)
-            best = max(best, found, key=lambda each: _likelihoods(each, labels).sum())
-    return best._replace(log_true=recalibrated(best.log_true, best.transition, labels, seed + 1))
+            found = _Heads(with_kernel(features, chosen, seed), labels, num_classes, seed)
+            best = max(best, found, key=lambda each: _likelihoods(each.predictions, labels).sum())
+    made = best.started_again()
+    return made._replace(log_true=recalibrated(made.log_true, made.transition, labels, seed + 1))
 
 
 def _likelihoods(found: Predictions, labels: Labels) -> np.ndarray:
@@ -90,60 +91,79 @@ def _clearly_better(one: Predictions, other: Predictions, labels: Labels) -> boo
     return bool(gain.sum() > _CLEARLY * np.sqrt(len(gain)) * gain.std())
 
 
-def _tempered(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
-    """Predict by heads on a design [n, D], with the temperature that suits the labels."""
-    found = _of_heads(x, labels, num_classes, seed)
-    log_true, transition = tempered(found.log_true, found.transition, labels)
-    return Predictions(log_true, found.log_given, transition)
+class _Heads:
+    """Cross-fitted heads on a design, and what they predict.
 
+    A first head of each fold predicts given labels. A second one predicts true classes: it is fitted to noisy labels
+    through a transition matrix T and to trusted labels directly, and its predictions get the temperature that suits the
+    labels.
 
-def _of_heads(x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> Predictions:
-    """Predict by heads on a design [n, D].
+    Args:
+        x: the design, [n, D].
+        labels: noisy and trusted labels.
+        num_classes: number of classes K.
+        seed: seed of the folds.
 
-    A first head predicts given labels. A second one predicts true classes: it is fitted to noisy labels through a
-    transition matrix T and to trusted labels directly. It starts at the first one, whose predictions are as unsure as
-    the labels are noisy, and may end with a T that leaves the noise of some classes to unsure predictions. So the
-    second one is also started where all its decisions are right: at a head that is fitted to the decisions, with the
-    counts of decisions and labels as T. That is kept, and done once more, if labels that were not seen become clearly
-    more likely.
+    Attributes:
+        predictions: what is predicted where the second heads start at the first ones.
     """
-    folds, work = folds_of(labels, seed), x.shape[1] * num_classes
-    log_given = np.empty((len(x), num_classes))
-    plain = Labels(labels.given, np.ones_like(labels.trusted))
-    noisy = ~labels.trusted
-    start, precision = Head(np.zeros((x.shape[1] + 1, num_classes)), np.eye(num_classes)), 1.0
-    heads = []
-    for number, out in enumerate(folds):
-        inside = some_of(~out & noisy, work, seed)
-        if not number:
-            precision, start = _chosen(x, plain, inside, out & noisy, start)
-        start = fitted_head(x[inside], plain.at(inside), precision, start, learn=False)
-        heads.append(start)
-        log_given[out] = start.log_probabilities(x[out])
 
-    inside_of = [some_of(~out, work, seed) | (~out & labels.trusted) for out in folds]
+    def __init__(self, x: np.ndarray, labels: Labels, num_classes: int, seed: int) -> None:
+        self._x, self._labels, self._classes = x, labels, num_classes
+        self._folds, work = folds_of(labels, seed), x.shape[1] * num_classes
+        plain, noisy = Labels(labels.given, np.ones_like(labels.trusted)), ~labels.trusted
+        start, precision = Head(np.zeros((x.shape[1] + 1, num_classes)), np.eye(num_classes)), None
+        self._log_given, heads = np.empty((len(x), num_classes)), []
+        for out in self._folds:
+            inside = some_of(~out & noisy, work, seed)
+            if precision is None:
+                precision, start = _chosen(x, plain, inside, out & noisy, start)
+            start = fitted_head(x[inside], plain.at(inside), precision, start, learn=False)
+            heads.append(start)
+            self._log_given[out] = start.log_probabilities(x[out])
+        self._inside = [some_of(~out, work, seed) | (~out & labels.trusted) for out in self._folds]
+        self._precision = precision or 1.0
+        self.predictions = self._from(heads, _first_transition(np.exp(self._log_given), labels))
+        self._first = heads[0]
 
-    def from_start(heads: list[Head], transition: np.ndarray) -> Predictions:
-        log_true, transitions = np.empty_like(log_given), []
-        for out, inside, head in zip(folds, inside_of, heads, strict=True):
-            found = fitted_head(x[inside], labels.at(inside), precision, Head(head.weights, transition))
-            log_true[out] = found.log_probabilities(x[out])
-            transitions.append(found.transition)
-        return Predictions(log_true, log_given, np.mean(transitions, axis=0))
+    def started_again(self) -> Predictions:
+        """Predict from other starts, if labels that were not seen are clearly more likely then.
 
-    best = from_start(heads, _first_transition(np.exp(log_given), labels))
-    for _ in range(_RESTARTS):
-        decided = np.where(labels.trusted, labels.given, best.log_true.argmax(1))
-        sharp, known = [], Labels(decided, np.ones_like(labels.trusted))
-        for inside in inside_of:
-            sharp.append(fitted_head(x[inside], known.at(inside), _SHARPER * precision, heads[0], learn=False))
-        counts = np.eye(num_classes) + 1 / num_classes
+        First heads are as unsure as the labels are noisy, and heads that start there may end with a T that leaves the
+        noise of some classes to unsure predictions. Another start takes decisions for right: heads are fitted to them,
+        and T is counted from decisions and labels. The decisions are those of the first heads, and then those of the
+        best heads so far, for as long as these become clearly better, but at most twice.
+        """
+        best = self._better(self.predictions, self._log_given)
+        for _ in range(_RESTARTS):
+            found = self._better(best, best.log_true)
+            if found is best:
+                break
+            best = found
+        return best
+
+    def _better(self, best: Predictions, log_p: np.ndarray) -> Predictions:
+        """Return what is predicted from a start at the most probable classes of log p, [n, K], or what is better."""
+        labels, noisy = self._labels, ~self._labels.trusted
+        decided = np.where(labels.trusted, labels.given, log_p.argmax(1))
+        known = Labels(decided, np.ones_like(labels.trusted))
+        precision, heads = _SHARPER * self._precision, []
+        for inside in self._inside:
+            heads.append(fitted_head(self._x[inside], known.at(inside), precision, self._first, learn=False))
+        counts = np.eye(self._classes) + 1 / self._classes
         np.add.at(counts, (decided[noisy], labels.given[noisy]), 1)
-        found = from_start(sharp, counts / counts.sum(1, keepdims=True))
-        if not _clearly_better(found, best, labels):
-            break
-        best = found
-    return best
+        found = self._from(heads, counts / counts.sum(1, keepdims=True))
+        return found if _clearly_better(found, best, labels) else best
+
+    def _from(self, heads: list[Head], transition: np.ndarray) -> Predictions:
+        log_true, transitions = np.empty_like(self._log_given), []
+        for out, inside, head in zip(self._folds, self._inside, heads, strict=True):
+            start = Head(head.weights, transition)
+            found = fitted_head(self._x[inside], self._labels.at(inside), self._precision, start)
+            log_true[out] = found.log_probabilities(self._x[out])
+            transitions.append(found.transition)
+        scaled, transition = tempered(log_true, np.mean(transitions, axis=0), self._labels)
+        return Predictions(scaled, self._log_given, transition)
 
 
 def _first_transition(p: np.ndarray, labels: Labels) -> np.ndarray:
