@@ -76,8 +76,8 @@ def test_vectors_that_the_classifier_predicts_clearly_better_are_judged_by_it() 
     better = replace(
         evidence, inputs=noise[:SIZE], trusted=replace(evidence.trusted, logits=right, inputs=noise[SIZE:])
     )
-    assert input_candidates(better, 40, 0) is None
-    assert input_candidates(evidence, 40, 0) is not None
+    assert input_candidates(better, 40, 0).behind
+    assert not input_candidates(evidence, 40, 0).behind
 
 
 def test_of_many_classes_the_twenty_most_probable_are_kept() -> None:

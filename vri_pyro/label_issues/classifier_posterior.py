@@ -17,7 +17,7 @@ from vri_pyro.label_issues.head_candidates import most_probable
 from vri_pyro.label_issues.joint_posterior import JointPosterior, agreeing_posterior
 from vri_pyro.label_issues.kept_out import rate_of_all
 from vri_pyro.label_issues.top_classes import KEPT, chunks
-from vri_pyro.label_issues.transition_posterior import transition_posterior
+from vri_pyro.label_issues.transition_posterior import TransitionPosterior, transition_posterior
 
 _FIRST = 0.7  # share of the work of the first of two posteriors
 
@@ -31,10 +31,12 @@ def classifier_posterior(
     draws: int,
     seed: int,
     progress: _Progress | None = None,
+    noise: TransitionPosterior | None = None,
 ) -> JointPosterior:
     """Sample noise rate and transition matrix, and compute the classes that agree with them.
 
-    Noise rate and T have the posterior of :func:`~vri_pyro.label_issues.transition_posterior`. If some labels were kept
+    Noise rate and T are ``noise``, if predictions have told it that saw no label. Otherwise, they have the posterior of
+    :func:`~vri_pyro.label_issues.transition_posterior`. If some labels were kept
     out of training, it is that of these labels alone, with which the predictions have nothing in common but the class;
     :func:`~vri_pyro.label_issues.kept_out.rate_of_all` then draws the rate of all labels. Otherwise it allows for
     labels that the classifier has memorised. The draws of the noise rate are then spread by
@@ -50,13 +52,17 @@ def classifier_posterior(
         draws: number of draws.
         seed: random seed.
         progress: function that is called with the share of the sampling that is done, from 0 to 1.
+        noise: draws of noise rate and transition matrix by predictions that have not seen the labels; None to sample
+            them from the classifier's predictions.
     """
     p, held_out, most = seen
     given, size, pairs, unseen = evidence.given, p.shape[1], evidence.pairs, evidence.unseen
     decisions = None if held_out is None else (held_out[0].argmax(-1), held_out[1])
     of_unseen = None
     first, second = _parts(progress, _FIRST if evidence.trained_on else 1.0)
-    if unseen is None:
+    if noise is not None:
+        found = noise
+    elif unseen is None:
         known = (1 - none, decisions)
         found = transition_posterior(p, given, *known, evidence.trained_on, draws, seed, first, pairs, most)
     else:

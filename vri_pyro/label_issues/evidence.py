@@ -8,8 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from vri_pyro.data import generator_for, permutation
 from vri_pyro.diagnostics import rectified
 from vri_pyro.interfaces.learned_transition import learned_transition
+from vri_pyro.label_issues.cross_fitting import can_be_fitted
+from vri_pyro.label_issues.image_vectors import COMPONENTS, LEARNED_FROM, ImageVectors
 from vri_pyro.label_issues.inference import rectification_effect, surprise
 from vri_pyro.runs.run import Run
 from vri_pyro.utils.one_at_a_time import one_at_a_time
@@ -24,7 +27,7 @@ class Trusted:
     Attributes:
         logits, features, labels: [M, K], [M, D] and int64 [M]. The examples held out of training come first.
         held_out: number of examples held out of training.
-        inputs: the inputs, if they are vectors, [M, any]; else None.
+        inputs: vectors that have seen no label, as in :class:`Evidence`, [M, any]; None if there are none.
         earlier: labels as given of verified examples, int64 [M], -1 for others; None if there are no verified ones.
     """
 
@@ -61,7 +64,9 @@ class Evidence:
             if it was trained on all or none.
         pairs: classes and labels as given of the verified pairs, int64 [P] each, which are not among the N examples;
             None if there are none.
-        inputs: the inputs, if they are vectors, [N, any]; else None.
+        inputs: vectors that have seen no label, [N, any]: the inputs themselves, if they are vectors, or
+            :class:`~vri_pyro.label_issues.image_vectors.ImageVectors` of images; None if there are none.
+        of_images: whether the vectors are those of images, whose columns have scales for a reason.
     """
 
     given: Tensor
@@ -75,6 +80,7 @@ class Evidence:
     pairs: tuple[Tensor, Tensor] | None = None
     inputs: Tensor | None = None
     unseen: Tensor | None = None
+    of_images: bool = False
 
 
 @one_at_a_time
@@ -94,7 +100,8 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
     """
     with torch.random.fork_rng(devices=[run.examples.device] if run.examples.device.type == "cuda" else []):
         torch.manual_seed(run.split.seed)
-        logits, features, given, inputs = _predicted(run, indices)
+        describe = _image_vectors(run, indices)
+        logits, features, given, inputs = _predicted(run, indices, describe)
         by_inference = _by_inference(run, indices, draws) if run.has_pair and draws else {}
     transition = learned_transition(run.model, run.guide, run.algorithm) if run.begun else None
     own = None if transition is None else transition.cpu()
@@ -105,23 +112,41 @@ def evidence_of(run: Run, indices: np.ndarray, draws: int = 20) -> Evidence:
         given,
         logits,
         features,
-        _trusted(run),
+        _trusted(run, describe),
         own,
         **by_inference,
         trained_on=bool(seen.any()),
         pairs=pairs,
         inputs=inputs,
         unseen=torch.from_numpy(~seen) if seen.any() and not seen.all() else None,
+        of_images=describe is not None,
     )
 
 
+def _image_vectors(run: Run, indices: np.ndarray) -> ImageVectors | None:
+    """Learn to describe images by vectors; None for other inputs, or if no regression can be fitted to the vectors."""
+    labels = run.examples.y[torch.from_numpy(indices)].cpu().numpy()
+    if not can_be_fitted(labels, run.split.num_classes, COMPONENTS):
+        return None
+    some = np.sort(permutation(generator_for(run.split.seed, "images"), len(indices))[:LEARNED_FROM])
+    parts = []
+    for batch in run.examples.in_order(indices[some], 1000):
+        if batch.x.dim() != 4:
+            return None
+        parts.append(batch.x)
+    return ImageVectors.learned(torch.cat(parts), run.split.seed)
+
+
 @torch.no_grad()
-def _predicted(run: Run, indices: np.ndarray) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
-    """Logits and features of the run's predictor, labels, and the inputs if they are vectors."""
+def _predicted(
+    run: Run, indices: np.ndarray, describe: ImageVectors | None
+) -> tuple[Tensor, Tensor, Tensor, Tensor | None]:
+    """Logits and features of the run's predictor, labels, and vectors that have seen no label."""
     found = []
     for batch in run.examples.in_order(indices, 1000):
         output = run.predictor(batch.x)
-        inputs = batch.x if batch.x.dim() == 2 else batch.x[:, :0].flatten(1)
+        vectors = batch.x if batch.x.dim() == 2 else batch.x[:, :0].flatten(1)
+        inputs = vectors if describe is None else describe.of(batch.x)
         found.append((output.logits.cpu(), output.features.cpu(), batch.y.cpu(), inputs.cpu()))
     logits, features, labels, inputs = (torch.cat(part) for part in zip(*found, strict=True))
     return logits, features, labels, inputs if inputs.shape[1] else None
@@ -137,13 +162,13 @@ def _by_inference(run: Run, indices: np.ndarray, draws: int) -> dict[str, Tensor
     return {name: score for name, score in scores.items() if score.abs().max() > _NOTHING}
 
 
-def _trusted(run: Run) -> Trusted | None:
+def _trusted(run: Run, describe: ImageVectors | None) -> Trusted | None:
     """Held-out and clean examples; a validation set with noisy labels is not trusted."""
     split = run.split
     indices = np.concatenate([split.held_out, split.clean_indices])
     if not len(indices):
         return None
-    logits, features, labels, inputs = _predicted(run, indices)
+    logits, features, labels, inputs = _predicted(run, indices, describe)
     earlier = None
     if (pairs := split.pairs) is not None:
         every = np.full(split.num_train, -1)

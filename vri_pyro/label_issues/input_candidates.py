@@ -1,4 +1,4 @@
-"""Candidates for the joint posterior from the inputs of a run, if these are vectors."""
+"""Candidates for the joint posterior from vectors of a run that have seen no label."""
 
 from __future__ import annotations
 
@@ -29,6 +29,7 @@ class InputCandidates(NamedTuple):
         open_set: posterior of the examples of no class.
         judged: which of the noisy examples are those of the evidence; the others are verified examples that were chosen
             by how suspicious their labels look, and whose labels count as if nobody had looked. None if there are none.
+        behind: whether the classifier decides trusted examples held out of training clearly better than the heads.
     """
 
     noisy: Candidates
@@ -36,13 +37,14 @@ class InputCandidates(NamedTuple):
     distance: np.ndarray
     open_set: OpenSetPosterior
     judged: np.ndarray | None
+    behind: bool
 
 
 def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidates | None:
     """Return the candidates of the noisy and of the trusted examples of a run, by heads cross-fitted on the inputs.
 
-    Inputs that are vectors have not seen any label. The classifier's features have: a head on features in which labels
-    are memorised takes wrong labels for right ones, whatever fold it was fitted to.
+    Inputs that are vectors, and vectors that describe images, have not seen any label. The classifier's features have:
+    a head on features in which labels are memorised takes wrong labels for right ones, whatever fold it was fitted to.
 
     Args:
         evidence: outputs of the run's classifier.
@@ -50,9 +52,8 @@ def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidat
         seed: seed of the folds.
 
     Returns:
-        the candidates; None if the inputs are not vectors, if the heads cannot be fitted to the labels (see
-        :func:`~vri_pyro.label_issues.cross_fitting.can_be_fitted`), and if the classifier predicts the trusted examples
-        held out of training clearly better than they do.
+        the candidates; None if there are no such vectors, or if the heads cannot be fitted to the labels (see
+        :func:`~vri_pyro.label_issues.cross_fitting.can_be_fitted`).
     """
     size, trusted, inputs = evidence.logits.shape[1], evidence.trusted, evidence.inputs
     if inputs is None:
@@ -66,13 +67,12 @@ def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidat
     vectors = torch.cat(parts).double().numpy()
     varying = varies(vectors.min(0), vectors.max(0))
     vectors -= vectors.mean(0)
-    vectors /= np.where(varying, vectors.std(0), 1)
+    vectors /= 1 if evidence.of_images else np.where(varying, vectors.std(0), 1)
     vectors[:, ~varying] = 0
     labels = Labels(given.numpy(), np.arange(len(given)) < count)
     predicted = cross_fitted(vectors, labels, size, seed)
     candidates = head_candidates(predicted, labels)
-    if _clearly_worse(candidates.at(slice(count)), evidence):
-        return None
+    behind = _clearly_worse(candidates.at(slice(count)), evidence)
     judged = None
     if (earlier := _chosen(evidence, predicted, candidates.decided)) is not None:
         judged = np.arange(len(given))[(earlier >= 0) | ~labels.trusted] >= count
@@ -80,7 +80,7 @@ def input_candidates(evidence: Evidence, draws: int, seed: int) -> InputCandidat
         candidates = head_candidates(predicted, labels)
     distance, open_set = open_set_of_vectors(vectors, candidates, predicted.transition, labels, draws, seed)
     noisy, known = candidates.at(~labels.trusted), candidates.at(labels.trusted)
-    return InputCandidates(noisy, known, distance if judged is None else distance[judged], open_set, judged)
+    return InputCandidates(noisy, known, distance if judged is None else distance[judged], open_set, judged, behind)
 
 
 def _chosen(evidence: Evidence, predicted: Predictions, decided: np.ndarray) -> np.ndarray | None:

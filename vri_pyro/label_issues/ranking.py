@@ -14,7 +14,7 @@ from vri_pyro.label_issues.beliefs import beliefs, consulted
 from vri_pyro.label_issues.chance import hardly_above
 from vri_pyro.label_issues.classifier_posterior import classifier_posterior
 from vri_pyro.label_issues.evidence import Evidence
-from vri_pyro.label_issues.input_candidates import accuracy_of, input_candidates
+from vri_pyro.label_issues.input_candidates import InputCandidates, accuracy_of, input_candidates
 from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
 from vri_pyro.label_issues.neighbours import distance_to_nearest
 from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
@@ -25,6 +25,7 @@ from vri_pyro.utils.errors import UserError
 BEST = "combined"
 Problem = Literal["unknown", "memorised", "chance"]
 
+_FIRST = 0.7  # share of the work of the noise by regressions, if the classes are by the classifier
 WIDEST = 0.2  # width of the 95% interval of the noise rate up to which an estimate is given
 
 _Progress = Callable[[float], None]
@@ -51,6 +52,7 @@ class LabelIssues:
         temperature: temperature by which the classifier's logits were divided.
         by_classifier: whether the class probabilities are the classifier's, and not those of regressions that never saw
             the label.
+        noise_by_heads: whether noise rate and transition matrix are those of such regressions.
         accuracy: accuracy of these class probabilities on trusted examples that they have not seen, and their number;
             None if there are no such examples.
         losses: losses of a wrong label that is not flagged, and of a correct one that is, by which labels are flagged.
@@ -67,6 +69,7 @@ class LabelIssues:
     learned_by_heart: bool
     temperature: float
     by_classifier: bool
+    noise_by_heads: bool
     accuracy: tuple[float, int] | None
     losses: tuple[float, float] = (1.0, 1.0)
     kept_out: int = 0
@@ -111,9 +114,10 @@ class LabelIssues:
     def rate_problem(self) -> Problem | None:
         """Why the noise rate is unreliable; None if the trusted examples show no problem.
 
-        It is :attr:`problem`, but memorised labels are no problem for the rate if others were kept out of training.
+        It is :attr:`problem`, but memorised labels are no problem for the rate if others were kept out of training, or
+        if regressions tell it.
         """
-        return None if self.problem == "memorised" and self.kept_out else self.problem
+        return None if self.problem == "memorised" and (self.kept_out or self.noise_by_heads) else self.problem
 
     @property
     def advice(self) -> str | None:
@@ -122,7 +126,7 @@ class LabelIssues:
         None if the interval is narrow, or if labels kept out of training would not help.
         """
         low, high = self.transition.noise_rate_interval()
-        if not self.by_classifier or self.kept_out or self.problem not in (None, "memorised"):
+        if self.noise_by_heads or self.kept_out or self.problem not in (None, "memorised"):
             return None
         if high - low <= WIDEST and self.problem is None:
             return None
@@ -151,6 +155,9 @@ class LabelIssues:
                     "single labels that it was trained on cannot be judged. The share of wrong labels is estimated "
                     f"from the {self.kept_out} labels that were kept out of training."
                     if self.kept_out
+                    else "single labels cannot be judged. The share of wrong labels is estimated by regressions that "
+                    "have not seen them."
+                    if self.noise_by_heads
                     else "the share of wrong labels may lie well above the interval."
                 )
             ),
@@ -179,16 +186,18 @@ def rank(
     The score ``combined`` is the probability that the label is wrong. Its mean is the noise rate. It has three parts:
 
     1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
-       inputs, or also on features of a kernel, which never saw the label; see
-       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. Otherwise, and if the classifier is clearly
-       better on held-out examples, they are the classifier's. These are calibrated by a temperature that is fitted on
-       trusted examples held out of training. Each example's own probabilities and the mean of its nearest neighbours'
-       have weights of one half. The neighbours' are used alone if the classifier was trained on these labels and has
-       either memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise
-       a memorised label would look correct.
-    2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of cross-fitted predictions, or the posterior of
-       :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows for memorised labels. Verified pairs count as
-       observations of the transition matrix.
+       inputs, or also on features of a kernel, which never saw the label; for images, those of regressions on
+       :class:`~vri_pyro.label_issues.image_vectors.ImageVectors`. See
+       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. If no regression can be fitted, and if the
+       classifier is clearly better on held-out examples, they are the classifier's. These are calibrated by a
+       temperature that is fitted on trusted examples held out of training. Each example's own probabilities and the
+       mean of its nearest neighbours' have weights of one half. The neighbours' are used alone if the classifier was
+       trained on these labels and has either memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out
+       examples to detect that; otherwise a memorised label would look correct.
+    2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of the regressions' predictions, also if the classes
+       are the classifier's, as it has seen the labels. Without regressions, or if the classifier has predicted labels
+       on which it was not trained, the posterior of :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows
+       for memorised labels. Verified pairs count as observations of the transition matrix.
     3. The probability that the example belongs to none of the classes, from its distance to the trusted examples; for
        vectors also from the doubt about its class, see
        :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`.
@@ -223,28 +232,19 @@ def rank(
     given, logits = evidence.given, evidence.logits
     believed = beliefs(evidence)
     candidates = input_candidates(evidence, draws, seed) if own is None else None
-    if candidates is None:
+    by_classifier = candidates is None or candidates.behind
+    found = noise = None
+    if candidates is not None and not (by_classifier and _knows_unseen(evidence)):
+        found = noise = _by_heads(evidence, candidates, draws, seed, _part(progress, 0.0, _FIRST if by_classifier else 1))
+    if candidates is None or found is None or by_classifier:
         seen = consulted(evidence, believed, neighbours, own, seed)
         distance, none = _open_set(evidence, seen.p.argmax(-1), neighbours=5)
-        found = classifier_posterior(evidence, seen, none, draws, seed, progress)
+        rest, known = _part(progress, _FIRST if noise else 0.0, 1), None if noise is None else noise.transition
+        found = classifier_posterior(evidence, seen, none, draws, seed, rest, known)
         accuracy = believed.accuracy
     else:
         accuracy = accuracy_of(candidates.trusted)
         distance = torch.from_numpy(candidates.distance) if len(candidates.trusted.p) > 1 else None
-        pairs = None
-        if evidence.pairs is not None and candidates.judged is None:
-            pairs = evidence.pairs[0].numpy(), evidence.pairs[1].numpy()
-        found = joint_posterior(
-            candidates.noisy,
-            logits.shape[1],
-            candidates.trusted,
-            open_set=candidates.open_set,
-            judged=candidates.judged,
-            draws=draws,
-            seed=seed,
-            progress=progress,
-            pairs=pairs,
-        )
     matrix = evidence.transition
     if matrix is None:
         matrix = found.transition.transition.mean(0)
@@ -271,9 +271,43 @@ def rank(
         held_out=believed.accuracy,
         learned_by_heart=believed.learned_by_heart,
         temperature=believed.temperature,
-        by_classifier=candidates is None,
+        by_classifier=by_classifier,
+        noise_by_heads=noise is not None,
         accuracy=accuracy,
     )
+
+
+def _knows_unseen(evidence: Evidence) -> bool:
+    """Whether the classifier has predicted labels on which it was not trained."""
+    return not evidence.trained_on or evidence.unseen is not None
+
+
+def _by_heads(
+    evidence: Evidence,
+    candidates: InputCandidates,
+    draws: int,
+    seed: int,
+    progress: _Progress | None,
+) -> JointPosterior:
+    pairs = None
+    if evidence.pairs is not None and candidates.judged is None:
+        pairs = evidence.pairs[0].numpy(), evidence.pairs[1].numpy()
+    return joint_posterior(
+        candidates.noisy,
+        evidence.logits.shape[1],
+        candidates.trusted,
+        open_set=candidates.open_set,
+        judged=candidates.judged,
+        draws=draws,
+        seed=seed,
+        progress=progress,
+        pairs=pairs,
+    )
+
+
+def _part(progress: _Progress | None, begin: float, end: float) -> _Progress | None:
+    """Return a progress function for the part of the work between two shares."""
+    return None if progress is None else lambda done: progress(begin + (end - begin) * done)
 
 
 def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:
