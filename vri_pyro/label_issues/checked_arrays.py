@@ -11,7 +11,13 @@ import pandas as pd
 from vri_pyro.data.alignment import check_same_rows
 from vri_pyro.data.class_labels import number_labels, shown_classes
 from vri_pyro.data.outliers import warn_of_outliers
-from vri_pyro.data.validation import UNCHECKED, check_agreement, check_single_precision, check_trusted
+from vri_pyro.data.validation import (
+    UNCHECKED,
+    check_agreement,
+    check_array,
+    check_single_precision,
+    check_trusted,
+)
 from vri_pyro.data.verified import number_verified
 from vri_pyro.utils.errors import UserError, UserTypeError
 
@@ -26,7 +32,7 @@ class CheckedArrays(NamedTuple):
         codes: position of each given label in ``classes``, int64 [N].
         classes: the classes, K Python or NumPy values.
         pred_probs: class probabilities, [N, K], unconverted; None if there are none.
-        features: features, [N, D], unconverted; None if there are none.
+        features: features, [N, D], unconverted, or images, uint8 or float32 [N, H, W, C]; None if there are none.
         trusted: whether the class of each example is known, bool [N]: its label is trusted, or its class was verified.
         verified: positions of the verified classes in ``classes``, int64 [N], -1 for examples that have none; None if
             they were not passed.
@@ -111,9 +117,13 @@ def _matrix(name: str, values: Any, count: int, columns: str) -> np.ndarray:
         raise UserTypeError(f"{name} has dtype {array.dtype}; convert it to a floating-point array [N, {columns}].")
     if array.ndim != 2:
         raise UserError(f"{name} has shape {array.shape}; expected two dimensions, [N, {columns}].")
+    _check_count(name, array, count)
+    return array
+
+
+def _check_count(name: str, array: np.ndarray, count: int) -> None:
     if len(array) != count:
         raise UserError(f"{name} has {len(array)} rows for {count} labels; expected one row per label.")
-    return array
 
 
 def _numbers_of_table(name: str, table: pd.DataFrame) -> np.ndarray:
@@ -178,6 +188,10 @@ def _checked_probabilities(values: Any, count: int, classes: list[Hashable], lis
 
 
 def _checked_features(values: Any, count: int) -> np.ndarray:
+    if getattr(values, "ndim", 2) in (3, 4):
+        images = np.asarray(values.detach().cpu() if hasattr(values, "detach") else values)
+        _check_count("features", images, count)
+        return check_array("features", images)
     array = _matrix("features", values, count, "dimensions")
     if array.shape[1] == 0:
         raise UserError("features has no columns; expected at least one feature per example.")

@@ -18,6 +18,7 @@ from vri_pyro.label_issues.chosen_pairs import CHOSEN, chosen_by_score
 from vri_pyro.label_issues.cross_fitting import can_be_fitted, cross_fitted
 from vri_pyro.label_issues.given_label_predictions import given_label_predictions, votes
 from vri_pyro.label_issues.head_candidates import head_candidates
+from vri_pyro.label_issues.image_vectors import vectors_of
 from vri_pyro.label_issues.interval_checks import checked_interval
 from vri_pyro.label_issues.joint_posterior import JointPosterior, check_losses, joint_posterior
 from vri_pyro.label_issues.neighbours import nearest_positions
@@ -53,9 +54,10 @@ def find_label_issues(
 ) -> pd.DataFrame:
     """Rank labels by their probability of being wrong, from arrays.
 
-    Pass ``pred_probs`` from a classifier of your own, ``features`` (an embedding, or a table's columns), or both. The
-    probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a classifier
-    that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method is:
+    Pass ``pred_probs`` from a classifier of your own, ``features`` (an embedding, a table's columns, or images), or
+    both. The probabilities must be out of sample, for instance from cross-validation: no example may be predicted by a
+    classifier that was trained on its label. Such a classifier predicts *given* labels, wrong ones included. The method
+    is:
 
     * From features alone: logistic regressions behind a transition matrix predict the true class in 5-fold
       cross-validation, on the features, or also on features of a kernel where that predicts clearly better. How good
@@ -79,7 +81,10 @@ def find_label_issues(
             distinct labels, or to ``classes``. When None, they are computed from the features: by logistic regression
             in 5-fold cross-validation if N · D · K is at most 2e8, and from the labels of the nearest neighbours
             otherwise. Above 20 classes, the given and the 19 most probable others of each example are kept.
-        features: features, [N, D], D >= 1. They are standardised per column. When None, no neighbours are used.
+        features: features, [N, D], D >= 1, which are standardised per column; or images, [N, H, W] or [N, H, W, C],
+            uint8 or floating, from which at most 200 features are computed without labels, see
+            :class:`~vri_pyro.label_issues.image_vectors.ImageVectors`. The embedding of a pretrained network tells more
+            than these. When None, no neighbours are used.
         trusted: examples whose label a person has verified, as positions or as a boolean mask [N]. Their labels count
             as correct, and the decisions on them show how often the classifier is right. They must be a random sample
             of each class, not the first rows or the easiest examples. Their probabilities must be out of sample like
@@ -142,7 +147,7 @@ def find_label_issues(
     check_losses(missed, in_vain)
     if progress is not None and not callable(progress):
         raise UserTypeError(f"progress is {progress!r}; expected a function of the share that is done, or None")
-    features = None if arrays.features is None else _standardised(arrays.features)
+    features = None if arrays.features is None else _vectors(arrays.features, seed)
     size = len(arrays.classes)
     if arrays.pred_probs is None and features is not None and can_be_fitted(arrays.known, size, features.shape[1]):
         posterior, decided, chosen = _of_features(arrays, features, open_set, draws, seed, progress)
@@ -237,6 +242,11 @@ def _predicted(arrays: CheckedArrays, features: np.ndarray | None, neighbours: i
 
     some = torch.from_numpy(np.flatnonzero(~arrays.trusted))
     return given_label_predictions(dense, given, size, nearest, some, seed)
+
+
+def _vectors(features: np.ndarray, seed: int) -> np.ndarray:
+    """Describe images, [N, H, W, C], by vectors, or standardise vectors, [N, D]; float32."""
+    return vectors_of(features, seed) if features.ndim == 4 else _standardised(features)
 
 
 def _standardised(features: np.ndarray) -> np.ndarray:

@@ -9,7 +9,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor
 
-from vri_pyro.data import generator_for
+from vri_pyro.data import generator_for, permutation
+from vri_pyro.data.statistics import mean_and_std
 
 COMPONENTS = 200  # principal components, at most
 LEARNED_FROM = 2000  # images, at most
@@ -60,11 +61,10 @@ class ImageVectors:
         images = _shrunk(images, shrunk)
         count, _, height, width = images.shape
         size = min(_PATCH, height, width)
-        picked = [generator.integers(end, size=_PATCHES) for end in (count, height - size + 1, width - size + 1)]
-        patches = torch.stack([images[i, :, j : j + size, k : k + size].reshape(-1) for i, j, k in zip(*picked)])
-        patches = _even(patches)
+        picked = generator.integers((count, height - size + 1, width - size + 1), size=(_PATCHES, 3))
+        patches = _even(torch.stack([images[i, :, j : j + size, k : k + size].reshape(-1) for i, j, k in picked]))
         centre = patches.mean(0)
-        values, axes = torch.linalg.eigh((patches - centre).double().T.cov())
+        values, axes = torch.linalg.eigh(torch.atleast_2d((patches - centre).double().T.cov()))
         whitening = ((axes * (values.clamp_min(0) + _NOISE).rsqrt()) @ axes.T).to(patches.dtype)
         filters = (patches[:_FILTERS] - centre) @ whitening
         filters = whitening @ F.normalize(filters).T
@@ -91,6 +91,21 @@ class ImageVectors:
         found = torch.cat([found - _THRESHOLD, -found - _THRESHOLD], dim=2).clamp_min(0)
         rows, columns = ((side - self.size) // self.stride + 1 for side in images.shape[2:])
         return F.adaptive_avg_pool2d(found.transpose(1, 2).unflatten(2, (rows, columns)), _PARTS).flatten(1)
+
+
+def vectors_of(images: np.ndarray, seed: int) -> np.ndarray:
+    """Describe images, uint8 or float32 [N, H, W, C], by :class:`ImageVectors` learned from them, float32 [N, D]."""
+    mean, std = mean_and_std(images)
+    some = np.sort(permutation(generator_for(seed, "images"), len(images))[:LEARNED_FROM])
+
+    def batch(part: np.ndarray) -> Tensor:
+        pixels = part / 255 if part.dtype == np.uint8 else part
+        found = (pixels - mean) / np.where(std == 0, 1, std)
+        return torch.from_numpy(found.astype(np.float32)).movedim(-1, 1)
+
+    describe = ImageVectors.learned(batch(images[some]), seed)
+    parts = (images[start : start + LEARNED_FROM] for start in range(0, len(images), LEARNED_FROM))
+    return torch.cat([describe.of(batch(part)) for part in parts]).numpy()
 
 
 def _shrunk(images: Tensor, block: int) -> Tensor:

@@ -235,7 +235,8 @@ def rank(
     by_classifier = candidates is None or candidates.behind
     found = noise = None
     if candidates is not None and not (by_classifier and _knows_unseen(evidence)):
-        found = noise = _by_heads(evidence, candidates, draws, seed, _part(progress, 0.0, _FIRST if by_classifier else 1))
+        share = _FIRST if by_classifier else 1.0
+        found = noise = _by_heads(evidence, candidates, draws, seed, _part(progress, 0.0, share))
     if candidates is None or found is None or by_classifier:
         seen = consulted(evidence, believed, neighbours, own, seed)
         distance, none = _open_set(evidence, seen.p.argmax(-1), neighbours=5)
