@@ -10,14 +10,11 @@ import torch
 from torch import Tensor
 
 from vri_pyro.interfaces.transition_likelihood import clean_posterior
-from vri_pyro.label_issues.beliefs import beliefs, consulted
+from vri_pyro.label_issues.beliefs import beliefs
 from vri_pyro.label_issues.chance import hardly_above
-from vri_pyro.label_issues.classifier_posterior import classifier_posterior
 from vri_pyro.label_issues.evidence import Evidence
-from vri_pyro.label_issues.input_candidates import InputCandidates, accuracy_of, input_candidates
-from vri_pyro.label_issues.joint_posterior import JointPosterior, joint_posterior
-from vri_pyro.label_issues.neighbours import distance_to_nearest
-from vri_pyro.label_issues.open_set import conformal_p_values, probability_of_no_class
+from vri_pyro.label_issues.joint_posterior import JointPosterior
+from vri_pyro.label_issues.judging import judge
 from vri_pyro.label_issues.prediction import loss, margin, self_confidence
 from vri_pyro.label_issues.transition_posterior import TransitionPosterior
 from vri_pyro.utils.errors import UserError
@@ -25,7 +22,6 @@ from vri_pyro.utils.errors import UserError
 BEST = "combined"
 Problem = Literal["unknown", "memorised", "chance"]
 
-_FIRST = 0.7  # share of the work of the noise by regressions, if the classes are by the classifier
 WIDEST = 0.2  # width of the 95% interval of the noise rate up to which an estimate is given
 
 _Progress = Callable[[float], None]
@@ -50,8 +46,8 @@ class LabelIssues:
         learned_by_heart: whether the classifier has memorised labels: it agrees with the labels that it was trained on
             clearly more often than it is correct on held-out examples.
         temperature: temperature by which the classifier's logits were divided.
-        by_classifier: whether the class probabilities are the classifier's, and not those of regressions that never saw
-            the label.
+        by_classifier: whether the class probabilities are the classifier's alone, and not those of regressions that
+            never saw the label.
         noise_by_heads: whether noise rate and transition matrix are those of such regressions.
         accuracy: accuracy of these class probabilities on trusted examples that they have not seen, and their number;
             None if there are no such examples.
@@ -186,18 +182,19 @@ def rank(
     The score ``combined`` is the probability that the label is wrong. Its mean is the noise rate. It has three parts:
 
     1. Class probabilities. For inputs that are vectors, they are those of cross-fitted logistic regressions on the
-       inputs, or also on features of a kernel, which never saw the label; for images, those of regressions on
-       :class:`~vri_pyro.label_issues.image_vectors.ImageVectors`. See
-       :func:`~vri_pyro.label_issues.input_candidates.input_candidates`. If no regression can be fitted, and if the
-       classifier is clearly better on held-out examples, they are the classifier's. These are calibrated by a
-       temperature that is fitted on trusted examples held out of training. Each example's own probabilities and the
-       mean of its nearest neighbours' have weights of one half. The neighbours' are used alone if the classifier was
-       trained on these labels and has either memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out
-       examples to detect that; otherwise a memorised label would look correct.
+       inputs, or also on features of a kernel, which never saw the label. For images, they are those of such
+       regressions on :class:`~vri_pyro.label_issues.image_vectors.ImageVectors`, pooled with the classifier's; see
+       :mod:`~vri_pyro.label_issues.pooling`. If no regression can be fitted, or if the classifier is clearly better on
+       held-out examples, they are the classifier's alone. These are calibrated by a temperature that is fitted on
+       trusted examples held out of training. Each example's own probabilities and the mean of its nearest neighbours'
+       have weights of one half. The neighbours' are used alone if the classifier was trained on these labels and has
+       either memorised labels (:attr:`LabelIssues.learned_by_heart`) or no held-out examples to detect that; otherwise
+       a memorised label would look correct.
     2. The noise: :func:`~vri_pyro.label_issues.joint_posterior` of the regressions' predictions, also if the classes
-       are the classifier's, as it has seen the labels. Without regressions, or if the classifier has predicted labels
-       on which it was not trained, the posterior of :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows
-       for memorised labels. Verified pairs count as observations of the transition matrix.
+       are the classifier's, as it has seen the labels. Without regressions, or if the classifier is clearly better and
+       has predicted labels on which it was not trained, the posterior of
+       :mod:`~vri_pyro.label_issues.classifier_posterior`, which allows for memorised labels. Verified pairs count as
+       observations of the transition matrix.
     3. The probability that the example belongs to none of the classes, from its distance to the trusted examples; for
        vectors also from the doubt about its class, see
        :func:`~vri_pyro.label_issues.open_set_posterior.open_set_posterior`.
@@ -231,21 +228,8 @@ def rank(
     _check(evidence, neighbours, own)
     given, logits = evidence.given, evidence.logits
     believed = beliefs(evidence)
-    candidates = input_candidates(evidence, draws, seed) if own is None else None
-    by_classifier = candidates is None or candidates.behind
-    found = noise = None
-    if candidates is not None and not (by_classifier and _knows_unseen(evidence)):
-        share = _FIRST if by_classifier else 1.0
-        found = noise = _by_heads(evidence, candidates, draws, seed, _part(progress, 0.0, share))
-    if candidates is None or found is None or by_classifier:
-        seen = consulted(evidence, believed, neighbours, own, seed)
-        distance, none = _open_set(evidence, seen.p.argmax(-1), neighbours=5)
-        rest, known = _part(progress, _FIRST if noise else 0.0, 1), None if noise is None else noise.transition
-        found = classifier_posterior(evidence, seen, none, draws, seed, rest, known)
-        accuracy = believed.accuracy
-    else:
-        accuracy = accuracy_of(candidates.trusted)
-        distance = torch.from_numpy(candidates.distance) if len(candidates.trusted.p) > 1 else None
+    judged = judge(evidence, believed, neighbours, own, draws, seed, progress)
+    found = judged.posterior
     matrix = evidence.transition
     if matrix is None:
         matrix = found.transition.transition.mean(0)
@@ -257,7 +241,7 @@ def rank(
         "rectification": evidence.rectification,
         "surprise": evidence.surprise,
         "clean_class": self_confidence(clean_posterior(believed.own.log(), matrix.double(), given), given),
-        "open_set": distance,
+        "open_set": judged.distance,
         BEST: torch.from_numpy(found.wrong),
     }
     unseen = evidence.unseen
@@ -272,43 +256,10 @@ def rank(
         held_out=believed.accuracy,
         learned_by_heart=believed.learned_by_heart,
         temperature=believed.temperature,
-        by_classifier=by_classifier,
-        noise_by_heads=noise is not None,
-        accuracy=accuracy,
+        by_classifier=judged.by_classifier,
+        noise_by_heads=judged.noise_by_heads,
+        accuracy=judged.accuracy,
     )
-
-
-def _knows_unseen(evidence: Evidence) -> bool:
-    """Whether the classifier has predicted labels on which it was not trained."""
-    return not evidence.trained_on or evidence.unseen is not None
-
-
-def _by_heads(
-    evidence: Evidence,
-    candidates: InputCandidates,
-    draws: int,
-    seed: int,
-    progress: _Progress | None,
-) -> JointPosterior:
-    pairs = None
-    if evidence.pairs is not None and candidates.judged is None:
-        pairs = evidence.pairs[0].numpy(), evidence.pairs[1].numpy()
-    return joint_posterior(
-        candidates.noisy,
-        evidence.logits.shape[1],
-        candidates.trusted,
-        open_set=candidates.open_set,
-        judged=candidates.judged,
-        draws=draws,
-        seed=seed,
-        progress=progress,
-        pairs=pairs,
-    )
-
-
-def _part(progress: _Progress | None, begin: float, end: float) -> _Progress | None:
-    """Return a progress function for the part of the work between two shares."""
-    return None if progress is None else lambda done: progress(begin + (end - begin) * done)
 
 
 def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:
@@ -318,24 +269,3 @@ def _check(evidence: Evidence, neighbours: int, own: float | None) -> None:
         raise UserError(f"neighbours is {neighbours}; expected an integer >= 0 (0 uses each example's own prediction)")
     if own is not None and not 0 <= own <= 1:
         raise UserError(f"own is {own}; expected a weight from 0 to 1, or None")
-
-
-def _open_set(evidence: Evidence, predicted: Tensor, neighbours: int) -> tuple[Tensor | None, Tensor]:
-    """Return the distance to the trusted examples, None for fewer than two, and the probability of no class.
-
-    The probability is 0 if the example's given or predicted class has no trusted example: an example of such a class is
-    far from all trusted ones.
-    """
-    trusted, nothing = evidence.trusted, torch.zeros(len(evidence.given), dtype=torch.float64)
-    if trusted is None or len(trusted.labels) < 2:
-        return None, nothing
-    distance = distance_to_nearest(evidence.features, trusted.features, neighbours)
-    # Training moves the features of clean examples closer together, so the held-out ones are more like the noisy ones.
-    # Clean examples are used only for classes without held-out examples.
-    some = torch.arange(len(trusted.labels)) < trusted.held_out
-    some |= ~torch.isin(trusted.labels, trusted.labels[some])
-    themselves = torch.arange(len(trusted.labels))
-    near = distance_to_nearest(trusted.features, trusted.features, neighbours, themselves)
-    none = probability_of_no_class(conformal_p_values(distance, near[some]), int(some.sum())).double()
-    known = torch.isin(predicted, trusted.labels) & torch.isin(evidence.given, trusted.labels)
-    return distance, torch.where(known, none, 0.0)
