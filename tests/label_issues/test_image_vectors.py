@@ -65,6 +65,16 @@ def test_larger_images_are_averaged_over_blocks() -> None:
     torch.testing.assert_close(ImageVectors.learned(larger, 0).of(larger), expected, atol=1e-3, rtol=1e-3)
 
 
+def test_classes_that_differ_in_colour_or_brightness_are_told_apart() -> None:
+    generator = np.random.default_rng(0)
+    truth = np.arange(600) % 3
+    colours = np.array([[60, 0, 0], [0, 60, 0], [60, 60, 60]])
+    images = (generator.integers(150, size=(600, 8, 8, 3)) + colours[truth][:, None, None]).astype(np.uint8)
+    given = np.where(generator.random(600) < 0.3, (truth + 1) % 3, truth)
+    table = find_label_issues(given, features=images).sort_values("index")
+    assert (table["is_label_issue"].to_numpy() == (given != truth)).mean() > 0.97
+
+
 def test_labels_of_images_are_judged_from_arrays() -> None:
     images, truth = _digits()
     trusted = np.arange(len(truth)) < 100

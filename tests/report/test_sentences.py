@@ -306,7 +306,7 @@ def draws_of_rate(seen: SeenRun, low: float, high: float, alike: bool = False, *
     """Replace the joint posterior by one with draws of the noise rate spread evenly from ``low`` to ``high``.
 
     The labels are wrong with probabilities from 0 to ``low + high``, or all with their mean if ``alike``. The
-    classifiers raise no warning.
+    classifier judges them and raises no warning.
     """
     joint = seen.issues.joint
     rates = torch.linspace(low, high, 200, dtype=torch.float64)
@@ -316,7 +316,7 @@ def draws_of_rate(seen: SeenRun, low: float, high: float, alike: bool = False, *
     transition = joint.transition._replace(noise_rate=rates)
     joint = replace(joint, transition=transition, probabilities=p, none=np.zeros(len(wrong)))
     scores = seen.issues.scores | {"combined": torch.from_numpy(joint.wrong)}
-    trusted = {"held_out": (0.9, 30), "learned_by_heart": False}
+    trusted = {"held_out": (0.9, 30), "learned_by_heart": False, "by_classifier": True, "noise_by_heads": False}
     seen.__dict__["issues"] = replace(seen.issues, joint=joint, scores=scores, **(trusted | changed))
 
 

@@ -22,6 +22,7 @@ _CONTRAST = 0.01  # variance of pixels below which a patch counts as flat; pixel
 _NOISE = 0.01  # of whitened patches, relative to variance one
 _THRESHOLD = 0.25  # responses between minus and plus this are 0
 _PARTS = 2  # along a side, over each of which responses are averaged
+_THUMBNAIL = 4  # pixels along a side of a small copy, which has the colours
 _BATCH = 250
 
 
@@ -30,8 +31,9 @@ class ImageVectors:
     """Principal components of the responses of an image to random patches of other images.
 
     Patches have mean zero and variance one, and are whitened. Positive and negative responses above a threshold are
-    averaged over each quadrant of the image. Everything is learned without labels, so a regression on these vectors
-    cannot have seen a label that is kept from it, whatever the classifier was trained on.
+    averaged over each quadrant of the image; beside them, a copy of 4 by 4 pixels has the colours. Everything is
+    learned without labels, so a regression on these vectors cannot have seen a label that is kept from it, whatever the
+    classifier was trained on.
 
     Attributes:
         stride: number of pixels between two positions of a filter.
@@ -90,7 +92,8 @@ class ImageVectors:
         found = (patches - self.centre) @ self.filters
         found = torch.cat([found - _THRESHOLD, -found - _THRESHOLD], dim=2).clamp_min(0)
         rows, columns = ((side - self.size) // self.stride + 1 for side in images.shape[2:])
-        return F.adaptive_avg_pool2d(found.transpose(1, 2).unflatten(2, (rows, columns)), _PARTS).flatten(1)
+        pooled = F.adaptive_avg_pool2d(found.transpose(1, 2).unflatten(2, (rows, columns)), _PARTS)
+        return torch.cat([pooled.flatten(1), F.adaptive_avg_pool2d(images, _THUMBNAIL).flatten(1)], dim=1)
 
 
 def vectors_of(images: np.ndarray, seed: int) -> np.ndarray:
