@@ -18,8 +18,9 @@ The method was designed on cells of seeds 0 to 2, 5 and 6, and measured on those
 features of a kernel, designed on cells of seeds 0 and 11 and on other examples, and two kinds of classes that no line
 separates: "clusters", of which each class has four, and "quadrants", of which each class has two; they were measured on
 seeds 9 and 10. Then came the posterior of examples of no class, designed on cells of seed 11, and two more noises,
-"flip2" and "open", measured on seeds 14 and 15. Last, labels came to say which examples may be of no class, designed on
-cells of seeds 0 and 11. The cells of seeds 16 and 17 were measured once, after that.
+"flip2" and "open", measured on seeds 14 and 15. Then labels came to say which examples may be of no class, designed on
+cells of seeds 0 and 11 and measured on seeds 16 and 17. Last, regressions came to be fitted from other starts, designed
+on cells of seed 0. The cells of seeds 18 and 19 were measured once, after that.
 """
 
 from __future__ import annotations
