@@ -76,8 +76,18 @@ def test_vectors_that_the_classifier_predicts_clearly_better_are_judged_by_it() 
     better = replace(
         evidence, inputs=noise[:SIZE], trusted=replace(evidence.trusted, logits=right, inputs=noise[SIZE:])
     )
-    assert input_candidates(better, 40, 0).behind
-    assert not input_candidates(evidence, 40, 0).behind
+    found, usual = (input_candidates(one, 40, 0) for one in (better, evidence))
+    assert found is not None
+    assert found.behind
+    assert usual is not None
+    assert not usual.behind
+    issues = rank(better, draws=20)
+    assert issues.by_classifier
+    assert issues.noise_by_heads  # whatever the classifier has memorised
+    kept_out = rank(replace(better, unseen=torch.arange(SIZE) < 100), draws=20)
+    assert kept_out.by_classifier
+    assert not kept_out.noise_by_heads
+    assert not rank(replace(better, trained_on=False), draws=20).noise_by_heads
 
 
 def test_of_many_classes_the_twenty_most_probable_are_kept() -> None:
