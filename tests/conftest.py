@@ -11,6 +11,9 @@ from importlib import import_module
 from pathlib import Path
 from typing import Any
 
+# Several processes with several threads of linear algebra each are slower than with one; workers inherit this.
+os.environ.setdefault("OPENBLAS_NUM_THREADS", "1")
+
 import pyro
 import pytest
 import torch
